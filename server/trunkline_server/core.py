@@ -1,0 +1,166 @@
+"""The one shape: a call goes in, a stream of events comes out; and the one task boundary, the `Tape`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
+
+if TYPE_CHECKING:
+    from trunkline.v1.call_pb2 import Target
+    from trunkline_server.snapshot import Snapshot
+
+Events = AsyncGenerator[StreamGenerateResponse, None]
+
+
+@dataclass(slots=True)
+class Story:
+    """What happened to a call so far. Written by the layer that knows, read by `observe` at the end."""
+
+    target: Target | None = None
+    attempts: int = 0
+    committed: bool = False
+    time_to_first_token: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call on its way. Times are seconds on the event loop's clock (`loop.time()`)."""
+
+    id: str
+    request: GenerateRequest
+    arrival: float
+    deadline: float
+    streaming: bool
+    # The configuration that the call keeps to its end.
+    snapshot: Snapshot
+    # Set by route: whom to ask, in order.
+    plan: tuple[Target, ...] = ()
+    # Set by attempt: who is asked now.
+    target: Target | None = None
+    # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
+    story: Story = field(default_factory=Story)
+
+
+Handler = Callable[[Call], Events]
+Layer = Callable[[Handler], Handler]
+
+
+class TaskRegistry:
+    """Holds every task that must outlive the RPC that began it; the drain awaits them."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tapes: set[Tape] = set()
+
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run `work` in a task of its own."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    @contextmanager
+    def play(self, events: Events) -> Iterator[Tape]:
+        """Pump `events` into a tape until the block is left; closing them is seen to by the registry, not awaited."""
+        tape = Tape(events)
+        task = self.spawn(tape.pump())
+        self._tapes.add(tape)
+        try:
+            yield tape
+        finally:
+            self._tapes.discard(tape)
+            task.cancel()
+
+    def interrupt(self, error: BaseException) -> None:
+        """End every tape that still plays; its reader sees `error`."""
+        for tape in self._tapes:
+            tape.fail(error)
+
+    async def wait_idle(self) -> None:
+        """Wait until no task is left."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+class Tape:
+    """Events pumped by a task of their own and read through a bounded buffer.
+
+    Waiting on a tape never touches the generator, so a time limit, a heartbeat or a lost race cannot end a stream.
+    A tape has one reader.
+    """
+
+    def __init__(self, events: Events, limit: int = 256) -> None:
+        self._events = events
+        self._limit = limit
+        self._buffer: list[StreamGenerateResponse] = []
+        self._failure: BaseException | None = None
+        self._ended = False
+        self._reader: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+
+    async def pump(self) -> None:
+        """Fill the buffer from the generator until that ends, fails, or this task is cancelled; close it always."""
+        try:
+            async with aclosing(self._events) as events:
+                async for event in events:
+                    self._buffer.append(event)
+                    _wake(self._reader)
+                    if len(self._buffer) >= self._limit:
+                        self._room = asyncio.get_running_loop().create_future()
+                        await self._room
+        except asyncio.CancelledError as cancelled:
+            self.fail(cancelled)
+            if _cancelling():
+                raise
+        except BaseException as error:  # noqa: BLE001 - handed to the reader, which raises it
+            self.fail(error)
+        finally:
+            self._ended = True
+            _wake(self._reader)
+
+    async def wait(self, until: float) -> bool:
+        """Wait until there is something to take (True) or the loop's clock reads `until` (False)."""
+        if self._buffer or self._ended:
+            return True
+        loop = asyncio.get_running_loop()
+        self._reader = reader = loop.create_future()
+        timer = loop.call_at(until, _wake, reader)
+        try:
+            await reader
+        finally:
+            timer.cancel()
+        return bool(self._buffer) or self._ended
+
+    def take(self) -> list[StreamGenerateResponse]:
+        """All that is ready: it arrived together. Empty at the end of the stream; a failure is raised last."""
+        if self._buffer:
+            events, self._buffer = self._buffer, []
+            _wake(self._room)
+            return events
+        if self._failure is not None:
+            raise self._failure
+        return []
+
+    def fail(self, error: BaseException) -> None:
+        """End the tape: after what is buffered, the reader sees `error`. The first failure stands."""
+        self._failure = self._failure or error
+        self._ended = True
+        _wake(self._reader)
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+def _cancelling() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0

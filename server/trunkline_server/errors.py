@@ -1,0 +1,137 @@
+"""How things fail: `CallError` is what a caller sees, `UpstreamError` is how one attempt at a provider ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from grpc import StatusCode
+
+from trunkline.v1 import call_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Reason = call_pb2.ErrorReason
+
+DOMAIN = "trunkline"
+
+# The contract's table (ErrorReason's comments): the status code of each reason.
+STATUS_CODES: Mapping[call_pb2.ErrorReason.ValueType, StatusCode] = {
+    call_pb2.ERROR_REASON_INVALID_REQUEST: StatusCode.INVALID_ARGUMENT,
+    call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: StatusCode.INVALID_ARGUMENT,
+    call_pb2.ERROR_REASON_UNSUPPORTED_CAPABILITY: StatusCode.INVALID_ARGUMENT,
+    call_pb2.ERROR_REASON_PROVIDER_REJECTED: StatusCode.INVALID_ARGUMENT,
+    call_pb2.ERROR_REASON_MODEL_NOT_FOUND: StatusCode.NOT_FOUND,
+    call_pb2.ERROR_REASON_NO_CANDIDATE: StatusCode.FAILED_PRECONDITION,
+    call_pb2.ERROR_REASON_KEY_MISSING: StatusCode.UNAUTHENTICATED,
+    call_pb2.ERROR_REASON_KEY_INVALID: StatusCode.UNAUTHENTICATED,
+    call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED: StatusCode.PERMISSION_DENIED,
+    call_pb2.ERROR_REASON_POLICY_BLOCKED: StatusCode.PERMISSION_DENIED,
+    call_pb2.ERROR_REASON_RATE_LIMITED: StatusCode.RESOURCE_EXHAUSTED,
+    call_pb2.ERROR_REASON_BUDGET_EXHAUSTED: StatusCode.RESOURCE_EXHAUSTED,
+    call_pb2.ERROR_REASON_OVERLOADED: StatusCode.UNAVAILABLE,
+    call_pb2.ERROR_REASON_DRAINING: StatusCode.UNAVAILABLE,
+    call_pb2.ERROR_REASON_ALL_PROVIDERS_FAILED: StatusCode.UNAVAILABLE,
+    call_pb2.ERROR_REASON_PROVIDER_AUTH: StatusCode.INTERNAL,
+    call_pb2.ERROR_REASON_DEADLINE_EXCEEDED: StatusCode.DEADLINE_EXCEEDED,
+    call_pb2.ERROR_REASON_STREAM_INTERRUPTED: StatusCode.ABORTED,
+    call_pb2.ERROR_REASON_IDEMPOTENCY_MISMATCH: StatusCode.FAILED_PRECONDITION,
+    call_pb2.ERROR_REASON_IDEMPOTENCY_IN_PROGRESS: StatusCode.ABORTED,
+    call_pb2.ERROR_REASON_CIRCUIT_OPEN: StatusCode.UNAVAILABLE,
+    call_pb2.ERROR_REASON_INTERNAL: StatusCode.INTERNAL,
+    call_pb2.ERROR_REASON_CANCELLED: StatusCode.CANCELLED,
+}
+
+
+def reason_name(reason: call_pb2.ErrorReason.ValueType) -> str:
+    """The reason as ErrorInfo.reason has it: without the enum's prefix."""
+    return Reason.Name(reason).removeprefix("ERROR_REASON_")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A field that is wrong, and what would be right."""
+
+    field: str
+    description: str
+
+
+@dataclass(eq=False)
+class CallError(Exception):
+    """A call that fails, in words for its caller.
+
+    Nothing in it may come from an exception's text, a secret or a prompt.
+    """
+
+    reason: call_pb2.ErrorReason.ValueType
+    message: str
+    violations: Sequence[Violation] = ()
+    # Seconds until another try makes sense; becomes RetryInfo and grpc-retry-pushback-ms.
+    retry_after: float | None = None
+    # What QuotaFailure names: which limit, of whom.
+    quota: Violation | None = None
+    # What ResourceInfo names: a model or an alias.
+    resource: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    # Set once the call got as far as a target.
+    failure: call_pb2.CallFailure | None = None
+
+    def __str__(self) -> str:
+        return f"{reason_name(self.reason)}: {self.message}"
+
+
+class InvalidRequest(CallError):
+    """The caller's fault: every bad field at once."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        named = "; ".join(f"{v.field}: {v.description}" for v in violations)
+        super().__init__(call_pb2.ERROR_REASON_INVALID_REQUEST, named, violations)
+
+
+class UnknownModel(CallError):
+    """The caller's fault: nothing answers to this name."""
+
+    def __init__(self, name: str, remedy: str) -> None:
+        super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_FOUND, f"no model or alias {name!r}: {remedy}", resource=name)
+
+
+class UnsupportedCapability(CallError):
+    """The caller's fault: the model cannot do what these fields ask for."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        named = "; ".join(f"{v.field}: {v.description}" for v in violations)
+        super().__init__(call_pb2.ERROR_REASON_UNSUPPORTED_CAPABILITY, named, violations)
+
+
+class NoCandidate(CallError):
+    """The operator's fault: the model is known but cannot be called."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(call_pb2.ERROR_REASON_NO_CANDIDATE, message)
+
+
+class CallerGone(Exception):
+    """The caller went away; nobody reads what we would say."""
+
+
+@dataclass(eq=False)
+class UpstreamError(Exception):
+    """An attempt that failed.
+
+    `message` is the provider's own, scrubbed: it goes into Attempt and never into a status message.
+    """
+
+    outcome: call_pb2.Outcome.ValueType
+    message: str = ""
+    # The provider's HTTP status (0: none), machine code and request id.
+    status: int = 0
+    code: str = ""
+    request_id: str = ""
+    # Seconds that the provider asks us to wait.
+    retry_after: float | None = None
+    # What was used before it failed, if the provider said so.
+    usage: call_pb2.Usage | None = None
+
+    def __str__(self) -> str:
+        return f"{call_pb2.Outcome.Name(self.outcome)} (status {self.status}, code {self.code!r})"

@@ -1,0 +1,154 @@
+"""The configuration as typed values. Reading them from a file and the environment is config.py's alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="lower-case letters, digits, - and _")]
+
+
+class Seconds(float):
+    """A span of time. Written as "30s", "250ms", "2m", "1h" or a number of seconds."""
+
+
+class Secret:
+    """A secret that shows itself to nobody but `reveal()`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The secret itself: for the one place that sends it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, ("Secret(***)",)
+
+
+class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A part of the file: unknown keys are refused."""
+
+
+class ServerSettings(_Section, frozen=True, kw_only=True):
+    """Where and how the gateway listens."""
+
+    # host:port; port 0 takes a free one.
+    listen: str = "127.0.0.1:50051"
+    # On SIGTERM: how long running calls may go on.
+    grace: Seconds = Seconds(30.0)
+    # On SIGTERM: how long health says NOT_SERVING before new calls are refused, for load balancers to notice.
+    notice: Seconds = Seconds(2.0)
+    max_message_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 30)] = 32 << 20
+
+
+class TimeLimits(_Section, frozen=True, kw_only=True):
+    """How long things may take."""
+
+    # For calls that come without a deadline.
+    default_deadline: Seconds = Seconds(600.0)
+    # No call runs longer, whatever its deadline.
+    max_deadline: Seconds = Seconds(3600.0)
+    # From sending a request upstream to the first piece of its answer.
+    first_token: Seconds = Seconds(120.0)
+    # From one piece of an answer to the next.
+    between_tokens: Seconds = Seconds(60.0)
+    # To reach a provider.
+    connect: Seconds = Seconds(10.0)
+
+
+class LogSettings(_Section, frozen=True, kw_only=True):
+    """What is written down. Prompts, answers and secrets never are."""
+
+    # basic: a line a call, a line a failed attempt. detailed: and a line an attempt, with its timeline.
+    # comprehensive: and masked headers and sizes.
+    monitoring_level: Literal["basic", "detailed", "comprehensive"] = "basic"
+
+
+class ScriptedFailure(_Section, frozen=True, kw_only=True):
+    """How the scripted provider fails."""
+
+    # status: answers with this HTTP-like status. cut: ends without its terminal marker after `after` pieces.
+    # stall: says nothing more after `after` pieces. malformed: sends what is not its wire format after `after` pieces.
+    kind: Literal["status", "cut", "stall", "malformed"]
+    status: Annotated[int, Meta(ge=400, le=599)] = 503
+    retry_after: Seconds | None = None
+    after: Annotated[int, Meta(ge=0)] = 0
+    # Fail each time, or only the first so many calls.
+    times: Annotated[int, Meta(ge=1)] | None = None
+
+
+class ScriptedToolCall(_Section, frozen=True, kw_only=True):
+    """A tool that the scripted provider asks for."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class Script(_Section, frozen=True, kw_only=True):
+    """What a model of the scripted provider does."""
+
+    text: str = "Mock response"
+    tool_calls: tuple[ScriptedToolCall, ...] = ()
+    first_token: Seconds = Seconds(0.0)
+    # Pieces a second; 0 = all at once. A piece is a word with the space before it.
+    rate: Annotated[float, Meta(ge=0)] = 0.0
+    # How often the text is said.
+    repeat: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    usage: bool = True
+    failure: ScriptedFailure | None = None
+
+
+class ProviderSettings(_Section, frozen=True, kw_only=True):
+    """A provider: a row of the table under a name of its own."""
+
+    # The row: openai, openai_compatible, scripted, embedded... Empty = the name it stands under.
+    kind: str = ""
+    enabled: bool = True
+    base_url: str = ""
+    # env:NAME or file:/path in the file; the secret itself once read.
+    api_key: Secret | None = None
+    organization: str = ""
+    default_model: str = ""
+    # What ListModels shows; a provider of the openai_chat kind takes others, too.
+    models: tuple[str, ...] = ()
+    # Sent with every request.
+    headers: dict[str, str] = field(default_factory=dict)
+    # Plain http to another machine.
+    allow_plain_http: bool = False
+    # Logs this provider as monitoring_level comprehensive does.
+    debug: bool = False
+    first_token: Seconds | None = None
+    between_tokens: Seconds | None = None
+    max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    # kind scripted: its models.
+    scripts: dict[Name, Script] = field(default_factory=dict)
+    # kind embedded: how many streams at once, and the window of each.
+    slots: Annotated[int, Meta(ge=1, le=64)] = 4
+    context_window: Annotated[int, Meta(ge=256, le=8192)] = 2048
+    threads: Annotated[int, Meta(ge=1, le=256)] | None = None
+
+
+class Settings(_Section, frozen=True, kw_only=True):
+    """The whole configuration."""
+
+    server: ServerSettings = ServerSettings()
+    limits: TimeLimits = TimeLimits()
+    logs: LogSettings = LogSettings()
+    # A model, an alias or a provider for calls that name none. Empty = the first provider that is available.
+    default_model: str = ""
+    # Name → model, "provider/model" or another provider's name.
+    aliases: dict[str, str] = field(default_factory=dict)
+    providers: dict[Name, ProviderSettings] = field(default_factory=dict)

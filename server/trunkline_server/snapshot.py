@@ -1,0 +1,36 @@
+"""What a call runs on, from its start to its end: the settings and the catalogue, immutable, under one version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trunkline.v1.model_pb2 import Model
+    from trunkline_server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a configured provider offers."""
+
+    provider: str
+    # By the provider's own id, in the order of the configuration.
+    models: Mapping[str, Model]
+    default_model: str
+    # Whether ids beyond `models` are passed on.
+    open: bool
+    # Empty = it can be called; else why not, and what to do about it.
+    unavailable_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A configuration. Never changed: a reload makes another."""
+
+    version: str
+    settings: Settings
+    # By provider name, in order of preference for calls that name no model.
+    offers: Mapping[str, Offer]
