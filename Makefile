@@ -48,9 +48,71 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	lock -c requirements/run.txt requirements/dev.in -o requirements/dev.txt
 	lock requirements/protos.in -o requirements/protos.txt
 
+# Real grpcurl and grpc_health_probe, pinned with their checksums in tests/tools. Without Go the tests that need them say so.
+.tools/ready: tests/tools/go.mod tests/tools/go.sum
+	mkdir -p .tools/bin
+	if command -v go >/dev/null; then
+	  (cd tests/tools && GOFLAGS=-buildvcs=false GOWORK=off GOBIN="$(CURDIR)/.tools/bin" go install tool)
+	else
+	  echo "Go is not here: tests with grpcurl and grpc_health_probe will be skipped"
+	fi
+	touch $@
+
+# --- using it ---------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: .venv/run ## Set everything up, start Trunkline and stream a real model's answer
+	$(BIN)/trunkline demo
+
+.PHONY: serve
+serve: .venv/run ## Start the gateway with trunkline.yaml, if there is one, and the environment
+	$(BIN)/trunkline serve
+
 # --- the contract -----------------------------------------------------------------------------------------------------
 
 .PHONY: protos
 protos: .venv-protos/ready ## Format the contract and generate the Python stubs from it
 	$(TOOLS)/buf format --write protos
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/generate $(STUBS:/trunkline/v1=)
+
+.PHONY: check-protos
+check-protos: .venv-protos/ready
+	$(TOOLS)/buf format --diff --exit-code protos
+	$(TOOLS)/buf lint
+	tag=$$(git describe --tags --abbrev=0 2>/dev/null || true)
+	if [ -n "$$tag" ]; then $(TOOLS)/buf breaking --against ".git#tag=$$tag"; else echo "buf breaking: no release tag yet"; fi
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/check/compile
+
+# --- checks and tests -------------------------------------------------------------------------------------------------
+
+.PHONY: format
+format: .venv/dev ## Format the code and mend what can be mended
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: check
+check: .venv/dev check-protos ## Formatting, lint, types, and the contract in every language
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+.PHONY: test
+test: .venv/dev .venv-protos/ready .tools/ready ## Set everything up and run the tests
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+.PHONY: coverage
+coverage: .venv/dev .venv-protos/ready .tools/ready ## Run the tests and show which lines they never reach
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report --show-missing --skip-covered
+
+.PHONY: bench
+bench: .venv/dev ## Compare with a bare server that does the same translation: CPU, latency, memory
+	PYTHONPATH=tests $(BIN)/python -m bench
+
+.PHONY: bench-layers
+bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
+	PYTHONPATH=tests $(BIN)/python -m bench.layers
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	rm -rf .venv .venv-protos .tools build dist protos/check/build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,10 +8,10 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from trunkline.v1.call_pb2 import Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
 
 if TYPE_CHECKING:
-    from trunkline.v1.call_pb2 import Target
     from trunkline_server.snapshot import Snapshot
 
 Events = AsyncGenerator[StreamGenerateResponse, None]
@@ -21,7 +21,7 @@ Events = AsyncGenerator[StreamGenerateResponse, None]
 class Story:
     """What happened to a call so far. Written by the layer that knows, read by `observe` at the end."""
 
-    target: Target | None = None
+    target: Target = field(default_factory=Target)
     attempts: int = 0
     committed: bool = False
     time_to_first_token: float | None = None
@@ -41,13 +41,28 @@ class Call:
     # Set by route: whom to ask, in order.
     plan: tuple[Target, ...] = ()
     # Set by attempt: who is asked now.
-    target: Target | None = None
+    target: Target = field(default_factory=Target)
     # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
     story: Story = field(default_factory=Story)
 
 
 Handler = Callable[[Call], Events]
 Layer = Callable[[Handler], Handler]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The layers, built for one configuration."""
+
+    snapshot: Snapshot
+    handler: Handler
+
+
+@dataclass(slots=True)
+class Current:
+    """The chain that new calls run on. A reload swaps it; calls keep the one they began with."""
+
+    chain: Chain
 
 
 class TaskRegistry:
@@ -76,10 +91,10 @@ class TaskRegistry:
             self._tapes.discard(tape)
             task.cancel()
 
-    def interrupt(self, error: BaseException) -> None:
-        """End every tape that still plays; its reader sees `error`."""
+    def interrupt(self, make_error: Callable[[], BaseException]) -> None:
+        """End every tape that still plays; its reader sees an error of its own."""
         for tape in self._tapes:
-            tape.fail(error)
+            tape.fail(make_error())
 
     async def wait_idle(self) -> None:
         """Wait until no task is left."""
@@ -103,6 +118,7 @@ class Tape:
         self._buffer: list[StreamGenerateResponse] = []
         self._failure: BaseException | None = None
         self._ended = False
+        self._gathering = False
         self._reader: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
 
@@ -112,8 +128,10 @@ class Tape:
             async with aclosing(self._events) as events:
                 async for event in events:
                     self._buffer.append(event)
-                    _wake(self._reader)
+                    if not self._gathering:
+                        _wake(self._reader)
                     if len(self._buffer) >= self._limit:
+                        _wake(self._reader)
                         self._room = asyncio.get_running_loop().create_future()
                         await self._room
         except asyncio.CancelledError as cancelled:
@@ -128,8 +146,18 @@ class Tape:
 
     async def wait(self, until: float) -> bool:
         """Wait until there is something to take (True) or the loop's clock reads `until` (False)."""
-        if self._buffer or self._ended:
-            return True
+        if not self._buffer and not self._ended:
+            await self._woken(until)
+        return bool(self._buffer) or self._ended
+
+    async def gather(self, until: float) -> None:
+        """Let more arrive until the loop's clock reads `until`, the stream ended or the buffer is full."""
+        self._gathering = True
+        if not self._ended and len(self._buffer) < self._limit:
+            await self._woken(until)
+        self._gathering = False
+
+    async def _woken(self, until: float) -> None:
         loop = asyncio.get_running_loop()
         self._reader = reader = loop.create_future()
         timer = loop.call_at(until, _wake, reader)
@@ -137,7 +165,6 @@ class Tape:
             await reader
         finally:
             timer.cancel()
-        return bool(self._buffer) or self._ended
 
     def take(self) -> list[StreamGenerateResponse]:
         """All that is ready: it arrived together. Empty at the end of the stream; a failure is raised last."""

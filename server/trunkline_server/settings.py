@@ -38,6 +38,10 @@ class Secret:
         return str, ("Secret(***)",)
 
 
+class Header(Secret):
+    """The value of a header. Unlike other secrets it may stand in the file itself; it is not shown all the same."""
+
+
 class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A part of the file: unknown keys are refused."""
 
@@ -78,15 +82,18 @@ class LogSettings(_Section, frozen=True, kw_only=True):
 
 
 class ScriptedFailure(_Section, frozen=True, kw_only=True):
-    """How the scripted provider fails."""
+    """How the scripted provider fails. `after` counts bytes of the wire format (SSE of openai_chat)."""
 
-    # status: answers with this HTTP-like status. cut: ends without its terminal marker after `after` pieces.
-    # stall: says nothing more after `after` pieces. malformed: sends what is not its wire format after `after` pieces.
-    kind: Literal["status", "cut", "stall", "malformed"]
+    # status: answers with this HTTP status. cut: the connection closes after `after` bytes. stall: nothing more comes
+    # after `after` bytes. malformed: what comes after `after` bytes is not the wire format. slow: after `after` bytes,
+    # each piece takes `delay`.
+    kind: Literal["status", "cut", "stall", "malformed", "slow"]
     status: Annotated[int, Meta(ge=400, le=599)] = 503
+    # With status: seconds that the answer asks callers to wait.
     retry_after: Seconds | None = None
     after: Annotated[int, Meta(ge=0)] = 0
-    # Fail each time, or only the first so many calls.
+    delay: Seconds = Seconds(1.0)
+    # Fail only the first so many calls. Unset = each.
     times: Annotated[int, Meta(ge=1)] | None = None
 
 
@@ -121,11 +128,12 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     # env:NAME or file:/path in the file; the secret itself once read.
     api_key: Secret | None = None
     organization: str = ""
+    # The model that the provider's name alone means. Empty = the first of `models`, else the row's.
     default_model: str = ""
-    # What ListModels shows; a provider of the openai_chat kind takes others, too.
+    # What ListModels shows, in place of what the row has; most providers take other ids, too.
     models: tuple[str, ...] = ()
-    # Sent with every request.
-    headers: dict[str, str] = field(default_factory=dict)
+    # Sent with every request. In the file env:NAME, file:/path or the value itself.
+    headers: dict[str, Header] = field(default_factory=dict)
     # Plain http to another machine.
     allow_plain_http: bool = False
     # Logs this provider as monitoring_level comprehensive does.
@@ -133,7 +141,7 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     first_token: Seconds | None = None
     between_tokens: Seconds | None = None
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
-    # kind scripted: its models.
+    # kind scripted: its models. Empty = those of the table.
     scripts: dict[Name, Script] = field(default_factory=dict)
     # kind embedded: how many streams at once, and the window of each.
     slots: Annotated[int, Meta(ge=1, le=64)] = 4

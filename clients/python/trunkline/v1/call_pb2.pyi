@@ -135,7 +135,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 15
     """UNAVAILABLE. The gateway has too much to do; RetryInfo."""
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 16
-    """UNAVAILABLE. The gateway is shutting down: ask another instance; RetryInfo. ABORTED once a part of the answer was sent."""
+    """UNAVAILABLE. The gateway is shutting down: ask another instance; RetryInfo. A stream that is cut by it is STREAM_INTERRUPTED
+    with metadata cause = DRAINING.
+    """
     ERROR_REASON_ALL_PROVIDERS_FAILED: _ErrorReason.ValueType  # 17
     """UNAVAILABLE. Every target failed before anything was sent to the caller; RetryInfo, CallFailure."""
     ERROR_REASON_PROVIDER_AUTH: _ErrorReason.ValueType  # 18
@@ -190,7 +192,9 @@ ERROR_REASON_BUDGET_EXHAUSTED: ErrorReason.ValueType  # 13
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
 """UNAVAILABLE. The gateway has too much to do; RetryInfo."""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 16
-"""UNAVAILABLE. The gateway is shutting down: ask another instance; RetryInfo. ABORTED once a part of the answer was sent."""
+"""UNAVAILABLE. The gateway is shutting down: ask another instance; RetryInfo. A stream that is cut by it is STREAM_INTERRUPTED
+with metadata cause = DRAINING.
+"""
 ERROR_REASON_ALL_PROVIDERS_FAILED: ErrorReason.ValueType  # 17
 """UNAVAILABLE. Every target failed before anything was sent to the caller; RetryInfo, CallFailure."""
 ERROR_REASON_PROVIDER_AUTH: ErrorReason.ValueType  # 18

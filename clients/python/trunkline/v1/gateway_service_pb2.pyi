@@ -233,7 +233,7 @@ class GenerateResponse(_message.Message):
     LOGPROBS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The call's id: in logs, in errors, in initial metadata as trunkline-call-id."""
+    """The call's id: in logs, in errors, in trailing metadata as trunkline-call-id."""
     finish_reason: _content_pb2.FinishReason.ValueType
     """Why it stopped."""
     provider_finish_reason: _builtins.str

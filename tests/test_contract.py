@@ -1,0 +1,95 @@
+"""The contract, its generated stubs and the server's table of statuses say the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from trunkline.v1 import call_pb2, content_pb2, gateway_service_pb2, model_pb2, model_service_pb2
+from trunkline_server.errors import STATUS_CODES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from google.protobuf.descriptor import Descriptor, EnumDescriptor
+
+ROOT = Path(__file__).parent.parent
+TOOLS = ROOT / ".venv-protos"
+FILES = [module.DESCRIPTOR for module in (call_pb2, content_pb2, gateway_service_pb2, model_pb2, model_service_pb2)]
+
+RPCS = {
+    "GatewayService": {"Generate", "StreamGenerate", "HealthCheck", "UsageStats"},
+    "ModelService": {"ListModels", "GetModel"},
+}
+
+
+def stubs(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+
+@pytest.mark.skipif(not (TOOLS / "ready").exists(), reason="`make protos` sets up what generates the stubs")
+def test_the_committed_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
+    path = f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([ROOT / "protos/generate", tmp_path], check=True, env=os.environ | {"PATH": path})
+    generated, committed = stubs(tmp_path / "trunkline"), stubs(ROOT / "clients/python/trunkline")
+    assert sorted(committed) == sorted(generated)
+    assert [name for name in generated if generated[name] != committed[name]] == []
+
+
+def test_every_file_of_the_contract_is_looked_at() -> None:
+    assert {file.name for file in FILES} == {
+        f"trunkline/v1/{path.name}" for path in (ROOT / "protos/trunkline/v1").glob("*.proto")
+    }
+
+
+def test_the_services_have_exactly_these_rpcs() -> None:
+    told = {
+        name: {method.name for method in service.methods}
+        for file in FILES
+        for name, service in file.services_by_name.items()
+    }
+    assert told == RPCS
+
+
+def test_only_stream_generate_streams() -> None:
+    services = [service for file in FILES for service in file.services_by_name.values()]
+    methods = [method for service in services for method in service.methods]
+    assert [method.name for method in methods if method.server_streaming] == ["StreamGenerate"]
+    assert not any(method.client_streaming for method in methods)
+
+
+def enums_in(messages: Iterable[Descriptor]) -> Iterator[EnumDescriptor]:
+    for message in messages:
+        yield from message.enum_types
+        yield from enums_in(message.nested_types)
+
+
+def test_the_zero_of_every_enum_is_unspecified() -> None:
+    enums = [enum for file in FILES for enum in file.enum_types_by_name.values()]
+    enums += [enum for file in FILES for enum in enums_in(file.message_types_by_name.values())]
+    assert len(enums) > 5
+    for enum in enums:
+        assert enum.values_by_number[0].name.endswith("_UNSPECIFIED"), enum.full_name
+
+
+def test_every_reason_has_a_status() -> None:
+    reasons = set(call_pb2.ErrorReason.values()) - {call_pb2.ERROR_REASON_UNSPECIFIED}
+    assert set(STATUS_CODES) == reasons
+
+
+def test_the_status_of_each_reason_is_the_one_that_its_comment_names() -> None:
+    text = (ROOT / "protos/trunkline/v1/call.proto").read_text()
+    body = re.search(r"^enum ErrorReason \{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE)
+    assert body
+    commented = re.findall(r"^  // ([A-Z_]+)\. .*\n(?:  //.*\n)*  (\w+) = ", body[1], re.MULTILINE)
+    named = {reason: status for status, reason in commented}
+    assert named == {call_pb2.ErrorReason.Name(reason): code.name for reason, code in STATUS_CODES.items()}

@@ -1,0 +1,39 @@
+"""An event loop on which time passes only when nothing else can happen: tests of time limits that never wait."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """`time()` starts at 1,000 and jumps to the next timer when no callback is ready."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 1000.0
+        self._clock_resolution = 1e-9
+
+    def time(self) -> float:
+        return self._now
+
+    def _run_once(self) -> None:
+        if not self._ready:  # type: ignore[attr-defined]
+            if not self._scheduled:  # type: ignore[attr-defined]
+                raise RuntimeError("nothing will ever happen again")
+            self._now = max(self._now, self._scheduled[0]._when)  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+def run_virtual(main: Coroutine[object, object, T]) -> T:
+    """Run `main` to its end in virtual time. Fails if a task is left over."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        result = runner.run(main)
+        left = asyncio.all_tasks(runner.get_loop())
+        assert not left, left
+        return result
