@@ -1,0 +1,115 @@
+"""The client."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar, Unpack
+
+from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, UsageStatsRequest
+from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
+from trunkline.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
+from trunkline.v1.model_service_pb2_grpc import ModelServiceStub
+from trunkline_client._async.stream import AsyncStream
+from trunkline_client.answer import Answer
+from trunkline_client.channel import open_async_channel
+from trunkline_client.requests import build_request, dimension_of
+from trunkline_client.status import raising
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from grpc import ChannelCredentials
+
+    from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, UsageStatsResponse
+    from trunkline.v1.model_pb2 import Model
+    from trunkline_client.channel import AsyncChannel, AsyncMethod
+    from trunkline_client.requests import ModelFilters, Prompt, Settings
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+class AsyncClient:
+    """A gateway at `target`, or at the other end of a `channel` that the caller made and closes.
+
+    Without `credentials` the connection is in the clear. `api_key` is sent with every call. Timeouts are in seconds and
+    for a whole call, a stream to its end; `timeout` here is for calls that do not set their own. Every call raises
+    TrunklineError.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        credentials: ChannelCredentials | None = None,
+        api_key: str | None = None,
+        timeout: float | None = None,
+        channel: AsyncChannel | None = None,
+    ) -> None:
+        if (not target) is (channel is None):
+            raise TypeError("either a target or a channel")
+        self._address = target or "the given channel"
+        self._owned = channel is None
+        self._channel = channel or open_async_channel(self._address, credentials)
+        self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
+        self._timeout = timeout
+        self._gateway = GatewayServiceStub(self._channel)
+        self._catalogue = ModelServiceStub(self._channel)
+
+    async def generate(self, prompt: Prompt, *, timeout: float | None = None, **settings: Unpack[Settings]) -> Answer:
+        """The whole answer to a prompt."""
+        request = build_request(prompt, settings)
+        return Answer(await self._ask(self._gateway.Generate, request, timeout))
+
+    def stream(self, prompt: Prompt, *, timeout: float | None = None, **settings: Unpack[Settings]) -> AsyncStream:
+        """The answer to a prompt as it is made. The call begins when the stream is read."""
+        request = build_request(prompt, settings)
+        limit = self._timeout if timeout is None else timeout
+        call = partial(self._gateway.StreamGenerate, request, timeout=limit, metadata=self._metadata)
+        return AsyncStream(call, self._address)
+
+    async def health(self, *, include_providers: bool = False, timeout: float | None = None) -> HealthCheckResponse:
+        """How the gateway is, and each of its providers if asked for."""
+        request = HealthCheckRequest(include_providers=include_providers)
+        return await self._ask(self._gateway.HealthCheck, request, timeout)
+
+    async def usage(self, *, group_by: Iterable[str] = (), timeout: float | None = None) -> UsageStatsResponse:
+        """Counts, tokens and times since the gateway started, grouped by any of "provider" and "model"."""
+        request = UsageStatsRequest(group_by=[dimension_of(name) for name in group_by])
+        return await self._ask(self._gateway.UsageStats, request, timeout)
+
+    async def models(self, *, timeout: float | None = None, **filters: Unpack[ModelFilters]) -> list[Model]:
+        """The models that all filters let through, in the order of their ids. The timeout is for each page."""
+        request = ListModelsRequest(page_size=1000, **filters)
+        models: list[Model] = []
+        while True:
+            page = await self._ask(self._catalogue.ListModels, request, timeout)
+            models.extend(page.models)
+            if not page.next_page_token:
+                return models
+            request.page_token = page.next_page_token
+
+    async def model(self, name: str, *, timeout: float | None = None) -> Model:
+        """One model by whatever a request may say for it. Raises ModelNotFound."""
+        return await self._ask(self._catalogue.GetModel, GetModelRequest(id=name), timeout)
+
+    async def _ask(
+        self, method: AsyncMethod[_Request, _Response], request: _Request, timeout: float | None
+    ) -> _Response:
+        limit = self._timeout if timeout is None else timeout
+        with raising(self._address):
+            return await method(request, timeout=limit, metadata=self._metadata)
+
+    async def aclose(self) -> None:
+        """Close the channel, if this client opened it. What still runs is cancelled."""
+        if self._owned:
+            await self._channel.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._address!r})"

@@ -1,0 +1,1 @@
+# Generated from _async by generate_sync.py. DO NOT EDIT!

@@ -1,0 +1,110 @@
+"""What callers write becomes the contract's requests. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+
+from trunkline.v1 import content_pb2
+from trunkline.v1.content_pb2 import Message, Part, ResponseFormat, Tool, ToolChoice
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, UsageDimension
+
+if TYPE_CHECKING:
+    from trunkline.v1.model_pb2 import Capability
+
+# One user message, a conversation (roles of tuples: system, user, assistant), or the whole request.
+Prompt: TypeAlias = str | Sequence[Message | tuple[str, str]] | GenerateRequest
+
+_ROLES: Mapping[str, content_pb2.Role.ValueType] = {
+    "system": content_pb2.ROLE_SYSTEM,
+    "user": content_pb2.ROLE_USER,
+    "assistant": content_pb2.ROLE_ASSISTANT,
+}
+
+
+class Settings(TypedDict, total=False):
+    """What a call may set beside its prompt: GenerateRequest and GenerationConfig tell what each means.
+
+    None is the same as not given.
+    """
+
+    model: str | None
+    system: str | None
+    max_output_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    seed: int | None
+    stop_sequences: Sequence[str] | None
+    top_logprobs: int | None
+    tools: Sequence[Tool] | None
+    tool_choice: ToolChoice | None
+    response_format: ResponseFormat | None
+    strict_params: bool | None
+    stream_options: StreamOptions | None
+
+
+class ModelFilters(TypedDict, total=False):
+    """Which models to list: ListModelsRequest tells what each means."""
+
+    provider: str
+    required_capabilities: Sequence[Capability.ValueType]
+    min_context_window: int
+    available_only: bool
+
+
+def build_request(prompt: Prompt, settings: Settings) -> GenerateRequest:
+    """A new request: the prompt, and the settings in place of what it says itself. The prompt is not changed.
+
+    Raises TypeError for a setting that does not exist, ValueError for a role that does not.
+    """
+    if unknown := settings.keys() - Settings.__annotations__.keys():
+        raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
+    request = _request_of(prompt)
+    for name, value in settings.items():
+        if value is not None:
+            _set(request, name, value)
+    return request
+
+
+def _request_of(prompt: Prompt) -> GenerateRequest:
+    if isinstance(prompt, GenerateRequest):
+        request = GenerateRequest()
+        request.CopyFrom(prompt)
+        return request
+    if isinstance(prompt, str):
+        return GenerateRequest(prompt=prompt)
+    return GenerateRequest(messages=[_message_of(turn) for turn in prompt])
+
+
+def _message_of(turn: Message | tuple[str, str]) -> Message:
+    if isinstance(turn, Message):
+        return turn
+    role, text = turn
+    if role not in _ROLES:
+        raise ValueError(f"no such role: {role!r}; there are {', '.join(_ROLES)}. What a tool returned is a Message")
+    return Message(role=_ROLES[role], parts=[Part(text=text)])
+
+
+def _set(request: GenerateRequest, name: str, value: object) -> None:
+    owner: Any = request
+    if name in GenerationConfig.DESCRIPTOR.fields_by_name:
+        owner = request.config
+    elif name == "strict_params":
+        owner = request.routing
+    elif name == "system":
+        name = "system_instruction"
+    owner.ClearField(name)
+    owner.MergeFrom(type(owner)(**{name: value}))
+
+
+def dimension_of(name: str) -> UsageDimension:
+    """What to group the usage by: provider, model. Raises ValueError for anything else."""
+    kinds = UsageDimension.Kind
+    key = f"KIND_{name.upper()}"
+    if key not in kinds.keys() or not kinds.Value(key):  # noqa: SIM118 - it is no dict
+        known = ", ".join(kind.removeprefix("KIND_").lower() for kind in kinds.keys()[1:])
+        raise ValueError(f"nothing to group by: {name!r}; there are {known}")
+    return UsageDimension(kind=kinds.Value(key))

@@ -1,0 +1,129 @@
+"""What callers write becomes the right request."""
+
+from __future__ import annotations
+
+from typing import Any, get_type_hints
+
+import pytest
+
+from trunkline.v1.call_pb2 import Routing
+from trunkline.v1.content_pb2 import (
+    ROLE_ASSISTANT,
+    ROLE_SYSTEM,
+    ROLE_TOOL,
+    ROLE_USER,
+    FunctionTool,
+    Message,
+    Part,
+    ResponseFormat,
+    Tool,
+    ToolChoice,
+    ToolResult,
+)
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, UsageDimension
+from trunkline.v1.model_service_pb2 import ListModelsRequest
+from trunkline_client.requests import ModelFilters, Settings, build_request, dimension_of
+
+TOOLS = [Tool(function=FunctionTool(name="add"))]
+
+
+def test_a_prompt_is_a_prompt() -> None:
+    assert build_request("Hi", {}) == GenerateRequest(prompt="Hi")
+
+
+def test_a_conversation() -> None:
+    result = Message(role=ROLE_TOOL, parts=[Part(tool_result=ToolResult(tool_call_id="t"))])
+    request = build_request([("system", "S"), ("user", "U"), ("assistant", "A"), result], {})
+    roles = (ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT)
+    spoken = [Message(role=role, parts=[Part(text=text)]) for role, text in zip(roles, "SUA", strict=True)]
+    assert request == GenerateRequest(messages=[*spoken, result])
+
+
+def test_a_role_that_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="no such role: 'tool'; there are system, user, assistant"):
+        build_request([("tool", "4")], {})
+
+
+def test_every_setting_has_its_place() -> None:
+    settings: Settings = {
+        "model": "m",
+        "system": "S",
+        "max_output_tokens": 5,
+        "temperature": 0,
+        "top_p": 0.5,
+        "top_k": 3,
+        "presence_penalty": 0.1,
+        "frequency_penalty": 0.2,
+        "seed": 7,
+        "stop_sequences": ["."],
+        "top_logprobs": 0,
+        "tools": TOOLS,
+        "tool_choice": ToolChoice(mode=ToolChoice.MODE_REQUIRED),
+        "response_format": ResponseFormat(kind=ResponseFormat.KIND_JSON),
+        "strict_params": True,
+        "stream_options": StreamOptions(include_final_message=True),
+    }
+    assert settings.keys() == Settings.__annotations__.keys()
+    assert build_request("Hi", settings) == GenerateRequest(
+        prompt="Hi",
+        model="m",
+        system_instruction="S",
+        config=GenerationConfig(
+            max_output_tokens=5,
+            temperature=0,
+            top_p=0.5,
+            top_k=3,
+            presence_penalty=0.1,
+            frequency_penalty=0.2,
+            seed=7,
+            stop_sequences=["."],
+            top_logprobs=0,
+        ),
+        tools=TOOLS,
+        tool_choice=ToolChoice(mode=ToolChoice.MODE_REQUIRED),
+        response_format=ResponseFormat(kind=ResponseFormat.KIND_JSON),
+        routing=Routing(strict_params=True),
+        stream_options=StreamOptions(include_final_message=True),
+    )
+
+
+def test_nothing_of_the_contract_is_out_of_reach() -> None:
+    fields = set(GenerateRequest.DESCRIPTOR.fields_by_name) | set(GenerationConfig.DESCRIPTOR.fields_by_name)
+    fields |= set(Routing.DESCRIPTOR.fields_by_name)
+    reached = set(Settings.__annotations__) | {"messages", "prompt", "config", "routing"}
+    assert fields == reached - {"system"} | {"system_instruction"}
+    paging = {"page_size", "page_token"}
+    assert set(ListModelsRequest.DESCRIPTOR.fields_by_name) == set(ModelFilters.__annotations__) | paging
+
+
+def test_settings_stand_in_place_of_what_a_request_says() -> None:
+    given = GenerateRequest(model="a", prompt="Hi", tools=TOOLS, config=GenerationConfig(top_k=1, stop_sequences=["a"]))
+    before = GenerateRequest.FromString(given.SerializeToString())
+    request = build_request(given, {"model": "b", "tools": [], "stop_sequences": ["b"], "temperature": 1})
+    config = GenerationConfig(top_k=1, stop_sequences=["b"], temperature=1)
+    assert request == GenerateRequest(model="b", prompt="Hi", config=config)
+    assert given == before
+    assert build_request(given, {}) == given
+
+
+def test_none_is_not_given() -> None:
+    nothing: Any = dict.fromkeys(Settings.__annotations__)
+    assert build_request("Hi", nothing) == GenerateRequest(prompt="Hi")
+
+
+def test_a_setting_that_does_not_exist() -> None:
+    mistaken: Any = {"temprature": 1, "messages": []}
+    with pytest.raises(TypeError, match="no such setting: messages, temprature"):
+        build_request("Hi", mistaken)
+
+
+def test_dimensions() -> None:
+    assert dimension_of("provider") == UsageDimension(kind=UsageDimension.KIND_PROVIDER)
+    assert dimension_of("model") == UsageDimension(kind=UsageDimension.KIND_MODEL)
+    for wrong in ("unspecified", "label", ""):
+        with pytest.raises(ValueError, match="there are provider, model"):
+            dimension_of(wrong)
+
+
+def test_hints_of_the_public_types_can_be_read() -> None:
+    assert get_type_hints(Settings)["top_k"] == int | None
