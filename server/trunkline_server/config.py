@@ -1,0 +1,306 @@
+"""The configuration: from a YAML file and the environment to `Settings`. Nothing else reads either of them.
+
+What the file says stands; the environment fills in what it leaves out. An empty variable counts as unset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import yaml
+from msgspec import inspect, structs
+
+from trunkline_server.config_check import Problem, Unfit, Walk, join, problems_of, read_seconds
+from trunkline_server.providers.table import ROWS, SCRIPTS
+from trunkline_server.settings import Header, ProviderSettings, Seconds, Secret, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+FILE_NAME = "trunkline.yaml"
+# env:NAME or file:/an/absolute/path (or one with a drive's letter).
+REFERENCE = r"env:[A-Za-z_][A-Za-z0-9_]*|file:(?:/|[A-Za-z]:[/\\]).+"
+VISIBLE = r"[!-~]+"
+VISIBLE_AND_BLANK = r"[ -~]*"
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used: all that is wrong with it. Holds no secret, and no text of the file."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n  ".join([f"{source} cannot be used:", *map(str, problems)]))
+
+
+def find_path(environ: Mapping[str, str] = os.environ, explicit: Path | None = None) -> Path | None:
+    """The file to load: `explicit`, else what TRUNKLINE_CONFIG names, else trunkline.yaml in this folder, else none."""
+    if explicit is not None:
+        return explicit
+    if environ.get("TRUNKLINE_CONFIG"):
+        return Path(environ["TRUNKLINE_CONFIG"])
+    path = Path(FILE_NAME)
+    return path if path.is_file() else None
+
+
+def environment() -> Mapping[str, str]:
+    """The environment, for what has to pass it on."""
+    return os.environ
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+    """Trunkline's folder in the user's cache, where the system has that. It need not exist."""
+    home = Path(environ.get("HOME") or Path.home())
+    if platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "trunkline" / "cache"
+    if platform == "darwin":
+        return home / "Library" / "Caches" / "trunkline"
+    # The XDG specification says to ignore a relative path.
+    xdg = Path(environ.get("XDG_CACHE_HOME", ""))
+    return (xdg if xdg.is_absolute() else home / ".cache") / "trunkline"
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The configuration of a file (None: of the environment alone), complete: every provider has its kind.
+
+    Raises ConfigError with everything that is wrong.
+    """
+    environ = {name: value for name, value in environ.items() if value.strip()}
+    source = "the environment" if path is None else str(path)
+    problems: list[Problem] = []
+    tree = {} if path is None else _read_tree(path, problems)
+    if tree is None:
+        raise ConfigError(source, problems)
+    origins = _fill_in(tree, environ, problems)
+    walk = Walk({Seconds: read_seconds, Secret: _secret_reader(environ), Header: _header_reader(environ)}, problems)
+    settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
+    problems += problems_of(settings, ROWS)
+    if problems:
+        raise ConfigError(source, _told_once(problems, origins))
+    return settings
+
+
+def version(settings: Settings) -> str:
+    """A short name of this very configuration: the same for the same settings, on every machine and at every start.
+
+    It is shown to callers. Secrets go in through scrypt, with the rest as salt: guessing one from it costs as much as
+    guessing it from a password file.
+    """
+    secrets: list[str] = []
+
+    def plain(value: Secret | Seconds) -> float:
+        if isinstance(value, Seconds):
+            return float(value)
+        secrets.append(value.reveal())
+        return len(secrets)
+
+    salt = hashlib.sha256(msgspec.json.encode(settings, enc_hook=plain)).digest()
+    return hashlib.scrypt(msgspec.json.encode(secrets), salt=salt, n=1 << 12, r=8, p=1, dklen=6).hex()
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def _read_tree(path: Path, problems: list[Problem]) -> dict[str, Any] | None:
+    """What the file says. None, and why, if it cannot be read at all."""
+    try:
+        tree = _parse(_read_text(path), problems)
+    except Unfit as unfit:
+        problems.append(Problem("the file", str(unfit)))
+        return None
+    if isinstance(tree, dict | None):
+        return tree or {}
+    problems.append(Problem("the file", "keys with values"))
+    return None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        reason = error.strerror or "it cannot be opened"
+    except ValueError:
+        reason = "it is not UTF-8 text"
+    raise Unfit(f"{path} to be readable: {reason}")
+
+
+def _parse(text: str, problems: list[Problem]) -> object:
+    """The document. Raises Unfit."""
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        problems += _repeated_keys(node)
+        return None if node is None else loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        reason = _place(error.problem_mark or error.context_mark) + _harmless(error.problem or "")
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        # PyYAML's constructors fail in these ways on values such as 2026-13-45 and !!int x.
+        reason = "it has a value that YAML cannot read"
+    raise Unfit(f"YAML: {reason}")
+
+
+def _place(mark: yaml.Mark | None) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+
+
+def _harmless(problem: str) -> str:
+    """PyYAML's words, unless they quote more of the file than a character."""
+    return problem if re.fullmatch(r"(?:[^'\"]|'(?:\\?.|<[a-z ]+>)')+", problem) else "it cannot be read"
+
+
+def _repeated_keys(root: yaml.Node | None) -> Iterator[Problem]:
+    pending, visited = [root], {id(None)}
+    while pending:
+        node = pending.pop()
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            pending += [value for _, value in node.value]
+            yield from _repeated_in(node)
+
+
+def _repeated_in(node: yaml.MappingNode) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+        mark = key.start_mark
+        if key.value in first:
+            expected = f"each key once: {join('', key.value)} stands in line {first[key.value]}, too"
+            yield Problem(f"line {mark.line + 1}, column {mark.column + 1}", expected)
+        first.setdefault(key.value, mark.line + 1)
+
+
+# --- the environment --------------------------------------------------------------------------------------------------
+
+
+def _fill_in(tree: dict[str, Any], environ: Mapping[str, str], problems: list[Problem]) -> Mapping[str, str]:
+    """Put into `tree` what it leaves out. Returns, by path, which variable said what now stands there."""
+    origins: dict[str, str] = {}
+
+    def fill(section: dict[str, Any], path: str, variable: str, value: str) -> None:
+        key = path.rpartition(".")[2]
+        if value and section.get(key) is None:
+            section[key], origins[path] = value, variable
+
+    fill(_section(tree, "server"), "server.listen", "TRUNKLINE_LISTEN", environ.get("TRUNKLINE_LISTEN", ""))
+    fill(tree, "default_model", *_default_model(environ, problems))
+    providers = _section(tree, "providers")
+    _add_providers(providers, environ)
+    for name in providers:
+        provider = _section(providers, name)
+        if not provider.get("kind"):
+            provider["kind"] = _kind(name, provider)
+        if row := ROWS.get(_kind(name, provider)):
+            at, key = f"providers.{name}", row.key_env
+            fill(provider, f"{at}.api_key", key, f"env:{key}" if key in environ else "")
+            fill(provider, f"{at}.base_url", row.base_url_env, environ.get(row.base_url_env, ""))
+            fill(provider, f"{at}.default_model", row.model_env, environ.get(row.model_env, ""))
+            fill(provider, f"{at}.organization", row.organization_env, environ.get(row.organization_env, ""))
+    return origins
+
+
+def _section(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    """The keys under `key`, to be filled in. What is no mapping is left for the walk to refuse.
+
+    A copy, since with YAML's anchors one mapping may stand in several places.
+    """
+    section = parent.get(key)
+    if not isinstance(section, dict | None):
+        return {}
+    parent[key] = copy = dict(section or {})
+    return copy
+
+
+def _add_providers(providers: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """The built-in ones, and those whose key is in the environment unless the file has one of their kind.
+
+    Of their kind, not of their name: who configures only an endpoint in Europe does not mean the one in America, too.
+    """
+    kinds = {_kind(name, provider) for name, provider in providers.items()}
+    for row in ROWS.values():
+        if row.key_env in environ and row.name not in kinds:
+            providers.setdefault(row.name, {})
+        if row.built_in:
+            providers.setdefault(row.built_in, {})
+
+
+def _kind(name: str, provider: object) -> str:
+    kind = provider.get("kind") if isinstance(provider, dict) else None
+    if kind and isinstance(kind, str):
+        return kind
+    return next((row.name for row in ROWS.values() if row.built_in == name), name)
+
+
+def _default_model(environ: Mapping[str, str], problems: list[Problem]) -> tuple[str, str]:
+    """Which variables name the default model, and what they say together."""
+    names = [name for name in ("LLM_PROVIDER", "LLM_DEFAULT_PROVIDER") if name in environ]
+    providers = [environ[name].strip().lower() for name in names]
+    if len(set(providers)) > 1:
+        problems.append(Problem("LLM_DEFAULT_PROVIDER", "what LLM_PROVIDER says, or nothing"))
+    provider, model = "".join(providers[:1]), environ.get("LLM_DEFAULT_MODEL", "")
+    if model:
+        names.append("LLM_DEFAULT_MODEL")
+    if provider and model and not model.startswith(f"{provider}/"):
+        model = f"{provider}/{model}"
+    return " and ".join(names), model or provider
+
+
+def _secret_reader(environ: Mapping[str, str]) -> Callable[[object], Secret]:
+    def read(value: object) -> Secret:
+        if not _is_reference(value):
+            raise Unfit("env:NAME or file:/path: the secret itself does not belong in the configuration")
+        return Secret(_resolved(str(value), environ, VISIBLE))
+
+    return read
+
+
+def _header_reader(environ: Mapping[str, str]) -> Callable[[object], Header]:
+    def read(value: object) -> Header:
+        if _is_reference(value):
+            return Header(_resolved(str(value), environ, VISIBLE_AND_BLANK))
+        if not isinstance(value, str) or not re.fullmatch(VISIBLE_AND_BLANK, value):
+            raise Unfit("one line of ASCII text, env:NAME or file:/path")
+        return Header(value)
+
+    return read
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(REFERENCE, value) is not None
+
+
+def _resolved(reference: str, environ: Mapping[str, str], allowed: str) -> str:
+    scheme, _, name = reference.partition(":")
+    if scheme == "env" and name not in environ:
+        raise Unfit(f"{reference} to be set")
+    secret = environ[name] if scheme == "env" else _read_text(Path(name)).rstrip("\r\n")
+    if not secret or not re.fullmatch(allowed, secret):
+        raise Unfit(f"{reference} to hold one line of visible ASCII characters")
+    return secret
+
+
+# --- the result -------------------------------------------------------------------------------------------------------
+
+
+def _completed(settings: Settings) -> Settings:
+    return structs.replace(settings, providers={name: _complete(each) for name, each in settings.providers.items()})
+
+
+def _complete(provider: ProviderSettings) -> ProviderSettings:
+    scripts = SCRIPTS if provider.kind == "scripted" and not provider.scripts else provider.scripts
+    return structs.replace(provider, base_url=provider.base_url.rstrip("/"), scripts=dict(scripts))
+
+
+def _told_once(problems: Sequence[Problem], origins: Mapping[str, str]) -> list[Problem]:
+    """The first problem of each path; what the environment said stands under the name of its variable."""
+    once: dict[str, str] = {}
+    for problem in problems:
+        once.setdefault(problem.path, problem.expected)
+    return [Problem(origins.get(path, path), expected) for path, expected in once.items()]

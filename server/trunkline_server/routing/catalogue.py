@@ -1,0 +1,193 @@
+"""The catalogue: what the configured providers offer, and what ModelService tells of it. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+from trunkline.v1.model_pb2 import CAPABILITY_UNSPECIFIED, Capability, Model
+from trunkline.v1.model_service_pb2 import ListModelsRequest, ListModelsResponse
+from trunkline_server.errors import InvalidRequest, UnknownModel, Violation
+from trunkline_server.routing.names import find_targets
+from trunkline_server.snapshot import Offer, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from trunkline.v1.call_pb2 import Target
+    from trunkline_server.providers.table import Row
+    from trunkline_server.settings import ProviderSettings, Settings
+
+
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
+_DIGEST_SIZE = 8
+
+
+def build_offers(settings: Settings, rows: Mapping[str, Row], reasons: Mapping[str, str]) -> Mapping[str, Offer]:
+    """What each provider offers, in the order of the rows; providers of one row in the order of the configuration.
+
+    `reasons` says, by provider, what else keeps it from being called: an engine that is not installed.
+    A provider that is not enabled, or of a kind that has no row, offers nothing.
+    """
+    offers = {name: _offer(name, settings.providers[name], row, reasons) for name, row in _ordered(settings, rows)}
+    for (provider, model), aliases in aliases_by_target(Snapshot("", settings, offers)).items():
+        if model in offers[provider].models:
+            offers[provider].models[model].aliases.extend(aliases)
+    return offers
+
+
+def aliases_by_target(snapshot: Snapshot) -> Mapping[tuple[str, str], list[str]]:
+    """By provider and model: the aliases that mean it, in the order of the configuration."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for alias in snapshot.settings.aliases:
+        try:
+            targets = find_targets(snapshot, alias)
+        except UnknownModel:
+            continue
+        for target in targets:
+            found.setdefault((target.provider, target.model), []).append(alias)
+    return found
+
+
+def listed_models(provider: ProviderSettings, row: Row) -> tuple[str, ...]:
+    """The ids that a provider lists: those of the configuration, else the row's; its default model is one of them."""
+    models = provider.models or tuple(provider.scripts) or row.models
+    default = default_model(provider, row)
+    return models if default in models or not default else (default, *models)
+
+
+def default_model(provider: ProviderSettings, row: Row) -> str:
+    """The model that a provider's name alone means: the configured one, else the first one configured, else the row's.
+
+    Empty = there is none.
+    """
+    configured = (provider.default_model, *provider.models, *provider.scripts)
+    return next(filter(None, configured), row.default_model)
+
+
+def _ordered(settings: Settings, rows: Mapping[str, Row]) -> Iterator[tuple[str, Row]]:
+    for kind, row in rows.items():
+        for name, provider in settings.providers.items():
+            if provider.enabled and (provider.kind or name) == kind:
+                yield name, row
+
+
+def _offer(name: str, provider: ProviderSettings, row: Row, reasons: Mapping[str, str]) -> Offer:
+    reason = _unavailable_reason(name, provider, row) or reasons.get(name, "")
+    return Offer(
+        provider=name,
+        models={model: _model(name, model, provider, row, reason) for model in listed_models(provider, row)},
+        default_model=default_model(provider, row),
+        open=row.open,
+        builtin=name == row.built_in,
+        unavailable_reason=reason,
+    )
+
+
+def _unavailable_reason(name: str, provider: ProviderSettings, row: Row) -> str:
+    if row.key_required and provider.api_key is None:
+        return f"set {row.key_env} or providers.{name}.api_key"
+    return ""
+
+
+def _model(name: str, model: str, provider: ProviderSettings, row: Row, reason: str) -> Model:
+    return Model(
+        id=f"{name}/{model}",
+        provider=name,
+        provider_model=model,
+        context_window=provider.context_window if row.name == "embedded" else None,
+        capabilities=row.capabilities,
+        local=row.local,
+        available=not reason,
+        unavailable_reason=reason,
+    )
+
+
+def list_models(snapshot: Snapshot, request: ListModelsRequest) -> ListModelsResponse:
+    """One page of the models that fit the request, in the order of their ids. A larger page_size means 1,000.
+
+    Pages neither repeat nor skip a model that is in both configurations when a reload comes between them.
+    Raises InvalidRequest naming every bad field.
+    """
+    if bad := list(_violations(request)):
+        raise InvalidRequest(bad)
+    last = _decode_token(request) if request.page_token else ""
+    models = [model for offer in snapshot.offers.values() for model in offer.models.values()]
+    rest = sorted((m for m in models if m.id > last and _is_wanted(m, request)), key=lambda model: model.id)
+    size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    token = _encode_token(request, rest[size - 1].id) if len(rest) > size else ""
+    return ListModelsResponse(models=rest[:size], next_page_token=token)
+
+
+def get_model(snapshot: Snapshot, name: str) -> Model:
+    """The model that `name` means; of several the first that can be called.
+
+    Of a model that an open provider takes without listing it, only its names and whether it can be called are known.
+    Raises UnknownModel, and InvalidRequest for an empty name.
+    """
+    if not name:
+        raise InvalidRequest([Violation("id", "is empty")])
+    targets = find_targets(snapshot, name)
+    target = min(targets, key=lambda target: bool(snapshot.offers[target.provider].unavailable_reason))
+    return snapshot.offers[target.provider].models.get(target.model) or _unlisted(snapshot, target)
+
+
+def _unlisted(snapshot: Snapshot, target: Target) -> Model:
+    reason = snapshot.offers[target.provider].unavailable_reason
+    return Model(
+        id=f"{target.provider}/{target.model}",
+        provider=target.provider,
+        provider_model=target.model,
+        aliases=aliases_by_target(snapshot).get((target.provider, target.model), ()),
+        available=not reason,
+        unavailable_reason=reason,
+    )
+
+
+def _is_wanted(model: Model, request: ListModelsRequest) -> bool:
+    return (
+        (not request.provider or model.provider == request.provider)
+        and (not request.available_only or model.available)
+        and set(request.required_capabilities) <= set(model.capabilities)
+        and (not request.HasField("min_context_window") or _has_window(model, request.min_context_window))
+    )
+
+
+def _has_window(model: Model, least: int) -> bool:
+    return model.HasField("context_window") and model.context_window >= least
+
+
+def _violations(request: ListModelsRequest) -> Iterator[Violation]:
+    if request.page_size < 0:
+        yield Violation("page_size", f"must be from 0 to {MAX_PAGE_SIZE}")
+    if request.min_context_window < 0:
+        yield Violation("min_context_window", "must be at least 0")
+    for index, capability in enumerate(request.required_capabilities):
+        if capability == CAPABILITY_UNSPECIFIED or capability not in Capability.values():
+            yield Violation(f"required_capabilities[{index}]", "is not a capability")
+    if request.page_token and not _decode_token(request):
+        yield Violation("page_token", "is not the next_page_token of a page of the same query")
+
+
+def _encode_token(request: ListModelsRequest, last: str) -> str:
+    return base64.urlsafe_b64encode(_query_digest(request) + last.encode()).decode()
+
+
+def _decode_token(request: ListModelsRequest) -> str:
+    """The id of the last model of the page before. Empty = the token is not one of ours, or of another query."""
+    try:
+        data = base64.b64decode(request.page_token, altchars="-_", validate=True)
+        last = data[_DIGEST_SIZE:].decode()
+    except ValueError:
+        return ""
+    return last if data.startswith(_query_digest(request)) else ""
+
+
+def _query_digest(request: ListModelsRequest) -> bytes:
+    query = ListModelsRequest()
+    query.CopyFrom(request)
+    query.ClearField("page_token")
+    query.ClearField("page_size")
+    return hashlib.blake2b(query.SerializeToString(deterministic=True), digest_size=_DIGEST_SIZE).digest()
