@@ -21,6 +21,10 @@ class Quirks:
     max_tokens_field: str = "max_completion_tokens"
     # Sampling settings of the contract that the vendor does not know: left out with a warning.
     unsupported: frozenset[str] = frozenset()
+    # How many stop sequences the vendor takes; the rest is left out with a warning.
+    max_stop_sequences: int = 4
+    # Whether the vendor's tool_choice knows "allowed_tools". If not, only the allowed tools are sent.
+    allowed_tools: bool = True
 
 
 @dataclass(frozen=True, slots=True)
