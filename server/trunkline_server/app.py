@@ -1,0 +1,150 @@
+"""The composition root: read it from top to bottom to see what Trunkline is made of."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from trunkline.v1 import call_pb2
+from trunkline_server import config
+from trunkline_server.core import Chain, Current, TaskRegistry
+from trunkline_server.dialects import openai_chat
+from trunkline_server.errors import CallError
+from trunkline_server.layers.attempt import attempt
+from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.dispatch import dispatch
+from trunkline_server.layers.observe import observe
+from trunkline_server.layers.resolve import resolve
+from trunkline_server.layers.route import route
+from trunkline_server.providers.auth import headers_of
+from trunkline_server.providers.embedded import Embedded
+from trunkline_server.providers.http import HttpClient
+from trunkline_server.providers.scripted import build_scripted
+from trunkline_server.providers.table import ROWS
+from trunkline_server.providers.trace import TracedHttp
+from trunkline_server.providers.upstream import Endpoint, build_upstream
+from trunkline_server.routing.catalogue import build_offers
+from trunkline_server.rpc.health import Serving
+from trunkline_server.rpc.server import build_server
+from trunkline_server.rpc.service import Gateway, Models
+from trunkline_server.snapshot import Snapshot
+from trunkline_server.state.statistics import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from trunkline_server.core import Handler, Layer
+    from trunkline_server.dialects.dialect import Dialect
+    from trunkline_server.logs import Log
+    from trunkline_server.providers.table import Row
+    from trunkline_server.settings import ProviderSettings, Settings
+
+DIALECTS: Mapping[str, Dialect] = {"openai_chat": openai_chat}
+
+
+class App:
+    """A gateway that runs. Everything that outlives a call belongs to it."""
+
+    def __init__(self, settings: Settings, log: Log, weights: Path) -> None:
+        """`weights` is the folder that the embedded model's weights are kept in."""
+        self.port = 0
+        self._settings = settings
+        self._log = log
+        self._weights = weights
+        self._registry = TaskRegistry()
+        self._statistics = Statistics(time.time())
+        self._serving = Serving(time.time())
+        # What is closed at the end, last opened first.
+        self._opened = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Build everything and take calls on `port`. Raises AddressTaken."""
+        self.current = Current(self.build_chain(self._settings))
+        gateway = Gateway(self.current, self._statistics, self._serving)
+        self._server, self.port = build_server(
+            self._settings.server, self._log, gateway, Models(self.current), self._serving
+        )
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Drain: say so, let load balancers notice, let calls finish within the grace, end the rest by name, close.
+
+        Once only: a second call returns at once.
+        """
+        if self._serving.draining:
+            return
+        server = self._settings.server
+        self._serving.drain()
+        await asyncio.sleep(server.notice)
+        self._serving.stop()
+        ending = asyncio.get_running_loop().call_later(max(0, server.grace - 1), self._registry.interrupt, _draining)
+        await self._server.stop(server.grace)
+        ending.cancel()
+        await self._registry.wait_idle()
+        await self._opened.aclose()
+
+    def build_chain(self, settings: Settings) -> Chain:
+        """The layers for one configuration. Nothing here waits for a provider."""
+        engines = {name: self._build_engine(provider) for name, provider in _of_kind(settings, "embedded")}
+        reasons = {name: engine.unavailable_reason() for name, engine in engines.items()}
+        snapshot = Snapshot(config.version(settings), settings, build_offers(settings, ROWS, reasons))
+        handler = dispatch(
+            {
+                **{name: engine.handle for name, engine in engines.items()},
+                **{name: build_scripted(provider.scripts) for name, provider in _of_kind(settings, "scripted")},
+                **{
+                    name: self._build_upstream(settings, name)
+                    for name in snapshot.offers
+                    if _row(settings, name).dialect
+                },
+            }
+        )
+        for layer in reversed(self._layers()):
+            handler = layer(handler)
+        return Chain(snapshot, handler)
+
+    def _layers(self) -> tuple[Layer, ...]:
+        """Outermost first."""
+        return (
+            # Outermost: one line and one count for every call, those that are refused below included.
+            observe(self._log, self._statistics.record),
+            # Before anything is decided: below here a request is valid and plain.
+            resolve,
+            # Knows what the request asks for, and not yet whether anybody answers.
+            route,
+            # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
+            attempt(self._registry, attempt_log(self._log)),
+        )
+
+    def _build_engine(self, provider: ProviderSettings) -> Embedded:
+        engine = Embedded(provider, self._weights)
+        self._opened.push_async_callback(engine.aclose)
+        return engine
+
+    def _build_upstream(self, settings: Settings, name: str) -> Handler:
+        """A provider over HTTP, with connections of its own: a slow one cannot use up another's."""
+        row, provider = _row(settings, name), settings.providers[name]
+        client = HttpClient(max_connections=provider.max_connections, connect_timeout=settings.limits.connect)
+        self._opened.push_async_callback(client.aclose)
+        traced = provider.debug or settings.logs.monitoring_level == "comprehensive"
+        endpoint = Endpoint(provider.base_url or row.base_url, headers_of(row, provider), row.quirks)
+        http = TracedHttp(client, self._log, name) if traced else client
+        return build_upstream(endpoint, DIALECTS[row.dialect], http)
+
+
+def _row(settings: Settings, name: str) -> Row:
+    return ROWS[settings.providers[name].kind or name]
+
+
+def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSettings]]:
+    for name, provider in settings.providers.items():
+        if provider.enabled and (provider.kind or name) == kind:
+            yield name, provider
+
+
+def _draining() -> CallError:
+    reason = call_pb2.ERROR_REASON_DRAINING
+    return CallError(reason, "the gateway is shutting down: ask another instance", retry_after=1.0)

@@ -1,0 +1,95 @@
+"""A gateway in this process. Imported only by the commands that need one: it takes longer to import than to call."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import uvloop
+
+from trunkline.v1.gateway_service_pb2 import HealthCheckResponse
+from trunkline_client import AsyncClient
+from trunkline_server import __version__
+from trunkline_server.app import App
+from trunkline_server.cli.failures import ExitCode, Failed
+from trunkline_server.cli.terminal import is_terminal, tell
+from trunkline_server.config import cache_folder
+from trunkline_server.logs import build_log
+from trunkline_server.rpc.server import AddressTaken
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from trunkline_server.logs import Log
+    from trunkline_server.settings import Settings
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Seconds. What starts us may pass one signal on twice: GNU timeout sends it to us and then to all of its group.
+_ECHO = 0.5
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - what others may listen on
+
+
+def serve_until_signalled(settings: Settings) -> None:
+    """Run a gateway until SIGTERM or SIGINT, then drain it. Raises Failed if it cannot start."""
+    uvloop.run(_serve(settings, build_log()))
+
+
+async def _serve(settings: Settings, log: Log) -> None:
+    asked_to_stop = stop_on_signals()
+    async with running(settings, log) as address:
+        if is_terminal(stderr=True):
+            await _greet(address)
+        else:
+            log.info("listening", address=address)
+        await asked_to_stop.wait()
+        log.info("draining")
+    log.info("stopped")
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets. The next such signal, unless it is an echo, ends the process at once."""
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+
+    def stop() -> None:
+        if not asked.is_set():
+            asked.set()
+            loop.call_later(_ECHO, _obey_the_next, loop)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    return asked
+
+
+def _obey_the_next(loop: asyncio.AbstractEventLoop) -> None:
+    for number in _SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+
+
+@asynccontextmanager
+async def running(settings: Settings, log: Log) -> AsyncIterator[str]:
+    """A gateway that takes calls at the address that this yields; drained at the end. Raises Failed."""
+    app = App(settings, log, cache_folder())
+    try:
+        await app.start()
+    except AddressTaken as taken:
+        raise Failed(ExitCode.FAILED, str(taken)) from None
+    try:
+        yield f"{settings.server.listen.rpartition(':')[0]}:{app.port}"
+    finally:
+        await app.stop()
+
+
+async def _greet(address: str) -> None:
+    """Tell a person where the gateway is and which providers it can call, as the gateway itself says it."""
+    host, _, port = address.rpartition(":")
+    async with AsyncClient(f"{_WILDCARDS.get(host, host)}:{port}") as client:
+        health = await client.health(include_providers=True)
+    tell("", f"Trunkline {__version__} listens on {address}", style="bold")
+    for provider in health.providers:
+        works = provider.state == HealthCheckResponse.STATE_SERVING
+        words = "can be called" if works else f"cannot be called: {provider.reason}"
+        tell("", f"  {provider.provider}: {words}", style="green" if works else "yellow")
+    tell("", "Ctrl-C drains it, a second one ends it at once.")

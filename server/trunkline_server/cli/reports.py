@@ -1,0 +1,142 @@
+"""`trunkline health`, `trunkline models` and `trunkline usage`: what a gateway tells about itself."""
+
+import time
+from collections.abc import Iterator
+from typing import Annotated
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from typer import BadParameter, Option
+
+from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, ProviderHealth, UsageStatsResponse, UsageTotals
+from trunkline.v1.model_pb2 import Model
+from trunkline.v1.model_service_pb2 import ListModelsResponse
+from trunkline_client import Client
+from trunkline_server.cli.failures import ExitCode
+from trunkline_server.cli.options import DEFAULT_ADDRESS, PATIENCE, Address, AsJson
+from trunkline_server.cli.terminal import print_json, print_line, print_table
+
+State = HealthCheckResponse.State
+WORKS = (HealthCheckResponse.STATE_SERVING, HealthCheckResponse.STATE_DEGRADED)
+
+_USAGE_COLUMNS = (
+    "calls",
+    "ok",
+    "errors",
+    "cancelled",
+    "tokens in",
+    "tokens out",
+    "total p50",
+    "total p95",
+    "first token p50",
+    "first token p95",
+    "tokens/s p50",
+)
+
+
+def health(
+    *,
+    as_json: AsJson = False,
+    providers: Annotated[bool, Option("--providers", help="Tell of each provider, too.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> int:
+    """Tell how the gateway is. The exit code is 0 if it can be called, else 3."""
+    with Client(address, timeout=PATIENCE) as client:
+        told = client.health(include_providers=providers)
+    if as_json:
+        print_json(told)
+    else:
+        _print_health(told)
+    return ExitCode.OK if told.state in WORKS else ExitCode.UNAVAILABLE
+
+
+def _print_health(told: HealthCheckResponse) -> None:
+    up = time.time() - told.start_time.ToNanoseconds() / 1e9
+    about = f"trunkline {told.version}, up {_span(up)}, configuration {told.config_version}"
+    print_line(f"{_state(told.state)}: {about}", style="green" if told.state in WORKS else "red")
+    if told.providers:
+        print_table(("provider", "state", "last answer", "last failure", "reason"), map(_provider_row, told.providers))
+
+
+def _provider_row(provider: ProviderHealth) -> tuple[str, ...]:
+    success = _ago(provider.last_success_time) if provider.HasField("last_success_time") else "-"
+    failure = _ago(provider.last_failure_time) if provider.HasField("last_failure_time") else "-"
+    return provider.provider, _state(provider.state), success, failure, provider.reason
+
+
+def _state(state: State.ValueType) -> str:
+    return State.Name(state).removeprefix("STATE_")
+
+
+def _ago(when: Timestamp) -> str:
+    return f"{_span(time.time() - when.ToNanoseconds() / 1e9)} ago"
+
+
+def _span(seconds: float) -> str:
+    """A span in its two largest units, as in 3 d 4 h."""
+    parts, rest = [], max(0, int(seconds))
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def models(
+    *,
+    as_json: AsJson = False,
+    provider: Annotated[str, Option(metavar="P", help="Only models of this provider.")] = "",
+    available: Annotated[bool, Option("--available", help="Only models that can be called now.")] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """List the models that the gateway offers."""
+    with Client(address, timeout=PATIENCE) as client:
+        found = client.models(provider=provider, available_only=available)
+    if as_json:
+        print_json(ListModelsResponse(models=found))
+    else:
+        print_table(("model", "aliases", "available"), map(_model_row, found))
+
+
+def _model_row(model: Model) -> tuple[str, ...]:
+    return model.id, ", ".join(model.aliases), "yes" if model.available else f"no: {model.unavailable_reason}"
+
+
+def usage(
+    *,
+    as_json: AsJson = False,
+    by: Annotated[str, Option(metavar="provider,model", help="A line for each of these.")] = "",
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Tell what was called since the gateway started: counts, tokens and times.
+
+    Times are those of whole answers, in seconds; of the first token, of streamed ones.
+    """
+    dimensions = [name.strip() for name in by.split(",")] if by else []
+    with Client(address, timeout=PATIENCE) as client:
+        try:
+            told = client.usage(group_by=dimensions)
+        except ValueError as error:
+            raise BadParameter(str(error), param_hint="--by") from None
+    if as_json:
+        print_json(told)
+    else:
+        print_table((*dimensions, *_USAGE_COLUMNS), _usage_rows(told, len(dimensions)))
+
+
+def _usage_rows(told: UsageStatsResponse, dimensions: int) -> Iterator[tuple[str, ...]]:
+    if dimensions:
+        for row in told.rows:
+            yield (*(name or "-" for name in row.group), *_figures(row.totals))
+    yield (*("all",) * dimensions, *_figures(told.totals))
+
+
+def _figures(totals: UsageTotals) -> tuple[str, ...]:
+    counts = (totals.requests, totals.successes, totals.errors, totals.cancelled)
+    tokens = (totals.usage.input_tokens, totals.usage.output_tokens)
+    total, first, rate = totals.total_time, totals.time_to_first_token, totals.output_rate
+    return (
+        *map(str, counts + tokens),
+        *(f"{time:.3f}" if total.count else "-" for time in (total.p50, total.p95)),
+        *(f"{time:.3f}" if first.count else "-" for time in (first.p50, first.p95)),
+        f"{rate.p50:.1f}" if rate.count else "-",
+    )

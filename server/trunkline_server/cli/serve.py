@@ -1,0 +1,45 @@
+"""`trunkline serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import structs
+from typer import Option
+
+from trunkline_server import config
+from trunkline_server.config_check import problems_of
+from trunkline_server.providers.table import ROWS
+from trunkline_server.settings import Settings
+
+
+def serve(
+    config_file: Annotated[
+        Path | None,
+        Option(
+            "--config",
+            metavar="FILE",
+            help="Default: what TRUNKLINE_CONFIG names, else trunkline.yaml in this folder.",
+        ),
+    ] = None,
+    listen: Annotated[
+        str,
+        Option(metavar="HOST:PORT", help="Where to listen, in place of what the configuration says."),
+    ] = "",
+) -> None:
+    """Run the gateway.
+
+    On SIGTERM and Ctrl-C it takes no new calls and lets those that run come to their end; a second signal ends it at
+    once. Logs are JSON lines on standard error.
+    """
+    from trunkline_server.cli.gateway import serve_until_signalled  # noqa: PLC0415 - see there
+
+    settings = config.load(config.find_path(explicit=config_file))
+    serve_until_signalled(_listening_on(listen, settings) if listen else settings)
+
+
+def _listening_on(address: str, settings: Settings) -> Settings:
+    """The settings with another address. Raises ConfigError if it is none."""
+    moved = structs.replace(settings, server=structs.replace(settings.server, listen=address))
+    if problems := [*problems_of(moved, ROWS)]:
+        raise config.ConfigError(f"--listen {address}", problems)
+    return moved

@@ -1,0 +1,105 @@
+"""A provider over HTTP is a row, a dialect and the one HTTP module: encode, send, frame, decode."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from trunkline.v1 import call_pb2
+from trunkline.v1.content_pb2 import FINISH_REASON_CONTENT_FILTER
+from trunkline.v1.gateway_service_pb2 import GenerateResponse, StreamCompleted, StreamGenerateResponse
+from trunkline_server.errors import UnsupportedCapability, UpstreamError, Violation
+from trunkline_server.providers.http import HttpRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from trunkline_server.core import Call, Events, Handler
+    from trunkline_server.dialects.dialect import Dialect, Encoded, Quirks
+    from trunkline_server.providers.http import HttpResponse
+
+# Bytes of a whole answer or an error.
+MAX_BODY = 64 << 20
+MAX_ERROR_BODY = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and how a provider is asked."""
+
+    base_url: str
+    headers: Mapping[str, str]
+    quirks: Quirks
+
+
+class Http(Protocol):
+    """What exchanges a request for an answer: HttpClient, or one that traces it."""
+
+    def exchange(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
+        """Send the request. Raises UpstreamError."""
+
+
+def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http) -> Handler:
+    """A handler that asks the endpoint in its dialect. Raises UpstreamError; closes the connection however it ends."""
+
+    async def handle(call: Call) -> Events:
+        encoded = dialect.encode_request(call.request, call.target.model, stream=call.streaming, quirks=endpoint.quirks)
+        if encoded.warnings and call.request.routing.strict_params:
+            raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in encoded.warnings])
+        try:
+            async with (
+                http.exchange(_request(call, endpoint, encoded)) as response,
+                aclosing(_answer(response, dialect, streaming=call.streaming)) as events,
+            ):
+                async for event in events:
+                    yield _with_warnings(event, encoded.warnings)
+        except UpstreamError as error:
+            if error.outcome != call_pb2.OUTCOME_CONTENT_FILTER:
+                raise
+            yield _filtered(error)
+
+    return handle
+
+
+def _request(call: Call, endpoint: Endpoint, encoded: Encoded) -> HttpRequest:
+    accept = "text/event-stream" if call.streaming else "application/json"
+    headers = {"content-type": "application/json", "accept": accept, **endpoint.headers, **encoded.headers}
+    return HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id)
+
+
+async def _answer(response: HttpResponse, dialect: Dialect, *, streaming: bool) -> Events:
+    if response.status >= 300:
+        raise dialect.decode_error(response.status, response.headers, await response.read_start(MAX_ERROR_BODY))
+    if not streaming or _is_json(response):
+        for event in dialect.decode_response(await response.read(MAX_BODY)):
+            yield event
+        return
+    decoder = dialect.stream_decoder()
+    async with aclosing(response.stream()) as pieces:
+        async for data in pieces:
+            for event in decoder.feed(data):
+                yield event
+    for event in decoder.finish():
+        yield event
+
+
+def _is_json(response: HttpResponse) -> bool:
+    """Some servers answer a streamed request with a whole answer, or with an error and status 200."""
+    return response.headers.get("content-type", "").startswith("application/json")
+
+
+def _with_warnings(event: StreamGenerateResponse, warnings: Sequence[call_pb2.Warning]) -> StreamGenerateResponse:
+    if not warnings or not event.HasField("completed"):
+        return event
+    response = GenerateResponse()
+    response.CopyFrom(event.completed.response)
+    response.warnings.extend(warnings)
+    return StreamGenerateResponse(completed=StreamCompleted(response=response))
+
+
+def _filtered(error: UpstreamError) -> StreamGenerateResponse:
+    """A filter that refuses the prompt makes an answer without content: the status is OK, the reason says so."""
+    response = GenerateResponse(finish_reason=FINISH_REASON_CONTENT_FILTER, provider_finish_reason=error.code)
+    return StreamGenerateResponse(completed=StreamCompleted(response=response))

@@ -1,0 +1,110 @@
+"""The outermost interceptor: each call gets its id, and whatever a handler raises becomes one honest status."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import traceback
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc import aio
+
+from trunkline.v1 import call_pb2
+from trunkline_server.errors import STATUS_CODES, CallerGone, CallError
+from trunkline_server.rpc.status import status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trunkline_server.logs import Log
+
+    Context = aio.ServicerContext[Any, Any]
+    Behaviour = Callable[[Any, Context], Awaitable[Any]]
+    RpcHandler = grpc.RpcMethodHandler[Any, Any]
+
+CALL_ID_KEY = "trunkline-call-id"
+# The id of the call whose task this is. Set here and read by the services, never below them.
+CALL_ID: ContextVar[str] = ContextVar("call_id")
+
+
+def new_id() -> str:
+    """An id that no other call has: 12 hex digits of milliseconds, so that ids sort by time, and 64 random bits."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+
+
+class Edge(aio.ServerInterceptor):
+    """Wraps every handler but those of streamed requests.
+
+    Handlers are coroutines that write, not generators: the clean-up of a generator can run detached from its RPC.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._wrapped: dict[str, RpcHandler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[RpcHandler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> RpcHandler | None:
+        """The method's handler, wrapped once for each method."""
+        method = handler_call_details.method
+        if method in self._wrapped:
+            return self._wrapped[method]
+        handler: RpcHandler | None = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming:
+            return handler  # an unknown method, or reflection
+        self._wrapped[method] = wrapped = self._wrap(handler)
+        return wrapped
+
+    def _wrap(self, handler: RpcHandler) -> RpcHandler:
+        codecs = (handler.request_deserializer, handler.response_serializer)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._guarded(handler.unary_stream), *codecs)
+        return grpc.unary_unary_rpc_method_handler(self._guarded(handler.unary_unary), *codecs)
+
+    def _guarded(self, behaviour: Any) -> Behaviour:
+        async def guarded(request: Any, context: Context) -> Any:
+            call_id = new_id()
+            CALL_ID.set(call_id)
+            context.set_trailing_metadata(((CALL_ID_KEY, call_id),))
+            try:
+                return await behaviour(request, context)
+            except aio.AbortError:
+                raise
+            except CallError as error:
+                await _abort(context, error, call_id)
+            except CallerGone:
+                raise asyncio.CancelledError from None
+            except asyncio.CancelledError as cancelled:
+                if _cancelled_by_grpc():
+                    raise
+                await self._abort_bug(context, cancelled, call_id)
+            except BaseException as error:  # noqa: BLE001 - gRPC would send its text to the caller
+                await self._abort_bug(context, error, call_id)
+
+        return guarded
+
+    async def _abort_bug(self, context: Context, error: BaseException, call_id: str) -> None:
+        self._log.error("bug", id=call_id, kind=type(error).__name__, at=_frames(error))
+        bug = CallError(call_pb2.ERROR_REASON_INTERNAL, "a bug in the gateway: its log has more under this call's id")
+        await _abort(context, bug, call_id)
+
+
+async def _abort(context: Context, error: CallError, call_id: str) -> None:
+    message, metadata = status_of(error, call_id)
+    await context.abort(STATUS_CODES[error.reason], message, (*metadata, (CALL_ID_KEY, call_id)))
+
+
+def _cancelled_by_grpc() -> bool:
+    """gRPC cancels the task of a call whose caller went away. Any other cancellation would leave the caller hanging."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _frames(error: BaseException) -> list[str]:
+    """Where it happened, without the exception's text: that may hold a prompt or a secret."""
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]

@@ -1,0 +1,72 @@
+"""The gRPC server: options, services, the port."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from trunkline.v1 import gateway_service_pb2_grpc, model_service_pb2_grpc
+from trunkline_server.rpc.edge import Edge
+from trunkline_server.rpc.health import SERVICES, Health
+
+if TYPE_CHECKING:
+    from trunkline_server.logs import Log
+    from trunkline_server.rpc.health import Serving
+    from trunkline_server.rpc.service import Gateway, Models
+    from trunkline_server.settings import ServerSettings
+
+REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
+
+
+class AddressTaken(Exception):
+    """The address cannot be listened on."""
+
+
+def build_server(
+    settings: ServerSettings, log: Log, gateway: Gateway, models: Models, serving: Serving
+) -> tuple[aio.Server, int]:
+    """A server that is bound but not started, and its port. Raises AddressTaken."""
+    server = aio.server(interceptors=[Edge(log)], options=options(settings))
+    gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
+    health_pb2_grpc.add_HealthServicer_to_server(Health(serving), server)
+    _add_reflection(server, (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name))
+    try:
+        return server, server.add_insecure_port(settings.listen)
+    except RuntimeError:
+        raise AddressTaken(
+            f"cannot listen on {settings.listen}: it is in use, or not an address of this machine"
+        ) from None
+
+
+def options(settings: ServerSettings) -> list[tuple[str, Any]]:
+    """The server's channel options; what is measured behind them stands in decisions/0004."""
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        # A port in use is an error, not a second server that takes half of the calls.
+        ("grpc.so_reuseport", 0),
+        # Callers may ping every 10 s, with or without calls, and are never cut off for it.
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+def _add_reflection(server: aio.Server, services: tuple[str, ...]) -> None:
+    """Reflection under both names: the library knows only v1alpha, and v1 is the same messages under another name."""
+    names = (*services, REFLECTION_V1, reflection.SERVICE_NAME)
+    info = grpc.stream_stream_rpc_method_handler(
+        reflection.aio.ReflectionServicer(names).ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for name in (REFLECTION_V1, reflection.SERVICE_NAME):
+        handler = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": info})
+        server.add_generic_rpc_handlers((handler,))

@@ -1,0 +1,100 @@
+"""GatewayService and ModelService: a message becomes a Call, a stream of events becomes one message or many."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceServicer
+from trunkline.v1.model_service_pb2_grpc import ModelServiceServicer
+from trunkline_server.core import Call
+from trunkline_server.errors import CallerGone
+from trunkline_server.fold import Fold
+from trunkline_server.routing.catalogue import get_model, list_models
+from trunkline_server.rpc.edge import CALL_ID
+from trunkline_server.rpc.health import health_of
+
+if TYPE_CHECKING:
+    from grpc import aio
+
+    from trunkline.v1 import gateway_service_pb2 as pb
+    from trunkline.v1 import model_pb2, model_service_pb2
+    from trunkline_server.core import Chain, Current
+    from trunkline_server.rpc.health import Serving
+    from trunkline_server.state.statistics import Statistics
+
+    Context = aio.ServicerContext[Any, Any]
+
+
+class Gateway(GatewayServiceServicer):
+    """The four RPCs. Errors are raised as CallError; rpc/edge makes statuses of them."""
+
+    def __init__(self, current: Current, statistics: Statistics, serving: Serving) -> None:
+        self._current = current
+        self._statistics = statistics
+        self._serving = serving
+
+    async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
+        """The fold of the stream."""
+        chain, folding = self._current.chain, Fold()
+        async with aclosing(chain.handler(_call(request, context, chain, streaming=False))) as events:
+            async for event in events:
+                folding.add(event)
+        return folding.response()
+
+    async def StreamGenerate(self, request: pb.GenerateRequest, context: Context) -> None:  # type: ignore[override]
+        """The stream itself."""
+        chain = self._current.chain
+        async with aclosing(chain.handler(_call(request, context, chain, streaming=True))) as events:
+            async for event in events:
+                await _write(context, event)
+
+    async def HealthCheck(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
+        """How the gateway is; never fails."""
+        return health_of(self._current.chain.snapshot, self._serving, self._statistics, request)
+
+    async def UsageStats(self, request: pb.UsageStatsRequest, context: Context) -> pb.UsageStatsResponse:
+        """What the statistics say."""
+        return await self._statistics.usage(request)
+
+
+class Models(ModelServiceServicer):
+    """The catalogue of the configuration that new calls run on."""
+
+    def __init__(self, current: Current) -> None:
+        self._current = current
+
+    async def ListModels(
+        self, request: model_service_pb2.ListModelsRequest, context: Context
+    ) -> model_service_pb2.ListModelsResponse:
+        """A page of the models."""
+        return list_models(self._current.chain.snapshot, request)
+
+    async def GetModel(self, request: model_service_pb2.GetModelRequest, context: Context) -> model_pb2.Model:
+        """One model by any of its names."""
+        return get_model(self._current.chain.snapshot, request.id)
+
+
+def _call(request: pb.GenerateRequest, context: Context, chain: Chain, *, streaming: bool) -> Call:
+    now, limits = asyncio.get_running_loop().time(), chain.snapshot.settings.limits
+    remaining = context.time_remaining()
+    timeout = limits.default_deadline if remaining is None else min(remaining, limits.max_deadline)
+    return Call(
+        id=CALL_ID.get(),
+        request=request,
+        arrival=now,
+        deadline=now + timeout,
+        streaming=streaming,
+        snapshot=chain.snapshot,
+    )
+
+
+async def _write(context: Context, event: pb.StreamGenerateResponse) -> None:
+    """The one place that writes. Whatever a write raises means that nobody reads any more."""
+    try:
+        await context.write(event)
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        raise CallerGone from error

@@ -1,0 +1,51 @@
+"""Trunkline with its defaults: the whole App, its log on, in front of one provider.
+
+python -m bench.gateway http://127.0.0.1:PORT/v1
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+import uvloop
+from bench.control import obey, usage
+
+from trunkline_server.app import App
+from trunkline_server.logs import build_log
+from trunkline_server.settings import ProviderSettings, Seconds, ServerSettings, Settings
+
+PROVIDER = "bench"
+
+
+def settings_for(base_url: str) -> Settings:
+    """The defaults, but for a free port, no waiting at the end and one provider."""
+    provider = ProviderSettings(kind="openai_compatible", base_url=base_url, default_model="unary")
+    return Settings(
+        server=ServerSettings(listen="127.0.0.1:0", grace=Seconds(1.0), notice=Seconds(0.0)),
+        providers={PROVIDER: provider},
+    )
+
+
+def main(base_url: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log"
+        with path.open("w") as log:
+            uvloop.run(serve(base_url, log, Path(folder)))
+        with path.open() as log:
+            bugs = (line for line in log if '"level":"error"' in line)
+            print(*islice(bugs, 3), sep="", end="", file=sys.stderr)
+
+
+async def serve(base_url: str, log: TextIO, folder: Path) -> None:
+    app = App(settings_for(base_url), build_log(log), folder)
+    await app.start()
+    await obey({"usage": usage}, port=app.port)
+    await app.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,274 @@
+"""`make bench-layers`: what each layer costs a call and an event, in one process and without sockets.
+
+    python -m bench.layers
+
+Prints a table, writes bench-layers.json and ends with one line of JSON. A layer's cost is what a handler costs with it
+less what it costs without; a line through short and long answers parts calls from events. CPU time, the least of five.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import make
+import uvloop
+from bench import answers
+from bench.callers import request_for
+from bench.figures import machine
+
+from trunkline_server.core import Chain, Current, Story, TaskRegistry
+from trunkline_server.dialects import openai_chat
+from trunkline_server.fold import fold, merge
+from trunkline_server.layers.attempt import attempt
+from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.observe import observe
+from trunkline_server.layers.resolve import resolve
+from trunkline_server.layers.route import route
+from trunkline_server.logs import build_log
+from trunkline_server.providers.table import ROWS
+from trunkline_server.rpc.edge import Edge
+from trunkline_server.rpc.health import Serving
+from trunkline_server.rpc.service import Gateway
+from trunkline_server.state.statistics import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
+    from trunkline_server.core import Call, Events, Handler, Layer
+    from trunkline_server.logs import Log
+
+    # Does something once, over an answer of so many events.
+    Work = Callable[[int], Callable[[], Awaitable[None]]]
+
+FILE = Path("bench-layers.json")
+REPEATS = 5
+# Events of a short and of a long answer.
+FEW, MANY = 5, 405
+# Events that are worked through for one measurement.
+EVENTS = 30_000
+QUIRKS = ROWS["openai_compatible"].quirks
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU microseconds."""
+
+    us_per_call: float
+    # 0 where there is one event a call.
+    us_per_event: float = 0.0
+
+
+class Layers:
+    """The layers as app.py builds them, over providers that have their answers in memory."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._registry = TaskRegistry()
+        self._statistics = Statistics(time.time())
+        self._template = make.call(timeout=1e6)
+        self.observe = observe(log, self._statistics.record)
+        self.attempt = attempt(self._registry, attempt_log(log))
+        self.whole_chain: Layer = lambda handler: self.observe(resolve(route(self.attempt(handler))))
+
+    def reading(self, layer: Layer, source: Callable[[int], Handler], *, streaming: bool) -> Work:
+        """A call to `layer` around a provider, read to its end."""
+
+        def work(events: int) -> Callable[[], Awaitable[None]]:
+            handler = layer(source(events))
+
+            async def read() -> None:
+                async for _ in handler(self._call(streaming=streaming)):
+                    pass
+
+            return read
+
+        return work
+
+    def serving(self, *, streaming: bool) -> Work:
+        """The edge and the service around a provider."""
+
+        def work(events: int) -> Callable[[], Awaitable[None]]:
+            chain = Chain(self._template.snapshot, together(events))
+            gateway = Gateway(Current(chain), self._statistics, Serving(0.0))
+            rpc = self._wrapped(gateway, streaming=streaming)
+
+            async def serve() -> None:
+                await rpc(self._template.request, Context())
+
+            return serve
+
+        return work
+
+    def _wrapped(self, gateway: Gateway, *, streaming: bool) -> Callable[..., Awaitable[Any]]:
+        method: Any = gateway.StreamGenerate if streaming else gateway.Generate
+        kind: Any = grpc.unary_stream_rpc_method_handler if streaming else grpc.unary_unary_rpc_method_handler
+        wrapped: Any = Edge(self._log)._wrap(kind(method))
+        rpc: Callable[..., Awaitable[Any]] = wrapped.unary_stream if streaming else wrapped.unary_unary
+        return rpc
+
+    def _call(self, *, streaming: bool) -> Call:
+        return replace(self._template, streaming=streaming, story=Story())
+
+    async def wait_idle(self) -> None:
+        await self._registry.wait_idle()
+
+
+class Context:
+    """A gRPC context whose caller takes everything at once."""
+
+    def time_remaining(self) -> float:
+        return 60.0
+
+    def set_trailing_metadata(self, metadata: object) -> None:
+        pass
+
+    async def write(self, event: StreamGenerateResponse) -> None:
+        pass
+
+
+def said(events: int) -> list[StreamGenerateResponse]:
+    """An answer of so many events."""
+    return make.answer(*["word "] * (events - 2))
+
+
+def together(events: int) -> Handler:
+    """A provider whose events are all there at once."""
+    return make.playing(said(events))
+
+
+def spaced(events: int) -> Handler:
+    """A provider whose events come one in each turn of the loop."""
+    script = said(events)
+
+    async def handle(_: Call) -> Events:
+        for event in script:
+            await asyncio.sleep(0)
+            yield event
+
+    return handle
+
+
+def plain(handler: Handler) -> Handler:
+    """No layer at all."""
+    return handler
+
+
+def doing(prepare: Callable[[int], Callable[[], object]]) -> Work:
+    """A plain function as work."""
+
+    def work(events: int) -> Callable[[], Awaitable[None]]:
+        function = prepare(events)
+
+        async def do() -> None:
+            function()
+
+        return do
+
+    return work
+
+
+async def nothing() -> None:
+    """What it costs to measure."""
+
+
+def idle(_: int) -> Callable[[], Awaitable[None]]:
+    return nothing
+
+
+async def cpu_us(work: Callable[[], Awaitable[None]], times: int) -> float:
+    """CPU microseconds of doing it once: the least of some repeats, because noise only adds."""
+    best = float("inf")
+    for _ in range(REPEATS):
+        gc.collect()
+        begin = time.process_time()
+        for _ in range(times):
+            await work()
+        best = min(best, time.process_time() - begin)
+    return best / times * 1e6
+
+
+async def cost(work: Work, base: Work) -> Cost:
+    """What `work` costs more than `base`, by the call and by the event."""
+    few, many = [await _difference(work, base, events) for events in (FEW, MANY)]
+    per_event = (many - few) / (MANY - FEW)
+    return Cost(few - FEW * per_event, per_event)
+
+
+async def _difference(work: Work, base: Work, events: int) -> float:
+    times = EVENTS // (events + 10)
+    return await cpu_us(work(events), times) - await cpu_us(base(events), times)
+
+
+async def layer_costs(layers: Layers) -> dict[str, Cost]:
+    """By the layer's name."""
+    all_at_once = layers.reading(plain, together, streaming=True)
+    one_by_one = layers.reading(plain, spaced, streaming=True)
+    costs = {}
+    for name, layer in {"observe": layers.observe, "resolve": resolve, "route": route}.items():
+        costs[name] = await cost(layers.reading(layer, together, streaming=True), all_at_once)
+    for name, layer in {"attempt": layers.attempt, "whole chain": layers.whole_chain}.items():
+        costs[f"{name}, one by one"] = await cost(layers.reading(layer, spaced, streaming=True), one_by_one)
+        costs[f"{name}, all at once"] = await cost(layers.reading(layer, together, streaming=True), all_at_once)
+        costs[f"{name}, unary"] = await cost(layers.reading(layer, together, streaming=False), all_at_once)
+    costs["edge and service, streamed"] = await cost(layers.serving(streaming=True), all_at_once)
+    costs["edge and service, unary"] = await cost(layers.serving(streaming=False), all_at_once)
+    await layers.wait_idle()
+    return costs
+
+
+async def function_costs() -> dict[str, Cost]:
+    """What the layers and the providers call."""
+    request, whole = request_for("unary"), answers.whole("unary")
+    encode = partial(openai_chat.encode_request, request, "unary", stream=False, quirks=QUIRKS)
+    works = {
+        "merge": doing(lambda events: partial(merge, said(events))),
+        "fold": doing(lambda events: partial(fold, said(events))),
+        "decode, one read": doing(lambda events: partial(decode, [b"".join(sse(events))])),
+        "decode, event by event": doing(lambda events: partial(decode, sse(events))),
+        "encode request": doing(lambda _: encode),
+        "decode whole answer": doing(lambda _: partial(openai_chat.decode_response, whole)),
+    }
+    return {name: await cost(work, idle) for name, work in works.items()}
+
+
+def sse(events: int) -> list[bytes]:
+    """A streamed answer of so many tokens, as its server-sent events."""
+    return list(answers.events(f"burst-{events}"))
+
+
+def decode(reads: Sequence[bytes]) -> None:
+    """What a streamed answer goes through, framing included."""
+    decoder = openai_chat.stream_decoder()
+    for data in reads:
+        decoder.feed(data)
+    decoder.finish()
+
+
+async def measure(log: Log) -> dict[str, Cost]:
+    """Every cost by its name."""
+    return {**await layer_costs(Layers(log)), **await function_costs()}
+
+
+def main() -> None:
+    with Path(os.devnull).open("w") as log:
+        costs = uvloop.run(measure(build_log(log)))
+    print(f"{'CPU microseconds':28}  {'a call':>8}  {'an event':>8}")
+    for name, found in costs.items():
+        print(f"{name:28}  {found.us_per_call:8.1f}  {found.us_per_event:8.2f}")
+    results = {name: asdict(found) for name, found in costs.items()}
+    FILE.write_text(json.dumps({**results, "machine": machine()}, indent=2) + "\n")
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

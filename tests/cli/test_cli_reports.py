@@ -1,0 +1,110 @@
+"""`trunkline health`, `models` and `usage` against a whole gateway."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from gateway import gateway, settings_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cli.conftest import Command
+
+DOCUMENT = {"default_model": "mock", "aliases": {"quick": "mock/mock-fast"}, "providers": {"openai": {}}}
+
+
+async def test_health_tells_the_state_and_the_reasons(command: Command, tmp_path: Path) -> None:
+    async with gateway(settings_of(tmp_path, DOCUMENT)) as running:
+        brief = await command.later("health", "--address", running.address)
+        full = await command.later("health", "--providers", "--address", running.address)
+        as_json = await command.later("health", "--json", "--providers", "--address", running.address)
+    assert brief.code == full.code == as_json.code == 0
+    assert brief.out.startswith("DEGRADED: trunkline ")
+    assert brief.out.count("\n") == 1
+    rows = [line.split("\t") for line in full.out.splitlines()[1:]]
+    assert rows[0] == ["provider", "state", "last answer", "last failure", "reason"]
+    told = {row[0]: row for row in rows}
+    assert told["mock"] == ["mock", "SERVING", "-", "-", ""]
+    assert told["openai"][1] == "NOT_SERVING"
+    assert "OPENAI_API_KEY" in told["openai"][4]
+    assert json.loads(as_json.out)["state"] == "STATE_DEGRADED"
+
+
+async def test_a_terminal_gets_tables_and_colours(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    async with gateway(settings_of(tmp_path, DOCUMENT)) as running:
+        coloured = await command.later("health", "--providers", "--address", running.address)
+        monkeypatch.setenv("NO_COLOR", "1")
+        plain = await command.later("health", "--providers", "--address", running.address)
+    assert coloured.out.startswith("\x1b[32mDEGRADED: ")
+    assert plain.out.startswith("DEGRADED: ")
+    for shown in (coloured.out, plain.out):
+        assert "────" in shown
+        assert "\t" not in shown
+
+
+@pytest.mark.parametrize("document", [{"providers": {"mock": {"enabled": False}, "openai": {}}}])
+async def test_a_gateway_that_nobody_should_call_is_unavailable(
+    command: Command, tmp_path: Path, document: dict[str, Any]
+) -> None:
+    async with gateway(settings_of(tmp_path, document)) as running:
+        ran = await command.later("health", "--address", running.address)
+    assert ran.code == 3
+    assert ran.out.startswith("NOT_SERVING: ")
+
+
+async def test_models_are_listed_with_why_they_cannot_be_called(command: Command, tmp_path: Path) -> None:
+    async with gateway(settings_of(tmp_path, DOCUMENT)) as running:
+        listed = await command.later("models", "--address", running.address)
+        of_mock = await command.later("models", "--provider", "mock", "--address", running.address)
+        available = await command.later("models", "--available", "--json", "--address", running.address)
+    rows = {line.split("\t")[0]: line.split("\t")[1:] for line in listed.out.splitlines()}
+    assert rows["model"] == ["aliases", "available"]
+    assert rows["mock/mock-fast"] == ["quick", "yes"]
+    assert "no: set OPENAI_API_KEY" in rows["openai/gpt-4o-mini"][1]
+    assert {line.split("/")[0] for line in of_mock.out.splitlines()[1:]} == {"mock"}
+    told = json.loads(available.out)["models"]
+    assert all(model["available"] for model in told)
+    assert "mock/mock-fast" in {model["id"] for model in told}
+
+
+async def test_usage_has_a_line_for_each_group_and_one_for_all(command: Command, tmp_path: Path) -> None:
+    async with gateway(settings_of(tmp_path, DOCUMENT)) as running:
+        for model in ("mock/mock-fast", "mock/mock-fast", "nobody"):
+            await command.later("generate", "one two", "--model", model, "--address", running.address)
+        grouped = await command.later("usage", "--by", "provider, model", "--address", running.address)
+        together = await command.later("usage", "--address", running.address)
+        as_json = await command.later("usage", "--json", "--address", running.address)
+    rows = [line.split("\t") for line in grouped.out.splitlines()]
+    assert rows[0][:6] == ["provider", "model", "calls", "ok", "errors", "cancelled"]
+    assert [row[:6] for row in rows[1:]] == [
+        ["-", "-", "1", "0", "1", "0"],
+        ["mock", "mock/mock-fast", "2", "2", "0", "0"],
+        ["all", "all", "3", "2", "1", "0"],
+    ]
+    figures = dict(zip(rows[0], rows[2], strict=True))
+    assert int(figures["tokens out"]) > 0
+    assert 0 <= float(figures["total p50"]) <= float(figures["total p95"]) < 60
+    assert dict(zip(rows[0], rows[1], strict=True))["total p50"] == "-"
+    assert together.out.splitlines()[1].split("\t")[:4] == ["3", "2", "1", "0"]
+    assert json.loads(as_json.out)["totals"]["cancelled"] == "0"
+
+
+def test_an_unknown_group_is_wrong_usage(command: Command) -> None:
+    ran = command("usage", "--by", "colour")
+    assert ran.code == 2
+    assert "there are provider, model" in ran.err
+
+
+@pytest.mark.parametrize("report", ["health", "models", "usage"])
+def test_no_gateway_is_unavailable(command: Command, report: str) -> None:
+    ran = command(report, "--address", "127.0.0.1:1")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith("error: no connection to the gateway at 127.0.0.1:1: ")

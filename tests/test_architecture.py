@@ -1,0 +1,103 @@
+"""The shape of the house, held: who may import whom, and who alone touches the outside."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SERVER = ROOT / "server" / "trunkline_server"
+CLIENT = ROOT / "clients" / "python" / "trunkline_client"
+MODULES = sorted(SERVER.rglob("*.py"))
+VOCABULARY = {"core", "errors", "fold", "snapshot", "settings", "spans", "logs", "__init__"}
+
+# Which packages a package may import, beside the contract, the vocabulary and itself. None = any.
+MAY_IMPORT: dict[str, set[str] | None] = {
+    "wire": set(),
+    "dialects": {"wire"},
+    "providers": {"wire", "dialects"},
+    "state": set(),
+    # The rows of the table are data that the catalogue is built from.
+    "routing": {"providers.table"},
+    "layers": {"state", "routing"},
+    "rpc": {"state", "routing"},
+    "cli": None,
+}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of all that is imported, with the names taken from packages."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def package_of(path: Path) -> str:
+    parts = path.relative_to(SERVER).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if package_of(path)], ids=str)
+def test_imports_go_one_way(path: Path) -> None:
+    package = package_of(path)
+    allowed = MAY_IMPORT[package]
+    if allowed is None:
+        return
+    for name in imports(path):
+        if not name.startswith("trunkline_server."):
+            continue
+        inner = name.removeprefix("trunkline_server.")
+        top = inner.split(".")[0]
+        fits = top in VOCABULARY | {package, "__version__"} or any(inner.startswith(ok) for ok in allowed)
+        assert fits, f"{package} may not import {name}"
+
+
+def users_of(*names: str) -> set[str]:
+    """Files of the server that import any of these."""
+    return {
+        str(path.relative_to(SERVER))
+        for path in MODULES
+        if any(found == name or found.startswith(name + ".") for found in imports(path) for name in names)
+    }
+
+
+def test_one_module_speaks_http() -> None:
+    assert users_of("httpx2", "aiohttp") == {"providers/http.py"}
+
+
+def test_one_module_reads_the_environment() -> None:
+    readers = {str(path.relative_to(SERVER)) for path in MODULES if re.search(r"os\.environ|getenv", path.read_text())}
+    assert readers == {"config.py"}
+
+
+def test_grpc_stays_at_the_edge() -> None:
+    allowed = {"rpc/", "cli/", "errors.py"}
+    assert {path for path in users_of("grpc") if not path.startswith(tuple(allowed))} == set()
+
+
+def test_only_the_command_line_is_a_caller_too() -> None:
+    assert all(path.startswith("cli/") for path in users_of("trunkline_client"))
+
+
+def test_the_client_knows_nothing_of_the_server() -> None:
+    for path in CLIENT.rglob("*.py"):
+        assert not any(name.startswith("trunkline_server") for name in imports(path)), path
+
+
+@pytest.mark.parametrize("package", ["wire", "dialects", "routing"])
+def test_pure_packages_have_no_clock_and_no_io(package: str) -> None:
+    impure = {"asyncio", "time", "socket", "os", "pathlib", "random", "threading"}
+    for path in (SERVER / package).rglob("*.py"):
+        assert not imports(path) & impure, path
+
+
+@pytest.mark.parametrize("path", [*MODULES, *CLIENT.rglob("*.py")], ids=str)
+def test_no_file_outgrows_its_reader(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
