@@ -196,16 +196,16 @@ async def test_a_filtered_prompt_is_an_answer_that_says_so(tmp_path: Path) -> No
 
 
 async def test_what_a_target_cannot_honour_is_a_warning_or_refused(tmp_path: Path) -> None:
-    config = pb.GenerationConfig(stop_sequences=list("abcdefgh"))
+    config = pb.GenerationConfig(top_k=40)
     async with upstream([told(WHOLE)]) as server:
-        async with gateway(settings_of(tmp_path, document(server.base_url), {"KEY": KEY})) as running:
+        async with gateway(settings_of(tmp_path, document(server.base_url, kind="openai"), {"KEY": KEY})) as running:
             response = await running.stub.Generate(request(config=config))
             strict = request(config=config, routing=call_pb2.Routing(strict_params=True))
             error = await failing(running.stub.Generate(strict))
-    assert [warning.field for warning in response.warnings] == ["config.stop_sequences"]
+    assert [warning.field for warning in response.warnings] == ["config.top_k"]
     assert response.warnings[0].target.provider == "up"
     assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "UNSUPPORTED_CAPABILITY")
-    assert details(error)["google.rpc.BadRequest"].field_violations[0].field == "config.stop_sequences"
+    assert details(error)["google.rpc.BadRequest"].field_violations[0].field == "config.top_k"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from gateway import gateway, settings_of
@@ -50,10 +50,8 @@ async def test_a_terminal_gets_tables_and_colours(
         assert "\t" not in shown
 
 
-@pytest.mark.parametrize("document", [{"providers": {"mock": {"enabled": False}, "openai": {}}}])
-async def test_a_gateway_that_nobody_should_call_is_unavailable(
-    command: Command, tmp_path: Path, document: dict[str, Any]
-) -> None:
+async def test_a_gateway_that_nobody_should_call_is_unavailable(command: Command, tmp_path: Path) -> None:
+    document = {"providers": {"mock": {"enabled": False}, "openai": {}}}
     async with gateway(settings_of(tmp_path, document)) as running:
         ran = await command.later("health", "--address", running.address)
     assert ran.code == 3

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """What a script can tell apart. `trunkline --help` has the list."""
+    """What a script can tell apart: `trunkline --help` has the list. Typer adds 130 for Ctrl-C."""
 
     OK = 0
     FAILED = 1
@@ -26,7 +26,6 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 3
     DENIED = 4
     INTERRUPTED = 5
-    CTRL_C = 130
 
 
 _CODES = {

@@ -136,7 +136,7 @@ def _figures(totals: UsageTotals) -> tuple[str, ...]:
     total, first, rate = totals.total_time, totals.time_to_first_token, totals.output_rate
     return (
         *map(str, counts + tokens),
-        *(f"{time:.3f}" if total.count else "-" for time in (total.p50, total.p95)),
-        *(f"{time:.3f}" if first.count else "-" for time in (first.p50, first.p95)),
+        *(f"{seconds:.3f}" if total.count else "-" for seconds in (total.p50, total.p95)),
+        *(f"{seconds:.3f}" if first.count else "-" for seconds in (first.p50, first.p95)),
         f"{rate.p50:.1f}" if rate.count else "-",
     )

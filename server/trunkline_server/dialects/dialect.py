@@ -43,7 +43,10 @@ class StreamDecoder(Protocol):
     """Turns the bytes of one streamed answer into events, however they are cut."""
 
     def feed(self, data: bytes) -> list[StreamGenerateResponse]:
-        """Take the next bytes. Raises UpstreamError where the stream carries an error or breaks its wire format."""
+        """Take the next bytes. Raises UpstreamError where the stream carries an error or breaks its wire format.
+
+        Events that came before it in the same bytes are returned first; the next call raises.
+        """
 
     def finish(self) -> list[StreamGenerateResponse]:
         """Take the end of the bytes. Raises UpstreamError (INTERRUPTED) where the terminal marker is missing."""
@@ -56,7 +59,7 @@ class Dialect(Protocol):
         """The request for `model`. The request is valid (layers/resolve saw to it)."""
 
     def decode_response(self, body: bytes) -> list[StreamGenerateResponse]:
-        """A whole answer as events: part_started for each part, then completed. Raises UpstreamError."""
+        """A whole answer as events: each part started and completed, then completed. Raises UpstreamError."""
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for one streamed answer."""

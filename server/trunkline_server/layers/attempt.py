@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -47,8 +48,9 @@ def attempt(registry: TaskRegistry, report: Report) -> Layer:
             trial = _Trial(replace(call, target=call.plan[0]))
             try:
                 with registry.play(below(trial.call)) as tape:
-                    async for event in trial.stream(tape) if call.streaming else trial.whole(tape):
-                        yield event
+                    async with aclosing(trial.stream(tape) if call.streaming else trial.whole(tape)) as events:
+                        async for event in events:
+                            yield event
             except UpstreamError as error:
                 raise trial.failed(call_error(trial.call, error), error) from error
             except CallError as error:

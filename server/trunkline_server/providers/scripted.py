@@ -7,6 +7,7 @@ same decoder as a real provider's answer.
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -50,9 +51,10 @@ def build_scripted(scripts: Mapping[str, Script]) -> Handler:
         if failure is not None and failure.kind == "status":
             raise _refusal(failure)
         decoder = openai_chat.stream_decoder()
-        async for data in _played(_broken(_pieces(script, call.request), failure)):
-            for event in decoder.feed(data):
-                yield event
+        async with aclosing(_played(_broken(_pieces(script, call.request), failure))) as played:
+            async for data in played:
+                for event in decoder.feed(data):
+                    yield event
         for event in decoder.finish():
             yield event
 

@@ -97,7 +97,7 @@ _ROWS = (
         auth="bearer",
         open=True,
         capabilities=_CHAT,
-        quirks=Quirks(max_tokens_field="max_tokens"),
+        quirks=Quirks(max_tokens_field="max_tokens", max_stop_sequences=16, allowed_tools=False),
     ),
     Row(
         name="embedded",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from trunkline.v1 import call_pb2
 from trunkline.v1.content_pb2 import FINISH_REASON_CONTENT_FILTER
 from trunkline.v1.gateway_service_pb2 import GenerateResponse, StreamCompleted, StreamGenerateResponse
-from trunkline_server.errors import UnsupportedCapability, UpstreamError, Violation
+from trunkline_server.errors import UnsupportedCapability, Violation
 from trunkline_server.providers.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.core import Call, Events, Handler
     from trunkline_server.dialects.dialect import Dialect, Encoded, Quirks
+    from trunkline_server.errors import UpstreamError
     from trunkline_server.providers.http import HttpResponse
 
 # Bytes of a whole answer or an error.
@@ -48,17 +49,12 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http) -> Handler:
         encoded = dialect.encode_request(call.request, call.target.model, stream=call.streaming, quirks=endpoint.quirks)
         if encoded.warnings and call.request.routing.strict_params:
             raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in encoded.warnings])
-        try:
-            async with (
-                http.exchange(_request(call, endpoint, encoded)) as response,
-                aclosing(_answer(response, dialect, streaming=call.streaming)) as events,
-            ):
-                async for event in events:
-                    yield _with_warnings(event, encoded.warnings)
-        except UpstreamError as error:
-            if error.outcome != call_pb2.OUTCOME_CONTENT_FILTER:
-                raise
-            yield _filtered(error)
+        async with (
+            http.exchange(_request(call, endpoint, encoded)) as response,
+            aclosing(_answer(response, dialect, streaming=call.streaming)) as events,
+        ):
+            async for event in events:
+                yield _with_warnings(event, encoded.warnings)
 
     return handle
 
@@ -71,7 +67,11 @@ def _request(call: Call, endpoint: Endpoint, encoded: Encoded) -> HttpRequest:
 
 async def _answer(response: HttpResponse, dialect: Dialect, *, streaming: bool) -> Events:
     if response.status >= 300:
-        raise dialect.decode_error(response.status, response.headers, await response.read_start(MAX_ERROR_BODY))
+        error = dialect.decode_error(response.status, response.headers, await response.read_start(MAX_ERROR_BODY))
+        if error.outcome != call_pb2.OUTCOME_CONTENT_FILTER:
+            raise error
+        yield _filtered(error)
+        return
     if not streaming or _is_json(response):
         for event in dialect.decode_response(await response.read(MAX_BODY)):
             yield event
