@@ -75,6 +75,10 @@ protos: .venv-protos/ready ## Format the contract and generate the Python stubs 
 	$(TOOLS)/buf format --write protos
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/generate $(STUBS:/trunkline/v1=)
 
+.PHONY: sync-client
+sync-client: .venv/dev ## Generate the synchronous Python client from the asynchronous one
+	$(BIN)/python clients/python/generate_sync.py
+
 .PHONY: check-protos
 check-protos: .venv-protos/ready
 	$(TOOLS)/buf format --diff --exit-code protos
@@ -100,6 +104,10 @@ check: .venv/dev check-protos ## Formatting, lint, types, and the contract in ev
 test: .venv/dev .venv-protos/ready .tools/ready ## Set everything up and run the tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
+.PHONY: client-oldest
+client-oldest: ## Run the Python client on the oldest libraries that it allows
+	tests/clients/protobuf6.sh
+
 .PHONY: coverage
 coverage: .venv/dev .venv-protos/ready .tools/ready ## Run the tests and show which lines they never reach
 	$(BIN)/coverage run -m pytest
@@ -115,4 +123,4 @@ bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .venv .venv-protos .tools build dist protos/check/build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-protos .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
