@@ -1,4 +1,4 @@
-"""Trunkline with its defaults: the whole App, its log on, in front of one provider.
+"""Trunkline as `trunkline serve` runs it, with its defaults and its log on, in front of one provider.
 
 python -m bench.gateway http://127.0.0.1:PORT/v1
 """
@@ -14,7 +14,7 @@ from typing import TextIO
 import uvloop
 from bench.control import obey, usage
 
-from trunkline_server.app import App
+from trunkline_server.cli.gateway import running
 from trunkline_server.logs import build_log
 from trunkline_server.settings import ProviderSettings, Seconds, ServerSettings, Settings
 
@@ -30,21 +30,20 @@ def settings_for(base_url: str) -> Settings:
     )
 
 
+async def serve(base_url: str, log: TextIO) -> None:
+    async with running(settings_for(base_url), build_log(log)) as address:
+        await obey({"usage": usage}, port=int(address.rpartition(":")[2]))
+
+
 def main(base_url: str) -> None:
+    """Serve, and then show the first bugs that the log tells of."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log"
         with path.open("w") as log:
-            uvloop.run(serve(base_url, log, Path(folder)))
+            uvloop.run(serve(base_url, log))
         with path.open() as log:
             bugs = (line for line in log if '"level":"error"' in line)
             print(*islice(bugs, 3), sep="", end="", file=sys.stderr)
-
-
-async def serve(base_url: str, log: TextIO, folder: Path) -> None:
-    app = App(settings_for(base_url), build_log(log), folder)
-    await app.start()
-    await obey({"usage": usage}, port=app.port)
-    await app.stop()
 
 
 if __name__ == "__main__":

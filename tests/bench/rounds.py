@@ -44,8 +44,8 @@ class Size:
     growth_calls: int
 
 
-FULL = Size(7, 1200, 48, 48, 5, 2.0, 10_000, 3, 1000, 20_000)
-QUICK = Size(5, 100, 32, 12, 5, 0.3, 1_000, 1, 500, 1_000)
+FULL = Size(7, 1200, 48, 48, 5, 1.5, 10_000, 3, 1000, 20_000)
+QUICK = Size(2, 200, 32, 16, 2, 0.5, 1_000, 1, 500, 1_000)
 
 
 def measure(rig: Rig, size: Size) -> Results:
