@@ -1,8 +1,21 @@
 """What every test shares."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import uvloop
 from hypothesis import settings
 
-# Shared machines are slow now and then: time is what `make bench` measures. `make fuzz` looks longer.
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+# Shared machines are slow now and then: time is what `make bench` measures.
 settings.register_profile("quick", deadline=None, max_examples=50)
-settings.register_profile("long", deadline=None, max_examples=5000)
 settings.load_profile("quick")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the gateway itself runs on."""
+    return {"uvloop": uvloop.new_event_loop}

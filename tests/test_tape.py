@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from make import call, delta, playing, text_of
 from virtual_time import run_virtual
 
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import Events, Tape, TaskRegistry
+from trunkline_server.core import Events, Tape, TaskRegistry, now
 
 FAR = 1e12
 
@@ -24,6 +25,16 @@ async def read_all(tape: Tape) -> list[list[pb.StreamGenerateResponse]]:
         if not batch:
             return batches
         batches.append(batch)
+
+
+def test_the_clock_is_precise_on_uvloop_and_the_loops_own() -> None:
+    async def main() -> tuple[float, float, float]:
+        return asyncio.get_running_loop().time(), now(), now()
+
+    own, first, second = uvloop.run(main())
+    assert abs(first - own) < 0.05
+    assert 0 < second - first < 0.05
+    assert run_virtual(main()) == (1000.0, 1000.0, 1000.0)
 
 
 def test_what_is_ready_together_is_taken_together() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 Events = AsyncGenerator[StreamGenerateResponse, None]
 
 
+def now() -> float:
+    """Seconds on the running loop's clock.
+
+    uvloop's own `time()` is rounded to milliseconds and as old as the loop's turn; it is the clock of time.monotonic().
+    """
+    loop = asyncio.get_running_loop()
+    return time.monotonic() if type(loop).__module__ == "uvloop" else loop.time()
+
+
 @dataclass(slots=True)
 class Story:
     """What happened to a call so far. Written by the layer that knows, read by `observe` at the end."""
@@ -29,7 +39,7 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call on its way. Times are seconds on the event loop's clock (`loop.time()`)."""
+    """One call on its way. Times are seconds on the clock of `now()`."""
 
     id: str
     request: GenerateRequest

@@ -102,10 +102,9 @@ async def by_garbage(client: AsyncClient) -> float:
     await anext(events)
     cycle = [events]
     cycle.append(cycle)  # type: ignore[arg-type]
-    left = time.monotonic()
     del events, cycle
     gc.collect()
-    return left
+    return time.monotonic()  # collecting takes as long as the process is large: what counts is what comes after
 
 
 async def by_cancelling_the_task(client: AsyncClient) -> float:
@@ -200,10 +199,9 @@ def forget(client: Client) -> float:
     next(events)
     cycle = [events]
     cycle.append(cycle)  # type: ignore[arg-type]
-    left = time.monotonic()
     del events, cycle
     gc.collect()
-    return left
+    return time.monotonic()  # collecting takes as long as the process is large: what counts is what comes after
 
 
 @pytest.mark.parametrize(

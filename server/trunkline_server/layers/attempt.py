@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from trunkline.v1.gateway_service_pb2 import (
     StreamGenerateResponse,
     StreamStarted,
 )
+from trunkline_server.core import now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import Fold, is_content, merge
 from trunkline_server.layers.failure import call_error, deadline_passed, interrupted
@@ -98,8 +98,7 @@ class _Trial:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self._loop = asyncio.get_running_loop()
-        self._begin = self._loop.time()
+        self._begin = now()
         self._create_time = Timestamp()
         self._fold = Fold() if call.streaming and call.request.stream_options.include_final_message else None
         self._record: call_pb2.Attempt | None = None
@@ -127,7 +126,7 @@ class _Trial:
             while not await self._wait(tape, limit, pace.heartbeat):
                 yield HEARTBEAT
             if pace.coalesce and story.committed:
-                await tape.gather(min(self._loop.time() + pace.coalesce, self.call.deadline))
+                await tape.gather(min(now() + pace.coalesce, self.call.deadline))
             for event in merge(_taken(tape)):
                 if not story.committed and (is_content(event) or event.HasField("completed")):
                     yield self._started()
@@ -137,11 +136,11 @@ class _Trial:
                     yield self._completed(event)
                     return
                 yield event
-            limit = self._loop.time() + pace.between_tokens
+            limit = now() + pace.between_tokens
 
     async def _wait(self, tape: Tape, limit: float, heartbeat: float) -> bool:
         """Whether there is something to take (True) or a heartbeat is due (False). Raises when a limit passes."""
-        due, beat = min(limit, self.call.deadline), self._loop.time() + heartbeat
+        due, beat = min(limit, self.call.deadline), now() + heartbeat
         if await tape.wait(min(due, beat)):
             return True
         if beat < due:
@@ -154,7 +153,7 @@ class _Trial:
     def _started(self) -> StreamGenerateResponse:
         story = self.call.story
         story.committed = True
-        story.time_to_first_token = self._loop.time() - self.call.arrival
+        story.time_to_first_token = now() - self.call.arrival
         self._create_time.FromNanoseconds(time.time_ns())
         started = StreamStarted(id=self.call.id, target=self.call.target, create_time=self._create_time)
         return StreamGenerateResponse(started=started)
@@ -197,7 +196,7 @@ class _Trial:
 
     def _attempt(self, outcome: call_pb2.Outcome.ValueType) -> call_pb2.Attempt:
         record = call_pb2.Attempt(target=self.call.target, outcome=outcome)
-        set_seconds(record.duration, self._loop.time() - self._begin)
+        set_seconds(record.duration, now() - self._begin)
         return record
 
     def _tell(self, served: call_pb2.Served) -> None:
@@ -208,7 +207,7 @@ class _Trial:
         served.attempts.append(self.end(UpstreamError(call_pb2.OUTCOME_SUCCESS)))
         if self.call.story.time_to_first_token is not None:
             set_seconds(served.time_to_first_token, self.call.story.time_to_first_token)
-        set_seconds(served.total_time, self._loop.time() - self.call.arrival)
+        set_seconds(served.total_time, now() - self.call.arrival)
 
 
 def _taken(tape: Tape) -> list[StreamGenerateResponse]:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal
 
 from trunkline.v1 import call_pb2
+from trunkline_server.core import now
 from trunkline_server.errors import CallError, reason_name
 from trunkline_server.state.statistics import Finished
 
@@ -62,7 +63,7 @@ def _why_cancelled(call: Call) -> str:
     task = asyncio.current_task()
     if task is not None and not task.cancelling():
         return reason_name(call_pb2.ERROR_REASON_INTERNAL)
-    if asyncio.get_running_loop().time() >= call.deadline:
+    if now() >= call.deadline:
         return reason_name(call_pb2.ERROR_REASON_DEADLINE_EXCEEDED)
     return CANCELLED
 
@@ -84,7 +85,7 @@ def _finished(call: Call, reason: str, answer: GenerateResponse | None) -> Finis
         interrupted=story.committed and result == "error",
         attempts=story.attempts,
         usage=answer.usage if answer is not None and answer.HasField("usage") else None,
-        total_time=asyncio.get_running_loop().time() - call.arrival,
+        total_time=now() - call.arrival,
         time_to_first_token=story.time_to_first_token,
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from trunkline_server.core import now
 from trunkline_server.providers.http import HttpResponse
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ class TracedHttp:
     @asynccontextmanager
     async def exchange(self, request: HttpRequest) -> AsyncIterator[HttpResponse]:
         """As HttpClient.exchange."""
-        loop = asyncio.get_running_loop()
-        begin, response, head = loop.time(), None, None
+        begin, response, head = now(), None, None
         try:
             async with self._http.exchange(request) as inner:
-                head = loop.time()
+                head = now()
                 response = _CountedResponse(inner)
                 yield response
         finally:
@@ -49,7 +48,7 @@ class TracedHttp:
                 response_bytes=response.received if response else 0,
                 response_headers=masked(response.headers) if response else {},
                 head_ms=None if head is None else round((head - begin) * 1000, 2),
-                total_ms=round((loop.time() - begin) * 1000, 2),
+                total_ms=round((now() - begin) * 1000, 2),
             )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceServicer
 from trunkline.v1.model_service_pb2_grpc import ModelServiceServicer
-from trunkline_server.core import Call
+from trunkline_server.core import Call, now
 from trunkline_server.errors import CallerGone
 from trunkline_server.fold import Fold
 from trunkline_server.routing.catalogue import get_model, list_models
@@ -77,14 +77,14 @@ class Models(ModelServiceServicer):
 
 
 def _call(request: pb.GenerateRequest, context: Context, chain: Chain, *, streaming: bool) -> Call:
-    now, limits = asyncio.get_running_loop().time(), chain.snapshot.settings.limits
+    arrival, limits = now(), chain.snapshot.settings.limits
     remaining = context.time_remaining()
     timeout = limits.default_deadline if remaining is None else min(remaining, limits.max_deadline)
     return Call(
         id=CALL_ID.get(),
         request=request,
-        arrival=now,
-        deadline=now + timeout,
+        arrival=arrival,
+        deadline=arrival + timeout,
         streaming=streaming,
         snapshot=chain.snapshot,
     )
