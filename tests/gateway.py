@@ -37,7 +37,7 @@ class Gateway:
     stub: GatewayServiceAsyncStub
     models: ModelServiceAsyncStub
     channel: aio.Channel
-    log: io.StringIO = field(default_factory=io.StringIO)
+    log: io.BytesIO = field(default_factory=io.BytesIO)
 
     @property
     def address(self) -> str:
@@ -59,7 +59,7 @@ def settings_of(tmp_path: Path, document: Mapping[str, Any], environ: Mapping[st
 @asynccontextmanager
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Run it. On leaving it has drained: nothing of it is left."""
-    written = io.StringIO()
+    written = io.BytesIO()
     app = App(settings, build_log(written), NO_WEIGHTS)
     await app.start()
     try:

@@ -50,7 +50,7 @@ class Running:
     port: int
     statistics: Statistics
     serving: Serving
-    log: io.StringIO = field(default_factory=io.StringIO)
+    log: io.BytesIO = field(default_factory=io.BytesIO)
 
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
@@ -59,7 +59,7 @@ class Running:
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[Running]:
     """Serve `handler`; on leaving, nothing of it runs any more."""
-    written = io.StringIO()
+    written = io.BytesIO()
     current, statistics, state = Current(Chain(snapshot(), handler)), Statistics(time.time()), Serving(time.time())
     settings = ServerSettings(listen="127.0.0.1:0")
     server, port = build_server(

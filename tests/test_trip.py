@@ -275,7 +275,7 @@ async def test_no_secret_and_no_prompt_gets_out(tmp_path: Path, level: str) -> N
             errors.append(await failing(running.stub.Generate(request())))
             errors.append(await failing(streamed(running.stub, request())))
             errors.append(await failing(running.stub.Generate(request())))
-            written = running.log.getvalue()
+            written = running.log.getvalue().decode()
     assert running.lines("call")
     assert bool(running.lines("exchange")) == (level == "comprehensive")
     assert bool(running.lines("attempt")) == (level != "basic")

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
 
-import msgspec
 import structlog
+from msgspec.json import Encoder
+from structlog.typing import EventDict, FilteringBoundLogger
 
 if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+    from structlog.typing import WrappedLogger
 
-Log = structlog.typing.FilteringBoundLogger
+Log = FilteringBoundLogger
+
+_ENCODER = Encoder(enc_hook=repr)
 
 
-def build_log(stream: TextIO | None = None) -> FilteringBoundLogger:
-    """A logger that writes JSON lines to `stream` (default: standard error).
+def build_log(stream: BinaryIO | None = None) -> Log:
+    """A logger that writes JSON lines to `stream` (default: standard error), each at once.
 
     Nothing global is configured, so several gateways in one process do not share a log.
     """
-    log: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream or sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(serializer=_json),
-        ],
+    log: Log = structlog.wrap_logger(
+        structlog.BytesLogger(stream or sys.stderr.buffer),
+        processors=[_stamp, _encode],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )
+    ).bind()
     return log
 
 
-def _json(fields: dict[str, Any], **_: object) -> str:
-    return msgspec.json.encode(fields, enc_hook=repr).decode()
+def _stamp(_: WrappedLogger, level: str, fields: EventDict) -> EventDict:
+    fields["level"] = level
+    fields["timestamp"] = datetime.now(UTC)
+    return fields
+
+
+def _encode(_: WrappedLogger, __: str, fields: EventDict) -> bytes:
+    return _ENCODER.encode(fields)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import uvloop
 from bench.control import obey, usage
@@ -30,7 +30,7 @@ def settings_for(base_url: str) -> Settings:
     )
 
 
-async def serve(base_url: str, log: TextIO) -> None:
+async def serve(base_url: str, log: BinaryIO) -> None:
     async with running(settings_for(base_url), build_log(log)) as address:
         await obey({"usage": usage}, port=int(address.rpartition(":")[2]))
 
@@ -39,7 +39,7 @@ def main(base_url: str) -> None:
     """Serve, and then show the first bugs that the log tells of."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log"
-        with path.open("w") as log:
+        with path.open("wb") as log:
             uvloop.run(serve(base_url, log))
         with path.open() as log:
             bugs = (line for line in log if '"level":"error"' in line)

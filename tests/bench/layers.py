@@ -260,7 +260,7 @@ async def measure(log: Log) -> dict[str, Cost]:
 
 
 def main() -> None:
-    with Path(os.devnull).open("w") as log:
+    with Path(os.devnull).open("wb") as log:
         costs = uvloop.run(measure(build_log(log)))
     print(f"{'CPU microseconds':28}  {'a call':>8}  {'an event':>8}")
     for name, found in costs.items():

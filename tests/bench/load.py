@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
 import time
 from collections import Counter
@@ -69,7 +70,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     """By nearest rank; not a number if there are no values."""
     if not values:
         return float("nan")
-    return sorted(values)[min(int(share * len(values)), len(values) - 1)]
+    return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 class Load:

@@ -98,7 +98,7 @@ async def test_an_exceptions_text_reaches_neither_caller_nor_log(method: str, bu
         assert error.code() == grpc.StatusCode.INTERNAL
         call_id = details(error)["google.rpc.RequestInfo"].request_id
         assert SECRET not in repr(error.trailing_metadata()) + (error.details() or "")
-        assert SECRET not in running.log.getvalue()
+        assert SECRET not in running.log.getvalue().decode()
         line = next(line for line in running.lines() if line["event"] == "bug")
         assert (line["id"], line["kind"]) == (call_id, type(bug).__name__)
         assert "make.py" in str(line["at"])
@@ -109,7 +109,7 @@ async def test_a_stray_cancellation_becomes_an_error_instead_of_a_hanging_caller
     async with serving(playing([asyncio.CancelledError(SECRET)])) as running:
         error = await failing(running.stub, method)
         assert error.code() == grpc.StatusCode.INTERNAL
-        assert SECRET not in running.log.getvalue()
+        assert SECRET not in running.log.getvalue().decode()
 
 
 async def test_a_stray_cancellation_after_a_piece_is_an_error_too() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import os
+from pathlib import Path
 
 import uvloop
 
@@ -11,7 +12,7 @@ from trunkline_client import Answer, AsyncClient
 from trunkline_server.cli.answer import summary, writing_answer
 from trunkline_server.cli.gateway import running, stop_on_signals
 from trunkline_server.cli.terminal import print_line
-from trunkline_server.logs import build_log
+from trunkline_server.logs import Log, build_log
 from trunkline_server.settings import ProviderSettings, Seconds, ServerSettings, Settings
 
 _EXAMPLE = "Why is the sky blue?"
@@ -19,20 +20,15 @@ _EXAMPLE = "Why is the sky blue?"
 _LONGEST = 200
 
 
-class _Nowhere(io.StringIO):
-    """The log of a gateway whose only caller is this command, which says itself what happened."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
 def demonstrate(prompt: str, port: int, *, keep: bool) -> None:
     """Start a gateway, let its embedded model answer, sum up. Raises Failed."""
-    uvloop.run(_demonstrate(prompt, port, keep=keep))
+    # The gateway's only caller is this command, which says itself what happened: its log goes nowhere.
+    with Path(os.devnull).open("wb") as nowhere:
+        uvloop.run(_demonstrate(prompt, port, build_log(nowhere), keep=keep))
 
 
-async def _demonstrate(prompt: str, port: int, *, keep: bool) -> None:
-    async with running(_settings(port), build_log(_Nowhere())) as address:
+async def _demonstrate(prompt: str, port: int, log: Log, *, keep: bool) -> None:
+    async with running(_settings(port), log) as address:
         answer = await _stream(address, prompt)
         print_line(summary(answer.raw), style="dim")
         _tell_how_to_go_on(address if keep else ServerSettings().listen, keep=keep)

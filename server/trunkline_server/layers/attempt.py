@@ -160,8 +160,11 @@ class _Trial:
 
     def _completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
         """The provider's `completed` with what only we know. A copy: an event that was given is not changed."""
-        response = GenerateResponse()
-        response.CopyFrom(self._fold.response() if self._fold is not None else event.completed.response)
+        if self._fold is not None:
+            response = self._fold.response()
+        else:
+            response = GenerateResponse()
+            response.CopyFrom(event.completed.response)
         response.id = self.call.id
         response.create_time.CopyFrom(self._create_time)
         for warning in response.warnings:

@@ -19,6 +19,7 @@ _Setting = Literal[
     "max_output_tokens", "temperature", "top_k", "presence_penalty", "frequency_penalty", "seed", "top_logprobs"
 ]
 MAX_STOP_SEQUENCES = 16
+ROLES = frozenset(content_pb2.Role.values()) - {content_pb2.ROLE_UNSPECIFIED}
 # (field, least, most) of GenerationConfig; None = no bound. Least of top_p is exclusive.
 RANGES: tuple[tuple[_Setting, float, float | None], ...] = (
     ("max_output_tokens", 1, None),
@@ -39,13 +40,16 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 def violations(request: GenerateRequest) -> list[Violation]:
     """Every bad field, in the order of the request. Empty = the request is valid."""
-    return [
-        *_conversation(request),
-        *_config(request.config),
-        *_tools(request),
-        *_response_format(request.response_format),
-        *_stream_options(request.stream_options),
-    ]
+    found = [*_conversation(request)]
+    if request.HasField("config"):
+        found += _config(request.config)
+    if request.tools or request.HasField("tool_choice"):
+        found += _tools(request)
+    if request.HasField("response_format"):
+        found += _response_format(request.response_format)
+    if request.HasField("stream_options"):
+        found += _stream_options(request.stream_options)
+    return found
 
 
 def _conversation(request: GenerateRequest) -> Iterator[Violation]:
@@ -58,12 +62,14 @@ def _conversation(request: GenerateRequest) -> Iterator[Violation]:
 
 
 def _message(message: content_pb2.Message, path: str) -> Iterator[Violation]:
-    if message.role not in content_pb2.Role.values() or message.role == content_pb2.ROLE_UNSPECIFIED:
+    if message.role not in ROLES:
         yield Violation(f"{path}.role", "is not set or not known: use SYSTEM, USER, ASSISTANT or TOOL")
     if not message.parts:
         yield Violation(f"{path}.parts", "is empty: send at least one part")
     for index, part in enumerate(message.parts):
-        yield from _part(part, message.role, f"{path}.parts[{index}]")
+        # Most parts are text, and text can be wrong only by where it stands.
+        if message.role == content_pb2.ROLE_TOOL or not part.HasField("text"):
+            yield from _part(part, message.role, f"{path}.parts[{index}]")
 
 
 def _part(part: content_pb2.Part, role: content_pb2.Role.ValueType, path: str) -> Iterator[Violation]:
