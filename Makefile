@@ -117,6 +117,10 @@ coverage: .venv/dev .venv-protos/ready .tools/ready ## Run the tests and show wh
 bench: .venv/dev ## Compare with a bare server that does the same translation: CPU, latency, memory
 	PYTHONPATH=tests $(BIN)/python -m bench
 
+.PHONY: bench-quick
+bench-quick: .venv/dev ## The same in a minute, without judging the figures
+	PYTHONPATH=tests $(BIN)/python -m bench --quick --no-bars
+
 .PHONY: bench-layers
 bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 	PYTHONPATH=tests $(BIN)/python -m bench.layers

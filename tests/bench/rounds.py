@@ -44,7 +44,7 @@ class Size:
     growth_calls: int
 
 
-FULL = Size(7, 1200, 48, 48, 5, 1.5, 10_000, 3, 1000, 20_000)
+FULL = Size(7, 1200, 48, 48, 5, 1.5, 10_000, 5, 1000, 20_000)
 QUICK = Size(2, 200, 32, 16, 2, 0.5, 1_000, 1, 500, 1_000)
 
 
@@ -83,10 +83,13 @@ def _unary(rig: Rig, size: Size, results: Results) -> None:
 
 
 def _memory(rig: Rig, size: Size, results: Results) -> None:
-    for name in ("floor", "gateway"):
-        rig.closed(name, UNARY, max(8, size.calls_before_memory - rig.calls[name]), 8)
-    pair = Pair(rig.resident("floor") / MB, rig.resident("gateway") / MB)
-    results.add("rss", f"resident memory after {size.calls_before_memory:,} calls, MB", pair)
+    """After so many calls, and a few times on from there."""
+    for number in range(size.latency_pairs):
+        calls = size.calls_before_memory + number * size.unary_calls // 4
+        for name in ("floor", "gateway"):
+            rig.closed(name, UNARY, max(8, calls - rig.calls[name]), 8)
+        pair = Pair(rig.resident("floor") / MB, rig.resident("gateway") / MB)
+        results.add("rss", f"resident memory after {size.calls_before_memory:,} calls, MB", pair)
 
 
 def _streamed(rig: Rig, size: Size, results: Results) -> None:
