@@ -58,6 +58,12 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	fi
 	touch $@
 
+# The embedded model's weights, in the user's cache. Without them the tests that need them say so.
+.tools/weights: .venv/run
+	mkdir -p .tools
+	$(BIN)/trunkline model pull || echo "The weights cannot be fetched: tests with the embedded model will be skipped"
+	touch $@
+
 # --- using it ---------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
@@ -101,7 +107,7 @@ check: .venv/dev check-protos ## Formatting, lint, types, and the contract in ev
 	$(BIN)/mypy
 
 .PHONY: test
-test: .venv/dev .venv-protos/ready .tools/ready ## Set everything up and run the tests
+test: .venv/dev .venv-protos/ready .tools/ready .tools/weights ## Set everything up and run the tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 .PHONY: client-oldest
@@ -109,7 +115,7 @@ client-oldest: ## Run the Python client on the oldest libraries that it allows
 	tests/clients/protobuf6.sh
 
 .PHONY: coverage
-coverage: .venv/dev .venv-protos/ready .tools/ready ## Run the tests and show which lines they never reach
+coverage: .venv/dev .venv-protos/ready .tools/ready .tools/weights ## Run the tests and show which lines they never reach
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing --skip-covered
 

@@ -62,6 +62,7 @@ class Index:
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_RETRIES": "0",
             "PIP_INDEX_URL": self.url,

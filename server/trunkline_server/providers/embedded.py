@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import json
 import os
 import secrets
 import socket
@@ -49,6 +50,8 @@ QUIRKS = Quirks(max_tokens_field="max_tokens", max_stop_sequences=16)
 # Tokens of a prompt that the engine works on between two looks at whether the call is still wanted: 60-80 ms on two
 # slow cores. Reading a prompt takes a quarter longer than with 64, which would be 250 ms.
 BATCH = 16
+# Rounds that an engine's thread spins before it sleeps.
+SPIN_COUNT = "1000"
 # The longest token of the vocabulary is 81 bytes. A prompt that must be too long is not even cut into tokens, which
 # could not be cancelled and takes 2 s a megabyte.
 MAX_TOKEN_BYTES = 81
@@ -140,7 +143,7 @@ class Embedded:
             loop.call_soon_threadsafe(queue.put_nowait, piece)
             return stop.is_set()
 
-        work = self._submit(body, take, stop)
+        work = self._submit(body, take)
         done = asyncio.wrap_future(work)
         done.add_done_callback(lambda _: queue.put_nowait(_failure_of(done)))
         self._stops.add(stop)
@@ -155,17 +158,11 @@ class Embedded:
             if not work.cancel():
                 await asyncio.wait([done], timeout=STOP_LIMIT)
 
-    def _submit(self, body: bytes, take: Callable[[bytes], bool], stop: threading.Event) -> Future[None]:
+    def _submit(self, body: bytes, take: Callable[[bytes], bool]) -> Future[None]:
         try:
-            return self._workers.submit(self._work, body, take, stop)
+            return self._workers.submit(lambda: self._loaded().handle_chat_completions(body, take))
         except RuntimeError:  # it was closed
             raise UpstreamError(call_pb2.OUTCOME_NOT_SENT, code="closed") from None
-
-    def _work(self, body: bytes, take: Callable[[bytes], bool], stop: threading.Event) -> None:
-        """In a worker thread: have one call answered."""
-        engine = self._loaded()
-        if not stop.is_set():
-            engine.handle_chat_completions(body, take)
 
     def _loaded(self) -> Engine:
         """In a worker thread: the engine, loaded by whoever comes first. Raises NoCandidate."""
@@ -195,14 +192,15 @@ def _failure_of(done: asyncio.Future[None]) -> UpstreamError | None:
 def _open_engine(path: Path, settings: ProviderSettings) -> Engine:
     """Load the model: half a second. Raises NoCandidate."""
     if "xllamacpp" not in sys.modules:
-        # Where a thread waits for another one, it must not spin: beside anything else that works (the gateway itself)
-        # two spinning threads on two cores make 5 tokens a second instead of 40. OpenMP reads this when it is loaded.
-        os.putenv("OMP_WAIT_POLICY", "passive")
+        # By default a thread that waits for another one spins, and keeps the core from whoever has work for it: beside
+        # two busy processes two threads on two cores made 2-14 tokens a second. With a short spin it was 15-32, and 90
+        # as before where nothing else ran. libgomp reads this when it is loaded.
+        os.putenv("GOMP_SPINCOUNT", SPIN_COUNT)
     try:
         llama = importlib.import_module("xllamacpp")
         with TemporaryDirectory(prefix="trunkline-") as folder:
             engine: Engine = llama.Server(_params(llama, path, settings, f"{folder}/engine.sock"))
-    except (RuntimeError, OSError, ImportError, MemoryError) as error:
+    except (RuntimeError, ValueError, OSError, ImportError, MemoryError) as error:
         remedy = f"memory is short, or {path.name} is damaged: delete it, then: trunkline model pull"
         raise NoCandidate(f"the embedded model cannot be loaded: {remedy}") from error
     return engine
@@ -246,7 +244,7 @@ def _refused(request: GenerateRequest) -> Iterator[Violation]:
 
 def _is_deep(schema: str) -> bool:
     try:
-        level = [msgspec.json.decode(schema)]
+        level = [json.loads(schema)]
     except RecursionError:
         return True
     for _ in range(MAX_SCHEMA_DEPTH):
