@@ -42,7 +42,7 @@ def awaiting(below: Handler) -> Handler:
                 async for event in events:
                     yield event
         finally:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)
 
     return handle
 
@@ -181,9 +181,9 @@ async def wait_until(condition) -> None:  # type: ignore[no-untyped-def]
 
 
 async def wait_stuck(source: Source) -> None:
-    """Until nothing more can be written: the count stands still for 200 turns of the loop and a little time."""
+    """Until nothing more can be written: the count stands still for many turns of the loop."""
     async with asyncio.timeout(10):
         still, last = 0, -1
-        while still < 200:
+        while still < 5000:
             still, last = (still + 1, last) if source.written == last else (0, source.written)
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0)

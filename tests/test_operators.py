@@ -13,6 +13,7 @@ from gateway import gateway, settings_of
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving import details, reason, rest
+from upstreams import head, hold, upstream
 
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.app import App
@@ -21,9 +22,11 @@ from trunkline_server.rpc.server import AddressTaken
 
 if TYPE_CHECKING:
     from gateway import Gateway
+    from upstreams import Upstream
+
+    from trunkline_server.settings import Settings
 
 TOOLS = Path(__file__).resolve().parents[1] / ".tools" / "bin"
-SLOW = {"providers": {"slow": {"kind": "scripted", "scripts": {"talk": {"text": "word", "repeat": 100, "rate": 20}}}}}
 MOCK = {"default_model": "mock"}
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -148,12 +151,20 @@ async def test_a_drain_lets_streams_finish(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["Generate", "StreamGenerate"])
 async def test_what_remains_a_second_before_the_grace_ends_is_ended_by_name(tmp_path: Path, method: str) -> None:
-    async with gateway(settings_of(tmp_path, {**SLOW, "server": {"grace": 1.2}})) as running:
-        call = getattr(running.stub, method)(pb.GenerateRequest(model="slow", prompt="x"))
+    event = b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+    begun = [head(200, {"content-type": "text/event-stream"}), event] if method == "StreamGenerate" else []
+    async with upstream([*begun, hold]) as server:
+        provider = {"kind": "openai_compatible", "base_url": server.base_url, "models": ["m"]}
+        settings = settings_of(tmp_path, {"providers": {"up": provider}, "server": {"grace": 1.2}})
+        await assert_ended_by_name(settings, server, method)
+
+
+async def assert_ended_by_name(settings: Settings, server: Upstream, method: str) -> None:
+    async with gateway(settings) as running:
+        call = getattr(running.stub, method)(pb.GenerateRequest(model="up", prompt="x"))
         if method == "StreamGenerate":
             await call.read()
-        else:
-            await asyncio.sleep(0.1)  # until the call has arrived: nothing tells a caller of a unary call that
+        await server.wait_requests(1)
         await running.app.stop()
         with pytest.raises(aio.AioRpcError) as raised:
             await call.read() if method == "StreamGenerate" else await call

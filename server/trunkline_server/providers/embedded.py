@@ -47,9 +47,9 @@ DEFAULTS = GenerationConfig(max_output_tokens=512, temperature=0.2, top_p=0.9)
 REPEAT_PENALTY = 1.1
 QUIRKS = Quirks(max_tokens_field="max_tokens", max_stop_sequences=16)
 
-# Tokens of a prompt that the engine works on between two looks at whether the call is still wanted: 60-80 ms on two
-# slow cores. Reading a prompt takes a quarter longer than with 64, which would be 250 ms.
-BATCH = 16
+# Tokens that the engine works on between two looks at whether a call is still wanted: 40 ms of reading a prompt on two
+# cores. With 64 it would be 260 ms, and reading a third faster.
+BATCH = 8
 # Rounds that an engine's thread spins before it sleeps.
 SPIN_COUNT = "1000"
 # The longest token of the vocabulary is 81 bytes. A prompt that must be too long is not even cut into tokens, which
@@ -193,7 +193,7 @@ def _open_engine(path: Path, settings: ProviderSettings) -> Engine:
     """Load the model: half a second. Raises NoCandidate."""
     if "xllamacpp" not in sys.modules:
         # By default a thread that waits for another one spins, and keeps the core from whoever has work for it: beside
-        # two busy processes two threads on two cores made 2-14 tokens a second. With a short spin it was 15-32, and 90
+        # two busy processes two threads on two cores made 2-14 tokens a second. With a short spin it was 15-32, and 100
         # as before where nothing else ran. libgomp reads this when it is loaded.
         os.putenv("GOMP_SPINCOUNT", SPIN_COUNT)
     try:
@@ -210,7 +210,8 @@ def _params(llama: Any, path: Path, settings: ProviderSettings, socket_path: str
     params = llama.CommonParams()
     params.model.path = str(path)
     params.n_parallel, params.n_ctx = settings.slots, settings.slots * settings.context_window
-    params.n_batch = params.n_ubatch = max(BATCH, settings.slots)
+    # Answers that are being written take a token each; as many are left for prompts.
+    params.n_batch = params.n_ubatch = max(BATCH, 2 * settings.slots)
     if settings.threads:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
     params.verbosity, params.ui, params.fit_params = 0, False, False
