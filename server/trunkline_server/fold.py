@@ -10,8 +10,10 @@ from trunkline.v1.gateway_service_pb2 import GenerateResponse, PartDelta, Stream
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trunkline.v1.content_pb2 import LogprobToken
+    from trunkline.v1.content_pb2 import LogprobToken, ProviderState
 
+# The kinds of delta that are text.
+TEXTS = frozenset({"text", "reasoning_text", "tool_arguments_json", "refusal", "provider_json"})
 CONTENT_KINDS = frozenset({"part_started", "part_delta", "part_completed"})
 
 
@@ -24,7 +26,8 @@ class Fold:
     """Folds the events of one stream into its `GenerateResponse`."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[Part, list[str]]] = []
+        self._parts: list[tuple[Part, list[PartDelta]]] = []
+        self._states: dict[int, ProviderState] = {}
         self._logprobs: list[LogprobToken] = []
         self._completed: StreamCompleted | None = None
 
@@ -32,17 +35,14 @@ class Fold:
         """Take the next event."""
         kind = event.WhichOneof("event")
         if kind == "part_delta":
-            self._append(event.part_delta)
+            self._parts[event.part_delta.part_index][1].append(event.part_delta)
+            self._logprobs.extend(event.part_delta.logprobs)
         elif kind == "part_started":
             self._parts.append((event.part_started.part, []))
+        elif kind == "part_completed" and event.part_completed.HasField("provider_state"):
+            self._states[event.part_completed.part_index] = event.part_completed.provider_state
         elif kind == "completed":
             self._completed = event.completed
-
-    def _append(self, delta: PartDelta) -> None:
-        kind = delta.WhichOneof("delta")
-        if kind is not None:
-            self._parts[delta.part_index][1].append(getattr(delta, kind))
-        self._logprobs.extend(delta.logprobs)
 
     def response(self) -> GenerateResponse:
         """The whole answer. Raises ValueError if the stream has not completed: a cut stream has no answer."""
@@ -50,25 +50,45 @@ class Fold:
             raise ValueError("the stream did not complete")
         response = GenerateResponse()
         response.CopyFrom(self._completed.response)
+        if response.HasField("message"):
+            return response
         response.message.role = ROLE_ASSISTANT
-        response.message.parts.extend(_whole(part, pieces) for part, pieces in self._parts)
+        response.message.parts.extend(
+            _whole(part, deltas, self._states.get(index)) for index, (part, deltas) in enumerate(self._parts)
+        )
         response.logprobs.extend(self._logprobs)
         return response
 
 
-def _whole(start: Part, pieces: list[str]) -> Part:
-    if not pieces:
+def _whole(start: Part, deltas: list[PartDelta], state: ProviderState | None) -> Part:
+    if not deltas and state is None:
         return start
-    part, rest = Part(), "".join(pieces)
+    part = Part()
     part.CopyFrom(start)
-    kind = part.WhichOneof("data")
-    if kind == "tool_call":
-        part.tool_call.arguments_json += rest
-    elif kind == "refusal":
-        part.refusal += rest
-    else:
-        part.text += rest
+    text = "".join([getattr(delta, kind) for delta in deltas if (kind := delta.WhichOneof("delta")) in TEXTS])
+    _append(part, text)
+    if part.HasField("media"):
+        part.media.data += b"".join([delta.media_data for delta in deltas])
+    for delta in deltas:
+        part.citations.extend(delta.citations)
+    if state is not None:
+        part.provider_state.CopyFrom(state)
     return part
+
+
+def _append(part: Part, text: str) -> None:
+    """Append to whatever text the part has."""
+    match part.WhichOneof("data"):
+        case "tool_call":
+            part.tool_call.arguments_json += text
+        case "refusal":
+            part.refusal += text
+        case "reasoning":
+            part.reasoning.text += text
+        case "provider_part":
+            part.provider_part.json += text
+        case "text":
+            part.text += text
 
 
 def fold(events: Iterable[StreamGenerateResponse]) -> GenerateResponse:
@@ -109,8 +129,11 @@ def _joined(run: list[PartDelta], key: tuple[int, str] | None) -> list[StreamGen
     if key is None:
         return []
     index, kind = key
-    delta = PartDelta(part_index=index, **{kind: "".join([getattr(piece, kind) for piece in run])})  # type: ignore[arg-type]
+    empty = b"" if kind == "media_data" else ""
+    delta = PartDelta(part_index=index, **{kind: empty.join([getattr(piece, kind) for piece in run])})  # type: ignore[arg-type]
     for piece in run:
         if piece.logprobs:
             delta.logprobs.extend(piece.logprobs)
+        if piece.citations:
+            delta.citations.extend(piece.citations)
     return [StreamGenerateResponse(part_delta=delta)]

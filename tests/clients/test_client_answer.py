@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.v1.content_pb2 import FINISH_REASON_TOOL_CALLS, ROLE_ASSISTANT, LogprobToken, Message, Part, ToolCall
+from trunkline.v1.content_pb2 import (
+    FINISH_REASON_TOOL_CALLS,
+    ROLE_ASSISTANT,
+    Citation,
+    LogprobToken,
+    Media,
+    Message,
+    Part,
+    ProviderPart,
+    ProviderState,
+    Reasoning,
+    ToolCall,
+)
 from trunkline.v1.gateway_service_pb2 import (
     GenerateResponse,
     Heartbeat,
@@ -32,7 +44,8 @@ def event(**kind: Any) -> StreamGenerateResponse:
 
 def delta(index: int, text: str, field: str = "text", *tokens: str) -> StreamGenerateResponse:
     logprobs = [LogprobToken(token=token, logprob=-1) for token in tokens]
-    return event(part_delta=PartDelta(part_index=index, logprobs=logprobs, **{field: text}))
+    pieces: Any = {field: text}
+    return event(part_delta=PartDelta(part_index=index, logprobs=logprobs, **pieces))
 
 
 def started(index: int, **part: Any) -> StreamGenerateResponse:
@@ -71,6 +84,30 @@ def test_every_kind_of_part_and_logprobs() -> None:
     answer = Answer(response)
     assert (answer.text, answer.refusal, answer.tool_calls) == ("It is", "I won't", [call])
     assert "".join(map(text_of, events)) == answer.text
+
+
+def test_reasoning_citations_media_and_opaque_state() -> None:
+    state = ProviderState(format="x.signature", data="s")
+    cited = PartDelta(part_index=1, text="b", citations=[Citation(uri="https://example.com")])
+    events = [
+        started(0, reasoning=Reasoning(text="hm")),
+        delta(0, "m", "reasoning_text"),
+        event(part_completed=PartCompleted(part_index=0, provider_state=state)),
+        started(1, text="a"),
+        event(part_delta=cited),
+        started(2, media=Media(mime_type="image/png", data=b"1")),
+        event(part_delta=PartDelta(part_index=2, media_data=b"2")),
+        started(3, provider_part=ProviderPart(dialect="d", type="t", json="{")),
+        delta(3, "}", "provider_json"),
+        COMPLETED,
+    ]
+    response = folded(events)
+    assert response == fold_of_the_gateway(events)
+    answer = Answer(response)
+    assert (answer.reasoning, answer.text) == ("hmm", "ab")
+    parts = response.message.parts
+    assert (parts[0].provider_state, parts[1].citations[0].uri) == (state, "https://example.com")
+    assert (parts[2].media.data, parts[3].provider_part.json) == (b"12", "{}")
 
 
 def opened(index: int, kind: str, text: str) -> StreamGenerateResponse:

@@ -114,6 +114,12 @@ async def test_health_usage_and_one_model(gateway: FakeGateway, caller: Caller) 
     assert (health.state, model) == (health.STATE_SERVING, Model(id="mock"))
 
 
+async def test_health_asks_for_probes(gateway: FakeGateway, caller: Caller) -> None:
+    await caller.call("health", probe=True)
+    await caller.call("health", probe_models=True)
+    assert gateway.requests == [HealthCheckRequest(probe=True), HealthCheckRequest(probe_models=True)]
+
+
 async def test_models_reads_every_page(gateway: FakeGateway, caller: Caller) -> None:
     gateway.models = [Model(id=f"p/{number}") for number in range(5)]
     models = await caller.call("models", provider="p", required_capabilities=[CAPABILITY_TOOLS])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, get_type_hints
 
 import pytest
+from google.protobuf.struct_pb2 import Struct, Value
 
 from trunkline.v1.call_pb2 import Routing
 from trunkline.v1.content_pb2 import (
@@ -20,7 +21,7 @@ from trunkline.v1.content_pb2 import (
     ToolChoice,
     ToolResult,
 )
-from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, UsageDimension
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking, UsageDimension
 from trunkline.v1.model_service_pb2 import ListModelsRequest
 from trunkline_client.requests import ModelFilters, Settings, build_request, dimension_of
 
@@ -62,8 +63,11 @@ def test_every_setting_has_its_place() -> None:
         "response_format": ResponseFormat(kind=ResponseFormat.KIND_JSON),
         "strict_params": True,
         "stream_options": StreamOptions(include_final_message=True),
+        "thinking": Thinking(effort=Thinking.EFFORT_LOW),
+        "provider_options": {"openai_chat": {"service_tier": "flex"}},
     }
     assert settings.keys() == Settings.__annotations__.keys()
+    struct = Struct(fields={"service_tier": Value(string_value="flex")})
     assert build_request("Hi", settings) == GenerateRequest(
         prompt="Hi",
         model="m",
@@ -78,12 +82,14 @@ def test_every_setting_has_its_place() -> None:
             seed=7,
             stop_sequences=["."],
             top_logprobs=0,
+            thinking=Thinking(effort=Thinking.EFFORT_LOW),
         ),
         tools=TOOLS,
         tool_choice=ToolChoice(mode=ToolChoice.MODE_REQUIRED),
         response_format=ResponseFormat(kind=ResponseFormat.KIND_JSON),
         routing=Routing(strict_params=True),
         stream_options=StreamOptions(include_final_message=True),
+        provider_options={"openai_chat": struct},
     )
 
 

@@ -33,6 +33,15 @@ GOOD: list[dict[str, Any]] = [
     {"prompt": "x", "config": {"stopSequences": ["a"] * 16}},
 ]
 
+GOOD += [
+    {"messages": [{"role": "ROLE_USER", "parts": [{"media": {"mimeType": "image/png", "data": "AA=="}}]}]},
+    {"messages": [{"role": "ROLE_USER", "parts": [{"media": {"uri": "https://example.com/cat.png"}}]}]},
+    {"messages": [{"role": "ROLE_ASSISTANT", "parts": [{"reasoning": {}, "providerState": {"format": "x.y"}}]}]},
+    {"messages": [{"role": "ROLE_ASSISTANT", "parts": [{"providerPart": {"dialect": "d", "json": "{}"}}]}]},
+    {"prompt": "x", "tools": [{"providerTool": {"dialect": "d", "type": "web_search"}}]},
+    {"prompt": "x", "config": {"thinking": {"effort": "EFFORT_MAX", "budgetTokens": 0}}},
+]
+
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({}, ["messages"]),
     ({"prompt": "x", "messages": [USER]}, ["prompt"]),
@@ -98,6 +107,34 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"prompt": "x", "streamOptions": {"coalesceWindow": "1.1s", "heartbeatInterval": "0.05s"}},
         ["stream_options.coalesce_window", "stream_options.heartbeat_interval"],
+    ),
+]
+
+BAD += [
+    ({"messages": [{"role": "ROLE_USER", "parts": [{"media": {}}]}]}, ["messages[0].parts[0].media"]),
+    (
+        {"messages": [{"role": "ROLE_USER", "parts": [{"media": {"data": "AA==", "mimeType": "png", "detail": 9}}]}]},
+        ["messages[0].parts[0].media.mime_type", "messages[0].parts[0].media.detail"],
+    ),
+    (
+        {"messages": [{"role": "ROLE_USER", "parts": [{"reasoning": {"text": "x"}, "providerState": {}}]}]},
+        ["messages[0].parts[0].reasoning", "messages[0].parts[0].provider_state.format"],
+    ),
+    (
+        {"messages": [{"role": "ROLE_ASSISTANT", "parts": [{"providerPart": {"json": "[]"}}]}]},
+        ["messages[0].parts[0].provider_part.dialect", "messages[0].parts[0].provider_part.json"],
+    ),
+    (
+        {"prompt": "x", "tools": [{"providerTool": {"configJson": "1"}}]},
+        ["tools[0].provider_tool.dialect", "tools[0].provider_tool.type", "tools[0].provider_tool.config_json"],
+    ),
+    (
+        {"prompt": "x", "config": {"thinking": {"effort": 99, "visibility": 99, "budgetTokens": -1}}},
+        ["config.thinking.effort", "config.thinking.visibility", "config.thinking.budget_tokens"],
+    ),
+    (
+        {"messages": [{"role": "ROLE_USER", "parts": [{"text": "x", "cacheBreakpoint": {"ttl": "-1s"}}]}]},
+        ["messages[0].parts[0].cache_breakpoint.ttl"],
     ),
 ]
 

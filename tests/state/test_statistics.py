@@ -76,6 +76,15 @@ calls = st.builds(
 groupings = st.sampled_from([(), (PROVIDER,), (MODEL,), (PROVIDER, MODEL), (MODEL, PROVIDER)])
 
 
+COUNTED = [field for field in Usage.DESCRIPTOR.fields if field.name != "other_units"]
+
+
+async def test_other_units_are_summed_by_their_names() -> None:
+    units = [{"web_search": 2}, {"web_search": 1, "image": 4}]
+    ended = [Finished("p", "p/m", "success", False, 1, Usage(other_units=each), 1.0, None) for each in units]
+    assert dict((await totals(*ended)).usage.other_units) == {"web_search": 3, "image": 4}
+
+
 @given(st.lists(calls, max_size=30), groupings)
 async def test_totals_are_the_sum_of_any_groups(
     ended: list[Finished], kinds: Sequence[UsageDimension.Kind.ValueType]
@@ -85,7 +94,7 @@ async def test_totals_are_the_sum_of_any_groups(
     whole = response.totals
     for name in COUNTS:
         assert getattr(whole, name) == sum(getattr(row, name) for row in rows)
-    for field in Usage.DESCRIPTOR.fields:
+    for field in COUNTED:
         assert getattr(whole.usage, field.name) == sum(getattr(row.usage, field.name) for row in rows)
     alone = await totals(*ended)
     for name in DISTRIBUTIONS:
@@ -100,7 +109,7 @@ async def test_totals_are_the_sum_of_any_groups(
 async def test_usage_is_the_sum_of_what_was_reported_and_absent_where_nothing_was(ended: list[Finished]) -> None:
     whole = await totals(*ended)
     reported = [call.usage for call in ended if call.usage is not None]
-    for name in [field.name for field in Usage.DESCRIPTOR.fields]:
+    for name in [field.name for field in COUNTED]:
         values = [getattr(usage, name) for usage in reported if usage.HasField(name)]  # type: ignore[arg-type]
         assert whole.usage.HasField(name) == bool(values)  # type: ignore[arg-type]
         assert getattr(whole.usage, name) == sum(values)

@@ -10,8 +10,12 @@ from trunkline.v1.gateway_service_pb2 import GenerateResponse
 
 if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Usage
-    from trunkline.v1.content_pb2 import FinishReason, LogprobToken, Message, ToolCall
+    from trunkline.v1.content_pb2 import FinishReason, LogprobToken, Message, ProviderState, ToolCall
     from trunkline.v1.gateway_service_pb2 import PartDelta, StreamCompleted, StreamGenerateResponse
+
+
+# The kinds of delta that are text.
+TEXTS = frozenset({"text", "reasoning_text", "tool_arguments_json", "refusal", "provider_json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,11 @@ class Answer:
     def text(self) -> str:
         """All text of the message."""
         return "".join(part.text for part in self.raw.message.parts)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought before it answered, as far as the provider tells."""
+        return "".join(part.reasoning.text for part in self.raw.message.parts)
 
     @property
     def refusal(self) -> str:
@@ -63,7 +72,8 @@ class Fold:
         self.id = ""
         # Whether a part of the answer may have come.
         self.begun = False
-        self._parts: dict[int, tuple[Part, list[str]]] = {}
+        self._parts: dict[int, tuple[Part, list[PartDelta]]] = {}
+        self._states: dict[int, ProviderState] = {}
         self._logprobs: list[LogprobToken] = []
         self._completed: StreamCompleted | None = None
 
@@ -77,19 +87,16 @@ class Fold:
         kind = event.WhichOneof("event")
         self.begun = self.begun or kind != "heartbeat"
         if kind == "part_delta":
-            self._append(event.part_delta)
+            self._parts[event.part_delta.part_index][1].append(event.part_delta)
+            self._logprobs.extend(event.part_delta.logprobs)
         elif kind == "part_started":
             self._parts[event.part_started.part_index] = (event.part_started.part, [])
+        elif kind == "part_completed" and event.part_completed.HasField("provider_state"):
+            self._states[event.part_completed.part_index] = event.part_completed.provider_state
         elif kind == "started":
             self.id = event.started.id
         elif kind == "completed":
             self._completed = event.completed
-
-    def _append(self, delta: PartDelta) -> None:
-        kind = delta.WhichOneof("delta")
-        if kind is not None:
-            self._parts[delta.part_index][1].append(getattr(delta, kind))
-        self._logprobs.extend(delta.logprobs)
 
     def response(self) -> GenerateResponse:
         """The whole answer. Raises ValueError if the stream has not completed: a cut stream has no answer."""
@@ -99,21 +106,38 @@ class Fold:
         response.CopyFrom(self._completed.response)
         if not response.HasField("message"):  # with include_final_message it is there, and the logprobs with it
             response.message.role = ROLE_ASSISTANT
-            response.message.parts.extend(_whole(*self._parts[index]) for index in sorted(self._parts))
+            for index in sorted(self._parts):
+                response.message.parts.append(_whole(*self._parts[index], self._states.get(index)))
             response.logprobs.extend(self._logprobs)
         return response
 
 
-def _whole(start: Part, pieces: list[str]) -> Part:
-    part, rest = Part(), "".join(pieces)
+def _whole(start: Part, deltas: list[PartDelta], state: ProviderState | None) -> Part:
+    part = Part()
     part.CopyFrom(start)
-    if part.HasField("tool_call"):
-        part.tool_call.arguments_json += rest
-    elif part.HasField("refusal"):
-        part.refusal += rest
-    elif rest:
-        part.text += rest
+    _append(part, "".join([getattr(delta, kind) for delta in deltas if (kind := delta.WhichOneof("delta")) in TEXTS]))
+    if part.HasField("media"):
+        part.media.data += b"".join([delta.media_data for delta in deltas])
+    for delta in deltas:
+        part.citations.extend(delta.citations)
+    if state is not None:
+        part.provider_state.CopyFrom(state)
     return part
+
+
+def _append(part: Part, text: str) -> None:
+    """Append to whatever text the part has."""
+    match part.WhichOneof("data"):
+        case "tool_call":
+            part.tool_call.arguments_json += text
+        case "refusal":
+            part.refusal += text
+        case "reasoning":
+            part.reasoning.text += text
+        case "provider_part":
+            part.provider_part.json += text
+        case "text":
+            part.text += text
 
 
 def text_of(event: StreamGenerateResponse) -> str:

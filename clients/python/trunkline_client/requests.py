@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
+from google.protobuf.struct_pb2 import Struct
+
 from trunkline.v1 import content_pb2
 from trunkline.v1.content_pb2 import Message, Part, ResponseFormat, Tool, ToolChoice
-from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, UsageDimension
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking, UsageDimension
 
 if TYPE_CHECKING:
     from trunkline.v1.model_pb2 import Capability
@@ -38,12 +40,15 @@ class Settings(TypedDict, total=False):
     frequency_penalty: float | None
     seed: int | None
     stop_sequences: Sequence[str] | None
+    thinking: Thinking | None
     top_logprobs: int | None
     tools: Sequence[Tool] | None
     tool_choice: ToolChoice | None
     response_format: ResponseFormat | None
     strict_params: bool | None
     stream_options: StreamOptions | None
+    # By dialect or provider: settings that the contract has no word for.
+    provider_options: Mapping[str, Mapping[str, Any]] | None
 
 
 class ModelFilters(TypedDict, total=False):
@@ -96,8 +101,16 @@ def _set(request: GenerateRequest, name: str, value: object) -> None:
         owner = request.routing
     elif name == "system":
         name = "system_instruction"
+    elif name == "provider_options" and isinstance(value, Mapping):
+        value = {of: _struct(options) for of, options in value.items()}
     owner.ClearField(name)
     owner.MergeFrom(type(owner)(**{name: value}))
+
+
+def _struct(options: Mapping[str, Any]) -> Struct:
+    struct = Struct()
+    struct.update(options)
+    return struct
 
 
 def dimension_of(name: str) -> UsageDimension:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from trunkline.v1 import content_pb2
+from trunkline.v1.gateway_service_pb2 import Thinking
 from trunkline_server.errors import Violation
 from trunkline_server.spans import seconds
 
@@ -33,9 +34,11 @@ RANGES: tuple[tuple[_Setting, float, float | None], ...] = (
 ROLES_OF_PARTS = {
     "tool_call": content_pb2.ROLE_ASSISTANT,
     "refusal": content_pb2.ROLE_ASSISTANT,
+    "reasoning": content_pb2.ROLE_ASSISTANT,
     "tool_result": content_pb2.ROLE_TOOL,
 }
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MIME_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9.+_-]+(;.*)?")
 
 
 def violations(request: GenerateRequest) -> list[Violation]:
@@ -67,9 +70,13 @@ def _message(message: content_pb2.Message, path: str) -> Iterator[Violation]:
     if not message.parts:
         yield Violation(f"{path}.parts", "is empty: send at least one part")
     for index, part in enumerate(message.parts):
-        # Most parts are text, and text can be wrong only by where it stands.
-        if message.role == content_pb2.ROLE_TOOL or not part.HasField("text"):
+        if message.role == content_pb2.ROLE_TOOL or not _is_bare_text(part):
             yield from _part(part, message.role, f"{path}.parts[{index}]")
+
+
+def _is_bare_text(part: content_pb2.Part) -> bool:
+    """Most parts are, and bare text can be wrong only by where it stands."""
+    return part.HasField("text") and not part.HasField("provider_state") and not part.HasField("cache_breakpoint")
 
 
 def _part(part: content_pb2.Part, role: content_pb2.Role.ValueType, path: str) -> Iterator[Violation]:
@@ -86,6 +93,14 @@ def _part(part: content_pb2.Part, role: content_pb2.Role.ValueType, path: str) -
         yield from _tool_call(part.tool_call, f"{path}.tool_call")
     elif kind == "tool_result":
         yield from _tool_result(part.tool_result, f"{path}.tool_result")
+    elif kind == "media":
+        yield from _media(part.media, f"{path}.media")
+    elif kind == "provider_part":
+        yield from _provider_part(part.provider_part, f"{path}.provider_part")
+    if part.HasField("provider_state") and not part.provider_state.format:
+        yield Violation(f"{path}.provider_state.format", "is empty: send the part as the answer had it")
+    if part.HasField("cache_breakpoint") and seconds(part.cache_breakpoint.ttl) < 0:
+        yield Violation(f"{path}.cache_breakpoint.ttl", "must be at least 0s")
 
 
 def _tool_call(call: content_pb2.ToolCall, path: str) -> Iterator[Violation]:
@@ -99,8 +114,27 @@ def _tool_result(result: content_pb2.ToolResult, path: str) -> Iterator[Violatio
     if not result.tool_call_id:
         yield Violation(f"{path}.tool_call_id", "is empty: send the tool call's id")
     for index, part in enumerate(result.parts):
-        if part.WhichOneof("data") != "text":
-            yield Violation(f"{path}.parts[{index}]", "a tool's result is made of text parts")
+        if part.WhichOneof("data") not in ("text", "media"):
+            yield Violation(f"{path}.parts[{index}]", "a tool's result is made of text and media parts")
+        elif part.HasField("media"):
+            yield from _media(part.media, f"{path}.parts[{index}].media")
+
+
+def _media(media: content_pb2.Media, path: str) -> Iterator[Violation]:
+    source = media.WhichOneof("source")
+    if source is None or not getattr(media, source):
+        yield Violation(path, "has no source: set data, uri or provider_file_id")
+    if source == "data" and not _MIME_TYPE.fullmatch(media.mime_type):
+        yield Violation(f"{path}.mime_type", "is needed with data: image/png, application/pdf, audio/wav, ...")
+    if media.detail not in content_pb2.Media.Detail.values():
+        yield Violation(f"{path}.detail", "is not known: use LOW or HIGH")
+
+
+def _provider_part(part: content_pb2.ProviderPart, path: str) -> Iterator[Violation]:
+    if not part.dialect:
+        yield Violation(f"{path}.dialect", "is empty: send the part as the answer had it")
+    if not _is_json_object(part.json):
+        yield Violation(f"{path}.json", "is not a JSON object: send the part as the answer had it")
 
 
 def _config(config: GenerationConfig) -> Iterator[Violation]:
@@ -110,11 +144,21 @@ def _config(config: GenerationConfig) -> Iterator[Violation]:
             yield Violation(f"config.{name}", f"must be {bound}")
     if config.HasField("top_p") and not 0 < config.top_p <= 1:
         yield Violation("config.top_p", "must be above 0 and at most 1")
+    yield from _thinking(config.thinking)
     if len(config.stop_sequences) > MAX_STOP_SEQUENCES:
         yield Violation("config.stop_sequences", f"has {len(config.stop_sequences)}: at most {MAX_STOP_SEQUENCES}")
     for index, stop in enumerate(config.stop_sequences):
         if not stop:
             yield Violation(f"config.stop_sequences[{index}]", "is empty")
+
+
+def _thinking(thinking: Thinking) -> Iterator[Violation]:
+    if thinking.effort not in Thinking.Effort.values():
+        yield Violation("config.thinking.effort", "is not known: use NONE to MAX")
+    if thinking.visibility not in Thinking.Visibility.values():
+        yield Violation("config.thinking.visibility", "is not known: use OMITTED, SUMMARY or FULL")
+    if thinking.budget_tokens < 0:
+        yield Violation("config.thinking.budget_tokens", "must be at least 0")
 
 
 def _within(value: float, least: float, most: float | None) -> bool:
@@ -125,7 +169,11 @@ def _tools(request: GenerateRequest) -> Iterator[Violation]:
     names: set[str] = set()
     for index, tool in enumerate(request.tools):
         if tool.WhichOneof("kind") is None:
-            yield Violation(f"tools[{index}]", "is empty: set function")
+            yield Violation(f"tools[{index}]", "is empty: set function or provider_tool")
+            continue
+        if tool.HasField("provider_tool"):
+            yield from _provider_tool(tool.provider_tool, f"tools[{index}].provider_tool")
+            names.add(tool.provider_tool.type)
             continue
         yield from _function(tool.function, f"tools[{index}].function", names)
         names.add(tool.function.name)
@@ -139,6 +187,14 @@ def _function(function: content_pb2.FunctionTool, path: str, earlier: set[str]) 
         yield Violation(f"{path}.name", f"{function.name} stands twice")
     if function.parameters_json_schema and not _is_json_object(function.parameters_json_schema):
         yield Violation(f"{path}.parameters_json_schema", "is not a JSON object")
+
+
+def _provider_tool(tool: content_pb2.ProviderTool, path: str) -> Iterator[Violation]:
+    for name in ("dialect", "type"):
+        if not getattr(tool, name):
+            yield Violation(f"{path}.{name}", "is empty")
+    if tool.config_json and not _is_json_object(tool.config_json):
+        yield Violation(f"{path}.config_json", "is not a JSON object")
 
 
 def _tool_choice(request: GenerateRequest, names: set[str]) -> Iterator[Violation]:

@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 # Any caller may name any model of an open provider: what is remembered of such names is bounded, in number and length.
 MAX_PAIRS = 1000
 MAX_MODEL_LENGTH = 256
+# Names of units: providers make them up.
+MAX_UNITS = 100
 
-_USAGE_FIELDS: Final = ("input_tokens", "output_tokens", "cache_read_input_tokens", "reasoning_output_tokens")
+_USAGE_FIELDS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_write_input_tokens",
+    "reasoning_output_tokens",
+)
 _MAX_INT64 = 2**63 - 1
 
 # Where a kind stands in a pair of provider and model.
@@ -64,12 +72,25 @@ class Finished:
 class Figures:
     """The figures of one group of calls."""
 
-    __slots__ = ("attempts", "cancelled", "errors", "interrupted", "rate", "successes", "to_first", "tokens", "total")
+    __slots__ = (
+        "attempts",
+        "cancelled",
+        "errors",
+        "interrupted",
+        "rate",
+        "successes",
+        "to_first",
+        "tokens",
+        "total",
+        "units",
+    )
 
     def __init__(self) -> None:
         self.successes = self.errors = self.cancelled = self.attempts = self.interrupted = 0
         # By field of Usage; fields that nobody reported are not in it.
         self.tokens: dict[str, int] = {}
+        # By the provider's names for them.
+        self.units: dict[str, int] = {}
         self.total, self.to_first, self.rate = Histogram(), Histogram(), Histogram()
 
     def add(self, call: Finished) -> None:
@@ -90,6 +111,9 @@ class Figures:
         for name in _USAGE_FIELDS:
             if usage.HasField(name):
                 self.tokens[name] = self.tokens.get(name, 0) + getattr(usage, name)
+        for name, count in usage.other_units.items():
+            if name in self.units or len(self.units) < MAX_UNITS:
+                self.units[name] = self.units.get(name, 0) + count
 
     def _add_times(self, call: Finished) -> None:
         self.total.record(call.total_time)
@@ -108,6 +132,8 @@ class Figures:
         self.interrupted += other.interrupted
         for name, tokens in other.tokens.items():
             self.tokens[name] = self.tokens.get(name, 0) + tokens
+        for name, count in other.units.items():
+            self.units[name] = self.units.get(name, 0) + count
         self.total.merge(other.total)
         self.to_first.merge(other.to_first)
         self.rate.merge(other.rate)
@@ -121,7 +147,7 @@ class Figures:
             cancelled=self.cancelled,
             attempts=self.attempts,
             interrupted_streams=self.interrupted,
-            usage=_usage(self.tokens),
+            usage=_usage(self.tokens, self.units),
             total_time=_percentiles(self.total),
             time_to_first_token=_percentiles(self.to_first),
             output_rate=_percentiles(self.rate),
@@ -201,9 +227,15 @@ def _violations(kinds: Sequence[UsageDimension.Kind.ValueType]) -> Iterator[Viol
             yield Violation(f"group_by[{i}].kind", f"{UsageDimension.Kind.Name(kind)} stands here twice: name it once")
 
 
-def _usage(tokens: Mapping[str, int]) -> Usage | None:
-    # Providers' numbers: their sum need not fit.
-    return Usage(**{name: min(max(sum_, 0), _MAX_INT64) for name, sum_ in tokens.items()}) if tokens else None
+def _usage(tokens: Mapping[str, int], units: Mapping[str, int]) -> Usage | None:
+    if not tokens and not units:
+        return None
+    usage = Usage()
+    for name, total in tokens.items():
+        # Providers' numbers: their sum need not fit.
+        setattr(usage, name, min(max(total, 0), _MAX_INT64))
+    usage.other_units.update({name: min(max(count, 0), _MAX_INT64) for name, count in units.items()})
+    return usage
 
 
 def _percentiles(times: Histogram) -> Percentiles | None:

@@ -379,32 +379,64 @@ class Usage(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class OtherUnitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     CACHE_READ_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHE_WRITE_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     REASONING_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OTHER_UNITS_FIELD_NUMBER: _builtins.int
     input_tokens: _builtins.int
     """Everything that went in, cached tokens included."""
     output_tokens: _builtins.int
     """Everything that came out, reasoning included."""
     cache_read_input_tokens: _builtins.int
     """Of input_tokens, how many came from the provider's prompt cache."""
+    cache_write_input_tokens: _builtins.int
+    """Of input_tokens, how many were written to the provider's prompt cache."""
     reasoning_output_tokens: _builtins.int
     """Of output_tokens, how many were reasoning."""
+    @_builtins.property
+    def other_units(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Whatever else the provider counts, by name: web_search_requests, input_audio_tokens, ..."""
+
     def __init__(
         self,
         *,
         input_tokens: _builtins.int | None = ...,
         output_tokens: _builtins.int | None = ...,
         cache_read_input_tokens: _builtins.int | None = ...,
+        cache_write_input_tokens: _builtins.int | None = ...,
         reasoning_output_tokens: _builtins.int | None = ...,
+        other_units: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_read_input_tokens", b"_cache_read_input_tokens", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_reasoning_output_tokens", b"_reasoning_output_tokens", "cache_read_input_tokens", b"cache_read_input_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_output_tokens", b"reasoning_output_tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_read_input_tokens", b"_cache_read_input_tokens", "_cache_write_input_tokens", b"_cache_write_input_tokens", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_reasoning_output_tokens", b"_reasoning_output_tokens", "cache_read_input_tokens", b"cache_read_input_tokens", "cache_write_input_tokens", b"cache_write_input_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_output_tokens", b"reasoning_output_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_read_input_tokens", b"_cache_read_input_tokens", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_reasoning_output_tokens", b"_reasoning_output_tokens", "cache_read_input_tokens", b"cache_read_input_tokens", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "reasoning_output_tokens", b"reasoning_output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_read_input_tokens", b"_cache_read_input_tokens", "_cache_write_input_tokens", b"_cache_write_input_tokens", "_input_tokens", b"_input_tokens", "_output_tokens", b"_output_tokens", "_reasoning_output_tokens", b"_reasoning_output_tokens", "cache_read_input_tokens", b"cache_read_input_tokens", "cache_write_input_tokens", b"cache_write_input_tokens", "input_tokens", b"input_tokens", "other_units", b"other_units", "output_tokens", b"output_tokens", "reasoning_output_tokens", b"reasoning_output_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cache_read_input_tokens: _TypeAlias = _typing.Literal["cache_read_input_tokens"]  # noqa: Y015
     _WhichOneofArgType__cache_read_input_tokens: _TypeAlias = _typing.Literal["_cache_read_input_tokens", b"_cache_read_input_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__cache_write_input_tokens: _TypeAlias = _typing.Literal["cache_write_input_tokens"]  # noqa: Y015
+    _WhichOneofArgType__cache_write_input_tokens: _TypeAlias = _typing.Literal["_cache_write_input_tokens", b"_cache_write_input_tokens"]  # noqa: Y015
     _WhichOneofReturnType__input_tokens: _TypeAlias = _typing.Literal["input_tokens"]  # noqa: Y015
     _WhichOneofArgType__input_tokens: _TypeAlias = _typing.Literal["_input_tokens", b"_input_tokens"]  # noqa: Y015
     _WhichOneofReturnType__output_tokens: _TypeAlias = _typing.Literal["output_tokens"]  # noqa: Y015
@@ -413,6 +445,8 @@ class Usage(_message.Message):
     _WhichOneofArgType__reasoning_output_tokens: _TypeAlias = _typing.Literal["_reasoning_output_tokens", b"_reasoning_output_tokens"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_read_input_tokens) -> _WhichOneofReturnType__cache_read_input_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write_input_tokens) -> _WhichOneofReturnType__cache_write_input_tokens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__input_tokens) -> _WhichOneofReturnType__input_tokens | None: ...
     @_typing.overload

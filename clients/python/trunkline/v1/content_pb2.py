@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atrunkline/v1/content.proto\x12\x0ctrunkline.v1\"\\\n\x07Message\x12 \n\x04role\x18\x01 \x01(\x0e\x32\x12.trunkline.v1.Role\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.trunkline.v1.Part\x12\x0c\n\x04name\x18\x03 \x01(\t\"\x8f\x01\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12+\n\ttool_call\x18\x04 \x01(\x0b\x32\x16.trunkline.v1.ToolCallH\x00\x12/\n\x0btool_result\x18\x05 \x01(\x0b\x32\x18.trunkline.v1.ToolResultH\x00\x12\x11\n\x07refusal\x18\x06 \x01(\tH\x00\x42\x06\n\x04\x64\x61ta\"<\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"E\n\nToolResult\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.trunkline.v1.Part\">\n\x04Tool\x12.\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x1a.trunkline.v1.FunctionToolH\x00\x42\x06\n\x04kind\"q\n\x0c\x46unctionTool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16parameters_json_schema\x18\x03 \x01(\t\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strict\"\xc3\x01\n\nToolChoice\x12+\n\x04mode\x18\x01 \x01(\x0e\x32\x1d.trunkline.v1.ToolChoice.Mode\x12\x15\n\rallowed_tools\x18\x02 \x03(\t\x12\x15\n\x08parallel\x18\x03 \x01(\x08H\x00\x88\x01\x01\"M\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_AUTO\x10\x01\x12\r\n\tMODE_NONE\x10\x02\x12\x11\n\rMODE_REQUIRED\x10\x03\x42\x0b\n\t_parallel\"\xd6\x01\n\x0eResponseFormat\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.trunkline.v1.ResponseFormat.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bjson_schema\x18\x03 \x01(\t\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\"P\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_TEXT\x10\x01\x12\r\n\tKIND_JSON\x10\x02\x12\x14\n\x10KIND_JSON_SCHEMA\x10\x03\x42\t\n\x07_strict\"h\n\x0cLogprobToken\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\x11\n\traw_bytes\x18\x03 \x01(\x0c\x12%\n\x03top\x18\x04 \x03(\x0b\x32\x18.trunkline.v1.TopLogprob\"?\n\nTopLogprob\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\x11\n\traw_bytes\x18\x03 \x01(\x0c*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*\x9a\x02\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x1f\n\x1b\x46INISH_REASON_STOP_SEQUENCE\x10\x02\x12\x1c\n\x18\x46INISH_REASON_MAX_TOKENS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTEXT_LENGTH\x10\x04\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x05\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x06\x12\x19\n\x15\x46INISH_REASON_REFUSAL\x10\x07\x12\x17\n\x13\x46INISH_REASON_OTHER\x10\x08\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atrunkline/v1/content.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\"\\\n\x07Message\x12 \n\x04role\x18\x01 \x01(\x0e\x32\x12.trunkline.v1.Role\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.trunkline.v1.Part\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xb1\x03\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12$\n\x05media\x18\x02 \x01(\x0b\x32\x13.trunkline.v1.MediaH\x00\x12,\n\treasoning\x18\x03 \x01(\x0b\x32\x17.trunkline.v1.ReasoningH\x00\x12+\n\ttool_call\x18\x04 \x01(\x0b\x32\x16.trunkline.v1.ToolCallH\x00\x12/\n\x0btool_result\x18\x05 \x01(\x0b\x32\x18.trunkline.v1.ToolResultH\x00\x12\x11\n\x07refusal\x18\x06 \x01(\tH\x00\x12\x33\n\rprovider_part\x18\x07 \x01(\x0b\x32\x1a.trunkline.v1.ProviderPartH\x00\x12\x33\n\x0eprovider_state\x18\x08 \x01(\x0b\x32\x1b.trunkline.v1.ProviderState\x12)\n\tcitations\x18\t \x03(\x0b\x32\x16.trunkline.v1.Citation\x12\x37\n\x10\x63\x61\x63he_breakpoint\x18\n \x01(\x0b\x32\x1d.trunkline.v1.CacheBreakpointB\x06\n\x04\x64\x61ta\"-\n\rProviderState\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\t\";\n\x0cProviderPart\x12\x0f\n\x07\x64ialect\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04json\x18\x03 \x01(\t\"\xd2\x01\n\x08\x43itation\x12\x18\n\x0bstart_index\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x16\n\tend_index\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0b\n\x03uri\x18\x04 \x01(\t\x12\x12\n\ncited_text\x18\x05 \x01(\t\x12\x11\n\tsource_id\x18\x06 \x01(\t\x12\x33\n\x0eprovider_state\x18\x07 \x01(\x0b\x32\x1b.trunkline.v1.ProviderStateB\x0e\n\x0c_start_indexB\x0c\n\n_end_index\"9\n\x0f\x43\x61\x63heBreakpoint\x12&\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xdc\x01\n\x05Media\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x03 \x01(\tH\x00\x12\x1a\n\x10provider_file_id\x18\x04 \x01(\tH\x00\x12\x0c\n\x04name\x18\x05 \x01(\t\x12*\n\x06\x64\x65tail\x18\x06 \x01(\x0e\x32\x1a.trunkline.v1.Media.Detail\"A\n\x06\x44\x65tail\x12\x16\n\x12\x44\x45TAIL_UNSPECIFIED\x10\x00\x12\x0e\n\nDETAIL_LOW\x10\x01\x12\x0f\n\x0b\x44\x45TAIL_HIGH\x10\x02\x42\x08\n\x06source\"+\n\tReasoning\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x10\n\x08redacted\x18\x02 \x01(\x08\"<\n\x08ToolCall\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"e\n\nToolResult\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.trunkline.v1.Part\x12\x10\n\x08is_error\x18\x03 \x01(\x08\x12\x0c\n\x04name\x18\x04 \x01(\t\"\xac\x01\n\x04Tool\x12.\n\x08\x66unction\x18\x01 \x01(\x0b\x32\x1a.trunkline.v1.FunctionToolH\x00\x12\x33\n\rprovider_tool\x18\x02 \x01(\x0b\x32\x1a.trunkline.v1.ProviderToolH\x00\x12\x37\n\x10\x63\x61\x63he_breakpoint\x18\x03 \x01(\x0b\x32\x1d.trunkline.v1.CacheBreakpointB\x06\n\x04kind\"B\n\x0cProviderTool\x12\x0f\n\x07\x64ialect\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x03 \x01(\t\"q\n\x0c\x46unctionTool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x1e\n\x16parameters_json_schema\x18\x03 \x01(\t\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strict\"\xc3\x01\n\nToolChoice\x12+\n\x04mode\x18\x01 \x01(\x0e\x32\x1d.trunkline.v1.ToolChoice.Mode\x12\x15\n\rallowed_tools\x18\x02 \x03(\t\x12\x15\n\x08parallel\x18\x03 \x01(\x08H\x00\x88\x01\x01\"M\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\r\n\tMODE_AUTO\x10\x01\x12\r\n\tMODE_NONE\x10\x02\x12\x11\n\rMODE_REQUIRED\x10\x03\x42\x0b\n\t_parallel\"\xd6\x01\n\x0eResponseFormat\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.trunkline.v1.ResponseFormat.Kind\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bjson_schema\x18\x03 \x01(\t\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\"P\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\r\n\tKIND_TEXT\x10\x01\x12\r\n\tKIND_JSON\x10\x02\x12\x14\n\x10KIND_JSON_SCHEMA\x10\x03\x42\t\n\x07_strict\"h\n\x0cLogprobToken\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\x11\n\traw_bytes\x18\x03 \x01(\x0c\x12%\n\x03top\x18\x04 \x03(\x0b\x32\x18.trunkline.v1.TopLogprob\"?\n\nTopLogprob\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\x11\n\traw_bytes\x18\x03 \x01(\x0c*_\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x12\n\x0eROLE_ASSISTANT\x10\x03\x12\r\n\tROLE_TOOL\x10\x04*\xd0\x02\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x1f\n\x1b\x46INISH_REASON_STOP_SEQUENCE\x10\x02\x12\x1c\n\x18\x46INISH_REASON_MAX_TOKENS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTEXT_LENGTH\x10\x04\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x05\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x06\x12\x19\n\x15\x46INISH_REASON_REFUSAL\x10\x07\x12\x17\n\x13\x46INISH_REASON_OTHER\x10\x08\x12\x17\n\x13\x46INISH_REASON_PAUSE\x10\n\x12\x1b\n\x17\x46INISH_REASON_MALFORMED\x10\x0b\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,32 +33,48 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.v1.content_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024example.trunkline.v1P\001Z5trunkline.example/clients/go/trunkline/v1;trunklinev1'
-  _globals['_ROLE']._serialized_start=1182
-  _globals['_ROLE']._serialized_end=1277
-  _globals['_FINISHREASON']._serialized_start=1280
-  _globals['_FINISHREASON']._serialized_end=1562
-  _globals['_MESSAGE']._serialized_start=44
-  _globals['_MESSAGE']._serialized_end=136
-  _globals['_PART']._serialized_start=139
-  _globals['_PART']._serialized_end=282
-  _globals['_TOOLCALL']._serialized_start=284
-  _globals['_TOOLCALL']._serialized_end=344
-  _globals['_TOOLRESULT']._serialized_start=346
-  _globals['_TOOLRESULT']._serialized_end=415
-  _globals['_TOOL']._serialized_start=417
-  _globals['_TOOL']._serialized_end=479
-  _globals['_FUNCTIONTOOL']._serialized_start=481
-  _globals['_FUNCTIONTOOL']._serialized_end=594
-  _globals['_TOOLCHOICE']._serialized_start=597
-  _globals['_TOOLCHOICE']._serialized_end=792
-  _globals['_TOOLCHOICE_MODE']._serialized_start=702
-  _globals['_TOOLCHOICE_MODE']._serialized_end=779
-  _globals['_RESPONSEFORMAT']._serialized_start=795
-  _globals['_RESPONSEFORMAT']._serialized_end=1009
-  _globals['_RESPONSEFORMAT_KIND']._serialized_start=918
-  _globals['_RESPONSEFORMAT_KIND']._serialized_end=998
-  _globals['_LOGPROBTOKEN']._serialized_start=1011
-  _globals['_LOGPROBTOKEN']._serialized_end=1115
-  _globals['_TOPLOGPROB']._serialized_start=1117
-  _globals['_TOPLOGPROB']._serialized_end=1180
+  _globals['_ROLE']._serialized_start=2363
+  _globals['_ROLE']._serialized_end=2458
+  _globals['_FINISHREASON']._serialized_start=2461
+  _globals['_FINISHREASON']._serialized_end=2797
+  _globals['_MESSAGE']._serialized_start=76
+  _globals['_MESSAGE']._serialized_end=168
+  _globals['_PART']._serialized_start=171
+  _globals['_PART']._serialized_end=604
+  _globals['_PROVIDERSTATE']._serialized_start=606
+  _globals['_PROVIDERSTATE']._serialized_end=651
+  _globals['_PROVIDERPART']._serialized_start=653
+  _globals['_PROVIDERPART']._serialized_end=712
+  _globals['_CITATION']._serialized_start=715
+  _globals['_CITATION']._serialized_end=925
+  _globals['_CACHEBREAKPOINT']._serialized_start=927
+  _globals['_CACHEBREAKPOINT']._serialized_end=984
+  _globals['_MEDIA']._serialized_start=987
+  _globals['_MEDIA']._serialized_end=1207
+  _globals['_MEDIA_DETAIL']._serialized_start=1132
+  _globals['_MEDIA_DETAIL']._serialized_end=1197
+  _globals['_REASONING']._serialized_start=1209
+  _globals['_REASONING']._serialized_end=1252
+  _globals['_TOOLCALL']._serialized_start=1254
+  _globals['_TOOLCALL']._serialized_end=1314
+  _globals['_TOOLRESULT']._serialized_start=1316
+  _globals['_TOOLRESULT']._serialized_end=1417
+  _globals['_TOOL']._serialized_start=1420
+  _globals['_TOOL']._serialized_end=1592
+  _globals['_PROVIDERTOOL']._serialized_start=1594
+  _globals['_PROVIDERTOOL']._serialized_end=1660
+  _globals['_FUNCTIONTOOL']._serialized_start=1662
+  _globals['_FUNCTIONTOOL']._serialized_end=1775
+  _globals['_TOOLCHOICE']._serialized_start=1778
+  _globals['_TOOLCHOICE']._serialized_end=1973
+  _globals['_TOOLCHOICE_MODE']._serialized_start=1883
+  _globals['_TOOLCHOICE_MODE']._serialized_end=1960
+  _globals['_RESPONSEFORMAT']._serialized_start=1976
+  _globals['_RESPONSEFORMAT']._serialized_end=2190
+  _globals['_RESPONSEFORMAT_KIND']._serialized_start=2099
+  _globals['_RESPONSEFORMAT_KIND']._serialized_end=2179
+  _globals['_LOGPROBTOKEN']._serialized_start=2192
+  _globals['_LOGPROBTOKEN']._serialized_end=2296
+  _globals['_TOPLOGPROB']._serialized_start=2298
+  _globals['_TOPLOGPROB']._serialized_end=2361
 # @@protoc_insertion_point(module_scope)

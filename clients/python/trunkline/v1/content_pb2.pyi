@@ -5,6 +5,7 @@ What is said: messages and their parts, tools, the form of an answer."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -75,6 +76,10 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     """The model declined to answer."""
     FINISH_REASON_OTHER: _FinishReason.ValueType  # 8
     """Something this contract has no word for; provider_finish_reason has it."""
+    FINISH_REASON_PAUSE: _FinishReason.ValueType  # 10
+    """The provider paused a long turn: send the answer back to go on."""
+    FINISH_REASON_MALFORMED: _FinishReason.ValueType  # 11
+    """The model wrote a tool call or output that its own provider rejects."""
 
 class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper):
     """Why the model stopped. A refused or filtered answer is an answer: the status is OK and the reason says so."""
@@ -97,6 +102,10 @@ FINISH_REASON_REFUSAL: FinishReason.ValueType  # 7
 """The model declined to answer."""
 FINISH_REASON_OTHER: FinishReason.ValueType  # 8
 """Something this contract has no word for; provider_finish_reason has it."""
+FINISH_REASON_PAUSE: FinishReason.ValueType  # 10
+"""The provider paused a long turn: send the answer back to go on."""
+FINISH_REASON_MALFORMED: FinishReason.ValueType  # 11
+"""The model wrote a tool call or output that its own provider rejects."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 @_typing.final
@@ -138,13 +147,27 @@ class Part(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: _builtins.int
+    MEDIA_FIELD_NUMBER: _builtins.int
+    REASONING_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
     TOOL_RESULT_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    PROVIDER_PART_FIELD_NUMBER: _builtins.int
+    PROVIDER_STATE_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
+    CACHE_BREAKPOINT_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Plain text."""
     refusal: _builtins.str
     """The model declines to answer, in its own words. Only in ROLE_ASSISTANT."""
+    @_builtins.property
+    def media(self) -> Global___Media:
+        """An image, a sound, a document."""
+
+    @_builtins.property
+    def reasoning(self) -> Global___Reasoning:
+        """What the model thought before it answered. Only in ROLE_ASSISTANT."""
+
     @_builtins.property
     def tool_call(self) -> Global___ToolCall:
         """The model asks for a tool to be run. Only in ROLE_ASSISTANT."""
@@ -153,23 +176,275 @@ class Part(_message.Message):
     def tool_result(self) -> Global___ToolResult:
         """What a tool returned. Only in ROLE_TOOL."""
 
+    @_builtins.property
+    def provider_part(self) -> Global___ProviderPart:
+        """What a provider's own tool did, or a kind of part that this contract has no word for. Send it back unchanged."""
+
+    @_builtins.property
+    def provider_state(self) -> Global___ProviderState:
+        """Opaque state that the provider wants back with this very part, unchanged. Sent to a provider of the same kind only;
+        left out with a warning elsewhere.
+        """
+
+    @_builtins.property
+    def citations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Citation]:
+        """What this part rests on."""
+
+    @_builtins.property
+    def cache_breakpoint(self) -> Global___CacheBreakpoint:
+        """The prompt up to and including this part is worth caching at the provider."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
+        media: Global___Media | None = ...,
+        reasoning: Global___Reasoning | None = ...,
         tool_call: Global___ToolCall | None = ...,
         tool_result: Global___ToolResult | None = ...,
         refusal: _builtins.str = ...,
+        provider_part: Global___ProviderPart | None = ...,
+        provider_state: Global___ProviderState | None = ...,
+        citations: _abc.Iterable[Global___Citation] | None = ...,
+        cache_breakpoint: Global___CacheBreakpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "refusal", b"refusal", "text", b"text", "tool_call", b"tool_call", "tool_result", b"tool_result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_breakpoint", b"cache_breakpoint", "data", b"data", "media", b"media", "provider_part", b"provider_part", "provider_state", b"provider_state", "reasoning", b"reasoning", "refusal", b"refusal", "text", b"text", "tool_call", b"tool_call", "tool_result", b"tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "refusal", b"refusal", "text", b"text", "tool_call", b"tool_call", "tool_result", b"tool_result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_breakpoint", b"cache_breakpoint", "citations", b"citations", "data", b"data", "media", b"media", "provider_part", b"provider_part", "provider_state", b"provider_state", "reasoning", b"reasoning", "refusal", b"refusal", "text", b"text", "tool_call", b"tool_call", "tool_result", b"tool_result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_data: _TypeAlias = _typing.Literal["text", "tool_call", "tool_result", "refusal"]  # noqa: Y015
+    _WhichOneofReturnType_data: _TypeAlias = _typing.Literal["text", "media", "reasoning", "tool_call", "tool_result", "refusal", "provider_part"]  # noqa: Y015
     _WhichOneofArgType_data: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_data) -> _WhichOneofReturnType_data | None: ...
 
 Global___Part: _TypeAlias = Part  # noqa: Y015
+
+@_typing.final
+class ProviderState(_message.Message):
+    """A signature, encrypted reasoning, an item id. Never parsed, merged or logged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    format: _builtins.str
+    """What it is: anthropic.signature, openai.item, gemini.thought_signature, openrouter.reasoning_details, ..."""
+    data: _builtins.str
+    """As the provider's JSON has it."""
+    def __init__(
+        self,
+        *,
+        format: _builtins.str = ...,
+        data: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "format", b"format"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderState: _TypeAlias = ProviderState  # noqa: Y015
+
+@_typing.final
+class ProviderPart(_message.Message):
+    """A part in a provider's own words."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIALECT_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    dialect: _builtins.str
+    """The dialect that understands it: anthropic_messages, gemini_generate_content, ..."""
+    type: _builtins.str
+    """The provider's name for it: server_tool_use, web_search_tool_result, executableCode, ..."""
+    json: _builtins.str
+    """The part as the provider's JSON has it."""
+    def __init__(
+        self,
+        *,
+        dialect: _builtins.str = ...,
+        type: _builtins.str = ...,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialect", b"dialect", "json", b"json", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderPart: _TypeAlias = ProviderPart  # noqa: Y015
+
+@_typing.final
+class Citation(_message.Message):
+    """What a part of an answer rests on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_INDEX_FIELD_NUMBER: _builtins.int
+    END_INDEX_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    CITED_TEXT_FIELD_NUMBER: _builtins.int
+    SOURCE_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_STATE_FIELD_NUMBER: _builtins.int
+    start_index: _builtins.int
+    """Where in this part's text it begins, in Unicode code points, inclusive. Absent with end_index: the whole part."""
+    end_index: _builtins.int
+    """Where it ends, exclusive."""
+    title: _builtins.str
+    """The source's title."""
+    uri: _builtins.str
+    """The source's address."""
+    cited_text: _builtins.str
+    """The words that are cited."""
+    source_id: _builtins.str
+    """Names a document or a tool result of the request."""
+    @_builtins.property
+    def provider_state(self) -> Global___ProviderState:
+        """What the provider wants back with it."""
+
+    def __init__(
+        self,
+        *,
+        start_index: _builtins.int | None = ...,
+        end_index: _builtins.int | None = ...,
+        title: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        cited_text: _builtins.str = ...,
+        source_id: _builtins.str = ...,
+        provider_state: Global___ProviderState | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_index", b"_end_index", "_start_index", b"_start_index", "end_index", b"end_index", "provider_state", b"provider_state", "start_index", b"start_index"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_index", b"_end_index", "_start_index", b"_start_index", "cited_text", b"cited_text", "end_index", b"end_index", "provider_state", b"provider_state", "source_id", b"source_id", "start_index", b"start_index", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_index: _TypeAlias = _typing.Literal["end_index"]  # noqa: Y015
+    _WhichOneofArgType__end_index: _TypeAlias = _typing.Literal["_end_index", b"_end_index"]  # noqa: Y015
+    _WhichOneofReturnType__start_index: _TypeAlias = _typing.Literal["start_index"]  # noqa: Y015
+    _WhichOneofArgType__start_index: _TypeAlias = _typing.Literal["_start_index", b"_start_index"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_index) -> _WhichOneofReturnType__end_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_index) -> _WhichOneofReturnType__start_index | None: ...
+
+Global___Citation: _TypeAlias = Citation  # noqa: Y015
+
+@_typing.final
+class CacheBreakpoint(_message.Message):
+    """The prompt up to here is worth caching."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TTL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """For how long. Unset = the provider's default."""
+
+    def __init__(
+        self,
+        *,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CacheBreakpoint: _TypeAlias = CacheBreakpoint  # noqa: Y015
+
+@_typing.final
+class Media(_message.Message):
+    """An image, a sound, a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Detail:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DetailEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Media._Detail.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DETAIL_UNSPECIFIED: Media._Detail.ValueType  # 0
+        """The provider's default."""
+        DETAIL_LOW: Media._Detail.ValueType  # 1
+        """Cheaper."""
+        DETAIL_HIGH: Media._Detail.ValueType  # 2
+        """Closer."""
+
+    class Detail(_Detail, metaclass=_DetailEnumTypeWrapper):
+        """How closely an image is looked at."""
+
+    DETAIL_UNSPECIFIED: Media.Detail.ValueType  # 0
+    """The provider's default."""
+    DETAIL_LOW: Media.Detail.ValueType  # 1
+    """Cheaper."""
+    DETAIL_HIGH: Media.Detail.ValueType  # 2
+    """Closer."""
+
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    PROVIDER_FILE_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    mime_type: _builtins.str
+    """image/png, audio/wav, application/pdf. Required with data."""
+    data: _builtins.bytes
+    """The bytes themselves."""
+    uri: _builtins.str
+    """An address that the provider fetches; the gateway never does."""
+    provider_file_id: _builtins.str
+    """A file that was uploaded to the provider."""
+    name: _builtins.str
+    """File name or document title."""
+    detail: Global___Media.Detail.ValueType
+    """How closely an image is looked at."""
+    def __init__(
+        self,
+        *,
+        mime_type: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        uri: _builtins.str = ...,
+        provider_file_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        detail: Global___Media.Detail.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "provider_file_id", b"provider_file_id", "source", b"source", "uri", b"uri"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "detail", b"detail", "mime_type", b"mime_type", "name", b"name", "provider_file_id", b"provider_file_id", "source", b"source", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["data", "uri", "provider_file_id"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___Media: _TypeAlias = Media  # noqa: Y015
+
+@_typing.final
+class Reasoning(_message.Message):
+    """What the model thought before it answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    REDACTED_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Empty where the provider keeps it to itself; the part still carries provider_state."""
+    redacted: _builtins.bool
+    """The provider withholds it for safety."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        redacted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["redacted", b"redacted", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reasoning: _TypeAlias = Reasoning  # noqa: Y015
 
 @_typing.final
 class ToolCall(_message.Message):
@@ -209,21 +484,29 @@ class ToolResult(_message.Message):
 
     TOOL_CALL_ID_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    IS_ERROR_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
     tool_call_id: _builtins.str
     """The ToolCall.id that this answers. Required."""
+    is_error: _builtins.bool
+    """The tool failed; parts say how."""
+    name: _builtins.str
+    """The function's name, for providers that want it. Empty = looked up by tool_call_id in the conversation."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
-        """The result; text parts."""
+        """The result; text and media parts."""
 
     def __init__(
         self,
         *,
         tool_call_id: _builtins.str = ...,
         parts: _abc.Iterable[Global___Part] | None = ...,
+        is_error: _builtins.bool = ...,
+        name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts", "tool_call_id", b"tool_call_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_error", b"is_error", "name", b"name", "parts", b"parts", "tool_call_id", b"tool_call_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -236,24 +519,68 @@ class Tool(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FUNCTION_FIELD_NUMBER: _builtins.int
+    PROVIDER_TOOL_FIELD_NUMBER: _builtins.int
+    CACHE_BREAKPOINT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def function(self) -> Global___FunctionTool:
         """A function that the caller runs."""
+
+    @_builtins.property
+    def provider_tool(self) -> Global___ProviderTool:
+        """A tool that the provider runs."""
+
+    @_builtins.property
+    def cache_breakpoint(self) -> Global___CacheBreakpoint:
+        """The tools up to and including this one are worth caching at the provider."""
 
     def __init__(
         self,
         *,
         function: Global___FunctionTool | None = ...,
+        provider_tool: Global___ProviderTool | None = ...,
+        cache_breakpoint: Global___CacheBreakpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_breakpoint", b"cache_breakpoint", "function", b"function", "kind", b"kind", "provider_tool", b"provider_tool"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_breakpoint", b"cache_breakpoint", "function", b"function", "kind", b"kind", "provider_tool", b"provider_tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["function"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["function", "provider_tool"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Tool: _TypeAlias = Tool  # noqa: Y015
+
+@_typing.final
+class ProviderTool(_message.Message):
+    """A tool that the provider runs itself: web search, code execution. Refused unless the operator allows the type: it costs
+    money, and what it is told leaves the house.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIALECT_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    CONFIG_JSON_FIELD_NUMBER: _builtins.int
+    dialect: _builtins.str
+    """The dialect that understands it."""
+    type: _builtins.str
+    """The provider's name for it."""
+    config_json: _builtins.str
+    """Its settings as the provider's JSON has them, without the type. Empty = none."""
+    def __init__(
+        self,
+        *,
+        dialect: _builtins.str = ...,
+        type: _builtins.str = ...,
+        config_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_json", b"config_json", "dialect", b"dialect", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderTool: _TypeAlias = ProviderTool  # noqa: Y015
 
 @_typing.final
 class FunctionTool(_message.Message):

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from trunkline.v1 import call_pb2 as trunkline_dot_v1_dot_call__pb2
 from trunkline.v1 import content_pb2 as trunkline_dot_v1_dot_content__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"trunkline/v1/gateway_service.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17trunkline/v1/call.proto\x1a\x1atrunkline/v1/content.proto\"\x8b\x03\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x08messages\x18\x02 \x03(\x0b\x32\x15.trunkline.v1.Message\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x1a\n\x12system_instruction\x18\x04 \x01(\t\x12.\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x1e.trunkline.v1.GenerationConfig\x12!\n\x05tools\x18\x06 \x03(\x0b\x32\x12.trunkline.v1.Tool\x12-\n\x0btool_choice\x18\x07 \x01(\x0b\x32\x18.trunkline.v1.ToolChoice\x12\x35\n\x0fresponse_format\x18\x08 \x01(\x0b\x32\x1c.trunkline.v1.ResponseFormat\x12&\n\x07routing\x18\t \x01(\x0b\x32\x15.trunkline.v1.Routing\x12\x33\n\x0estream_options\x18\x0c \x01(\x0b\x32\x1b.trunkline.v1.StreamOptions\"\xf8\x02\n\x10GenerationConfig\x12\x1e\n\x11max_output_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12\x16\n\x0estop_sequences\x18\x08 \x03(\t\x12\x19\n\x0ctop_logprobs\x18\n \x01(\x05H\x07\x88\x01\x01\x42\x14\n\x12_max_output_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x07\n\x05_seedB\x0f\n\r_top_logprobs\"\x99\x01\n\rStreamOptions\x12\x32\n\x0f\x63oalesce_window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x15include_final_message\x18\x04 \x01(\x08\"\x82\x03\n\x10GenerateResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x07message\x18\x02 \x01(\x0b\x32\x15.trunkline.v1.Message\x12\x31\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1a.trunkline.v1.FinishReason\x12\x1e\n\x16provider_finish_reason\x18\x04 \x01(\t\x12\x15\n\rstop_sequence\x18\x05 \x01(\t\x12\"\n\x05usage\x18\x06 \x01(\x0b\x32\x13.trunkline.v1.Usage\x12$\n\x06served\x18\x08 \x01(\x0b\x32\x14.trunkline.v1.Served\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08logprobs\x18\n \x03(\x0b\x32\x1a.trunkline.v1.LogprobToken\x12\'\n\x08warnings\x18\x0b \x03(\x0b\x32\x15.trunkline.v1.Warning\"\xcc\x02\n\x16StreamGenerateResponse\x12.\n\x07started\x18\x01 \x01(\x0b\x32\x1b.trunkline.v1.StreamStartedH\x00\x12\x31\n\x0cpart_started\x18\x02 \x01(\x0b\x32\x19.trunkline.v1.PartStartedH\x00\x12-\n\npart_delta\x18\x03 \x01(\x0b\x32\x17.trunkline.v1.PartDeltaH\x00\x12\x35\n\x0epart_completed\x18\x04 \x01(\x0b\x32\x1b.trunkline.v1.PartCompletedH\x00\x12,\n\theartbeat\x18\x06 \x01(\x0b\x32\x17.trunkline.v1.HeartbeatH\x00\x12\x32\n\tcompleted\x18\x08 \x01(\x0b\x32\x1d.trunkline.v1.StreamCompletedH\x00\x42\x07\n\x05\x65vent\"r\n\rStreamStarted\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x06target\x18\x02 \x01(\x0b\x32\x14.trunkline.v1.Target\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x0bPartStarted\x12\x12\n\npart_index\x18\x01 \x01(\x05\x12 \n\x04part\x18\x02 \x01(\x0b\x32\x12.trunkline.v1.Part\"\x98\x01\n\tPartDelta\x12\x12\n\npart_index\x18\x01 \x01(\x05\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x1d\n\x13tool_arguments_json\x18\x04 \x01(\tH\x00\x12\x11\n\x07refusal\x18\x05 \x01(\tH\x00\x12,\n\x08logprobs\x18\x08 \x03(\x0b\x32\x1a.trunkline.v1.LogprobTokenB\x07\n\x05\x64\x65lta\"#\n\rPartCompleted\x12\x12\n\npart_index\x18\x01 \x01(\x05\"\x0b\n\tHeartbeat\"C\n\x0fStreamCompleted\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.trunkline.v1.GenerateResponse\"/\n\x12HealthCheckRequest\x12\x19\n\x11include_providers\x18\x01 \x01(\x08\"\xc9\x02\n\x13HealthCheckResponse\x12\x36\n\x05state\x18\x01 \x01(\x0e\x32\'.trunkline.v1.HealthCheckResponse.State\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\tproviders\x18\x04 \x03(\x0b\x32\x1c.trunkline.v1.ProviderHealth\x12\x16\n\x0e\x63onfig_version\x18\x05 \x01(\t\"p\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_SERVING\x10\x01\x12\x12\n\x0eSTATE_DEGRADED\x10\x02\x12\x15\n\x11STATE_NOT_SERVING\x10\x03\x12\x12\n\x0eSTATE_DRAINING\x10\x04\"\xd8\x01\n\x0eProviderHealth\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\'.trunkline.v1.HealthCheckResponse.State\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x35\n\x11last_success_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_failure_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x11UsageStatsRequest\x12.\n\x08group_by\x18\x05 \x03(\x0b\x32\x1c.trunkline.v1.UsageDimension\"\x82\x01\n\x0eUsageDimension\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.trunkline.v1.UsageDimension.Kind\"?\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_PROVIDER\x10\t\x12\x0e\n\nKIND_MODEL\x10\n\"\x95\x01\n\x12UsageStatsResponse\x12$\n\x04rows\x18\x01 \x03(\x0b\x32\x16.trunkline.v1.UsageRow\x12)\n\x06totals\x18\x03 \x01(\x0b\x32\x19.trunkline.v1.UsageTotals\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"D\n\x08UsageRow\x12\r\n\x05group\x18\x02 \x03(\t\x12)\n\x06totals\x18\x03 \x01(\x0b\x32\x19.trunkline.v1.UsageTotals\"\xbf\x02\n\x0bUsageTotals\x12\x10\n\x08requests\x18\x01 \x01(\x03\x12\x11\n\tsuccesses\x18\x02 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x03 \x01(\x03\x12\x11\n\tcancelled\x18\x04 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x03\x12\x1b\n\x13interrupted_streams\x18\n \x01(\x03\x12\"\n\x05usage\x18\x0b \x01(\x0b\x32\x13.trunkline.v1.Usage\x12-\n\ntotal_time\x18\x11 \x01(\x0b\x32\x19.trunkline.v1.Percentiles\x12\x36\n\x13time_to_first_token\x18\x12 \x01(\x0b\x32\x19.trunkline.v1.Percentiles\x12.\n\x0boutput_rate\x18\x13 \x01(\x0b\x32\x19.trunkline.v1.Percentiles\"^\n\x0bPercentiles\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0c\n\x04mean\x18\x02 \x01(\x01\x12\x0b\n\x03p50\x18\x03 \x01(\x01\x12\x0b\n\x03p90\x18\x04 \x01(\x01\x12\x0b\n\x03p95\x18\x05 \x01(\x01\x12\x0b\n\x03p99\x18\x06 \x01(\x01\x32\xe3\x02\n\x0eGatewayService\x12I\n\x08Generate\x12\x1d.trunkline.v1.GenerateRequest\x1a\x1e.trunkline.v1.GenerateResponse\x12W\n\x0eStreamGenerate\x12\x1d.trunkline.v1.GenerateRequest\x1a$.trunkline.v1.StreamGenerateResponse0\x01\x12W\n\x0bHealthCheck\x12 .trunkline.v1.HealthCheckRequest\x1a!.trunkline.v1.HealthCheckResponse\"\x03\x90\x02\x01\x12T\n\nUsageStats\x12\x1f.trunkline.v1.UsageStatsRequest\x1a .trunkline.v1.UsageStatsResponse\"\x03\x90\x02\x01\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"trunkline/v1/gateway_service.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17trunkline/v1/call.proto\x1a\x1atrunkline/v1/content.proto\"\xaa\x04\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x08messages\x18\x02 \x03(\x0b\x32\x15.trunkline.v1.Message\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12\x1a\n\x12system_instruction\x18\x04 \x01(\t\x12.\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x1e.trunkline.v1.GenerationConfig\x12!\n\x05tools\x18\x06 \x03(\x0b\x32\x12.trunkline.v1.Tool\x12-\n\x0btool_choice\x18\x07 \x01(\x0b\x32\x18.trunkline.v1.ToolChoice\x12\x35\n\x0fresponse_format\x18\x08 \x01(\x0b\x32\x1c.trunkline.v1.ResponseFormat\x12&\n\x07routing\x18\t \x01(\x0b\x32\x15.trunkline.v1.Routing\x12\x33\n\x0estream_options\x18\x0c \x01(\x0b\x32\x1b.trunkline.v1.StreamOptions\x12L\n\x10provider_options\x18\r \x03(\x0b\x32\x32.trunkline.v1.GenerateRequest.ProviderOptionsEntry\x1aO\n\x14ProviderOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"\xa2\x03\n\x10GenerationConfig\x12\x1e\n\x11max_output_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12\x16\n\x0estop_sequences\x18\x08 \x03(\t\x12(\n\x08thinking\x18\t \x01(\x0b\x32\x16.trunkline.v1.Thinking\x12\x19\n\x0ctop_logprobs\x18\n \x01(\x05H\x07\x88\x01\x01\x42\x14\n\x12_max_output_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x07\n\x05_seedB\x0f\n\r_top_logprobs\"\x99\x03\n\x08Thinking\x12-\n\x06\x65\x66\x66ort\x18\x01 \x01(\x0e\x32\x1d.trunkline.v1.Thinking.Effort\x12\x1a\n\rbudget_tokens\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x35\n\nvisibility\x18\x03 \x01(\x0e\x32!.trunkline.v1.Thinking.Visibility\"\x89\x01\n\x06\x45\x66\x66ort\x12\x16\n\x12\x45\x46\x46ORT_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x45\x46\x46ORT_NONE\x10\x01\x12\x12\n\x0e\x45\x46\x46ORT_MINIMAL\x10\x02\x12\x0e\n\nEFFORT_LOW\x10\x03\x12\x11\n\rEFFORT_MEDIUM\x10\x04\x12\x0f\n\x0b\x45\x46\x46ORT_HIGH\x10\x05\x12\x0e\n\nEFFORT_MAX\x10\x06\"m\n\nVisibility\x12\x1a\n\x16VISIBILITY_UNSPECIFIED\x10\x00\x12\x16\n\x12VISIBILITY_OMITTED\x10\x01\x12\x16\n\x12VISIBILITY_SUMMARY\x10\x02\x12\x13\n\x0fVISIBILITY_FULL\x10\x03\x42\x10\n\x0e_budget_tokens\"\x99\x01\n\rStreamOptions\x12\x32\n\x0f\x63oalesce_window\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1d\n\x15include_final_message\x18\x04 \x01(\x08\"\xb6\x03\n\x10GenerateResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x07message\x18\x02 \x01(\x0b\x32\x15.trunkline.v1.Message\x12\x31\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1a.trunkline.v1.FinishReason\x12\x1e\n\x16provider_finish_reason\x18\x04 \x01(\t\x12\x15\n\rstop_sequence\x18\x05 \x01(\t\x12\"\n\x05usage\x18\x06 \x01(\x0b\x32\x13.trunkline.v1.Usage\x12$\n\x06served\x18\x08 \x01(\x0b\x32\x14.trunkline.v1.Served\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08logprobs\x18\n \x03(\x0b\x32\x1a.trunkline.v1.LogprobToken\x12\'\n\x08warnings\x18\x0b \x03(\x0b\x32\x15.trunkline.v1.Warning\x12\x32\n\x11provider_metadata\x18\x0c \x01(\x0b\x32\x17.google.protobuf.Struct\"\xcc\x02\n\x16StreamGenerateResponse\x12.\n\x07started\x18\x01 \x01(\x0b\x32\x1b.trunkline.v1.StreamStartedH\x00\x12\x31\n\x0cpart_started\x18\x02 \x01(\x0b\x32\x19.trunkline.v1.PartStartedH\x00\x12-\n\npart_delta\x18\x03 \x01(\x0b\x32\x17.trunkline.v1.PartDeltaH\x00\x12\x35\n\x0epart_completed\x18\x04 \x01(\x0b\x32\x1b.trunkline.v1.PartCompletedH\x00\x12,\n\theartbeat\x18\x06 \x01(\x0b\x32\x17.trunkline.v1.HeartbeatH\x00\x12\x32\n\tcompleted\x18\x08 \x01(\x0b\x32\x1d.trunkline.v1.StreamCompletedH\x00\x42\x07\n\x05\x65vent\"r\n\rStreamStarted\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x06target\x18\x02 \x01(\x0b\x32\x14.trunkline.v1.Target\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x0bPartStarted\x12\x12\n\npart_index\x18\x01 \x01(\x05\x12 \n\x04part\x18\x02 \x01(\x0b\x32\x12.trunkline.v1.Part\"\x8c\x02\n\tPartDelta\x12\x12\n\npart_index\x18\x01 \x01(\x05\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x18\n\x0ereasoning_text\x18\x03 \x01(\tH\x00\x12\x1d\n\x13tool_arguments_json\x18\x04 \x01(\tH\x00\x12\x11\n\x07refusal\x18\x05 \x01(\tH\x00\x12\x14\n\nmedia_data\x18\x06 \x01(\x0cH\x00\x12\x17\n\rprovider_json\x18\x07 \x01(\tH\x00\x12,\n\x08logprobs\x18\x08 \x03(\x0b\x32\x1a.trunkline.v1.LogprobToken\x12)\n\tcitations\x18\t \x03(\x0b\x32\x16.trunkline.v1.CitationB\x07\n\x05\x64\x65lta\"X\n\rPartCompleted\x12\x12\n\npart_index\x18\x01 \x01(\x05\x12\x33\n\x0eprovider_state\x18\x02 \x01(\x0b\x32\x1b.trunkline.v1.ProviderState\"\x0b\n\tHeartbeat\"C\n\x0fStreamCompleted\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1e.trunkline.v1.GenerateResponse\"T\n\x12HealthCheckRequest\x12\x19\n\x11include_providers\x18\x01 \x01(\x08\x12\r\n\x05probe\x18\x02 \x01(\x08\x12\x14\n\x0cprobe_models\x18\x03 \x01(\x08\"\xc9\x02\n\x13HealthCheckResponse\x12\x36\n\x05state\x18\x01 \x01(\x0e\x32\'.trunkline.v1.HealthCheckResponse.State\x12\x0f\n\x07version\x18\x02 \x01(\t\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\tproviders\x18\x04 \x03(\x0b\x32\x1c.trunkline.v1.ProviderHealth\x12\x16\n\x0e\x63onfig_version\x18\x05 \x01(\t\"p\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_SERVING\x10\x01\x12\x12\n\x0eSTATE_DEGRADED\x10\x02\x12\x15\n\x11STATE_NOT_SERVING\x10\x03\x12\x12\n\x0eSTATE_DRAINING\x10\x04\"\xfc\x02\n\x0eProviderHealth\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x36\n\x05state\x18\x02 \x01(\x0e\x32\'.trunkline.v1.HealthCheckResponse.State\x12/\n\tendpoints\x18\x03 \x03(\x0b\x32\x1c.trunkline.v1.EndpointHealth\x12\x32\n\rrecent_errors\x18\x04 \x03(\x0b\x32\x1b.trunkline.v1.ProviderError\x12)\n\x06probes\x18\x05 \x03(\x0b\x32\x19.trunkline.v1.ProbeResult\x12\x12\n\nstatus_url\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x35\n\x11last_success_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_failure_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcd\x04\n\x0e\x45ndpointHealth\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x12\n\ncredential\x18\x02 \x01(\t\x12\x46\n\x10\x63redential_state\x18\x04 \x01(\x0e\x32,.trunkline.v1.EndpointHealth.CredentialState\x12\x19\n\x11\x63redential_reason\x18\x05 \x01(\t\x12\x39\n\x15\x63redential_check_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12\x62locked_until_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tin_flight\x18\r \x01(\x05\x12\x13\n\x0bqueue_depth\x18\x0e \x01(\x05\x12\x19\n\x11\x63oncurrency_limit\x18\x0f \x01(\x05\x12\x34\n\x0brate_limits\x18\x10 \x03(\x0b\x32\x1f.trunkline.v1.RateLimitSnapshot\"\xc5\x01\n\x0f\x43redentialState\x12 \n\x1c\x43REDENTIAL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43REDENTIAL_STATE_VALID\x10\x01\x12\x1c\n\x18\x43REDENTIAL_STATE_REFUSED\x10\x02\x12\x1a\n\x16\x43REDENTIAL_STATE_QUOTA\x10\x03\x12\x1c\n\x18\x43REDENTIAL_STATE_UNKNOWN\x10\x04\x12\x1c\n\x18\x43REDENTIAL_STATE_MISSING\x10\x05\"\x9a\x01\n\x11RateLimitSnapshot\x12\x11\n\tdimension\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tremaining\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12.\n\nreset_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06_limitB\x0c\n\n_remaining\"\xa8\x01\n\rProviderError\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.trunkline.v1.Outcome\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12\x17\n\x0fprovider_status\x18\x04 \x01(\x05\x12\x1b\n\x13provider_request_id\x18\x05 \x01(\t\"\x9c\x01\n\x0bProbeResult\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.Target\x12\x12\n\ncredential\x18\x02 \x01(\t\x12&\n\x07outcome\x18\x03 \x01(\x0e\x32\x15.trunkline.v1.Outcome\x12+\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"C\n\x11UsageStatsRequest\x12.\n\x08group_by\x18\x05 \x03(\x0b\x32\x1c.trunkline.v1.UsageDimension\"\x82\x01\n\x0eUsageDimension\x12/\n\x04kind\x18\x01 \x01(\x0e\x32!.trunkline.v1.UsageDimension.Kind\"?\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_PROVIDER\x10\t\x12\x0e\n\nKIND_MODEL\x10\n\"\x95\x01\n\x12UsageStatsResponse\x12$\n\x04rows\x18\x01 \x03(\x0b\x32\x16.trunkline.v1.UsageRow\x12)\n\x06totals\x18\x03 \x01(\x0b\x32\x19.trunkline.v1.UsageTotals\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"D\n\x08UsageRow\x12\r\n\x05group\x18\x02 \x03(\t\x12)\n\x06totals\x18\x03 \x01(\x0b\x32\x19.trunkline.v1.UsageTotals\"\xbf\x02\n\x0bUsageTotals\x12\x10\n\x08requests\x18\x01 \x01(\x03\x12\x11\n\tsuccesses\x18\x02 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x03 \x01(\x03\x12\x11\n\tcancelled\x18\x04 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x03\x12\x1b\n\x13interrupted_streams\x18\n \x01(\x03\x12\"\n\x05usage\x18\x0b \x01(\x0b\x32\x13.trunkline.v1.Usage\x12-\n\ntotal_time\x18\x11 \x01(\x0b\x32\x19.trunkline.v1.Percentiles\x12\x36\n\x13time_to_first_token\x18\x12 \x01(\x0b\x32\x19.trunkline.v1.Percentiles\x12.\n\x0boutput_rate\x18\x13 \x01(\x0b\x32\x19.trunkline.v1.Percentiles\"^\n\x0bPercentiles\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\x0c\n\x04mean\x18\x02 \x01(\x01\x12\x0b\n\x03p50\x18\x03 \x01(\x01\x12\x0b\n\x03p90\x18\x04 \x01(\x01\x12\x0b\n\x03p95\x18\x05 \x01(\x01\x12\x0b\n\x03p99\x18\x06 \x01(\x01\x32\xde\x02\n\x0eGatewayService\x12I\n\x08Generate\x12\x1d.trunkline.v1.GenerateRequest\x1a\x1e.trunkline.v1.GenerateResponse\x12W\n\x0eStreamGenerate\x12\x1d.trunkline.v1.GenerateRequest\x1a$.trunkline.v1.StreamGenerateResponse0\x01\x12R\n\x0bHealthCheck\x12 .trunkline.v1.HealthCheckRequest\x1a!.trunkline.v1.HealthCheckResponse\x12T\n\nUsageStats\x12\x1f.trunkline.v1.UsageStatsRequest\x1a .trunkline.v1.UsageStatsResponse\"\x03\x90\x02\x01\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,54 +37,72 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.v1.gateway_servic
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024example.trunkline.v1P\001Z5trunkline.example/clients/go/trunkline/v1;trunklinev1'
-  _globals['_GATEWAYSERVICE'].methods_by_name['HealthCheck']._loaded_options = None
-  _globals['_GATEWAYSERVICE'].methods_by_name['HealthCheck']._serialized_options = b'\220\002\001'
+  _globals['_GENERATEREQUEST_PROVIDEROPTIONSENTRY']._loaded_options = None
+  _globals['_GENERATEREQUEST_PROVIDEROPTIONSENTRY']._serialized_options = b'8\001'
   _globals['_GATEWAYSERVICE'].methods_by_name['UsageStats']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['UsageStats']._serialized_options = b'\220\002\001'
-  _globals['_GENERATEREQUEST']._serialized_start=171
-  _globals['_GENERATEREQUEST']._serialized_end=566
-  _globals['_GENERATIONCONFIG']._serialized_start=569
-  _globals['_GENERATIONCONFIG']._serialized_end=945
-  _globals['_STREAMOPTIONS']._serialized_start=948
-  _globals['_STREAMOPTIONS']._serialized_end=1101
-  _globals['_GENERATERESPONSE']._serialized_start=1104
-  _globals['_GENERATERESPONSE']._serialized_end=1490
-  _globals['_STREAMGENERATERESPONSE']._serialized_start=1493
-  _globals['_STREAMGENERATERESPONSE']._serialized_end=1825
-  _globals['_STREAMSTARTED']._serialized_start=1827
-  _globals['_STREAMSTARTED']._serialized_end=1941
-  _globals['_PARTSTARTED']._serialized_start=1943
-  _globals['_PARTSTARTED']._serialized_end=2010
-  _globals['_PARTDELTA']._serialized_start=2013
-  _globals['_PARTDELTA']._serialized_end=2165
-  _globals['_PARTCOMPLETED']._serialized_start=2167
-  _globals['_PARTCOMPLETED']._serialized_end=2202
-  _globals['_HEARTBEAT']._serialized_start=2204
-  _globals['_HEARTBEAT']._serialized_end=2215
-  _globals['_STREAMCOMPLETED']._serialized_start=2217
-  _globals['_STREAMCOMPLETED']._serialized_end=2284
-  _globals['_HEALTHCHECKREQUEST']._serialized_start=2286
-  _globals['_HEALTHCHECKREQUEST']._serialized_end=2333
-  _globals['_HEALTHCHECKRESPONSE']._serialized_start=2336
-  _globals['_HEALTHCHECKRESPONSE']._serialized_end=2665
-  _globals['_HEALTHCHECKRESPONSE_STATE']._serialized_start=2553
-  _globals['_HEALTHCHECKRESPONSE_STATE']._serialized_end=2665
-  _globals['_PROVIDERHEALTH']._serialized_start=2668
-  _globals['_PROVIDERHEALTH']._serialized_end=2884
-  _globals['_USAGESTATSREQUEST']._serialized_start=2886
-  _globals['_USAGESTATSREQUEST']._serialized_end=2953
-  _globals['_USAGEDIMENSION']._serialized_start=2956
-  _globals['_USAGEDIMENSION']._serialized_end=3086
-  _globals['_USAGEDIMENSION_KIND']._serialized_start=3023
-  _globals['_USAGEDIMENSION_KIND']._serialized_end=3086
-  _globals['_USAGESTATSRESPONSE']._serialized_start=3089
-  _globals['_USAGESTATSRESPONSE']._serialized_end=3238
-  _globals['_USAGEROW']._serialized_start=3240
-  _globals['_USAGEROW']._serialized_end=3308
-  _globals['_USAGETOTALS']._serialized_start=3311
-  _globals['_USAGETOTALS']._serialized_end=3630
-  _globals['_PERCENTILES']._serialized_start=3632
-  _globals['_PERCENTILES']._serialized_end=3726
-  _globals['_GATEWAYSERVICE']._serialized_start=3729
-  _globals['_GATEWAYSERVICE']._serialized_end=4084
+  _globals['_GENERATEREQUEST']._serialized_start=201
+  _globals['_GENERATEREQUEST']._serialized_end=755
+  _globals['_GENERATEREQUEST_PROVIDEROPTIONSENTRY']._serialized_start=676
+  _globals['_GENERATEREQUEST_PROVIDEROPTIONSENTRY']._serialized_end=755
+  _globals['_GENERATIONCONFIG']._serialized_start=758
+  _globals['_GENERATIONCONFIG']._serialized_end=1176
+  _globals['_THINKING']._serialized_start=1179
+  _globals['_THINKING']._serialized_end=1588
+  _globals['_THINKING_EFFORT']._serialized_start=1322
+  _globals['_THINKING_EFFORT']._serialized_end=1459
+  _globals['_THINKING_VISIBILITY']._serialized_start=1461
+  _globals['_THINKING_VISIBILITY']._serialized_end=1570
+  _globals['_STREAMOPTIONS']._serialized_start=1591
+  _globals['_STREAMOPTIONS']._serialized_end=1744
+  _globals['_GENERATERESPONSE']._serialized_start=1747
+  _globals['_GENERATERESPONSE']._serialized_end=2185
+  _globals['_STREAMGENERATERESPONSE']._serialized_start=2188
+  _globals['_STREAMGENERATERESPONSE']._serialized_end=2520
+  _globals['_STREAMSTARTED']._serialized_start=2522
+  _globals['_STREAMSTARTED']._serialized_end=2636
+  _globals['_PARTSTARTED']._serialized_start=2638
+  _globals['_PARTSTARTED']._serialized_end=2705
+  _globals['_PARTDELTA']._serialized_start=2708
+  _globals['_PARTDELTA']._serialized_end=2976
+  _globals['_PARTCOMPLETED']._serialized_start=2978
+  _globals['_PARTCOMPLETED']._serialized_end=3066
+  _globals['_HEARTBEAT']._serialized_start=3068
+  _globals['_HEARTBEAT']._serialized_end=3079
+  _globals['_STREAMCOMPLETED']._serialized_start=3081
+  _globals['_STREAMCOMPLETED']._serialized_end=3148
+  _globals['_HEALTHCHECKREQUEST']._serialized_start=3150
+  _globals['_HEALTHCHECKREQUEST']._serialized_end=3234
+  _globals['_HEALTHCHECKRESPONSE']._serialized_start=3237
+  _globals['_HEALTHCHECKRESPONSE']._serialized_end=3566
+  _globals['_HEALTHCHECKRESPONSE_STATE']._serialized_start=3454
+  _globals['_HEALTHCHECKRESPONSE_STATE']._serialized_end=3566
+  _globals['_PROVIDERHEALTH']._serialized_start=3569
+  _globals['_PROVIDERHEALTH']._serialized_end=3949
+  _globals['_ENDPOINTHEALTH']._serialized_start=3952
+  _globals['_ENDPOINTHEALTH']._serialized_end=4541
+  _globals['_ENDPOINTHEALTH_CREDENTIALSTATE']._serialized_start=4344
+  _globals['_ENDPOINTHEALTH_CREDENTIALSTATE']._serialized_end=4541
+  _globals['_RATELIMITSNAPSHOT']._serialized_start=4544
+  _globals['_RATELIMITSNAPSHOT']._serialized_end=4698
+  _globals['_PROVIDERERROR']._serialized_start=4701
+  _globals['_PROVIDERERROR']._serialized_end=4869
+  _globals['_PROBERESULT']._serialized_start=4872
+  _globals['_PROBERESULT']._serialized_end=5028
+  _globals['_USAGESTATSREQUEST']._serialized_start=5030
+  _globals['_USAGESTATSREQUEST']._serialized_end=5097
+  _globals['_USAGEDIMENSION']._serialized_start=5100
+  _globals['_USAGEDIMENSION']._serialized_end=5230
+  _globals['_USAGEDIMENSION_KIND']._serialized_start=5167
+  _globals['_USAGEDIMENSION_KIND']._serialized_end=5230
+  _globals['_USAGESTATSRESPONSE']._serialized_start=5233
+  _globals['_USAGESTATSRESPONSE']._serialized_end=5382
+  _globals['_USAGEROW']._serialized_start=5384
+  _globals['_USAGEROW']._serialized_end=5452
+  _globals['_USAGETOTALS']._serialized_start=5455
+  _globals['_USAGETOTALS']._serialized_end=5774
+  _globals['_PERCENTILES']._serialized_start=5776
+  _globals['_PERCENTILES']._serialized_end=5870
+  _globals['_GATEWAYSERVICE']._serialized_start=5873
+  _globals['_GATEWAYSERVICE']._serialized_end=6223
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -29,6 +30,27 @@ class GenerateRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ProviderOptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _struct_pb2.Struct: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _struct_pb2.Struct | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     MODEL_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
@@ -39,6 +61,7 @@ class GenerateRequest(_message.Message):
     RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
     ROUTING_FIELD_NUMBER: _builtins.int
     STREAM_OPTIONS_FIELD_NUMBER: _builtins.int
+    PROVIDER_OPTIONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """"provider/model", an alias, or a bare model id. Empty = the gateway's default model."""
     prompt: _builtins.str
@@ -73,6 +96,12 @@ class GenerateRequest(_message.Message):
     def stream_options(self) -> Global___StreamOptions:
         """How the answer is streamed. Ignored by Generate."""
 
+    @_builtins.property
+    def provider_options(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Struct]:
+        """Settings that the contract has no word for, by dialect or provider name; merged into what is sent there and left out
+        elsewhere. What the dialect writes itself (model, messages, max_tokens, ...) is refused.
+        """
+
     def __init__(
         self,
         *,
@@ -86,10 +115,11 @@ class GenerateRequest(_message.Message):
         response_format: _content_pb2.ResponseFormat | None = ...,
         routing: _call_pb2.Routing | None = ...,
         stream_options: Global___StreamOptions | None = ...,
+        provider_options: _abc.Mapping[_builtins.str, _struct_pb2.Struct] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "response_format", b"response_format", "routing", b"routing", "stream_options", b"stream_options", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "messages", b"messages", "model", b"model", "prompt", b"prompt", "response_format", b"response_format", "routing", b"routing", "stream_options", b"stream_options", "system_instruction", b"system_instruction", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "messages", b"messages", "model", b"model", "prompt", b"prompt", "provider_options", b"provider_options", "response_format", b"response_format", "routing", b"routing", "stream_options", b"stream_options", "system_instruction", b"system_instruction", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -109,6 +139,7 @@ class GenerationConfig(_message.Message):
     FREQUENCY_PENALTY_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     STOP_SEQUENCES_FIELD_NUMBER: _builtins.int
+    THINKING_FIELD_NUMBER: _builtins.int
     TOP_LOGPROBS_FIELD_NUMBER: _builtins.int
     max_output_tokens: _builtins.int
     """The answer's longest length in tokens, at least 1."""
@@ -130,6 +161,10 @@ class GenerationConfig(_message.Message):
     def stop_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """End the answer before any of these; at most 16, none empty."""
 
+    @_builtins.property
+    def thinking(self) -> Global___Thinking:
+        """Whether and how much the model thinks before it answers."""
+
     def __init__(
         self,
         *,
@@ -141,11 +176,12 @@ class GenerationConfig(_message.Message):
         frequency_penalty: _builtins.float | None = ...,
         seed: _builtins.int | None = ...,
         stop_sequences: _abc.Iterable[_builtins.str] | None = ...,
+        thinking: Global___Thinking | None = ...,
         top_logprobs: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_max_output_tokens", b"_max_output_tokens", "_presence_penalty", b"_presence_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_logprobs", b"_top_logprobs", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "max_output_tokens", b"max_output_tokens", "presence_penalty", b"presence_penalty", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_logprobs", b"top_logprobs", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_max_output_tokens", b"_max_output_tokens", "_presence_penalty", b"_presence_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_logprobs", b"_top_logprobs", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "max_output_tokens", b"max_output_tokens", "presence_penalty", b"presence_penalty", "seed", b"seed", "temperature", b"temperature", "thinking", b"thinking", "top_k", b"top_k", "top_logprobs", b"top_logprobs", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_max_output_tokens", b"_max_output_tokens", "_presence_penalty", b"_presence_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_logprobs", b"_top_logprobs", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "max_output_tokens", b"max_output_tokens", "presence_penalty", b"presence_penalty", "seed", b"seed", "stop_sequences", b"stop_sequences", "temperature", b"temperature", "top_k", b"top_k", "top_logprobs", b"top_logprobs", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty", "_max_output_tokens", b"_max_output_tokens", "_presence_penalty", b"_presence_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_logprobs", b"_top_logprobs", "_top_p", b"_top_p", "frequency_penalty", b"frequency_penalty", "max_output_tokens", b"max_output_tokens", "presence_penalty", b"presence_penalty", "seed", b"seed", "stop_sequences", b"stop_sequences", "temperature", b"temperature", "thinking", b"thinking", "top_k", b"top_k", "top_logprobs", b"top_logprobs", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__frequency_penalty: _TypeAlias = _typing.Literal["frequency_penalty"]  # noqa: Y015
     _WhichOneofArgType__frequency_penalty: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty"]  # noqa: Y015
@@ -181,6 +217,104 @@ class GenerationConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
 
 Global___GenerationConfig: _TypeAlias = GenerationConfig  # noqa: Y015
+
+@_typing.final
+class Thinking(_message.Message):
+    """Whether and how much the model thinks before it answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Effort:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _EffortEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Thinking._Effort.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        EFFORT_UNSPECIFIED: Thinking._Effort.ValueType  # 0
+        """The provider's default."""
+        EFFORT_NONE: Thinking._Effort.ValueType  # 1
+        """Not at all."""
+        EFFORT_MINIMAL: Thinking._Effort.ValueType  # 2
+        """As little as can be."""
+        EFFORT_LOW: Thinking._Effort.ValueType  # 3
+        """A little."""
+        EFFORT_MEDIUM: Thinking._Effort.ValueType  # 4
+        """Some."""
+        EFFORT_HIGH: Thinking._Effort.ValueType  # 5
+        """Much."""
+        EFFORT_MAX: Thinking._Effort.ValueType  # 6
+        """As much as can be."""
+
+    class Effort(_Effort, metaclass=_EffortEnumTypeWrapper):
+        """How much."""
+
+    EFFORT_UNSPECIFIED: Thinking.Effort.ValueType  # 0
+    """The provider's default."""
+    EFFORT_NONE: Thinking.Effort.ValueType  # 1
+    """Not at all."""
+    EFFORT_MINIMAL: Thinking.Effort.ValueType  # 2
+    """As little as can be."""
+    EFFORT_LOW: Thinking.Effort.ValueType  # 3
+    """A little."""
+    EFFORT_MEDIUM: Thinking.Effort.ValueType  # 4
+    """Some."""
+    EFFORT_HIGH: Thinking.Effort.ValueType  # 5
+    """Much."""
+    EFFORT_MAX: Thinking.Effort.ValueType  # 6
+    """As much as can be."""
+
+    class _Visibility:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _VisibilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Thinking._Visibility.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        VISIBILITY_UNSPECIFIED: Thinking._Visibility.ValueType  # 0
+        """What the provider gives."""
+        VISIBILITY_OMITTED: Thinking._Visibility.ValueType  # 1
+        """Nothing."""
+        VISIBILITY_SUMMARY: Thinking._Visibility.ValueType  # 2
+        """A summary, where the provider makes one."""
+        VISIBILITY_FULL: Thinking._Visibility.ValueType  # 3
+        """What the provider gives."""
+
+    class Visibility(_Visibility, metaclass=_VisibilityEnumTypeWrapper):
+        """How much of it the caller sees."""
+
+    VISIBILITY_UNSPECIFIED: Thinking.Visibility.ValueType  # 0
+    """What the provider gives."""
+    VISIBILITY_OMITTED: Thinking.Visibility.ValueType  # 1
+    """Nothing."""
+    VISIBILITY_SUMMARY: Thinking.Visibility.ValueType  # 2
+    """A summary, where the provider makes one."""
+    VISIBILITY_FULL: Thinking.Visibility.ValueType  # 3
+    """What the provider gives."""
+
+    EFFORT_FIELD_NUMBER: _builtins.int
+    BUDGET_TOKENS_FIELD_NUMBER: _builtins.int
+    VISIBILITY_FIELD_NUMBER: _builtins.int
+    effort: Global___Thinking.Effort.ValueType
+    """How much. Unspecified = the provider's default."""
+    budget_tokens: _builtins.int
+    """How many tokens at most, for providers that count them. With effort too, the provider's own way wins."""
+    visibility: Global___Thinking.Visibility.ValueType
+    """How much of it the caller sees. Parts and their provider_state always come back; this decides on their text."""
+    def __init__(
+        self,
+        *,
+        effort: Global___Thinking.Effort.ValueType = ...,
+        budget_tokens: _builtins.int | None = ...,
+        visibility: Global___Thinking.Visibility.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_tokens", b"_budget_tokens", "budget_tokens", b"budget_tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_tokens", b"_budget_tokens", "budget_tokens", b"budget_tokens", "effort", b"effort", "visibility", b"visibility"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__budget_tokens: _TypeAlias = _typing.Literal["budget_tokens"]  # noqa: Y015
+    _WhichOneofArgType__budget_tokens: _TypeAlias = _typing.Literal["_budget_tokens", b"_budget_tokens"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_tokens) -> _WhichOneofReturnType__budget_tokens | None: ...
+
+Global___Thinking: _TypeAlias = Thinking  # noqa: Y015
 
 @_typing.final
 class StreamOptions(_message.Message):
@@ -232,6 +366,7 @@ class GenerateResponse(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    PROVIDER_METADATA_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The call's id: in logs, in errors, in trailing metadata as trunkline-call-id."""
     finish_reason: _content_pb2.FinishReason.ValueType
@@ -264,6 +399,10 @@ class GenerateResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Warning]:
         """What the target could not honour."""
 
+    @_builtins.property
+    def provider_metadata(self) -> _struct_pb2.Struct:
+        """What the provider said and the contract has no word for: service_tier, system_fingerprint, safety ratings, grounding."""
+
     def __init__(
         self,
         *,
@@ -277,10 +416,11 @@ class GenerateResponse(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         logprobs: _abc.Iterable[_content_pb2.LogprobToken] | None = ...,
         warnings: _abc.Iterable[_call_pb2.Warning] | None = ...,
+        provider_metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "message", b"message", "served", b"served", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "message", b"message", "provider_metadata", b"provider_metadata", "served", b"served", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "finish_reason", b"finish_reason", "id", b"id", "logprobs", b"logprobs", "message", b"message", "provider_finish_reason", b"provider_finish_reason", "served", b"served", "stop_sequence", b"stop_sequence", "usage", b"usage", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "finish_reason", b"finish_reason", "id", b"id", "logprobs", b"logprobs", "message", b"message", "provider_finish_reason", b"provider_finish_reason", "provider_metadata", b"provider_metadata", "served", b"served", "stop_sequence", b"stop_sequence", "usage", b"usage", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -412,35 +552,53 @@ class PartDelta(_message.Message):
 
     PART_INDEX_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    REASONING_TEXT_FIELD_NUMBER: _builtins.int
     TOOL_ARGUMENTS_JSON_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    MEDIA_DATA_FIELD_NUMBER: _builtins.int
+    PROVIDER_JSON_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
     part_index: _builtins.int
     """Which part."""
     text: _builtins.str
     """To Part.text."""
+    reasoning_text: _builtins.str
+    """To Reasoning.text."""
     tool_arguments_json: _builtins.str
     """To ToolCall.arguments_json."""
     refusal: _builtins.str
     """To Part.refusal."""
+    media_data: _builtins.bytes
+    """To Media.data."""
+    provider_json: _builtins.str
+    """To ProviderPart.json."""
     @_builtins.property
     def logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.LogprobToken]:
         """The tokens of this delta, with config.top_logprobs."""
+
+    @_builtins.property
+    def citations(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Citation]:
+        """Citations that came with this delta; indices count from the part's beginning."""
 
     def __init__(
         self,
         *,
         part_index: _builtins.int = ...,
         text: _builtins.str = ...,
+        reasoning_text: _builtins.str = ...,
         tool_arguments_json: _builtins.str = ...,
         refusal: _builtins.str = ...,
+        media_data: _builtins.bytes = ...,
+        provider_json: _builtins.str = ...,
         logprobs: _abc.Iterable[_content_pb2.LogprobToken] | None = ...,
+        citations: _abc.Iterable[_content_pb2.Citation] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "refusal", b"refusal", "text", b"text", "tool_arguments_json", b"tool_arguments_json"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "media_data", b"media_data", "provider_json", b"provider_json", "reasoning_text", b"reasoning_text", "refusal", b"refusal", "text", b"text", "tool_arguments_json", b"tool_arguments_json"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta", b"delta", "logprobs", b"logprobs", "part_index", b"part_index", "refusal", b"refusal", "text", b"text", "tool_arguments_json", b"tool_arguments_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citations", b"citations", "delta", b"delta", "logprobs", b"logprobs", "media_data", b"media_data", "part_index", b"part_index", "provider_json", b"provider_json", "reasoning_text", b"reasoning_text", "refusal", b"refusal", "text", b"text", "tool_arguments_json", b"tool_arguments_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_delta: _TypeAlias = _typing.Literal["text", "tool_arguments_json", "refusal"]  # noqa: Y015
+    _WhichOneofReturnType_delta: _TypeAlias = _typing.Literal["text", "reasoning_text", "tool_arguments_json", "refusal", "media_data", "provider_json"]  # noqa: Y015
     _WhichOneofArgType_delta: _TypeAlias = _typing.Literal["delta", b"delta"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_delta) -> _WhichOneofReturnType_delta | None: ...
 
@@ -453,16 +611,22 @@ class PartCompleted(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PART_INDEX_FIELD_NUMBER: _builtins.int
+    PROVIDER_STATE_FIELD_NUMBER: _builtins.int
     part_index: _builtins.int
     """Which part."""
+    @_builtins.property
+    def provider_state(self) -> _content_pb2.ProviderState:
+        """Replaces the part's, if set."""
+
     def __init__(
         self,
         *,
         part_index: _builtins.int = ...,
+        provider_state: _content_pb2.ProviderState | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provider_state", b"provider_state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["part_index", b"part_index"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["part_index", b"part_index", "provider_state", b"provider_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -516,16 +680,24 @@ class HealthCheckRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     INCLUDE_PROVIDERS_FIELD_NUMBER: _builtins.int
+    PROBE_FIELD_NUMBER: _builtins.int
+    PROBE_MODELS_FIELD_NUMBER: _builtins.int
     include_providers: _builtins.bool
     """Tell of each provider, too."""
+    probe: _builtins.bool
+    """Make each credential's cheapest authenticated call now, and tell how it went; free. Implies include_providers."""
+    probe_models: _builtins.bool
+    """Ask each provider's default model for one token now, and tell how it went; costs money. Implies include_providers."""
     def __init__(
         self,
         *,
         include_providers: _builtins.bool = ...,
+        probe: _builtins.bool = ...,
+        probe_models: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_providers", b"include_providers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_providers", b"include_providers", "probe", b"probe", "probe_models", b"probe_models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -612,15 +784,33 @@ class ProviderHealth(_message.Message):
 
     PROVIDER_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    ENDPOINTS_FIELD_NUMBER: _builtins.int
+    RECENT_ERRORS_FIELD_NUMBER: _builtins.int
+    PROBES_FIELD_NUMBER: _builtins.int
+    STATUS_URL_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_TIME_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Its name in the gateway's configuration."""
     state: Global___HealthCheckResponse.State.ValueType
-    """SERVING or NOT_SERVING."""
+    """SERVING: every credential may be used. DEGRADED: some may not, or calls failed lately. NOT_SERVING: none may."""
+    status_url: _builtins.str
+    """Where the provider itself tells how it is."""
     reason: _builtins.str
-    """If NOT_SERVING, why, and what to do about it."""
+    """If not SERVING, why, and what to do about it."""
+    @_builtins.property
+    def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___EndpointHealth]:
+        """Each of its credentials at its endpoint."""
+
+    @_builtins.property
+    def recent_errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderError]:
+        """The last errors, newest first; at most ten."""
+
+    @_builtins.property
+    def probes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbeResult]:
+        """With probe or probe_models: how each probe went."""
+
     @_builtins.property
     def last_success_time(self) -> _timestamp_pb2.Timestamp:
         """When it last gave a whole answer. Unset: not yet."""
@@ -634,17 +824,241 @@ class ProviderHealth(_message.Message):
         *,
         provider: _builtins.str = ...,
         state: Global___HealthCheckResponse.State.ValueType = ...,
+        endpoints: _abc.Iterable[Global___EndpointHealth] | None = ...,
+        recent_errors: _abc.Iterable[Global___ProviderError] | None = ...,
+        probes: _abc.Iterable[Global___ProbeResult] | None = ...,
+        status_url: _builtins.str = ...,
         reason: _builtins.str = ...,
         last_success_time: _timestamp_pb2.Timestamp | None = ...,
         last_failure_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "provider", b"provider", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "probes", b"probes", "provider", b"provider", "reason", b"reason", "recent_errors", b"recent_errors", "state", b"state", "status_url", b"status_url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProviderHealth: _TypeAlias = ProviderHealth  # noqa: Y015
+
+@_typing.final
+class EndpointHealth(_message.Message):
+    """A credential at an endpoint: what a limit and a refusal belong to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _CredentialState:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CredentialStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EndpointHealth._CredentialState.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CREDENTIAL_STATE_UNSPECIFIED: EndpointHealth._CredentialState.ValueType  # 0
+        """Never sent."""
+        CREDENTIAL_STATE_VALID: EndpointHealth._CredentialState.ValueType  # 1
+        """The provider took it."""
+        CREDENTIAL_STATE_REFUSED: EndpointHealth._CredentialState.ValueType  # 2
+        """The provider refuses it."""
+        CREDENTIAL_STATE_QUOTA: EndpointHealth._CredentialState.ValueType  # 3
+        """Its account has no quota or credit left."""
+        CREDENTIAL_STATE_UNKNOWN: EndpointHealth._CredentialState.ValueType  # 4
+        """Not tried yet, or the provider could not be asked."""
+        CREDENTIAL_STATE_MISSING: EndpointHealth._CredentialState.ValueType  # 5
+        """There is none, and the provider wants one."""
+
+    class CredentialState(_CredentialState, metaclass=_CredentialStateEnumTypeWrapper):
+        """What is known of a credential."""
+
+    CREDENTIAL_STATE_UNSPECIFIED: EndpointHealth.CredentialState.ValueType  # 0
+    """Never sent."""
+    CREDENTIAL_STATE_VALID: EndpointHealth.CredentialState.ValueType  # 1
+    """The provider took it."""
+    CREDENTIAL_STATE_REFUSED: EndpointHealth.CredentialState.ValueType  # 2
+    """The provider refuses it."""
+    CREDENTIAL_STATE_QUOTA: EndpointHealth.CredentialState.ValueType  # 3
+    """Its account has no quota or credit left."""
+    CREDENTIAL_STATE_UNKNOWN: EndpointHealth.CredentialState.ValueType  # 4
+    """Not tried yet, or the provider could not be asked."""
+    CREDENTIAL_STATE_MISSING: EndpointHealth.CredentialState.ValueType  # 5
+    """There is none, and the provider wants one."""
+
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_STATE_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_REASON_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_CHECK_TIME_FIELD_NUMBER: _builtins.int
+    BLOCKED_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    QUEUE_DEPTH_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_LIMIT_FIELD_NUMBER: _builtins.int
+    RATE_LIMITS_FIELD_NUMBER: _builtins.int
+    endpoint: _builtins.str
+    """The endpoint's base address."""
+    credential: _builtins.str
+    """Which credential: where it comes from and its last four characters at most."""
+    credential_state: Global___EndpointHealth.CredentialState.ValueType
+    """What is known of it."""
+    credential_reason: _builtins.str
+    """Why."""
+    in_flight: _builtins.int
+    """Calls that run now."""
+    queue_depth: _builtins.int
+    """Calls that wait for a free connection."""
+    concurrency_limit: _builtins.int
+    """How many calls may run at once."""
+    @_builtins.property
+    def credential_check_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was learned. Unset: never."""
+
+    @_builtins.property
+    def blocked_until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the provider asked us to wait. Unset: it did not, or that time has passed."""
+
+    @_builtins.property
+    def rate_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimitSnapshot]:
+        """What the provider's last answer said of its limits."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        credential_state: Global___EndpointHealth.CredentialState.ValueType = ...,
+        credential_reason: _builtins.str = ...,
+        credential_check_time: _timestamp_pb2.Timestamp | None = ...,
+        blocked_until_time: _timestamp_pb2.Timestamp | None = ...,
+        in_flight: _builtins.int = ...,
+        queue_depth: _builtins.int = ...,
+        concurrency_limit: _builtins.int = ...,
+        rate_limits: _abc.Iterable[Global___RateLimitSnapshot] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blocked_until_time", b"blocked_until_time", "credential_check_time", b"credential_check_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_until_time", b"blocked_until_time", "concurrency_limit", b"concurrency_limit", "credential", b"credential", "credential_check_time", b"credential_check_time", "credential_reason", b"credential_reason", "credential_state", b"credential_state", "endpoint", b"endpoint", "in_flight", b"in_flight", "queue_depth", b"queue_depth", "rate_limits", b"rate_limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndpointHealth: _TypeAlias = EndpointHealth  # noqa: Y015
+
+@_typing.final
+class RateLimitSnapshot(_message.Message):
+    """What a provider says of one of its limits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    RESET_TIME_FIELD_NUMBER: _builtins.int
+    dimension: _builtins.str
+    """requests, tokens, input_tokens, output_tokens, or the provider's own name for it."""
+    limit: _builtins.int
+    """How much in all."""
+    remaining: _builtins.int
+    """How much is left."""
+    @_builtins.property
+    def reset_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is full again."""
+
+    def __init__(
+        self,
+        *,
+        dimension: _builtins.str = ...,
+        limit: _builtins.int | None = ...,
+        remaining: _builtins.int | None = ...,
+        reset_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_remaining", b"_remaining", "limit", b"limit", "remaining", b"remaining", "reset_time", b"reset_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_remaining", b"_remaining", "dimension", b"dimension", "limit", b"limit", "remaining", b"remaining", "reset_time", b"reset_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__remaining: _TypeAlias = _typing.Literal["remaining"]  # noqa: Y015
+    _WhichOneofArgType__remaining: _TypeAlias = _typing.Literal["_remaining", b"_remaining"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remaining) -> _WhichOneofReturnType__remaining | None: ...
+
+Global___RateLimitSnapshot: _TypeAlias = RateLimitSnapshot  # noqa: Y015
+
+@_typing.final
+class ProviderError(_message.Message):
+    """An attempt that failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_STATUS_FIELD_NUMBER: _builtins.int
+    PROVIDER_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    outcome: _call_pb2.Outcome.ValueType
+    """How."""
+    call_id: _builtins.str
+    """The call's id."""
+    provider_status: _builtins.int
+    """The provider's HTTP status. 0 = there was none."""
+    provider_request_id: _builtins.str
+    """The provider's id of the exchange."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        outcome: _call_pb2.Outcome.ValueType = ...,
+        call_id: _builtins.str = ...,
+        provider_status: _builtins.int = ...,
+        provider_request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "outcome", b"outcome", "provider_request_id", b"provider_request_id", "provider_status", b"provider_status", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderError: _TypeAlias = ProviderError  # noqa: Y015
+
+@_typing.final
+class ProbeResult(_message.Message):
+    """How a probe went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    credential: _builtins.str
+    """With which credential."""
+    outcome: _call_pb2.Outcome.ValueType
+    """How it ended."""
+    @_builtins.property
+    def target(self) -> _call_pb2.Target:
+        """Who was asked. Without a model: the credential alone."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long it took."""
+
+    def __init__(
+        self,
+        *,
+        target: _call_pb2.Target | None = ...,
+        credential: _builtins.str = ...,
+        outcome: _call_pb2.Outcome.ValueType = ...,
+        duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "duration", b"duration", "outcome", b"outcome", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeResult: _TypeAlias = ProbeResult  # noqa: Y015
 
 @_typing.final
 class UsageStatsRequest(_message.Message):

@@ -33,8 +33,16 @@ class _CapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Capability
     """The model can ask for tools."""
     CAPABILITY_JSON_SCHEMA: _Capability.ValueType  # 3
     """The answer can be held to a JSON schema."""
+    CAPABILITY_REASONING: _Capability.ValueType  # 4
+    """It can be told to think before it answers."""
     CAPABILITY_LOGPROBS: _Capability.ValueType  # 5
     """Token probabilities can be reported."""
+    CAPABILITY_PROMPT_CACHE: _Capability.ValueType  # 6
+    """Parts of the prompt can be cached at the provider on request."""
+    CAPABILITY_VISION: _Capability.ValueType  # 7
+    """It takes images."""
+    CAPABILITY_AUDIO: _Capability.ValueType  # 8
+    """It takes sound."""
     CAPABILITY_JSON_MODE: _Capability.ValueType  # 10
     """The answer can be held to be a JSON object."""
 
@@ -49,8 +57,16 @@ CAPABILITY_TOOLS: Capability.ValueType  # 2
 """The model can ask for tools."""
 CAPABILITY_JSON_SCHEMA: Capability.ValueType  # 3
 """The answer can be held to a JSON schema."""
+CAPABILITY_REASONING: Capability.ValueType  # 4
+"""It can be told to think before it answers."""
 CAPABILITY_LOGPROBS: Capability.ValueType  # 5
 """Token probabilities can be reported."""
+CAPABILITY_PROMPT_CACHE: Capability.ValueType  # 6
+"""Parts of the prompt can be cached at the provider on request."""
+CAPABILITY_VISION: Capability.ValueType  # 7
+"""It takes images."""
+CAPABILITY_AUDIO: Capability.ValueType  # 8
+"""It takes sound."""
 CAPABILITY_JSON_MODE: Capability.ValueType  # 10
 """The answer can be held to be a JSON object."""
 Global___Capability: _TypeAlias = Capability  # noqa: Y015

@@ -69,9 +69,20 @@ class Client:
         call = partial(self._gateway.StreamGenerate, request, timeout=limit, metadata=self._metadata)
         return Stream(call, self._address)
 
-    def health(self, *, include_providers: bool = False, timeout: float | None = None) -> HealthCheckResponse:
-        """How the gateway is, and each of its providers if asked for."""
-        request = HealthCheckRequest(include_providers=include_providers)
+    def health(
+        self,
+        *,
+        include_providers: bool = False,
+        probe: bool = False,
+        probe_models: bool = False,
+        timeout: float | None = None,
+    ) -> HealthCheckResponse:
+        """How the gateway is, and each of its providers if asked for.
+
+        `probe` asks every provider about its credential now, which is free; `probe_models` asks its default model for
+        one token, which costs money. Either takes up to ten seconds.
+        """
+        request = HealthCheckRequest(include_providers=include_providers, probe=probe, probe_models=probe_models)
         return self._ask(self._gateway.HealthCheck, request, timeout)
 
     def usage(self, *, group_by: Iterable[str] = (), timeout: float | None = None) -> UsageStatsResponse:
