@@ -109,6 +109,26 @@ def text_of(response: Any) -> str:
     return text
 
 
+def thoughts_of(response: Any) -> str:
+    thoughts = ""
+    for message in messages(response):
+        thoughts += message.get("reasoning_content") or message.get("reasoning") or ""
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            thoughts += "".join(piece["text"] for piece in part.get("thinking", ()))
+    return thoughts
+
+
+def check_details(response: Any, answer: GenerateResponse) -> None:
+    """OpenRouter's reasoning_details are put together again, and nothing of them is lost."""
+    told = [detail for message in messages(response) for detail in message.get("reasoning_details") or ()]
+    states = [part.provider_state for part in answer.message.parts if part.HasField("provider_state")]
+    assert len(states) == bool(told)
+    kept = json.loads(states[0].data) if states else []
+    for key in ("text", "summary", "data", "signature"):
+        assert "".join(each.get(key) or "" for each in kept) == "".join(each.get(key) or "" for each in told)
+
+
 def calls_of(response: Any) -> list[tuple[str, str]]:
     """Name and arguments of each tool call."""
     calls: dict[int, list[str]] = {}
@@ -125,6 +145,8 @@ def check(response: Any, answer: GenerateResponse) -> None:
     parts = answer.message.parts
     calls = [(part.tool_call.name, part.tool_call.arguments_json) for part in parts if part.HasField("tool_call")]
     assert "".join(part.text for part in parts) == text_of(response)
+    assert "".join(part.reasoning.text for part in parts) == thoughts_of(response)
+    check_details(response, answer)
     assert "".join(part.refusal for part in parts) == "".join(m.get("refusal") or "" for m in messages(response))
     assert calls == calls_of(response)
     assert len({part.tool_call.id for part in parts if part.HasField("tool_call")}) == len(calls)
@@ -140,12 +162,25 @@ def check_usage(response: Any, answer: GenerateResponse) -> None:
     assert answer.HasField("usage") == bool(told)
     if not told:
         return
-    usage, details = answer.usage, told[-1].get("completion_tokens_details") or {}
-    cached = (told[-1].get("prompt_tokens_details") or {}).get("cached_tokens", told[-1].get("cached_tokens"))
-    assert (usage.input_tokens, usage.output_tokens) == (told[-1]["prompt_tokens"], told[-1]["completion_tokens"])
+    usage, body = answer.usage, told[-1]
+    asked, made = body.get("prompt_tokens_details") or {}, body.get("completion_tokens_details") or {}
+    cached = asked.get("cached_tokens", body.get("cached_tokens"))
     assert (usage.cache_read_input_tokens if usage.HasField("cache_read_input_tokens") else None) == cached
+    written = asked.get("cache_write_tokens")
+    assert (usage.cache_write_input_tokens if usage.HasField("cache_write_input_tokens") else None) == written
     reasoning = usage.reasoning_output_tokens if usage.HasField("reasoning_output_tokens") else None
-    assert reasoning == details.get("reasoning_tokens")
+    assert reasoning == made.get("reasoning_tokens")
+    check_arithmetic(body, usage)
+
+
+def check_arithmetic(body: Any, usage: call_pb2.Usage) -> None:
+    """Input with what was cached, output with what was thought: together the total, but for what was left out of it."""
+    uncounted = body["prompt_tokens"] < usage.cache_read_input_tokens
+    assert usage.input_tokens == body["prompt_tokens"] + (usage.cache_read_input_tokens if uncounted else 0)
+    assert usage.input_tokens >= usage.cache_read_input_tokens + usage.cache_write_input_tokens
+    assert usage.output_tokens >= max(body["completion_tokens"], usage.reasoning_output_tokens)
+    beside = usage.cache_read_input_tokens if uncounted else 0
+    assert usage.input_tokens + usage.output_tokens == body["total_tokens"] + beside
 
 
 def check_logprobs(response: Any, answer: GenerateResponse) -> None:

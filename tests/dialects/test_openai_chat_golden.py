@@ -43,8 +43,8 @@ def plain(message: Message) -> Any:
 
 def encode(case: Path, *, stream: bool) -> Encoded:
     quirks = load(case / "quirks.json", {})
-    if "unsupported" in quirks:
-        quirks["unsupported"] = frozenset(quirks["unsupported"])
+    quirks = {key: frozenset(value) if isinstance(value, list) else value for key, value in quirks.items()}
+    quirks |= {"efforts": tuple(load(case / "quirks.json")["efforts"])} if "efforts" in quirks else {}
     request = ParseDict(load(case / "request.json"), GenerateRequest())
     return dialect.encode_request(request, "gpt-4.1-mini", stream=stream, quirks=Quirks(**quirks))
 

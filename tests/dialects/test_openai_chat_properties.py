@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decoding import decoded
@@ -24,8 +26,15 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELDS = ["choices", "delta", "message", "content", "tool_calls", "index", "function", "name", "arguments", "usage"]
+FIELDS += ["reasoning", "reasoning_content", "reasoning_details", "thinking", "annotations", "url_citation", "images"]
+FIELDS += ["image_url", "url", "search_results", "citations", "provider", "total_tokens", "audio_tokens", "text"]
 FIELDS += ["finish_reason", "error", "code", "type", "status", "logprobs", "prompt_tokens", "object", "id", "detail"]
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "openai_chat"
+ANSWERS = [json.loads(path.read_bytes()) for path in sorted(GOLDEN.glob("*/response.json"))]
+STREAMS = [path.read_text() for path in sorted(GOLDEN.glob("*/stream.sse"))]
 HEADERS = ["retry-after", "retry-after-ms", "date", "x-request-id", "x-should-retry"]
+# The field of each kind of words.
+WORDS_OF = {"text": "content", "reasoning": "reasoning_content", "refusal": "refusal", "details": "reasoning_details"}
 # JSON with the names that the decoders look for, and values of any type behind them.
 ALIKE = st.recursive(
     JSON,
@@ -36,8 +45,8 @@ ALIKE = st.recursive(
 
 @st.composite
 def fragments(draw: st.DrawFn) -> list[tuple[str, int, str]]:
-    """The pieces of an answer: (text | refusal | call, index of the call, words), those of a call in their order."""
-    words = draw(st.lists(st.tuples(st.sampled_from(["text", "refusal"]), st.just(0), WORDS), max_size=8))
+    """The pieces of an answer: (a kind of words | call, index of the call, words), those of a call in their order."""
+    words = draw(st.lists(st.tuples(st.sampled_from([*WORDS_OF]), st.just(0), WORDS), max_size=8))
     queues: list[list[tuple[str, int, str]]] = [words]
     for index in range(draw(st.integers(0, 3))):
         arguments = json.dumps(draw(st.dictionaries(WORDS, JSON, max_size=2)))
@@ -58,8 +67,10 @@ def stream_of(pieces: list[tuple[str, int, str]]) -> bytes:
 
 
 def _delta(kind: str, index: int, words: str, begun: set[int]) -> Any:
+    if kind == "details":
+        return {"reasoning_details": [{"type": "reasoning.text", "text": words}]}
     if kind != "call":
-        return {"content" if kind == "text" else "refusal": words}
+        return {WORDS_OF[kind]: words}
     function = {"arguments": words} | ({} if index in begun else {"name": f"f{index}"})
     begun.add(index)
     return {"tool_calls": [{"index": index, "function": function}]}
@@ -90,6 +101,10 @@ def test_pieces_in_any_order_make_the_whole(pieces: list[tuple[str, int, str]]) 
     assert error is None
     check_grammar(events)
     parts = fold(events).message.parts
+    assert "".join(part.reasoning.text for part in parts) == "".join(w for kind, _, w in pieces if kind == "reasoning")
+    states = [part.provider_state.data for part in parts if part.HasField("provider_state")]
+    details = [words for kind, _, words in pieces if kind == "details"]
+    assert [json.loads(state)[0]["text"] for state in states] == (["".join(details)] if details else [])
     for kind in ("text", "refusal"):
         said = "".join(words for piece, _, words in pieces if piece == kind)
         assert "".join(getattr(part, kind) for part in parts) == said
@@ -115,6 +130,35 @@ def test_an_answer_of_anything_is_whole_or_an_error(body: bytes) -> None:
         check_grammar(openai_chat.decode_response(body))
     except UpstreamError as error:
         assert error.outcome  # noqa: PT017 - either is right
+
+
+def mutated(value: Any, dice: random.Random, strange: Any) -> Any:
+    """`value` with `strange` in a place of it."""
+    if not isinstance(value, dict | list) or not value or dice.random() < 0.1:
+        return strange
+    key = dice.choice([*value] if isinstance(value, dict) else range(len(value)))
+    copy = value.copy()
+    copy[key] = mutated(copy[key], dice, strange)
+    return copy
+
+
+@given(st.sampled_from(ANSWERS), st.randoms(use_true_random=False), ALIKE)
+def test_a_real_answer_with_a_strange_value_in_it(answer: Any, dice: random.Random, strange: Any) -> None:
+    try:
+        check_grammar(openai_chat.decode_response(json.dumps(mutated(answer, dice, strange)).encode()))
+    except UpstreamError as error:
+        assert error.outcome  # noqa: PT017 - either is right
+
+
+@given(st.sampled_from(STREAMS), st.randoms(use_true_random=False), ALIKE)
+def test_a_real_stream_with_a_strange_value_in_it(stream: str, dice: random.Random, strange: Any) -> None:
+    lines = stream.split("\n")
+    place = dice.choice([place for place, line in enumerate(lines) if line.startswith("data: {")])
+    lines[place] = "data: " + json.dumps(mutated(json.loads(lines[place][6:]), dice, strange))
+    events, error = decoded(openai_chat.stream_decoder(), ["\n".join(lines).encode()])
+    assert sum(event.HasField("completed") for event in events) + (error is not None) == 1
+    if error is None:
+        check_grammar(events)
 
 
 @given(

@@ -9,6 +9,7 @@ import pytest
 from decoding import bytes_of, decoded
 
 from trunkline.v1 import call_pb2, content_pb2
+from trunkline.v1.content_pb2 import Media, Part, ProviderState, Reasoning
 from trunkline_server.dialects import openai_chat
 from trunkline_server.errors import UpstreamError
 from trunkline_server.fold import fold
@@ -290,12 +291,65 @@ def test_content_as_a_list_is_its_text() -> None:
     """Mistral's reasoning models."""
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]}
     stream = event({"content": [thinking]}), event({"content": [{"type": "text", "text": "a"}, thinking, "b"]})
-    assert [part.text for part in answer(*stream, text("c", "stop")).message.parts] == ["abc"]
+    parts = answer(*stream, text("c", "stop")).message.parts
+    assert [(part.reasoning.text, part.text) for part in parts] == [("Hm", ""), ("", "a"), ("Hm", ""), ("", "bc")]
 
 
-def test_reasoning_is_no_part_of_the_answer() -> None:
-    stream = event({"reasoning_content": "Hm"}), event({"reasoning": "Hm", "content": None}), text("a", "stop")
-    assert [part.text for part in answer(*stream).message.parts] == ["a"]
+def test_reasoning_is_a_part_of_its_own() -> None:
+    stream = event({"reasoning_content": "H"}), event({"reasoning": "m", "content": None}), text("a", "stop")
+    parts = answer(*stream).message.parts
+    assert [(part.reasoning.text, part.text) for part in parts] == [("Hm", ""), ("", "a")]
+
+
+def test_reasoning_that_is_told_twice_is_told_once() -> None:
+    """vLLM, while it renames the field."""
+    assert answer(event({"reasoning_content": "Hm", "reasoning": "Hm"}), text("a", "stop")).message.parts[0] == Part(
+        reasoning=Reasoning(text="Hm")
+    )
+
+
+def test_details_of_thoughts_that_are_kept_secret_have_a_part_of_their_own() -> None:
+    details = [{"type": "reasoning.encrypted", "data": "x"}]
+    first = answer(event({"reasoning_details": details}), text("a", "stop")).message.parts
+    last = answer(text("a"), event({"reasoning_details": [*details, "odd"]}, "stop")).message.parts
+    state = ProviderState(format="openrouter.reasoning_details", data='[{"type":"reasoning.encrypted","data":"x"}]')
+    secret = Part(reasoning=Reasoning(), provider_state=state)
+    assert [*first] == [secret, Part(text="a")]
+    assert [*last] == [Part(text="a"), secret]
+
+
+def test_images_are_parts() -> None:
+    images = [{"image_url": {"url": url}} for url in ("data:image/png;base64,aGk=", "https://example.com/a.png")]
+    odd = [{"image_url": {"url": "data:image/png;base64,?"}}, {}]
+    response = answer(event({"content": "Look", "images": images}), event({"images": odd}, "stop"))
+    assert [*response.message.parts] == [
+        Part(text="Look"),
+        Part(media=Media(mime_type="image/png", data=b"hi")),
+        Part(media=Media(uri="https://example.com/a.png")),
+    ]
+    assert [warning.message for warning in response.warnings] == [
+        "image is left out: the gateway does not know this content"
+    ]
+
+
+def test_content_that_we_do_not_know_is_left_out_with_a_warning() -> None:
+    annotations = [{"type": "file", "file": {}}, {"type": "url_citation", "url_citation": {"url": "u"}}]
+    response = answer(event({"audio": {"id": "a"}, "annotations": annotations}), event({}, "stop"))
+    assert [warning.kind for warning in response.warnings] == [call_pb2.Warning.KIND_CONTENT_DROPPED] * 3
+    assert not response.message.parts
+
+
+def test_metadata_is_of_limited_size() -> None:
+    deep: Any = "x"
+    for _ in range(9):
+        deep = [deep]
+    more = {"prompt_filter_results": ["x" * 5000], "system_fingerprint": "fp", "service_tier": "", "provider": deep}
+    response = answer(event({"content": "a"}, **more), event({}, "stop", service_tier="flex", system_fingerprint=None))
+    assert dict(response.provider_metadata) == {"system_fingerprint": "fp", "service_tier": "flex"}
+    assert [warning.message.split()[0] for warning in response.warnings] == [
+        "provider_metadata.provider",
+        "provider_metadata.prompt_filter_results",
+    ]
 
 
 def test_an_answer_may_be_empty() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,14 +17,54 @@ if TYPE_CHECKING:
 class Quirks:
     """How a vendor strays from its dialect. Data of the provider's row."""
 
+    # Appended to the base URL. "{model}" becomes the model's id, percent-encoded.
+    path: str = "/chat/completions"
+    # Sent as the query "api-version". Empty = none.
+    api_version: str = ""
+    # Stands before the id of a model that has no "/" in it.
+    model_prefix: str = ""
     # The vendor's name for max_output_tokens.
     max_tokens_field: str = "max_completion_tokens"
+    # The vendor's name for seed.
+    seed_field: str = "seed"
     # Sampling settings of the contract that the vendor does not know: left out with a warning.
     unsupported: frozenset[str] = frozenset()
+    # The highest values of sampling settings: what is higher is lowered with a warning.
+    highest: Mapping[str, float] = field(default_factory=dict)
     # How many stop sequences the vendor takes; the rest is left out with a warning.
     max_stop_sequences: int = 4
     # Whether the vendor's tool_choice knows "allowed_tools". If not, only the allowed tools are sent.
     allowed_tools: bool = True
+    # The vendor's word for ToolChoice.MODE_REQUIRED.
+    required_word: str = "required"
+    # Whether the vendor knows parallel_tool_calls.
+    parallel_switch: bool = True
+    # What the vendor takes as the id of a tool call (a regular expression); others are replaced, each by the same.
+    tool_call_id: str = r".{1,40}"
+    # Whether messages may have a name, and whether a tool's result has its function's.
+    names: bool = True
+    tool_result_names: bool = False
+    # Which response formats the vendor knows. Any object is said by a schema, and a schema in the prompt.
+    response_formats: frozenset[str] = frozenset({"json_object", "json_schema"})
+    # Whether a stream has to be told to report usage.
+    stream_options: bool = True
+    # How the vendor is told to think: effort = reasoning_effort; object = OpenRouter's "reasoning"; switch =
+    # "thinking" of type enabled or disabled; budget = enable_thinking and thinking_budget. Empty = not at all.
+    thinking: Literal["", "effort", "object", "switch", "budget"] = "effort"
+    # The words of reasoning_effort that the vendor knows, of those of the contract, the least first.
+    efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high", "xhigh")
+    # The field in which the vendor takes back what it thought ("content": as a part of it). Empty = it takes nothing.
+    reasoning_field: Literal["", "reasoning_content", "reasoning", "content"] = ""
+    # It takes it back only until the next question of the user.
+    reasoning_within_turn: bool = False
+    # It takes back OpenRouter's reasoning_details.
+    reasoning_details: bool = False
+    # Kinds of media that the vendor takes: image, audio, file, file_url, video.
+    media: frozenset[str] = frozenset({"image", "audio", "file"})
+    # How documents are said: as OpenAI's "file" or as Mistral's "document_url".
+    document: Literal["file", "document_url"] = "file"
+    # Whether the vendor takes Anthropic's cache_control.
+    cache_control: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,164 @@
+"""Requests of the chat completions API: what provider_options may say, and how hosts differ."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf.json_format import ParseDict
+
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, Thinking
+from trunkline_server.dialects import openai_chat
+from trunkline_server.dialects.dialect import Quirks
+from trunkline_server.errors import InvalidRequest
+from trunkline_server.providers.table import ROWS
+
+if TYPE_CHECKING:
+    from trunkline_server.dialects.dialect import Encoded
+
+# Says everything that has a key of its own in the body.
+EVERYTHING: dict[str, Any] = {
+    "messages": [{"role": "ROLE_USER", "parts": [{"text": "Hi"}]}],
+    "config": {
+        "max_output_tokens": 1,
+        "temperature": 1,
+        "top_p": 1,
+        "top_k": 1,
+        "presence_penalty": 1,
+        "frequency_penalty": 1,
+        "seed": 1,
+        "stop_sequences": ["a"],
+        "top_logprobs": 1,
+        "thinking": {"effort": "EFFORT_HIGH", "visibility": "VISIBILITY_OMITTED"},
+    },
+    "tools": [{"function": {"name": "f"}}],
+    "tool_choice": {"mode": "MODE_AUTO", "parallel": True},
+    "response_format": {"kind": "KIND_JSON"},
+}
+NO_QUIRKS = Quirks()
+BUDGET = {"budget_tokens": 5}
+HOSTS = [row.quirks for row in ROWS.values() if row.dialect == "openai_chat"]
+
+
+def encoded(request: dict[str, Any], quirks: Quirks = NO_QUIRKS, model: str = "m") -> Encoded:
+    message = ParseDict({"messages": EVERYTHING["messages"]} | request, GenerateRequest())
+    return openai_chat.encode_request(message, model, stream=True, quirks=quirks)
+
+
+def body(request: dict[str, Any], quirks: Quirks = NO_QUIRKS) -> Any:
+    return json.loads(encoded(request, quirks).body)
+
+
+def options(**more: Any) -> dict[str, Any]:
+    return {"provider_options": {"openai_chat": more}}
+
+
+def paths(tree: dict[str, Any]) -> set[str]:
+    """The keys of the body; of those that may be given in part, the keys inside."""
+    parted = {name.partition(".")[0] for name in openai_chat.WRITTEN if "." in name}
+    inner = {f"{key}.{name}" for key in parted & tree.keys() for name in tree[key]}
+    return (tree.keys() - parted) | inner
+
+
+@pytest.mark.parametrize("quirks", HOSTS)
+def test_every_key_that_is_written_is_known_as_such(quirks: Quirks) -> None:
+    assert paths(body(EVERYTHING, quirks)) <= openai_chat.WRITTEN
+    assert paths(body({"config": {"thinking": BUDGET}}, quirks)) <= openai_chat.WRITTEN
+
+
+def test_nothing_is_refused_that_is_never_written() -> None:
+    bodies = [body(EVERYTHING | more, quirks) for quirks in HOSTS for more in ({}, {"config": {"thinking": BUDGET}})]
+    assert set().union(*map(paths, bodies)) | {"n"} == openai_chat.WRITTEN
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("model", "x"), ("n", 2), ("max_tokens", 1), ("reasoning.effort", 1), ("thinking.type", "x")]
+)
+def test_what_the_gateway_writes_is_refused(key: str, value: Any) -> None:
+    outer, _, inner = key.partition(".")
+    with pytest.raises(InvalidRequest) as caught:
+        encoded(options(**{outer: {inner: value} if inner else value}))
+    assert [violation.field for violation in caught.value.violations] == [f"provider_options.openai_chat.{key}"]
+
+
+def test_other_options_are_merged() -> None:
+    merged = body(options(service_tier="flex", stream_options={"include_obfuscation": False}))
+    assert merged["service_tier"] == "flex"
+    assert merged["stream_options"] == {"include_usage": True, "include_obfuscation": False}
+
+
+@pytest.mark.parametrize(
+    ("effort", "known", "sent"),
+    [
+        (Thinking.EFFORT_NONE, ("low", "high"), "low"),
+        (Thinking.EFFORT_NONE, ("none", "high"), "none"),
+        (Thinking.EFFORT_MINIMAL, ("none", "high"), "high"),
+        (Thinking.EFFORT_MINIMAL, ("none", "low"), "low"),
+        (Thinking.EFFORT_MEDIUM, ("low", "medium"), "medium"),
+        (Thinking.EFFORT_MAX, ("low", "medium", "high"), "high"),
+    ],
+)
+def test_effort_is_the_nearest_that_the_host_knows(
+    effort: Thinking.Effort.ValueType, known: tuple[str, ...], sent: str
+) -> None:
+    request = {"config": {"thinking": {"effort": effort}}}
+    result = encoded(request, Quirks(efforts=known))
+    assert json.loads(result.body)["reasoning_effort"] == sent
+    asked = Thinking.Effort.Name(effort).removeprefix("EFFORT_").lower()
+    assert bool(result.warnings) == (asked != sent)
+
+
+def test_a_budget_alone_is_no_effort() -> None:
+    result = encoded({"config": {"thinking": {"budget_tokens": 5}}})
+    assert "reasoning_effort" not in json.loads(result.body)
+    assert [warning.field for warning in result.warnings] == ["config.thinking.budget_tokens"]
+
+
+def test_ids_of_tool_calls_that_a_host_does_not_take_are_replaced_alike() -> None:
+    ids = ["abcdefghi", "x" * 41, "call_1"]
+    calls = [{"tool_call": {"id": name, "name": "f"}} for name in ids]
+    results = [{"tool_result": {"tool_call_id": name}} for name in ids]
+    talk = {"messages": [{"role": "ROLE_ASSISTANT", "parts": calls}, {"role": "ROLE_TOOL", "parts": results}]}
+    for pattern, kept in ((r"[a-zA-Z0-9]{9}", {"abcdefghi"}), (r".{1,40}", {"abcdefghi", "call_1"})):
+        said, *told = body(talk, Quirks(tool_call_id=pattern))["messages"]
+        sent = [call["id"] for call in said["tool_calls"]]
+        assert sent == [result["tool_call_id"] for result in told]
+        assert kept == set(sent) & set(ids)
+        assert len(set(sent)) == 3
+        assert all(len(name) == 9 for name in set(sent) - kept)
+
+
+def test_state_that_is_damaged_is_left_out() -> None:
+    state = {"format": "openrouter.reasoning_details", "data": "{"}
+    part = {"reasoning": {"text": "Hm"}, "provider_state": state}
+    quirks = Quirks(reasoning_field="reasoning", reasoning_details=True)
+    result = encoded({"messages": [{"role": "ROLE_ASSISTANT", "parts": [part, {"text": "a"}]}]}, quirks)
+    assert json.loads(result.body)["messages"] == [{"role": "assistant", "content": "a", "reasoning": "Hm"}]
+    assert [warning.field for warning in result.warnings] == ["messages[0].parts[0].provider_state"]
+
+
+def test_tools_that_are_left_out_leave_no_choice_behind() -> None:
+    foreign = [{"provider_tool": {"dialect": "anthropic_messages", "type": "x"}}]
+    foreign += [{"provider_tool": {"dialect": "openai_chat", "type": "x", "config_json": "["}}]
+    result = encoded({"tools": foreign, "tool_choice": {"mode": "MODE_REQUIRED"}})
+    assert json.loads(result.body).keys() == {"model", "messages", "stream", "stream_options"}
+    assert [warning.field for warning in result.warnings] == [
+        "tools[0].provider_tool",
+        "tools[1].provider_tool.config_json",
+    ]
+
+
+def test_a_model_in_the_path() -> None:
+    quirks = replace(Quirks(), path="/deployments/{model}/chat", api_version="2024-10-21")
+    assert encoded({}, quirks, "a/b c").path == "/deployments/a%2Fb%20c/chat?api-version=2024-10-21"
+
+
+def test_every_quirk_is_used_by_some_row() -> None:
+    usual = Quirks()
+    rows = [row.quirks for row in ROWS.values()]
+    used = {
+        field.name for field in fields(Quirks) for row in rows if getattr(row, field.name) != getattr(usual, field.name)
+    }
+    assert used == {field.name for field in fields(Quirks)}
