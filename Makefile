@@ -110,6 +110,10 @@ check: .venv/dev check-protos ## Formatting, lint, types, and the contract in ev
 test: .venv/dev .venv-protos/ready .tools/ready .tools/weights ## Set everything up and run the tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
+.PHONY: conformance
+conformance: .venv/dev ## Hold every dialect to recorded traffic; CORPUS=DIR for another folder, DUMP=FILE for what was decoded
+	PYTHONPATH=tests $(BIN)/python -m conformance $(if $(CORPUS),"$(CORPUS)") $(if $(DUMP),--dump "$(DUMP)")
+
 .PHONY: client-oldest
 client-oldest: ## Run the Python client on the oldest libraries that it allows
 	tests/clients/protobuf6.sh

@@ -57,10 +57,13 @@ def settings_of(tmp_path: Path, document: Mapping[str, Any], environ: Mapping[st
 
 
 @asynccontextmanager
-async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Run it. On leaving it has drained: nothing of it is left."""
+async def gateway(settings: Settings, *, validates: bool = False) -> AsyncIterator[Gateway]:
+    """Run it. On leaving it has drained: nothing of it is left.
+
+    With `validates` it asks providers about their credentials of its own accord: a request that no test has made.
+    """
     written = io.BytesIO()
-    app = App(settings, build_log(written), NO_WEIGHTS)
+    app = App(settings, build_log(written), NO_WEIGHTS, validates=validates)
     await app.start()
     try:
         async with aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:

@@ -56,7 +56,9 @@ def answer(*texts: str) -> list[pb.StreamGenerateResponse]:
 
 def snapshot(settings: Settings | None = None) -> Snapshot:
     settings = settings or Settings(providers={"p": ProviderSettings(kind="scripted")})
-    offer = Offer(provider="p", models={}, default_model="m", open=True, builtin=False, unavailable_reason="")
+    offer = Offer(
+        provider="p", models={}, default_model="m", open=True, spelling="", builtin=False, unavailable_reason=""
+    )
     return Snapshot(version="test", settings=settings, offers={"p": offer})
 
 

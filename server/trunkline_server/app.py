@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from trunkline.v1 import call_pb2
 from trunkline_server import config
 from trunkline_server.core import Chain, Current, TaskRegistry
-from trunkline_server.dialects import openai_chat
+from trunkline_server.dialects import (
+    anthropic_messages,
+    bedrock_converse,
+    cohere_chat,
+    gemini_generate_content,
+    ollama_chat,
+    openai_chat,
+    openai_responses,
+)
 from trunkline_server.errors import CallError
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
@@ -18,56 +26,81 @@ from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
-from trunkline_server.providers.auth import headers_of
+from trunkline_server.layers.watch import watch
+from trunkline_server.providers.as_asked import as_asked
+from trunkline_server.providers.auth import headers_of, signer_of
+from trunkline_server.providers.by_model import by_model, dialects_of
+from trunkline_server.providers.defaults import with_defaults
 from trunkline_server.providers.embedded import Embedded
 from trunkline_server.providers.http import HttpClient
+from trunkline_server.providers.probe import Asked, Prober, build_probe, credential_of
 from trunkline_server.providers.scripted import build_scripted
-from trunkline_server.providers.table import ROWS
+from trunkline_server.providers.table import ROWS, quirks_of
 from trunkline_server.providers.trace import TracedHttp
 from trunkline_server.providers.upstream import Endpoint, build_upstream
 from trunkline_server.routing.catalogue import build_offers
+from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.server import build_server
 from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.snapshot import Snapshot
+from trunkline_server.state.provider_health import EndpointState, ProviderStates
 from trunkline_server.state.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from trunkline_server.core import Handler, Layer
+    from trunkline_server.core import Call, Handler, Layer
     from trunkline_server.dialects.dialect import Dialect
     from trunkline_server.logs import Log
     from trunkline_server.providers.table import Row
     from trunkline_server.settings import ProviderSettings, Settings
 
-DIALECTS: Mapping[str, Dialect] = {"openai_chat": openai_chat}
+DIALECTS: Mapping[str, Dialect] = {
+    "openai_chat": openai_chat,
+    "openai_responses": openai_responses,
+    "anthropic_messages": anthropic_messages,
+    "gemini_generate_content": gemini_generate_content,
+    "cohere_chat": cohere_chat,
+    "ollama_chat": ollama_chat,
+    "bedrock_converse": bedrock_converse,
+}
 
 
 class App:
     """A gateway that runs. Everything that outlives a call belongs to it."""
 
-    def __init__(self, settings: Settings, log: Log, weights: Path) -> None:
-        """`weights` is the folder that the embedded model's weights are kept in."""
+    def __init__(self, settings: Settings, log: Log, weights: Path, *, validates: bool = True) -> None:
+        """`weights` is the folder that the embedded model's weights are kept in.
+
+        `validates`: whether providers are asked about their credentials, at the start and every five minutes.
+        """
         self.port = 0
         self._settings = settings
         self._log = log
         self._weights = weights
+        self._log_attempt = attempt_log(log)
         self._registry = TaskRegistry()
         self._statistics = Statistics(time.time())
         self._serving = Serving(time.time())
+        self._states = ProviderStates()
+        self._prober = Prober(new_id)
+        self._validates = validates
+        self._validation: asyncio.Task[None] | None = None
         # What is closed at the end, last opened first.
         self._opened = AsyncExitStack()
 
     async def start(self) -> None:
         """Build everything and take calls on `port`. Raises AddressTaken."""
         self.current = Current(self.build_chain(self._settings))
-        gateway = Gateway(self.current, self._statistics, self._serving)
+        gateway = Gateway(self.current, self._statistics, self._serving, self._states, self._prober)
         self._server, self.port = build_server(
             self._settings.server, self._log, gateway, Models(self.current), self._serving
         )
         await self._server.start()
+        if self._validates:
+            self._validation = self._registry.spawn(self._prober.validate())
 
     async def stop(self) -> None:
         """Drain: say so, let load balancers notice, let calls finish within the grace, end the rest by name, close.
@@ -83,6 +116,8 @@ class App:
         ending = asyncio.get_running_loop().call_later(max(0, server.grace - 1), self._registry.interrupt, _draining)
         await self._server.stop(server.grace)
         ending.cancel()
+        if self._validation is not None:
+            self._validation.cancel()
         await self._registry.wait_idle()
         await self._opened.aclose()
 
@@ -116,8 +151,13 @@ class App:
             # Knows what the request asks for, and not yet whether anybody answers.
             route,
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
-            attempt(self._registry, attempt_log(self._log)),
+            attempt(self._registry, self._report),
         )
+
+    def _report(self, call: Call, record: call_pb2.Attempt) -> None:
+        """An attempt has ended: who wants to know."""
+        self._log_attempt(call, record)
+        self._states.report(call, record)
 
     def _build_engine(self, provider: ProviderSettings) -> Embedded:
         engine = Embedded(provider, self._weights)
@@ -127,12 +167,32 @@ class App:
     def _build_upstream(self, settings: Settings, name: str) -> Handler:
         """A provider over HTTP, with connections of its own: a slow one cannot use up another's."""
         row, provider = _row(settings, name), settings.providers[name]
+        dialect = DIALECTS[row.dialect]
         client = HttpClient(max_connections=provider.max_connections, connect_timeout=settings.limits.connect)
         self._opened.push_async_callback(client.aclose)
         traced = provider.debug or settings.logs.monitoring_level == "comprehensive"
-        endpoint = Endpoint(provider.base_url or row.base_url, headers_of(row, provider), row.quirks)
+        endpoint = Endpoint(
+            provider.base_url or row.base_url,
+            headers_of(row, provider),
+            quirks_of(row, provider),
+            row.stream_above,
+            signer_of(row, provider),
+        )
         http = TracedHttp(client, self._log, name) if traced else client
-        return build_upstream(endpoint, DIALECTS[row.dialect], http)
+        state = self._open_state(name, row, provider, endpoint)
+        self._prober.add(name, build_probe(name, row, endpoint, state, Asked(http, dialect, endpoint.sign)))
+        ask = {of: build_upstream(endpoint, DIALECTS[of], http, state.limited) for of in dialects_of(row)}
+        return watch(state)(as_asked(with_defaults(by_model(row, ask), row.defaults), provider.provider_tools))
+
+    def _open_state(self, name: str, row: Row, provider: ProviderSettings, endpoint: Endpoint) -> EndpointState:
+        state = EndpointState(
+            endpoint.base_url,
+            credential_of(row, provider),
+            concurrency_limit=provider.max_connections,
+            required=row.key_required,
+        )
+        self._states.open(name, row.status_url, [state])
+        return state
 
 
 def _row(settings: Settings, name: str) -> Row:

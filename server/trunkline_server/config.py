@@ -23,10 +23,19 @@ from trunkline_server.settings import Header, ProviderSettings, Seconds, Secret,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from trunkline_server.providers.row import Row
+
 FILE_NAME = "trunkline.yaml"
 # env:NAME or file:/an/absolute/path (or one with a drive's letter).
 REFERENCE = r"env:[A-Za-z_][A-Za-z0-9_]*|file:(?:/|[A-Za-z]:[/\\]).+"
 VISIBLE = r"[!-~]+"
+# The access key of AWS, and its region: the first that is set.
+_AWS = {
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+}
+_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 VISIBLE_AND_BLANK = r"[ -~]*"
 
 
@@ -198,11 +207,17 @@ def _fill_in(tree: dict[str, Any], environ: Mapping[str, str], problems: list[Pr
         if not provider.get("kind"):
             provider["kind"] = _kind(name, provider)
         if row := ROWS.get(_kind(name, provider)):
-            at, key = f"providers.{name}", row.key_env
+            at, key = f"providers.{name}", _key_env(row, environ)
             fill(provider, f"{at}.api_key", key, f"env:{key}" if key in environ else "")
             fill(provider, f"{at}.base_url", row.base_url_env, environ.get(row.base_url_env, ""))
             fill(provider, f"{at}.default_model", row.model_env, environ.get(row.model_env, ""))
             fill(provider, f"{at}.organization", row.organization_env, environ.get(row.organization_env, ""))
+            for field, variable in _AWS.items() if row.signing == "sigv4" else ():
+                fill(provider, f"{at}.{field}", variable, f"env:{variable}" if variable in environ else "")
+            for variable in _REGIONS if row.signing == "sigv4" else ():
+                fill(provider, f"{at}.region", variable, environ.get(variable, ""))
+            if provider.get("region") and row.signing == "sigv4":
+                fill(provider, f"{at}.base_url", "", f"https://bedrock-runtime.{provider['region']}.amazonaws.com")
     return origins
 
 
@@ -225,10 +240,25 @@ def _add_providers(providers: dict[str, Any], environ: Mapping[str, str]) -> Non
     """
     kinds = {_kind(name, provider) for name, provider in providers.items()}
     for row in ROWS.values():
-        if row.key_env in environ and row.name not in kinds:
+        if _is_meant(row, environ) and row.name not in kinds:
             providers.setdefault(row.name, {})
         if row.built_in:
             providers.setdefault(row.built_in, {})
+
+
+def _is_meant(row: Row, environ: Mapping[str, str]) -> bool:
+    """Whether the environment says enough to have such a provider: its key, or where it is if it needs no key."""
+    if row.only_configured:
+        return False
+    if row.signing == "sigv4" and "AWS_ACCESS_KEY_ID" in environ and any(name in environ for name in _REGIONS):
+        return True
+    if not (row.base_url or row.base_url_env in environ) or not (row.default_model or row.model_env in environ):
+        return False
+    return _key_env(row, environ) in environ or (not row.key_required and row.base_url_env in environ)
+
+
+def _key_env(row: Row, environ: Mapping[str, str]) -> str:
+    return row.key_env_too if row.key_env not in environ and row.key_env_too in environ else row.key_env
 
 
 def _kind(name: str, provider: object) -> str:
@@ -256,7 +286,7 @@ def _secret_reader(environ: Mapping[str, str]) -> Callable[[object], Secret]:
     def read(value: object) -> Secret:
         if not _is_reference(value):
             raise Unfit("env:NAME or file:/path: the secret itself does not belong in the configuration")
-        return Secret(_resolved(str(value), environ, VISIBLE))
+        return Secret(_resolved(str(value), environ, VISIBLE), str(value))
 
     return read
 

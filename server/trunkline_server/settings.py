@@ -13,17 +13,28 @@ class Seconds(float):
     """A span of time. Written as "30s", "250ms", "2m", "1h" or a number of seconds."""
 
 
+# Characters. Four of a shorter secret would be too much of it.
+_LONG = 20
+
+
 class Secret:
     """A secret that shows itself to nobody but `reveal()`."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_origin", "_value")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, origin: str = "") -> None:
+        """`origin` is where it was read from: env:NAME or file:/path."""
         self._value = value
+        self._origin = origin
 
     def reveal(self) -> str:
         """The secret itself: for the one place that sends it."""
         return self._value
+
+    def hint(self) -> str:
+        """Enough to tell it from others: where it comes from and its last four characters; of a short one none."""
+        end = f"...{self._value[-4:]}" if len(self._value) >= _LONG else "..."
+        return f"{self._origin} {end}".lstrip()
 
     def __repr__(self) -> str:
         return "Secret(***)"
@@ -128,10 +139,25 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     # env:NAME or file:/path in the file; the secret itself once read.
     api_key: Secret | None = None
     organization: str = ""
+    # kind bedrock, where there is no api_key: the access key of AWS, and the region.
+    access_key_id: Secret | None = None
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    region: Annotated[str, Meta(pattern=r"^([a-z]{2}(-[a-z]+)+-[0-9])?$", description="us-east-1")] = ""
+    # kind azure_openai: the version of its API. Empty = the row's.
+    api_version: Annotated[
+        str,
+        Meta(
+            pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?)?$", description='a date in quotes, such as "2024-10-21"'
+        ),
+    ] = ""
     # The model that the provider's name alone means. Empty = the first of `models`, else the row's.
     default_model: str = ""
     # What ListModels shows, in place of what the row has; most providers take other ids, too.
     models: tuple[str, ...] = ()
+    # Types of tools that the provider runs itself (web_search) and that callers may use: they cost money, and what they
+    # are told leaves the house.
+    provider_tools: tuple[str, ...] = ()
     # Sent with every request. In the file env:NAME, file:/path or the value itself.
     headers: dict[str, Header] = field(default_factory=dict)
     # Plain http to another machine.

@@ -22,6 +22,8 @@ class Offer:
     default_model: str
     # Whether ids beyond `models` are passed on.
     open: bool
+    # Another name that means the default model. Empty = there is none.
+    spelling: str
     # Whether it is here without being configured.
     builtin: bool
     # Empty = it can be called; else why not, and what to do about it.

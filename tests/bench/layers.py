@@ -34,10 +34,12 @@ from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
+from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.table import ROWS
-from trunkline_server.rpc.edge import Edge
+from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.service import Gateway
+from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ class Layers:
 
         def work(events: int) -> Callable[[], Awaitable[None]]:
             chain = Chain(self._template.snapshot, together(events))
-            gateway = Gateway(Current(chain), self._statistics, Serving(0.0))
+            gateway = Gateway(Current(chain), self._statistics, Serving(0.0), ProviderStates(), Prober(new_id))
             rpc = self._wrapped(gateway, streaming=streaming)
 
             async def serve() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from gateway import gateway, settings_of
+from upstreams import answer, upstream
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,13 +25,54 @@ async def test_health_tells_the_state_and_the_reasons(command: Command, tmp_path
     assert brief.code == full.code == as_json.code == 0
     assert brief.out.startswith("DEGRADED: trunkline ")
     assert brief.out.count("\n") == 1
-    rows = [line.split("\t") for line in full.out.splitlines()[1:]]
+    rows = [line.split("\t") for line in full.out.split("\n\n")[0].splitlines()[1:]]
     assert rows[0] == ["provider", "state", "last answer", "last failure", "reason"]
     told = {row[0]: row for row in rows}
     assert told["mock"] == ["mock", "SERVING", "-", "-", ""]
     assert told["openai"][1] == "NOT_SERVING"
     assert "OPENAI_API_KEY" in told["openai"][4]
     assert json.loads(as_json.out)["state"] == "STATE_DEGRADED"
+
+
+def tables(out: str) -> list[list[list[str]]]:
+    """The tables of a report, without its first line."""
+    return [[line.split("\t") for line in table.splitlines()] for table in out.split("\n", 1)[1].split("\n\n")]
+
+
+async def test_probes_are_told_with_all_that_is_known_of_a_provider(command: Command, tmp_path: Path) -> None:
+    limited = answer(b"{}", 429, x_ratelimit_remaining_requests="0", x_request_id="req-7", retry_after="3600")
+    async with upstream([limited]) as server:
+        key = {"api_key": "env:UP_KEY", "base_url": server.base_url}
+        settings = settings_of(
+            tmp_path,
+            {"providers": {"up": {"kind": "openai", **key}, "embedded": {"enabled": False}}},
+            {"UP_KEY": "sk-0123456789abcdefghij"},
+        )
+        async with gateway(settings) as running:
+            ran = await command.later("health", "--probe", "--models", "--address", running.address)
+    _, endpoints, limits, errors, probes, status = tables(ran.out)
+    assert ran.code == 0
+    assert endpoints[1][:4] == ["up", server.base_url, "env:UP_KEY ...ghij", "UNKNOWN"]
+    assert endpoints[1][5].startswith("59 min")
+    assert endpoints[1][6:8] == ["0 of 1000", "0"]
+    assert limits[1] == ["up", "env:UP_KEY ...ghij", "requests", "0", "-", "-"]
+    assert (errors[1][0], *errors[1][2:4], errors[1][5]) == ("up", "RATE_LIMITED", "429", "req-7")
+    assert {(row[0], row[1], row[3]) for row in probes[1:]} == {
+        ("mock", "mock-fast", "SUCCESS"),
+        ("up", "-", "RATE_LIMITED"),
+        ("up", "gpt-4o-mini", "RATE_LIMITED"),
+    }
+    assert status[1] == ["up", "https://status.openai.com"]
+
+
+async def test_without_flags_nobody_is_asked(command: Command, tmp_path: Path) -> None:
+    async with upstream([answer(b"{}")]) as server:
+        up = {"kind": "openai_compatible", "base_url": server.base_url, "models": ["m"]}
+        async with gateway(settings_of(tmp_path, {"providers": {"up": up}})) as running:
+            await command.later("health", "--providers", "--address", running.address)
+            assert server.requests == []
+            await command.later("health", "--probe", "--address", running.address)
+            assert [request.target for request in server.requests] == ["/models"]
 
 
 async def test_a_terminal_gets_tables_and_colours(

@@ -9,6 +9,7 @@ import yaml
 
 from trunkline.v1.gateway_service_pb2 import GenerationConfig
 from trunkline_server import config
+from trunkline_server.dialects.openai_chat.settings import EFFORTS
 from trunkline_server.providers.table import ROWS, SCRIPTS, Row
 from trunkline_server.routing.catalogue import build_offers
 
@@ -27,8 +28,14 @@ def test_a_row_is_consistent(row: Row) -> None:
     assert row.dialect or (not row.base_url and row.auth == "none"), "what is not asked over HTTP needs no address"
     assert row.open or row.models, "a closed provider without models has nothing to offer"
     assert row.auth != "none" or not (row.key_required or row.key_env)
-    assert not row.base_url or re.fullmatch(r"https://[^/]+(/.+)?(?<!/)", row.base_url)
-    assert row.quirks.unsupported <= set(GenerationConfig.DESCRIPTOR.fields_by_name)
+    assert not row.base_url or re.fullmatch(r"(https://|http://localhost:)[^/]+(/.+)?(?<!/)", row.base_url)
+    quirks, settings = row.quirks, set(GenerationConfig.DESCRIPTOR.fields_by_name)
+    assert quirks.unsupported <= settings
+    assert quirks.highest.keys() <= settings - quirks.unsupported
+    assert set(quirks.efforts) <= set(EFFORTS.values())
+    assert quirks.media <= {"image", "audio", "file", "file_url", "video"}
+    assert quirks.response_formats <= {"json_object", "json_schema"}
+    assert not quirks.reasoning_details or quirks.reasoning_field
 
 
 @EACH
@@ -46,6 +53,7 @@ def test_environment_variables_are_named_like_those_and_belong_to_one_row() -> N
     names = [
         name
         for row in ROWS.values()
+        if not row.only_configured
         for name in (row.key_env, row.base_url_env, row.model_env, row.organization_env)
         if name
     ]
@@ -63,6 +71,39 @@ def test_openai_and_servers_like_it() -> None:
     assert compatible.quirks.max_tokens_field == "max_tokens"
 
 
+def test_every_vendor_of_the_dialect_has_a_row() -> None:
+    hosts = {name for name, row in ROWS.items() if row.dialect == "openai_chat"}
+    assert hosts >= {"openai", "azure_openai", "mistral", "together", "fireworks", "openrouter", "groq", "deepseek"}
+    assert hosts >= {"xai", "vllm", "llamacpp", "lmstudio", "cerebras", "perplexity", "nvidia", "huggingface"}
+    assert hosts >= {"github_models", "sambanova", "moonshot", "zai", "qwen", "litellm", "openai_compatible"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "kind"),
+    [
+        ("OPENAI_API_KEY", "openai"),
+        ("AZURE_OPENAI_API_KEY", "azure_openai"),
+        ("MISTRAL_API_KEY", "mistral"),
+        ("TOGETHER_API_KEY", "together"),
+        ("FIREWORKS_API_KEY", "fireworks"),
+        ("OPENROUTER_API_KEY", "openrouter"),
+        ("GROQ_API_KEY", "groq"),
+        ("DEEPSEEK_API_KEY", "deepseek"),
+        ("XAI_API_KEY", "xai"),
+        ("DASHSCOPE_API_KEY", "qwen"),
+        ("HF_TOKEN", "huggingface"),
+    ],
+)
+def test_variables_are_those_that_users_have(variable: str, kind: str) -> None:
+    assert ROWS[kind].key_env == variable
+
+
+def test_azure_is_told_by_its_variables() -> None:
+    environ = {"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com/"}
+    provider = config.load(None, environ | {"AZURE_OPENAI_DEPLOYMENT": "chat"}).providers["azure_openai"]
+    assert (provider.base_url, provider.default_model) == ("https://r.openai.azure.com", "chat")
+
+
 def test_the_built_in_providers_come_last_in_the_order_of_preference() -> None:
     built_in = [row.built_in for row in ROWS.values()]
     assert [name for name in built_in if name] == built_in[-2:] == ["embedded", "mock"]
@@ -74,11 +115,7 @@ def test_the_mock_has_a_script_for_each_of_its_models() -> None:
 
 @EACH
 def test_every_row_can_be_configured_under_a_name_of_its_own(row: Row, tmp_path: Path) -> None:
-    needed = {"kind": row.name}
-    if row.dialect and not row.base_url:
-        needed["base_url"] = "https://example.test/v1"
-    if not row.default_model:
-        needed["default_model"] = "m"
+    needed = {"kind": row.name} | what_it_lacks(row)
     path = tmp_path / "trunkline.yaml"
     path.write_text(yaml.safe_dump({"providers": {"mine": needed}, "default_model": "mine"}))
     settings = config.load(path, {row.key_env: "k"} if row.key_env else {})
@@ -87,7 +124,16 @@ def test_every_row_can_be_configured_under_a_name_of_its_own(row: Row, tmp_path:
     assert offer.default_model == (row.default_model or "m")
 
 
+def what_it_lacks(row: Row) -> dict[str, str]:
+    """What has to be configured, for there is no telling it beforehand."""
+    lacking = {} if row.base_url or not row.dialect else {"base_url": "https://example.test/v1"}
+    return lacking if row.default_model else lacking | {"default_model": "m"}
+
+
 @EACH
 def test_a_row_with_a_key_needs_no_file(row: Row) -> None:
-    settings = config.load(None, {row.key_env: "k"} if row.key_env else {})
-    assert (row.name in settings.providers) == bool(row.key_env or row.built_in == row.name)
+    variables = {"base_url": row.base_url_env, "default_model": row.model_env}
+    environ = {variables[key]: value for key, value in what_it_lacks(row).items()}
+    settings = config.load(None, environ | {row.key_env: "k"} if row.key_env else {})
+    by_itself = row.key_env and not row.only_configured
+    assert (row.name in settings.providers) == bool(by_itself or row.built_in == row.name)

@@ -408,7 +408,7 @@ def test_a_reload_between_two_pages() -> None:
 
 def test_every_bad_field_is_named() -> None:
     request = ListModelsRequest(page_size=-1, page_token="x", min_context_window=-1)
-    request.required_capabilities.extend([CAPABILITY_TOOLS, CAPABILITY_UNSPECIFIED, 4])  # type: ignore[list-item]
+    request.required_capabilities.extend([CAPABILITY_TOOLS, CAPABILITY_UNSPECIFIED, 99])  # type: ignore[list-item]
     with pytest.raises(InvalidRequest) as caught:
         list_models(SNAPSHOT, request)
     assert [violation.field for violation in caught.value.violations] == [

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from trunkline.v1.gateway_service_pb2 import HealthCheckResponse
 from trunkline_client import AsyncClient
 from trunkline_server import __version__
 from trunkline_server.app import App
 from trunkline_server.cli.failures import ExitCode, Failed
+from trunkline_server.cli.reports import WORKS
 from trunkline_server.cli.terminal import is_terminal, tell
 from trunkline_server.config import cache_folder
 from trunkline_server.logs import build_log
@@ -98,7 +98,7 @@ async def _greet(address: str) -> None:
         health = await client.health(include_providers=True)
     tell("", f"Trunkline {__version__} listens on {address}", style="bold")
     for provider in health.providers:
-        works = provider.state == HealthCheckResponse.STATE_SERVING
+        works = provider.state in WORKS
         words = "can be called" if works else f"cannot be called: {provider.reason}"
         tell("", f"  {provider.provider}: {words}", style="green" if works else "yellow")
     tell("", "Ctrl-C drains it, a second one ends it at once.")

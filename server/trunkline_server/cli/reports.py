@@ -1,21 +1,31 @@
 """`trunkline health`, `trunkline models` and `trunkline usage`: what a gateway tells about itself."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from typer import BadParameter, Option
 
-from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, ProviderHealth, UsageStatsResponse, UsageTotals
+from trunkline.v1.call_pb2 import Outcome
+from trunkline.v1.gateway_service_pb2 import (
+    EndpointHealth,
+    HealthCheckResponse,
+    ProviderHealth,
+    UsageStatsResponse,
+    UsageTotals,
+)
 from trunkline.v1.model_pb2 import Model
 from trunkline.v1.model_service_pb2 import ListModelsResponse
 from trunkline_client import Client
 from trunkline_server.cli.failures import ExitCode
 from trunkline_server.cli.options import DEFAULT_ADDRESS, PATIENCE, Address, AsJson
 from trunkline_server.cli.terminal import print_json, print_line, print_table
+from trunkline_server.spans import seconds
 
 State = HealthCheckResponse.State
+# Seconds that the gateway takes for probes, at most.
+PROBE_TIME = 10.0
 WORKS = (HealthCheckResponse.STATE_SERVING, HealthCheckResponse.STATE_DEGRADED)
 
 _USAGE_COLUMNS = (
@@ -37,11 +47,16 @@ def health(
     *,
     as_json: AsJson = False,
     providers: Annotated[bool, Option("--providers", help="Tell of each provider, too.")] = False,
+    probe: Annotated[bool, Option("--probe", help="Ask each provider about its credential now; free.")] = False,
+    models: Annotated[
+        bool, Option("--models", help="Ask each provider's default model for one token now; costs money.")
+    ] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> int:
     """Tell how the gateway is. The exit code is 0 if it can be called, else 3."""
-    with Client(address, timeout=PATIENCE) as client:
-        told = client.health(include_providers=providers)
+    patience = PATIENCE + PROBE_TIME if probe or models else PATIENCE
+    with Client(address, timeout=patience) as client:
+        told = client.health(include_providers=providers, probe=probe, probe_models=models)
     if as_json:
         print_json(told)
     else:
@@ -55,12 +70,66 @@ def _print_health(told: HealthCheckResponse) -> None:
     print_line(f"{_state(told.state)}: {about}", style="green" if told.state in WORKS else "red")
     if told.providers:
         print_table(("provider", "state", "last answer", "last failure", "reason"), map(_provider_row, told.providers))
+        for columns, rows_of in _DETAILS:
+            rows = [(provider.provider, *row) for provider in told.providers for row in rows_of(provider)]
+            if rows:
+                print_line("")
+                print_table(("provider", *columns), rows)
 
 
 def _provider_row(provider: ProviderHealth) -> tuple[str, ...]:
     success = _ago(provider.last_success_time) if provider.HasField("last_success_time") else "-"
     failure = _ago(provider.last_failure_time) if provider.HasField("last_failure_time") else "-"
     return provider.provider, _state(provider.state), success, failure, provider.reason
+
+
+def _endpoint_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
+    for each in provider.endpoints:
+        state = EndpointHealth.CredentialState.Name(each.credential_state).removeprefix("CREDENTIAL_STATE_")
+        checked = _ago(each.credential_check_time) if each.HasField("credential_check_time") else "-"
+        blocked = _ahead(each.blocked_until_time) if each.HasField("blocked_until_time") else "-"
+        running = f"{each.in_flight} of {each.concurrency_limit}"
+        why = each.credential_reason
+        yield each.endpoint, each.credential or "-", state, checked, blocked, running, str(each.queue_depth), why
+
+
+def _limit_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
+    for each in provider.endpoints:
+        for limit in each.rate_limits:
+            counts = (str(getattr(limit, name)) if limit.HasField(name) else "-" for name in ("remaining", "limit"))
+            full = _ahead(limit.reset_time) if limit.HasField("reset_time") else "-"
+            yield each.credential or "-", limit.dimension, *counts, full
+
+
+def _error_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
+    for error in provider.recent_errors:
+        status = str(error.provider_status or "-")
+        yield _ago(error.time), _outcome(error.outcome), status, error.call_id, error.provider_request_id or "-"
+
+
+def _probe_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
+    for probe in provider.probes:
+        took = f"{seconds(probe.duration):.3f}"
+        yield probe.target.model or "-", probe.credential or "-", _outcome(probe.outcome), took
+
+
+def _status_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
+    if provider.status_url:
+        yield (provider.status_url,)
+
+
+# What is told of providers beside their states: columns, and the rows of each provider. Empty tables are left out.
+_DETAILS: tuple[tuple[tuple[str, ...], Callable[[ProviderHealth], Iterator[tuple[str, ...]]]], ...] = (
+    (("endpoint", "credential", "is", "checked", "blocked for", "running", "waiting", "why"), _endpoint_rows),
+    (("credential", "limit of", "left", "in all", "full in"), _limit_rows),
+    (("failed", "how", "status", "call", "provider's id"), _error_rows),
+    (("probed model", "credential", "outcome", "seconds"), _probe_rows),
+    (("tells how it is at",), _status_rows),
+)
+
+
+def _outcome(outcome: Outcome.ValueType) -> str:
+    return Outcome.Name(outcome).removeprefix("OUTCOME_")
 
 
 def _state(state: State.ValueType) -> str:
@@ -71,9 +140,13 @@ def _ago(when: Timestamp) -> str:
     return f"{_span(time.time() - when.ToNanoseconds() / 1e9)} ago"
 
 
-def _span(seconds: float) -> str:
+def _ahead(when: Timestamp) -> str:
+    return _span(when.ToNanoseconds() / 1e9 - time.time())
+
+
+def _span(length_of_time: float) -> str:
     """A span in its two largest units, as in 3 d 4 h."""
-    parts, rest = [], max(0, int(seconds))
+    parts, rest = [], max(0, int(length_of_time))
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, rest = divmod(rest, length)
         if count:

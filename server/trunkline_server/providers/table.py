@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from trunkline.v1.model_pb2 import (
     CAPABILITY_JSON_MODE,
@@ -13,58 +13,17 @@ from trunkline.v1.model_pb2 import (
     CAPABILITY_TOOLS,
 )
 from trunkline_server.dialects.dialect import Quirks
+from trunkline_server.providers.hosts import CHAT, HOSTS
+from trunkline_server.providers.natives import NATIVES
+from trunkline_server.providers.row import Row
 from trunkline_server.settings import Script, Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline.v1.model_pb2 import Capability
+    from trunkline_server.settings import ProviderSettings
 
-
-NO_QUIRKS = Quirks()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """What Trunkline knows of a kind of provider before anything is configured."""
-
-    # What ProviderSettings.kind says.
-    name: str
-    # The module in dialects/. Empty = the provider is not asked over HTTP.
-    dialect: str = ""
-    # Empty, with a dialect: the configuration must say it.
-    base_url: str = ""
-    # How a key is sent, if there is one.
-    auth: Literal["none", "bearer"] = "none"
-    # Without a key the provider cannot be called.
-    key_required: bool = False
-    # Environment variables for what the configuration leaves out. Empty = there is none.
-    key_env: str = ""
-    base_url_env: str = ""
-    model_env: str = ""
-    organization_env: str = ""
-    # Empty: the configuration must say default_model or models.
-    default_model: str = ""
-    # What is listed unless the configuration lists others.
-    models: tuple[str, ...] = ()
-    # Any other model id is passed on, too.
-    open: bool = False
-    # What the listed models can do.
-    capabilities: tuple[Capability.ValueType, ...] = (CAPABILITY_STREAMING,)
-    # Runs on the gateway's own machine.
-    local: bool = False
-    quirks: Quirks = NO_QUIRKS
-    # The name under which such a provider exists without being configured. Empty = it does not.
-    built_in: str = ""
-
-
-_CHAT = (
-    CAPABILITY_STREAMING,
-    CAPABILITY_TOOLS,
-    CAPABILITY_JSON_SCHEMA,
-    CAPABILITY_LOGPROBS,
-    CAPABILITY_JSON_MODE,
-)
+__all__ = ["ROWS", "SCRIPTS", "Row", "quirks_of"]
 
 # What a provider of kind scripted says unless the configuration has scripts of its own.
 SCRIPTS: Mapping[str, Script] = {
@@ -87,18 +46,14 @@ _ROWS = (
         default_model="gpt-4o-mini",
         models=("gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"),
         open=True,
-        capabilities=_CHAT,
+        capabilities=CHAT,
         quirks=Quirks(unsupported=frozenset({"top_k"})),
+        # The chat API does not offer these.
+        responses_models=r"(o[13]|gpt-5(\.\d+)?)-pro\b.*|.*-deep-research\b.*|.*\bcodex\b.*|computer-use.*",
+        status_url="https://status.openai.com",
     ),
-    # Any server that speaks OpenAI's chat API: vLLM, LM Studio, llama.cpp, a vendor that has no row yet.
-    Row(
-        name="openai_compatible",
-        dialect="openai_chat",
-        auth="bearer",
-        open=True,
-        capabilities=_CHAT,
-        quirks=Quirks(max_tokens_field="max_tokens", max_stop_sequences=16, allowed_tools=False),
-    ),
+    *NATIVES,
+    *HOSTS,
     Row(
         name="embedded",
         default_model="smollm2-135m-instruct",
@@ -119,3 +74,8 @@ _ROWS = (
 )
 
 ROWS: Mapping[str, Row] = {row.name: row for row in _ROWS}
+
+
+def quirks_of(row: Row, provider: ProviderSettings) -> Quirks:
+    """The row's quirks, with what is configured in their place."""
+    return replace(row.quirks, api_version=provider.api_version) if provider.api_version else row.quirks

@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Protocol
 from trunkline.v1 import call_pb2
 from trunkline.v1.content_pb2 import FINISH_REASON_CONTENT_FILTER
 from trunkline.v1.gateway_service_pb2 import GenerateResponse, StreamCompleted, StreamGenerateResponse
+from trunkline_server.dialects.limits import read_limits
 from trunkline_server.errors import UnsupportedCapability, Violation
 from trunkline_server.providers.http import HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline_server.core import Call, Events, Handler
     from trunkline_server.dialects.dialect import Dialect, Encoded, Quirks
+    from trunkline_server.dialects.limits import Limit
     from trunkline_server.errors import UpstreamError
     from trunkline_server.providers.http import HttpResponse
+
+    Learn = Callable[[Sequence[Limit]], None]
 
 # Bytes of a whole answer or an error.
 MAX_BODY = 64 << 20
@@ -33,6 +38,10 @@ class Endpoint:
     base_url: str
     headers: Mapping[str, str]
     quirks: Quirks
+    # A unary call that may answer with more tokens than this, or that sets no limit, is streamed. 0 = never.
+    stream_above: int = 0
+    # Adds what only the whole request can tell: a signature.
+    sign: Callable[[HttpRequest], HttpRequest] | None = None
 
 
 class Http(Protocol):
@@ -42,16 +51,24 @@ class Http(Protocol):
         """Send the request. Raises UpstreamError."""
 
 
-def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http) -> Handler:
-    """A handler that asks the endpoint in its dialect. Raises UpstreamError; closes the connection however it ends."""
+def _nobody(_: Sequence[Limit]) -> None:
+    """Nobody wants to know."""
+
+
+def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Learn = _nobody) -> Handler:
+    """A handler that asks the endpoint in its dialect. Raises UpstreamError; closes the connection however it ends.
+
+    `limited` learns what the head of each answer says of the provider's limits, and must not fail.
+    """
 
     async def handle(call: Call) -> Events:
-        encoded = dialect.encode_request(call.request, call.target.model, stream=call.streaming, quirks=endpoint.quirks)
+        streaming = call.streaming or _is_long(call.request, endpoint.stream_above)
+        encoded = dialect.encode_request(call.request, call.target.model, stream=streaming, quirks=endpoint.quirks)
         if encoded.warnings and call.request.routing.strict_params:
             raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in encoded.warnings])
         async with (
-            http.exchange(_request(call, endpoint, encoded)) as response,
-            aclosing(_answer(response, dialect, streaming=call.streaming)) as events,
+            http.exchange(_request(call, endpoint, encoded, streaming=streaming)) as response,
+            aclosing(_answer(response, dialect, limited, streaming=streaming)) as events,
         ):
             async for event in events:
                 yield _with_warnings(event, encoded.warnings)
@@ -59,13 +76,20 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http) -> Handler:
     return handle
 
 
-def _request(call: Call, endpoint: Endpoint, encoded: Encoded) -> HttpRequest:
-    accept = "text/event-stream" if call.streaming else "application/json"
+def _is_long(request: GenerateRequest, limit: int) -> bool:
+    """Whether a provider that ends long unary calls might end this one."""
+    return limit > 0 and not 0 < request.config.max_output_tokens <= limit
+
+
+def _request(call: Call, endpoint: Endpoint, encoded: Encoded, *, streaming: bool) -> HttpRequest:
+    accept = "text/event-stream" if streaming else "application/json"
     headers = {"content-type": "application/json", "accept": accept, **endpoint.headers, **encoded.headers}
-    return HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id)
+    request = HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id)
+    return endpoint.sign(request) if endpoint.sign is not None else request
 
 
-async def _answer(response: HttpResponse, dialect: Dialect, *, streaming: bool) -> Events:
+async def _answer(response: HttpResponse, dialect: Dialect, limited: Learn, *, streaming: bool) -> Events:
+    limited(read_limits(response.headers))
     if response.status >= 300:
         error = dialect.decode_error(response.status, response.headers, await response.read_start(MAX_ERROR_BODY))
         if error.outcome != call_pb2.OUTCOME_CONTENT_FILTER:

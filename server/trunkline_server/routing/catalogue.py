@@ -81,13 +81,14 @@ def _offer(name: str, provider: ProviderSettings, row: Row, reasons: Mapping[str
         models={model: _model(name, model, provider, row, reason) for model in listed_models(provider, row)},
         default_model=default_model(provider, row),
         open=row.open,
+        spelling=row.spelling,
         builtin=name == row.built_in,
         unavailable_reason=reason,
     )
 
 
 def _unavailable_reason(name: str, provider: ProviderSettings, row: Row) -> str:
-    if row.key_required and provider.api_key is None:
+    if row.key_required and provider.api_key is None and provider.access_key_id is None:
         return f"set {row.key_env} or providers.{name}.api_key"
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ LONGEST = 256
 # Names that a wrong one is compared with: 4,000 take a quarter of a second, in which no other call moves.
 MAX_COMPARED = 500
 MAX_LISTED = 20
+_DATED = re.compile(r"-(latest|20\d{6}|20\d\d-\d\d-\d\d)$")
 
 
 def resolve_model(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
@@ -44,6 +46,8 @@ def find_targets(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     2. A provider's name alone: its default model.
     3. An alias: what it stands for, by the other rules.
     4. A model id alone: every provider that lists it.
+    5. Another spelling: a vendor's other name (claude), or a listed id with dots for dashes, in other letters, with or
+       without its date.
     Raises UnknownModel. Blanks at either end are refused, and so is what cannot be printed.
     """
     if len(name) > LONGEST or not name.isprintable() or name != name.strip():
@@ -60,9 +64,27 @@ def _meant(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     provider, slash, rest = name.partition("/")
     offer = snapshot.offers.get(provider)
     if offer is None:
-        return tuple(Target(provider=o.provider, model=name) for o in snapshot.offers.values() if name in o.models)
+        exact = tuple(Target(provider=o.provider, model=name) for o in snapshot.offers.values() if name in o.models)
+        return exact or _spelt(snapshot, name)
     model = rest if slash else offer.default_model
+    model = next((listed for listed in offer.models if model != listed and _plain(listed) == _plain(model)), model)
     return (Target(provider=provider, model=model),) if _takes(offer, model) else ()
+
+
+def _spelt(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
+    provider, slash, rest = name.partition("/")
+    targets: list[Target] = []
+    for offer in snapshot.offers.values():
+        if offer.spelling and provider.lower() == offer.spelling:
+            targets.append(Target(provider=offer.provider, model=rest if slash else offer.default_model))
+        elif not slash:
+            targets += [Target(provider=offer.provider, model=m) for m in offer.models if _plain(m) == _plain(name)]
+    return tuple(targets)
+
+
+def _plain(model: str) -> str:
+    """A model's id without what people write differently: letters' case, dots and underscores, dates, "latest"."""
+    return _DATED.sub("", re.sub(r"[._]", "-", model.lower()))
 
 
 def _takes(offer: Offer, model: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
@@ -13,15 +13,22 @@ from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from grpc import aio
 
+    from trunkline_server.core import Chain
     from trunkline_server.snapshot import Offer, Snapshot
+    from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
 
     Context = aio.ServicerContext[Any, Any]
 
 SERVICES = ("trunkline.v1.GatewayService", "trunkline.v1.ModelService")
 State = pb.HealthCheckResponse.State
+# Seconds that probes may take, and the part of the caller's own time: the rest is for the answer.
+PROBE_TIME = 10.0
+_OF_THE_CALLERS_TIME = 0.9
 
 
 class Serving:
@@ -94,39 +101,75 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             await changed.wait()
 
 
+class Prober(Protocol):
+    """Who asks the providers. Never fails, and takes no longer than it is told."""
+
+    async def credentials(self, within: float) -> Sequence[pb.ProbeResult]:
+        """Make each credential's cheapest authenticated call."""
+
+    async def models(self, chain: Chain, credential: Callable[[str], str], within: float) -> Sequence[pb.ProbeResult]:
+        """Ask each provider's default model for a token."""
+
+
+async def probed(
+    request: pb.HealthCheckRequest, chain: Chain, states: ProviderStates, prober: Prober, remaining: float | None
+) -> Mapping[str, Sequence[pb.ProbeResult]]:
+    """Make the probes that the request asks for, all at once; their results by provider.
+
+    `remaining` is what is left of the caller's own time, in seconds: the answer is to come before its end.
+    """
+    within = PROBE_TIME if remaining is None else min(PROBE_TIME, max(0.0, remaining * _OF_THE_CALLERS_TIME))
+    rounds = [prober.credentials(within)] if request.probe else []
+    rounds += [prober.models(chain, states.credential, within)] if request.probe_models else []
+    results: dict[str, list[pb.ProbeResult]] = {}
+    for result in (result for results in await asyncio.gather(*rounds) for result in results):
+        results.setdefault(result.target.provider, []).append(result)
+    return results
+
+
 def health_of(
-    snapshot: Snapshot, serving: Serving, statistics: Statistics, request: pb.HealthCheckRequest
+    snapshot: Snapshot,
+    serving: Serving,
+    statistics: Statistics,
+    states: ProviderStates,
+    request: pb.HealthCheckRequest,
+    probes: Mapping[str, Sequence[pb.ProbeResult]],
 ) -> pb.HealthCheckResponse:
     """The answer of HealthCheck."""
-    providers = [_provider(offer, statistics) for _, offer in sorted(snapshot.offers.items())]
+    providers = [
+        _provider(offer, statistics, states, probes.get(name, ())) for name, offer in sorted(snapshot.offers.items())
+    ]
+    told = request.include_providers or request.probe or request.probe_models
     return pb.HealthCheckResponse(
-        state=_state(snapshot, serving),
+        state=_state(snapshot, serving, providers),
         version=__version__,
         start_time=serving.start_time,
-        providers=providers if request.include_providers else (),
+        providers=providers if told else (),
         config_version=snapshot.version,
     )
 
 
-def _state(snapshot: Snapshot, serving: Serving) -> pb.HealthCheckResponse.State.ValueType:
+def _state(
+    snapshot: Snapshot, serving: Serving, providers: Iterable[pb.ProviderHealth]
+) -> pb.HealthCheckResponse.State.ValueType:
     """DEGRADED: something can be called, but not every provider that was configured to be."""
     if serving.draining:
         return pb.HealthCheckResponse.STATE_DRAINING
-    offers = snapshot.offers.values()
-    if all(offer.unavailable_reason for offer in offers):
+    down = {each.provider for each in providers if each.state == pb.HealthCheckResponse.STATE_NOT_SERVING}
+    if len(down) == len(snapshot.offers):
         return pb.HealthCheckResponse.STATE_NOT_SERVING
-    if any(offer.unavailable_reason and not offer.builtin for offer in offers):
+    if any(not snapshot.offers[name].builtin for name in down):
         return pb.HealthCheckResponse.STATE_DEGRADED
     return pb.HealthCheckResponse.STATE_SERVING
 
 
-def _provider(offer: Offer, statistics: Statistics) -> pb.ProviderHealth:
-    names = pb.HealthCheckResponse
-    health = pb.ProviderHealth(
-        provider=offer.provider,
-        state=names.STATE_NOT_SERVING if offer.unavailable_reason else names.STATE_SERVING,
-        reason=offer.unavailable_reason,
-    )
+def _provider(
+    offer: Offer, statistics: Statistics, states: ProviderStates, probes: Iterable[pb.ProbeResult]
+) -> pb.ProviderHealth:
+    health = states.health(offer.provider)
+    if offer.unavailable_reason:
+        health.state, health.reason = pb.HealthCheckResponse.STATE_NOT_SERVING, offer.unavailable_reason
+    health.probes.extend(probes)
     success, failure = statistics.last(offer.provider)
     if success is not None:
         health.last_success_time.FromNanoseconds(int(success * 1e9))

@@ -13,7 +13,7 @@ from trunkline_server.errors import CallerGone
 from trunkline_server.fold import Fold
 from trunkline_server.routing.catalogue import get_model, list_models
 from trunkline_server.rpc.edge import CALL_ID
-from trunkline_server.rpc.health import health_of
+from trunkline_server.rpc.health import health_of, probed
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from trunkline.v1 import gateway_service_pb2 as pb
     from trunkline.v1 import model_pb2, model_service_pb2
     from trunkline_server.core import Chain, Current
-    from trunkline_server.rpc.health import Serving
+    from trunkline_server.rpc.health import Prober, Serving
+    from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
 
     Context = aio.ServicerContext[Any, Any]
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 class Gateway(GatewayServiceServicer):
     """The four RPCs. Errors are raised as CallError; rpc/edge makes statuses of them."""
 
-    def __init__(self, current: Current, statistics: Statistics, serving: Serving) -> None:
+    def __init__(
+        self, current: Current, statistics: Statistics, serving: Serving, states: ProviderStates, prober: Prober
+    ) -> None:
         self._current = current
         self._statistics = statistics
         self._serving = serving
+        self._states = states
+        self._prober = prober
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """The fold of the stream."""
@@ -52,7 +57,9 @@ class Gateway(GatewayServiceServicer):
 
     async def HealthCheck(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
         """How the gateway is; never fails."""
-        return health_of(self._current.chain.snapshot, self._serving, self._statistics, request)
+        chain = self._current.chain
+        probes = await probed(request, chain, self._states, self._prober, context.time_remaining())
+        return health_of(chain.snapshot, self._serving, self._statistics, self._states, request, probes)
 
     async def UsageStats(self, request: pb.UsageStatsRequest, context: Context) -> pb.UsageStatsResponse:
         """What the statistics say."""

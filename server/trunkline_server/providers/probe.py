@@ -1,0 +1,248 @@
+"""Probes: what a provider says to a credential, asked for nothing, and to its default model, asked for one token."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from trunkline.v1 import call_pb2
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, ProbeResult
+from trunkline_server.core import Call, now
+from trunkline_server.dialects.limits import read_limits
+from trunkline_server.errors import CallError, UpstreamError
+from trunkline_server.providers.http import HttpRequest
+from trunkline_server.providers.upstream import MAX_ERROR_BODY
+from trunkline_server.spans import set_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trunkline_server.core import Chain
+    from trunkline_server.dialects.dialect import Dialect
+    from trunkline_server.dialects.limits import Limit
+    from trunkline_server.providers.row import Row
+    from trunkline_server.providers.upstream import Endpoint, Http
+    from trunkline_server.settings import ProviderSettings
+    from trunkline_server.snapshot import Offer
+
+# Seconds that all probes of a round take together, at most, and how many are under way at once.
+ROUND: Final = 10.0
+AT_ONCE: Final = 8
+# Seconds between two rounds of validation; each wait is up to a tenth shorter or longer, so that gateways spread out.
+VALIDATE_EVERY: Final = 300.0
+
+# A row's probe_path for a provider that has no free call in which it looks at the credential.
+NO_PROBE: Final = "-"
+# What lists the models, by dialect; the row's probe_path stands above it.
+_PATHS = {"openai_chat": "/models", "openai_responses": "/models"}
+# What the provider wants to see beside the credential, by dialect.
+_HEADERS = {"anthropic_messages": {"anthropic-version": "2023-06-01"}}
+# Headers in which an operator may send a credential without api_key.
+_CREDENTIAL_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
+
+
+class Learner(Protocol):
+    """Who keeps what a probe finds out of a credential."""
+
+    @property
+    def credential(self) -> str:
+        """How it is shown. Empty = there is none."""
+
+    def limited(self, limits: Sequence[Limit]) -> None:
+        """An answer came, and said this of its limits."""
+
+    def succeeded(self) -> None:
+        """The provider took the credential."""
+
+    def failed(self, error: UpstreamError) -> None:
+        """The probe ended so."""
+
+
+class Probe(Protocol):
+    """A question, and of whom and with which credential it is asked."""
+
+    @property
+    def target(self) -> call_pb2.Target:
+        """Without a model: the credential alone is asked about."""
+
+    @property
+    def credential(self) -> str:
+        """How it is shown."""
+
+    async def ask(self) -> call_pb2.Outcome.ValueType:
+        """How it ended. May be cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Through what a provider is asked, and how its errors are read."""
+
+    http: Http
+    dialect: Dialect
+    # Adds what only the whole request can tell: a signature.
+    sign: Callable[[HttpRequest], HttpRequest] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialProbe:
+    """The provider's cheapest call in which it looks at the credential: a GET, never billed."""
+
+    target: call_pb2.Target
+    credential: str
+    request: HttpRequest
+    asked: Asked
+    learner: Learner
+
+    async def ask(self) -> call_pb2.Outcome.ValueType:
+        """SUCCESS: the provider took the credential. The learner is told, too."""
+        try:
+            await self._exchange()
+        except UpstreamError as error:
+            self.learner.failed(error)
+            return error.outcome
+        self.learner.succeeded()
+        return call_pb2.OUTCOME_SUCCESS
+
+    async def _exchange(self) -> None:
+        request = self.asked.sign(self.request) if self.asked.sign is not None else self.request
+        async with self.asked.http.exchange(request) as response:
+            self.learner.limited(read_limits(response.headers))
+            if response.status < 300:
+                return  # the list itself is of no use here
+            body = await response.read_start(MAX_ERROR_BODY)
+            error = self.asked.dialect.decode_error(response.status, response.headers, body)
+        if error.outcome == call_pb2.OUTCOME_MODEL_NOT_FOUND:
+            error.outcome = call_pb2.OUTCOME_INVALID  # no model was asked for: it is the path that is unknown
+        raise error
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProbe:
+    """One token of a model, asked for as a caller would: through every layer."""
+
+    target: call_pb2.Target
+    credential: str
+    chain: Chain
+    call_id: str
+    timeout: float
+
+    async def ask(self) -> call_pb2.Outcome.ValueType:
+        """How the last attempt ended; NOT_SENT if there was none."""
+        try:
+            async with aclosing(self.chain.handler(self._call())) as events:
+                async for _ in events:
+                    pass
+        except CallError as error:
+            return _outcome(error)
+        return call_pb2.OUTCOME_SUCCESS
+
+    def _call(self) -> Call:
+        request = GenerateRequest(
+            model=f"{self.target.provider}/{self.target.model}",
+            prompt="Hi",
+            config=GenerationConfig(max_output_tokens=1),
+        )
+        arrival = now()
+        return Call(
+            self.call_id, request, arrival, arrival + self.timeout, streaming=False, snapshot=self.chain.snapshot
+        )
+
+
+def _outcome(error: CallError) -> call_pb2.Outcome.ValueType:
+    if error.reason == call_pb2.ERROR_REASON_DEADLINE_EXCEEDED:
+        return call_pb2.OUTCOME_TIMEOUT
+    attempts = error.failure.served.attempts if error.failure is not None else ()
+    return attempts[-1].outcome if attempts else call_pb2.OUTCOME_NOT_SENT
+
+
+@dataclass(slots=True)
+class Prober:
+    """Asks probes: many at once, within a time, and never fails."""
+
+    # Gives the calls of model probes their ids.
+    new_id: Callable[[], str]
+    # By provider.
+    probes: dict[str, CredentialProbe] = field(default_factory=dict)
+    # For all rounds together: however many ask for health, providers are asked no more at once.
+    _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+
+    def add(self, name: str, probe: CredentialProbe | None) -> None:
+        """This provider is asked so from now on; None = not at all."""
+        if probe is not None:
+            self.probes[name] = probe
+        else:
+            self.probes.pop(name, None)
+
+    async def credentials(self, within: float = ROUND) -> list[ProbeResult]:
+        """Ask about every credential, and every provider that goes without. Takes at most `within` seconds."""
+        return await self.round([self.probes[name] for name in sorted(self.probes)], within)
+
+    async def models(self, chain: Chain, credential: Callable[[str], str], within: float = ROUND) -> list[ProbeResult]:
+        """Ask the default model of each provider that can be called. Takes at most `within` seconds. Costs money."""
+        offers = [offer for _, offer in sorted(chain.snapshot.offers.items()) if _is_askable(offer)]
+        # A little less than the probe's own time: a call that ends at its deadline is counted as such.
+        share = _share(len(offers), within) * 0.9
+        return await self.round([self._of_model(chain, offer, credential, share) for offer in offers], within)
+
+    def _of_model(self, chain: Chain, offer: Offer, credential: Callable[[str], str], timeout: float) -> ModelProbe:
+        target = call_pb2.Target(provider=offer.provider, model=offer.default_model)
+        return ModelProbe(target, credential(offer.provider), chain, self.new_id(), timeout)
+
+    async def validate(self, spread: Callable[[float, float], float] = random.uniform) -> None:
+        """Ask about every credential now and every five minutes, for ever. Where there is none nothing is asked."""
+        while True:
+            await self.round([probe for probe in self.probes.values() if probe.credential])
+            await asyncio.sleep(VALIDATE_EVERY * spread(0.9, 1.1))
+
+    async def round(self, probes: Sequence[Probe], within: float = ROUND) -> list[ProbeResult]:
+        """Ask all of them. Each gets its turn: with more than AT_ONCE of them, a share of the time. Never fails.
+
+        One that ran out of time is a TIMEOUT; one that did not get its turn in time was NOT_SENT.
+        """
+        end, share = asyncio.get_running_loop().time() + within, _share(len(probes), within)
+        return await asyncio.gather(*(self._ask(probe, end, share) for probe in probes))
+
+    async def _ask(self, probe: Probe, end: float, share: float) -> ProbeResult:
+        begin, outcome = now(), call_pb2.OUTCOME_NOT_SENT
+        try:
+            async with asyncio.timeout_at(end), self._free:
+                begin, outcome = now(), call_pb2.OUTCOME_TIMEOUT
+                async with asyncio.timeout(share):
+                    outcome = await probe.ask()
+        except TimeoutError:
+            pass
+        except Exception:  # noqa: BLE001 - health must be told whatever one provider does to us
+            outcome = call_pb2.OUTCOME_PROTOCOL_ERROR
+        result = ProbeResult(target=probe.target, credential=probe.credential, outcome=outcome)
+        set_seconds(result.duration, max(0.0, now() - begin))
+        return result
+
+
+def _share(count: int, within: float) -> float:
+    return within / max(1, -(-count // AT_ONCE))
+
+
+def _is_askable(offer: Offer) -> bool:
+    return not offer.unavailable_reason and bool(offer.default_model)
+
+
+def build_probe(name: str, row: Row, endpoint: Endpoint, learner: Learner, asked: Asked) -> CredentialProbe | None:
+    """The probe of a provider. None: it has no free call for that, or it wants a credential and there is none."""
+    path = row.probe_path or _PATHS.get(row.dialect, NO_PROBE)
+    if path == NO_PROBE or not endpoint.base_url or (row.key_required and not learner.credential):
+        return None
+    headers = {"accept": "application/json", **_HEADERS.get(row.dialect, {}), **endpoint.headers}
+    request = HttpRequest("GET", endpoint.base_url + path, headers)
+    return CredentialProbe(call_pb2.Target(provider=name), learner.credential, request, asked, learner)
+
+
+def credential_of(row: Row, provider: ProviderSettings) -> str:
+    """How the credential that is sent is shown: where it comes from and its last four characters. Empty = none is."""
+    if row.auth != "none" and provider.api_key is not None:
+        return provider.api_key.hint()
+    if row.signing and provider.access_key_id is not None:
+        return provider.access_key_id.hint()
+    return next((f"header {name}" for name in provider.headers if name.lower() in _CREDENTIAL_HEADERS), "")

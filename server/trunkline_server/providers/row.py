@@ -1,0 +1,69 @@
+"""What a row of the table of providers says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from trunkline.v1.model_pb2 import CAPABILITY_STREAMING
+from trunkline_server.dialects.dialect import Quirks
+
+if TYPE_CHECKING:
+    from trunkline.v1.gateway_service_pb2 import GenerationConfig
+    from trunkline.v1.model_pb2 import Capability
+
+NO_QUIRKS = Quirks()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What Trunkline knows of a kind of provider before anything is configured."""
+
+    # What ProviderSettings.kind says.
+    name: str
+    # The module in dialects/. Empty = the provider is not asked over HTTP.
+    dialect: str = ""
+    # Empty, with a dialect: the configuration must say it.
+    base_url: str = ""
+    # How a key is sent, if there is one: as a bearer token, or in the header of this name.
+    auth: Literal["none", "bearer", "api-key", "x-api-key", "x-goog-api-key"] = "none"
+    # Without a key the provider cannot be called.
+    key_required: bool = False
+    # How a request is signed, where a key in a header is not enough.
+    signing: Literal["", "sigv4"] = ""
+    # Environment variables for what the configuration leaves out. Empty = there is none.
+    key_env: str = ""
+    key_env_too: str = ""
+    base_url_env: str = ""
+    model_env: str = ""
+    organization_env: str = ""
+    # Another name that means this row's default model: claude.
+    spelling: str = ""
+    # A unary call that may answer with more tokens than this, or that sets no limit, is streamed upstream and
+    # folded: the provider ends long unary calls. 0 = never.
+    stream_above: int = 0
+    # Models that are asked in `responses_dialect` (a regular expression over their ids).
+    responses_models: str = ""
+    # Empty: the configuration must say default_model or models.
+    default_model: str = ""
+    # What is listed unless the configuration lists others.
+    models: tuple[str, ...] = ()
+    # Any other model id is passed on, too.
+    open: bool = False
+    # What the listed models can do.
+    capabilities: tuple[Capability.ValueType, ...] = (CAPABILITY_STREAMING,)
+    # Runs on the gateway's own machine.
+    local: bool = False
+    quirks: Quirks = NO_QUIRKS
+    # What is said where the caller is silent.
+    defaults: GenerationConfig | None = None
+    # Not made by an environment variable alone.
+    only_configured: bool = False
+    # The name under which such a provider exists without being configured. Empty = it does not.
+    built_in: str = ""
+    # The cheapest call in which the provider looks at the credential, after the base URL. Empty = the dialect's list
+    # of models. "-" = there is none that is free: what lists the models there asks nobody for a key.
+    probe_path: str = ""
+    # Where the provider itself tells how it is.
+    # Empty = nowhere that we know of.
+    status_url: str = ""

@@ -1,0 +1,259 @@
+"""What is known of each provider: its credentials, how it limits us, how it failed. Kept in this process only."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from trunkline.v1 import call_pb2
+from trunkline.v1 import gateway_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from trunkline_server.core import Call
+    from trunkline_server.errors import UpstreamError
+
+    Clock = Callable[[], float]
+
+ERRORS_KEPT = 10
+# Seconds. A provider whose last attempt failed no longer ago than this is DEGRADED.
+LATELY = 300.0
+# Seconds. No provider's word keeps a credential waiting for longer: it may be wrong, and it cannot be taken back.
+LONGEST_BLOCK = 86_400.0
+# Seconds: a hundred years. What is further away is no time of reset.
+_LONGEST_RESET = 3_155_760_000.0
+
+VALID = pb.EndpointHealth.CREDENTIAL_STATE_VALID
+REFUSED = pb.EndpointHealth.CREDENTIAL_STATE_REFUSED
+QUOTA = pb.EndpointHealth.CREDENTIAL_STATE_QUOTA
+UNKNOWN = pb.EndpointHealth.CREDENTIAL_STATE_UNKNOWN
+MISSING = pb.EndpointHealth.CREDENTIAL_STATE_MISSING
+
+# What keeps a credential from being used, and what to do about it.
+_REMEDIES = {
+    REFUSED: "the provider refuses the credential: set another one",
+    QUOTA: "the account has no quota or credit left: see to it at the provider",
+    MISSING: "the provider wants a credential and there is none: set one",
+}
+# What failed attempts say of the request or of us, and not of the provider.
+_NOT_THEIR_FAULT = frozenset(
+    {
+        call_pb2.OUTCOME_INVALID,
+        call_pb2.OUTCOME_CONTEXT_LENGTH,
+        call_pb2.OUTCOME_CONTENT_FILTER,
+        call_pb2.OUTCOME_MODEL_NOT_FOUND,
+        call_pb2.OUTCOME_NOT_SENT,
+    }
+)
+
+
+class Limit(Protocol):
+    """What an answer said of one limit; see RateLimitSnapshot."""
+
+    @property
+    def dimension(self) -> str:
+        """What is limited."""
+
+    @property
+    def limit(self) -> int | None:
+        """How much in all."""
+
+    @property
+    def remaining(self) -> int | None:
+        """How much is left."""
+
+    @property
+    def reset_after(self) -> float | None:
+        """Seconds until it is full again."""
+
+
+class EndpointState:
+    """One credential at one endpoint. For one event loop; nothing in it waits."""
+
+    def __init__(
+        self,
+        address: str,
+        credential: str,
+        *,
+        concurrency_limit: int,
+        required: bool = False,
+        clock: Clock = time.time,
+    ) -> None:
+        """`credential` is how it is shown; empty = there is none. `required`: the provider wants one.
+
+        `clock` gives seconds since 1970. Calls beyond `concurrency_limit` wait for a free connection.
+        """
+        self.address = address
+        self.credential = credential
+        self._concurrency_limit = concurrency_limit
+        self._clock = clock
+        self._state: pb.EndpointHealth.CredentialState.ValueType = MISSING if required and not credential else UNKNOWN
+        self._reason = "not tried yet" if credential else "there is none"
+        self._learned: float | None = None
+        self._blocked_until = 0.0
+        self._running = 0
+        self._limits: tuple[pb.RateLimitSnapshot, ...] = ()
+
+    def begin(self) -> None:
+        """A call begins; `end` is called once when it has ended."""
+        self._running += 1
+
+    def end(self) -> None:
+        """A call that began has ended."""
+        self._running -= 1
+
+    def limited(self, limits: Sequence[Limit]) -> None:
+        """An answer came, and said this of its limits. One that says nothing leaves what the last one said."""
+        if limits:
+            now = self._clock()
+            self._limits = tuple(_snapshot(limit, now) for limit in limits)
+
+    def succeeded(self) -> None:
+        """The provider took the credential. Where there is none, that says nothing of one."""
+        if self.credential:
+            self._learn(VALID, "the provider took it")
+
+    def failed(self, error: UpstreamError) -> None:
+        """A call or a probe ended so. Only AUTH and QUOTA tell of the credential."""
+        if error.retry_after is not None:
+            wait = min(error.retry_after, LONGEST_BLOCK)
+            self._blocked_until = max(self._blocked_until, self._clock() + wait)
+        if error.outcome == call_pb2.OUTCOME_AUTH:
+            self._learn(REFUSED if self.credential else MISSING, _said(error))
+        elif error.outcome == call_pb2.OUTCOME_QUOTA:
+            self._learn(QUOTA, _said(error))
+        elif self._state == UNKNOWN and self.credential:
+            self._reason = f"it could not be told: {_said(error)}"
+
+    def _learn(self, state: pb.EndpointHealth.CredentialState.ValueType, reason: str) -> None:
+        self._state, self._reason, self._learned = state, reason, self._clock()
+
+    def hindrance(self) -> str:
+        """Why the credential may not be used now, and what to do about it. Empty = it may."""
+        remedy = _REMEDIES.get(self._state, "")
+        wait = self._blocked_until - self._clock()
+        if not remedy and wait > 0:
+            return f"the provider asked us to wait for another {wait:.0f} s: call again then, or another provider"
+        return f"{remedy} ({self.credential or self.address}: {self._reason})" if remedy else ""
+
+    def health(self) -> pb.EndpointHealth:
+        """All of it, as the contract has it."""
+        health = pb.EndpointHealth(
+            endpoint=self.address,
+            credential=self.credential,
+            credential_state=self._state,
+            credential_reason=self._reason,
+            in_flight=min(self._running, self._concurrency_limit),
+            queue_depth=max(0, self._running - self._concurrency_limit),
+            concurrency_limit=self._concurrency_limit,
+            rate_limits=self._limits,
+        )
+        if self._learned is not None:
+            _set(health.credential_check_time, self._learned)
+        if self._blocked_until > self._clock():
+            _set(health.blocked_until_time, self._blocked_until)
+        return health
+
+
+class _Provider:
+    """What is known of one provider beside its endpoints."""
+
+    def __init__(self) -> None:
+        self.status_url = ""
+        self.endpoints: tuple[EndpointState, ...] = ()
+        # Newest first.
+        self.errors: deque[pb.ProviderError] = deque(maxlen=ERRORS_KEPT)
+        # The last attempt's failure, if it failed by the provider's doing: when, and how.
+        self.failure: tuple[float, pb.ProviderError] | None = None
+
+    def problem(self, now: float) -> tuple[pb.HealthCheckResponse.State.ValueType, str]:
+        hindrances = [hindrance for endpoint in self.endpoints if (hindrance := endpoint.hindrance())]
+        if hindrances and len(hindrances) == len(self.endpoints):
+            return pb.HealthCheckResponse.STATE_NOT_SERVING, hindrances[0]
+        if hindrances:
+            return pb.HealthCheckResponse.STATE_DEGRADED, hindrances[0]
+        if self.failure is not None and now - self.failure[0] <= LATELY:
+            outcome = call_pb2.Outcome.Name(self.failure[1].outcome).removeprefix("OUTCOME_")
+            reason = f"its last attempt failed ({outcome}): see its recent errors and its status page"
+            return pb.HealthCheckResponse.STATE_DEGRADED, reason
+        return pb.HealthCheckResponse.STATE_SERVING, ""
+
+
+class ProviderStates:
+    """What is known of all providers. For one event loop; nothing in it waits."""
+
+    def __init__(self, clock: Clock = time.time) -> None:
+        """`clock` gives seconds since 1970."""
+        self._clock = clock
+        self._providers: dict[str, _Provider] = {}
+
+    def open(self, provider: str, status_url: str, endpoints: Iterable[EndpointState]) -> None:
+        """A configuration has this provider with these endpoints. Its errors of before are kept."""
+        state = self._of(provider)
+        state.status_url, state.endpoints = status_url, tuple(endpoints)
+
+    def report(self, call: Call, record: call_pb2.Attempt) -> None:
+        """An attempt has ended. What the caller gave up says nothing."""
+        state = self._of(record.target.provider)
+        if record.outcome == call_pb2.OUTCOME_SUCCESS:
+            state.failure = None
+        elif record.outcome != call_pb2.OUTCOME_CANCELLED:
+            now = self._clock()
+            error = _error(call, record, now)
+            state.errors.appendleft(error)
+            if record.outcome not in _NOT_THEIR_FAULT:
+                state.failure = now, error
+
+    def health(self, provider: str) -> pb.ProviderHealth:
+        """All but the times of calls and the probes. A provider that nothing is known of is SERVING."""
+        known = self._providers.get(provider) or _Provider()
+        state, reason = known.problem(self._clock())
+        return pb.ProviderHealth(
+            provider=provider,
+            state=state,
+            reason=reason,
+            endpoints=[endpoint.health() for endpoint in known.endpoints],
+            recent_errors=known.errors,
+            status_url=known.status_url,
+        )
+
+    def credential(self, provider: str) -> str:
+        """How the credential that calls of this provider use is shown. Empty = there is none."""
+        known = self._providers.get(provider)
+        return known.endpoints[0].credential if known and known.endpoints else ""
+
+    def _of(self, provider: str) -> _Provider:
+        return self._providers.setdefault(provider, _Provider())
+
+
+def _said(error: UpstreamError) -> str:
+    """The failure in a few words; never the provider's own text, which may quote a prompt."""
+    outcome = call_pb2.Outcome.Name(error.outcome).removeprefix("OUTCOME_")
+    details = [f"status {error.status}"] * bool(error.status) + [error.code] * bool(error.code)
+    return ", ".join([outcome, *details])
+
+
+def _error(call: Call, record: call_pb2.Attempt, now: float) -> pb.ProviderError:
+    error = pb.ProviderError(
+        outcome=record.outcome,
+        call_id=call.id,
+        provider_status=record.provider_status,
+        provider_request_id=record.provider_request_id,
+    )
+    _set(error.time, now)
+    return error
+
+
+def _snapshot(limit: Limit, now: float) -> pb.RateLimitSnapshot:
+    snapshot = pb.RateLimitSnapshot(dimension=limit.dimension, limit=limit.limit, remaining=limit.remaining)
+    if limit.reset_after is not None and limit.reset_after <= _LONGEST_RESET:
+        _set(snapshot.reset_time, now + limit.reset_after)
+    return snapshot
+
+
+def _set(timestamp: Timestamp, seconds: float) -> None:
+    timestamp.FromMicroseconds(round(seconds * 1e6))

@@ -1,0 +1,295 @@
+"""Probes: what is sent, over real sockets; what is learnt of the answer; and how long it takes, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from make import completed, playing, snapshot
+from upstreams import answer, hold, nobody_listens, upstream
+from virtual_time import run_virtual
+
+from trunkline.v1 import call_pb2
+from trunkline_server.core import Call, Chain, Events
+from trunkline_server.dialects import openai_chat
+from trunkline_server.errors import CallError, UpstreamError
+from trunkline_server.providers.auth import headers_of
+from trunkline_server.providers.http import HttpClient
+from trunkline_server.providers.probe import (
+    AT_ONCE,
+    NO_PROBE,
+    ROUND,
+    VALIDATE_EVERY,
+    Asked,
+    CredentialProbe,
+    Prober,
+    build_probe,
+    credential_of,
+)
+from trunkline_server.providers.table import ROWS, Row
+from trunkline_server.providers.upstream import Endpoint
+from trunkline_server.settings import Header, ProviderSettings, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from upstreams import Script
+
+    from trunkline_server.dialects.limits import Limit
+
+KEY = Secret("sk-0123456789abcdefghij", "env:SOME_KEY")
+ROW = Row(name="some", dialect="openai_chat", auth="bearer", key_required=True)
+
+
+@dataclass
+class Learnt:
+    """What a probe told."""
+
+    credential: str = "env:SOME_KEY ...ghij"
+    told: list[object] = field(default_factory=list)
+
+    def limited(self, limits: Sequence[Limit]) -> None:
+        self.told.append([limit.dimension for limit in limits])
+
+    def succeeded(self) -> None:
+        self.told.append("succeeded")
+
+    def failed(self, error: UpstreamError) -> None:
+        self.told.append(error.outcome)
+
+
+def probe_of(client: HttpClient, base_url: str, learnt: Learnt, row: Row = ROW) -> CredentialProbe:
+    endpoint = Endpoint(base_url, headers_of(row, ProviderSettings(api_key=KEY)), row.quirks)
+    probe = build_probe("p", row, endpoint, learnt, Asked(client, openai_chat))
+    assert probe is not None
+    return probe
+
+
+async def ask(base_url: str, learnt: Learnt) -> call_pb2.Outcome.ValueType:
+    client = HttpClient(max_connections=2, connect_timeout=5)
+    try:
+        return await probe_of(client, base_url, learnt).ask()
+    finally:
+        await client.aclose()
+
+
+async def test_the_models_are_asked_for_with_the_credential() -> None:
+    learnt = Learnt()
+    async with upstream([answer(b'{"data": []}', x_ratelimit_remaining_requests="7")]) as server:
+        assert await ask(server.base_url + "/v1", learnt) == call_pb2.OUTCOME_SUCCESS
+        request = server.requests[0]
+        assert (request.head.split()[0], request.target, request.body) == (b"GET", "/v1/models", b"")
+        assert request.headers["authorization"] == f"Bearer {KEY.reveal()}"
+    assert learnt.told == [["requests"], "succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        ([answer(b'{"error": {"code": "invalid_api_key"}}', 401)], call_pb2.OUTCOME_AUTH),
+        ([answer(b"", 402)], call_pb2.OUTCOME_QUOTA),
+        ([answer(b"", 429, retry_after="7")], call_pb2.OUTCOME_RATE_LIMITED),
+        ([answer(b"no such page", 404)], call_pb2.OUTCOME_INVALID),
+        ([answer(b"", 503)], call_pb2.OUTCOME_OVERLOADED),
+        ([b"what is this?\r\n\r\n"], call_pb2.OUTCOME_PROTOCOL_ERROR),
+    ],
+    ids=["auth", "quota", "rate", "no such path", "overloaded", "no http"],
+)
+async def test_what_the_provider_says_is_told_and_learnt(script: Script, outcome: call_pb2.Outcome.ValueType) -> None:
+    learnt = Learnt()
+    async with upstream(script) as server:
+        assert await ask(server.base_url, learnt) == outcome
+    assert learnt.told[-1] == outcome
+    assert "succeeded" not in learnt.told
+
+
+async def test_a_provider_that_cannot_be_reached_is_told_so() -> None:
+    learnt = Learnt()
+    async with nobody_listens() as base_url:
+        assert await ask(base_url, learnt) == call_pb2.OUTCOME_NOT_CONNECTED
+    assert learnt.told == [call_pb2.OUTCOME_NOT_CONNECTED]
+
+
+async def test_one_that_hangs_costs_the_others_nothing() -> None:
+    client = HttpClient(max_connections=2, connect_timeout=5)
+    prober = Prober(lambda: "id")
+    async with upstream([hold]) as silent, upstream([answer(b"{}")]) as well:
+        prober.add("silent", probe_of(client, silent.base_url, Learnt()))
+        prober.add("well", probe_of(client, well.base_url, Learnt()))
+        results = await prober.credentials(within=0.3)
+        await silent.connections[0].closed_by_peer
+    await client.aclose()
+    assert [result.outcome for result in results] == [call_pb2.OUTCOME_TIMEOUT, call_pb2.OUTCOME_SUCCESS]
+
+
+# --- which call, which credential -------------------------------------------------------------------------------------
+
+
+def test_a_provider_without_a_free_call_or_a_credential_is_not_asked() -> None:
+    asked = Asked(HttpClient(max_connections=1, connect_timeout=1), openai_chat)
+    endpoint = Endpoint("http://up", {}, ROW.quirks)
+
+    def built(learnt: Learnt, **row: object) -> CredentialProbe | None:
+        fields = {"name": "some", "dialect": "openai_chat", "key_required": True, **row}
+        return build_probe("p", Row(**fields), endpoint, learnt, asked)  # type: ignore[arg-type]
+
+    assert built(Learnt()) is not None
+    assert built(Learnt(""), key_required=False) is not None
+    assert built(Learnt("")) is None
+    assert built(Learnt(), probe_path=NO_PROBE) is None
+    assert built(Learnt(), dialect="bedrock_converse") is None
+    assert build_probe("p", ROW, Endpoint("", {}, ROW.quirks), Learnt(), asked) is None
+    own = built(Learnt(), dialect="anthropic_messages", probe_path="/v1/models?limit=1")
+    assert own is not None
+    assert own.request.url == "http://up/v1/models?limit=1"
+    assert own.request.headers["anthropic-version"]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS.values() if row.dialect], ids=lambda row: row.name)
+def test_the_paths_of_the_table_are_paths(row: Row) -> None:
+    assert row.probe_path in ("", NO_PROBE) or row.probe_path.startswith("/")
+    assert not row.status_url or row.status_url.startswith("https://")
+
+
+def test_a_credential_is_shown_by_its_origin_and_its_end() -> None:
+    assert credential_of(ROW, ProviderSettings(api_key=KEY)) == "env:SOME_KEY ...ghij"
+    assert credential_of(ROW, ProviderSettings(api_key=Secret("short-key", "file:/key"))) == "file:/key ..."
+    assert credential_of(ROW, ProviderSettings(headers={"Authorization": Header("x")})) == "header Authorization"
+    assert credential_of(ROW, ProviderSettings()) == ""
+    assert credential_of(Row(name="open"), ProviderSettings(api_key=KEY)) == ""
+
+
+# --- rounds, in virtual time ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Fake:
+    """A probe that takes so many seconds, and counts how many are under way."""
+
+    name: str
+    takes: float
+    running: list[int]
+    credential: str = "c"
+    asked: list[float] = field(default_factory=list)
+
+    @property
+    def target(self) -> call_pb2.Target:
+        return call_pb2.Target(provider=self.name)
+
+    async def ask(self) -> call_pb2.Outcome.ValueType:
+        self.asked.append(asyncio.get_running_loop().time())
+        self.running.append(self.running[-1] + 1)
+        try:
+            if self.takes < 0:
+                raise KeyError("a bug")
+            await asyncio.sleep(self.takes)
+        finally:
+            self.running.append(self.running[-1] - 1)
+        return call_pb2.OUTCOME_SUCCESS
+
+
+def test_a_round_is_bounded_in_time_and_number_and_each_gets_its_turn() -> None:
+    async def main() -> None:
+        running = [0]
+        hanging = [Fake(f"p{number}", 1e6, running) for number in range(2 * AT_ONCE)]
+        fakes = [*hanging, Fake("quick", 1.0, running), Fake("broken", -1, running)]
+        begin = asyncio.get_running_loop().time()
+        results = await Prober(lambda: "id").round(fakes)
+        assert asyncio.get_running_loop().time() - begin <= ROUND
+        assert max(running) == AT_ONCE
+        told = {result.target.provider: result for result in results}
+        assert [result.target.provider for result in results] == [fake.name for fake in fakes]
+        assert {told[fake.name].outcome for fake in hanging} == {call_pb2.OUTCOME_TIMEOUT}
+        assert told["quick"].outcome == call_pb2.OUTCOME_SUCCESS
+        assert told["quick"].duration.ToMilliseconds() == pytest.approx(1000, abs=1)
+        assert told["broken"].outcome == call_pb2.OUTCOME_PROTOCOL_ERROR
+
+    run_virtual(main())
+
+
+def test_two_rounds_together_ask_no_more_at_once() -> None:
+    async def main() -> None:
+        running = [0]
+        prober = Prober(lambda: "id")
+        rounds = [[Fake(f"p{n}", 1e6, running) for n in range(AT_ONCE)] for _ in range(2)]
+        first, second = await asyncio.gather(*(prober.round(fakes, 1.0) for fakes in rounds))
+        assert max(running) == AT_ONCE
+        assert {result.outcome for result in first} == {call_pb2.OUTCOME_TIMEOUT}
+        assert {result.outcome for result in second} <= {call_pb2.OUTCOME_NOT_SENT, call_pb2.OUTCOME_TIMEOUT}
+
+    run_virtual(main())
+
+
+def test_validation_begins_at_once_comes_back_with_jitter_and_leaves_out_what_has_no_credential() -> None:
+    async def main() -> None:
+        running = [0]
+        keyed, keyless = Fake("keyed", 2.0, running), Fake("keyless", 2.0, running, credential="")
+        prober = Prober(lambda: "id")
+        prober.probes = {"keyed": keyed, "keyless": keyless}  # type: ignore[dict-item]
+        spans: list[tuple[float, float]] = []
+
+        def spread(low: float, high: float) -> float:
+            spans.append((low, high))
+            return high
+
+        task = asyncio.get_running_loop().create_task(prober.validate(spread))
+        await asyncio.sleep(2 * VALIDATE_EVERY)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        assert keyed.asked == pytest.approx([1000.0, 1002.0 + 1.1 * VALIDATE_EVERY])
+        assert keyless.asked == []
+        assert spans[0] == (0.9, 1.1)
+
+    run_virtual(main())
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+def failing(error: Exception) -> Chain:
+    return Chain(snapshot(), playing([error]))
+
+
+async def test_a_model_is_asked_for_one_token_as_a_caller_would() -> None:
+    seen: list[Call] = []
+
+    async def handle(call: Call) -> Events:
+        seen.append(call)
+        yield completed()
+
+    prober = Prober(lambda: "id-1")
+    (result,) = await prober.models(Chain(snapshot(), handle), lambda _: "shown")
+    assert (result.target.provider, result.target.model, result.credential) == ("p", "m", "shown")
+    assert result.outcome == call_pb2.OUTCOME_SUCCESS
+    (call,) = seen
+    assert (call.id, call.request.model, call.request.config.max_output_tokens) == ("id-1", "p/m", 1)
+    assert 0 < call.deadline - call.arrival <= ROUND
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (CallError(call_pb2.ERROR_REASON_DEADLINE_EXCEEDED, ""), call_pb2.OUTCOME_TIMEOUT),
+        (CallError(call_pb2.ERROR_REASON_NO_CANDIDATE, ""), call_pb2.OUTCOME_NOT_SENT),
+        (
+            CallError(
+                call_pb2.ERROR_REASON_PROVIDER_AUTH,
+                "",
+                failure=call_pb2.CallFailure(
+                    served=call_pb2.Served(attempts=[call_pb2.Attempt(outcome=call_pb2.OUTCOME_AUTH)])
+                ),
+            ),
+            call_pb2.OUTCOME_AUTH,
+        ),
+    ],
+    ids=["deadline", "no attempt", "refused"],
+)
+async def test_a_model_that_fails_is_told_as_its_last_attempt(
+    error: Exception, outcome: call_pb2.Outcome.ValueType
+) -> None:
+    (result,) = await Prober(lambda: "id").models(failing(error), lambda _: "")
+    assert result.outcome == outcome

@@ -1,0 +1,212 @@
+"""What is remembered of providers, with a clock that stands still unless it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from make import call
+
+from trunkline.v1 import call_pb2
+from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline_server.dialects.limits import Limit
+from trunkline_server.errors import UpstreamError
+from trunkline_server.state.provider_health import (
+    ERRORS_KEPT,
+    LATELY,
+    LONGEST_BLOCK,
+    MISSING,
+    QUOTA,
+    REFUSED,
+    UNKNOWN,
+    VALID,
+    EndpointState,
+    ProviderStates,
+)
+
+SERVING, DEGRADED, NOT_SERVING = (
+    pb.HealthCheckResponse.STATE_SERVING,
+    pb.HealthCheckResponse.STATE_DEGRADED,
+    pb.HealthCheckResponse.STATE_NOT_SERVING,
+)
+
+
+@dataclass
+class Clock:
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def endpoint(clock: Clock, credential: str = "env:KEY ...abcd", *, required: bool = True) -> EndpointState:
+    return EndpointState("https://up/v1", credential, concurrency_limit=2, required=required, clock=clock)
+
+
+def error(outcome: call_pb2.Outcome.ValueType, **more: float) -> UpstreamError:
+    return UpstreamError(outcome, "their own words", status=429, code="a_code", **more)  # type: ignore[arg-type]
+
+
+def attempted(outcome: call_pb2.Outcome.ValueType, **more: object) -> call_pb2.Attempt:
+    return call_pb2.Attempt(target=call_pb2.Target(provider="p"), outcome=outcome, **more)  # type: ignore[arg-type]
+
+
+def test_a_credential_is_unknown_until_something_is_known() -> None:
+    told = endpoint(Clock()).health()
+    assert (told.endpoint, told.credential) == ("https://up/v1", "env:KEY ...abcd")
+    assert told.credential_state == UNKNOWN
+    assert told.credential_reason
+    assert not told.HasField("credential_check_time")
+    assert not told.HasField("blocked_until_time")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"), [(call_pb2.OUTCOME_AUTH, REFUSED), (call_pb2.OUTCOME_QUOTA, QUOTA)], ids=["auth", "quota"]
+)
+def test_a_refusal_tells_when_and_why_until_the_credential_is_taken(
+    outcome: call_pb2.Outcome.ValueType, state: pb.EndpointHealth.CredentialState.ValueType
+) -> None:
+    clock = Clock()
+    of = endpoint(clock)
+    clock.now += 5
+    of.failed(error(outcome))
+    told = of.health()
+    assert told.credential_state == state
+    assert "a_code" in told.credential_reason
+    assert "their own words" not in told.credential_reason
+    assert told.credential_check_time.ToSeconds() == 1_000_005
+    assert of.hindrance()
+    clock.now += 5
+    of.succeeded()
+    assert of.health().credential_state == VALID
+    assert of.health().credential_check_time.ToSeconds() == 1_000_010
+    assert not of.hindrance()
+
+
+@pytest.mark.parametrize(
+    "outcome", sorted({*call_pb2.Outcome.values()} - {call_pb2.OUTCOME_AUTH, call_pb2.OUTCOME_QUOTA})
+)
+def test_other_failures_say_nothing_of_a_credential(outcome: call_pb2.Outcome.ValueType) -> None:
+    of = endpoint(Clock())
+    of.failed(error(outcome))
+    assert of.health().credential_state == UNKNOWN
+    of.succeeded()
+    of.failed(error(outcome))
+    assert of.health().credential_state == VALID
+
+
+def test_without_a_credential_nothing_is_valid_and_a_refusal_means_that_one_is_missing() -> None:
+    of = endpoint(Clock(), "", required=False)
+    of.succeeded()
+    assert of.health().credential_state == UNKNOWN
+    of.failed(error(call_pb2.OUTCOME_AUTH))
+    assert of.health().credential_state == MISSING
+    assert endpoint(Clock(), "").health().credential_state == MISSING
+
+
+def test_a_block_only_grows_and_passes() -> None:
+    clock = Clock()
+    of = endpoint(clock)
+    of.failed(error(call_pb2.OUTCOME_RATE_LIMITED, retry_after=60))
+    of.failed(error(call_pb2.OUTCOME_RATE_LIMITED, retry_after=1))
+    of.failed(error(call_pb2.OUTCOME_RATE_LIMITED))
+    of.succeeded()
+    assert of.health().blocked_until_time.ToSeconds() == 1_000_060
+    assert "60 s" in of.hindrance()
+    clock.now += 60
+    assert not of.health().HasField("blocked_until_time")
+    assert not of.hindrance()
+
+
+def test_no_provider_blocks_for_ever() -> None:
+    of = endpoint(Clock())
+    of.failed(error(call_pb2.OUTCOME_OVERLOADED, retry_after=1e15))
+    assert of.health().blocked_until_time.ToSeconds() == 1_000_000 + LONGEST_BLOCK
+
+
+def test_calls_beyond_the_limit_wait() -> None:
+    of = endpoint(Clock())
+    for _ in range(3):
+        of.begin()
+    told = of.health()
+    assert (told.in_flight, told.queue_depth, told.concurrency_limit) == (2, 1, 2)
+    of.end()
+    of.end()
+    assert (of.health().in_flight, of.health().queue_depth) == (1, 0)
+
+
+def test_the_last_answer_that_tells_of_limits_is_kept() -> None:
+    clock = Clock()
+    of = endpoint(clock)
+    of.limited([Limit("tokens", limit=5)])
+    clock.now += 1
+    of.limited([Limit("requests", limit=100, remaining=0, reset_after=30.0), Limit("odd", reset_after=1e17)])
+    of.limited([])
+    requests, odd = of.health().rate_limits
+    assert (requests.dimension, requests.limit, requests.remaining) == ("requests", 100, 0)
+    assert requests.HasField("remaining")
+    assert requests.reset_time.ToSeconds() == 1_000_031
+    assert odd == pb.RateLimitSnapshot(dimension="odd")
+
+
+async def test_the_last_ten_errors_are_kept_newest_first() -> None:
+    clock = Clock()
+    states = ProviderStates(clock)
+    for number in range(ERRORS_KEPT + 2):
+        record = attempted(
+            call_pb2.OUTCOME_SERVER_ERROR, provider_status=500 + number, provider_request_id=f"req-{number}"
+        )
+        states.report(replace(call(), id=f"call-{number}"), record)
+        clock.now += 1
+    states.report(call(), attempted(call_pb2.OUTCOME_CANCELLED))
+    states.report(call(), attempted(call_pb2.OUTCOME_SUCCESS))
+    errors = states.health("p").recent_errors
+    assert [each.call_id for each in errors] == [f"call-{number}" for number in range(11, 1, -1)]
+    first = errors[0]
+    assert (first.outcome, first.provider_status, first.provider_request_id) == (
+        call_pb2.OUTCOME_SERVER_ERROR,
+        511,
+        "req-11",
+    )
+    assert first.time.ToSeconds() == 1_000_011
+
+
+def state_of(states: ProviderStates) -> pb.HealthCheckResponse.State.ValueType:
+    told = states.health("p")
+    assert bool(told.reason) == (told.state != SERVING)
+    return told.state
+
+
+def test_a_provider_serves_with_all_its_credentials_or_is_degraded_with_some() -> None:
+    clock = Clock()
+    states, one, other = ProviderStates(clock), endpoint(clock), endpoint(clock)
+    assert state_of(states) == SERVING
+    states.open("p", "https://status.up", [one, other])
+    assert states.health("p").status_url == "https://status.up"
+    assert state_of(states) == SERVING
+    one.failed(error(call_pb2.OUTCOME_AUTH))
+    assert state_of(states) == DEGRADED
+    other.failed(error(call_pb2.OUTCOME_RATE_LIMITED, retry_after=10))
+    assert state_of(states) == NOT_SERVING
+    assert len(states.health("p").endpoints) == 2
+    clock.now += 11
+    assert state_of(states) == DEGRADED
+    one.succeeded()
+    assert state_of(states) == SERVING
+
+
+async def test_a_provider_whose_last_attempt_failed_is_degraded_for_a_while() -> None:
+    clock = Clock()
+    states = ProviderStates(clock)
+    states.report(call(), attempted(call_pb2.OUTCOME_SERVER_ERROR))
+    assert state_of(states) == DEGRADED
+    states.report(call(), attempted(call_pb2.OUTCOME_INVALID))
+    assert state_of(states) == DEGRADED
+    states.report(call(), attempted(call_pb2.OUTCOME_SUCCESS))
+    assert state_of(states) == SERVING
+    states.report(call(), attempted(call_pb2.OUTCOME_CONTEXT_LENGTH))
+    assert state_of(states) == SERVING
+    states.report(call(), attempted(call_pb2.OUTCOME_TIMEOUT))
+    assert state_of(states) == DEGRADED
+    clock.now += LATELY + 1
+    assert state_of(states) == SERVING

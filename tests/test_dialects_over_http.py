@@ -1,0 +1,283 @@
+"""Each wire format through the whole gateway: configuration, credentials, path, both RPCs, a real socket."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from event_streams import event as frame
+from gateway import gateway, settings_of
+from make import kinds, text_of
+from upstreams import answer, chunk, close, head, upstream
+
+from trunkline.v1 import gateway_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from upstreams import Script
+
+
+def sse(*events: dict[str, Any], named: bool = False) -> bytes:
+    lines = [f"event: {e['type']}\n" if named else "" for e in events]
+    return b"".join(f"{line}data: {json.dumps(e)}\n\n".encode() for line, e in zip(lines, events, strict=True))
+
+
+@dataclass(frozen=True)
+class Api:
+    """A provider's whole and streamed "Hi there", and how it must be asked."""
+
+    kind: str
+    whole: dict[str, Any]
+    stream: bytes
+    path: str
+    stream_path: str
+    key_header: tuple[str, str] = ("authorization", "Bearer k-1")
+    content_type: str = "text/event-stream"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+ANTHROPIC = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn"}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "status": "completed",
+    "usage": {"input_tokens": 5, "output_tokens": 2},
+}
+OUTPUT = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"}
+TEXT = {"type": "output_text", "text": "Hi there", "annotations": []}
+
+APIS = [
+    Api(
+        "anthropic",
+        {
+            **ANTHROPIC,
+            "content": [{"type": "text", "text": "Hi there"}],
+            "usage": {"input_tokens": 5, "output_tokens": 2},
+        },
+        sse(
+            {"type": "message_start", "message": {**ANTHROPIC, "content": [], "usage": {"input_tokens": 5}}},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hi"}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " there"}},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+            {"type": "message_stop"},
+            named=True,
+        ),
+        "/v1/messages",
+        "/v1/messages",
+        ("x-api-key", "k-1"),
+    ),
+    Api(
+        "gemini",
+        {
+            "candidates": [{"content": {"parts": [{"text": "Hi there"}]}, "finishReason": "STOP"}],
+            "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7},
+        },
+        sse(
+            {"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]},
+            {
+                "candidates": [{"content": {"parts": [{"text": " there"}]}, "finishReason": "STOP"}],
+                "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 2, "totalTokenCount": 7},
+            },
+        ),
+        "/models/m:generateContent",
+        "/models/m:streamGenerateContent?alt=sse",
+        ("x-goog-api-key", "k-1"),
+    ),
+    Api(
+        "cohere",
+        {
+            "id": "c_1",
+            "finish_reason": "COMPLETE",
+            "message": {"role": "assistant", "content": [{"type": "text", "text": "Hi there"}]},
+            "usage": {"tokens": {"input_tokens": 5, "output_tokens": 2}},
+        },
+        sse(
+            {"type": "message-start", "id": "c_1", "delta": {"message": {"role": "assistant"}}},
+            {"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}},
+            {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hi"}}}},
+            {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": " there"}}}},
+            {"type": "content-end", "index": 0},
+            {
+                "type": "message-end",
+                "delta": {"finish_reason": "COMPLETE", "usage": {"tokens": {"input_tokens": 5, "output_tokens": 2}}},
+            },
+            named=True,
+        ),
+        "/v2/chat",
+        "/v2/chat",
+    ),
+    Api(
+        "ollama",
+        {
+            "message": {"role": "assistant", "content": "Hi there"},
+            "done": True,
+            "done_reason": "stop",
+            "prompt_eval_count": 5,
+            "eval_count": 2,
+        },
+        b'{"message":{"content":"Hi"},"done":false}\n{"message":{"content":" there"},"done":false}\n'
+        b'{"message":{"content":""},"done":true,"done_reason":"stop","prompt_eval_count":5,"eval_count":2}\n',
+        "/api/chat",
+        "/api/chat",
+        content_type="application/x-ndjson",
+    ),
+    Api(
+        "openai_responses",
+        {**RESPONSE, "output": [{**OUTPUT, "content": [TEXT]}]},
+        sse(
+            {"type": "response.created", "response": {"id": "resp_1"}},
+            {"type": "response.output_item.added", "output_index": 0, "item": {**OUTPUT, "content": []}},
+            {
+                "type": "response.content_part.added",
+                "output_index": 0,
+                "content_index": 0,
+                "part": {**TEXT, "text": ""},
+            },
+            {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "Hi"},
+            {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": " there"},
+            {"type": "response.output_item.done", "output_index": 0, "item": {**OUTPUT, "content": [TEXT]}},
+            {"type": "response.completed", "response": {**RESPONSE, "output": [{**OUTPUT, "content": [TEXT]}]}},
+            named=True,
+        ),
+        "/responses",
+        "/responses",
+    ),
+    Api(
+        "bedrock",
+        {
+            "output": {"message": {"role": "assistant", "content": [{"text": "Hi there"}]}},
+            "stopReason": "end_turn",
+            "usage": {"inputTokens": 5, "outputTokens": 2, "totalTokens": 7},
+        },
+        frame("messageStart", {"role": "assistant"})
+        + frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hi"}})
+        + frame("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": " there"}})
+        + frame("contentBlockStop", {"contentBlockIndex": 0})
+        + frame("messageStop", {"stopReason": "end_turn"})
+        + frame("metadata", {"usage": {"inputTokens": 5, "outputTokens": 2, "totalTokens": 7}}),
+        "/model/m/converse",
+        "/model/m/converse-stream",
+        content_type="application/vnd.amazon.eventstream",
+    ),
+]
+EACH = pytest.mark.parametrize("api", APIS, ids=lambda api: api.kind)
+REQUEST = pb.GenerateRequest(model="up/m", prompt="Hello", config=pb.GenerationConfig(max_output_tokens=50))
+
+
+def document(api: Api, base_url: str) -> dict[str, Any]:
+    return {"providers": {"up": {"kind": api.kind, "base_url": base_url, "api_key": "env:KEY", **api.settings}}}
+
+
+@EACH
+async def test_a_unary_call(tmp_path: Path, api: Api) -> None:
+    whole = answer(json.dumps(api.whole).encode(), content_type="application/json")
+    async with (
+        upstream([whole]) as server,
+        gateway(settings_of(tmp_path, document(api, server.base_url), {"KEY": "k-1"})) as running,
+    ):
+        response = await running.stub.Generate(REQUEST)
+        sent = next(request for request in server.requests if request.body)
+    assert response.message.parts[0].text == "Hi there"
+    assert (response.usage.input_tokens, response.usage.output_tokens) == (5, 2)
+    assert sent.target == api.path
+    name, value = api.key_header
+    assert sent.headers[name] == value
+
+
+@EACH
+async def test_a_streamed_call(tmp_path: Path, api: Api) -> None:
+    begun = head(200, {"content-type": api.content_type, "transfer-encoding": "chunked"})
+    async with (
+        upstream([begun, chunk(api.stream), chunk()]) as server,
+        gateway(settings_of(tmp_path, document(api, server.base_url), {"KEY": "k-1"})) as running,
+    ):
+        events = [event async for event in running.stub.StreamGenerate(REQUEST)]
+        sent = next(request for request in server.requests if request.body)
+    assert kinds(events)[0] == "started"
+    assert kinds(events)[-1] == "completed"
+    assert text_of(events) == "Hi there"
+    usage = events[-1].completed.response.usage
+    assert (usage.input_tokens, usage.output_tokens) == (5, 2)
+    assert sent.target == api.stream_path
+
+
+@EACH
+async def test_every_cut_of_a_stream_has_one_outcome(tmp_path: Path, api: Api) -> None:
+    """A sample through the gateway; each dialect's own tests cut at every byte."""
+    begun = head(200, {"content-type": api.content_type, "content-length": str(len(api.stream))})
+    cuts = range(0, len(api.stream), max(1, len(api.stream) // 25))
+    scripts: list[Script] = [[begun, api.stream[:cut], close] for cut in cuts]
+    async with upstream(*scripts) as server:
+        async with gateway(settings_of(tmp_path, document(api, server.base_url), {"KEY": "k-1"})) as running:
+            for cut in cuts:
+                seen: list[pb.StreamGenerateResponse] = []
+                with pytest.raises(Exception, match=r"ABORTED|UNAVAILABLE"):
+                    async for event in running.stub.StreamGenerate(REQUEST):
+                        seen.append(event)
+                assert "completed" not in kinds(seen), cut
+
+
+async def test_aws_keys_sign_what_is_sent(tmp_path: Path) -> None:
+    api = APIS[-1]
+    environ = {
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SESSION_TOKEN": "session",
+        "AWS_REGION": "eu-west-1",
+    }
+    whole = answer(json.dumps(api.whole).encode(), content_type="application/json")
+    async with upstream([whole]) as server:
+        up = {"providers": {"up": {"kind": "bedrock", "base_url": server.base_url}}}
+        async with gateway(settings_of(tmp_path, up, environ)) as running:
+            await running.stub.Generate(REQUEST)
+        sent = next(request for request in server.requests if request.body)
+    assert sent.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/")
+    assert "/eu-west-1/bedrock/aws4_request" in sent.headers["authorization"]
+    assert sent.headers["x-amz-security-token"] == "session"
+
+
+async def test_long_unary_calls_are_streamed_upstream_and_folded(tmp_path: Path) -> None:
+    api = APIS[0]
+    begun = head(200, {"content-type": api.content_type, "transfer-encoding": "chunked"})
+    async with (
+        upstream([begun, chunk(api.stream), chunk()]) as server,
+        gateway(settings_of(tmp_path, document(api, server.base_url), {"KEY": "k-1"})) as running,
+    ):
+        response = await running.stub.Generate(pb.GenerateRequest(model="up/m", prompt="Hello"))
+        sent = next(request for request in server.requests if request.body)
+    assert json.loads(sent.body)["stream"] is True
+    assert response.message.parts[0].text == "Hi there"
+    assert response.usage.output_tokens == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "model"),
+    [
+        ("claude", "anthropic", "claude-sonnet-4-5"),
+        ("claude-sonnet-4.5", "anthropic", "claude-sonnet-4-5"),
+        ("Claude-Sonnet-4-5-20250929", "anthropic", "claude-sonnet-4-5"),
+        ("anthropic/claude-sonnet-4.5", "anthropic", "claude-sonnet-4-5"),
+        ("claude/claude-opus-4-5", "anthropic", "claude-opus-4-5"),
+        ("gemini", "gemini", "gemini-2.5-flash"),
+        ("gemini-2-5-pro", "gemini", "gemini-2.5-pro"),
+        ("openai/gpt-4o", "openai", "gpt-4o"),
+        ("gpt-4o-2024-08-06", "openai", "gpt-4o"),
+        ("openai/ft:gpt-4o:me::1", "openai", "ft:gpt-4o:me::1"),
+        ("fireworks", "fireworks", "accounts/fireworks/models/llama-v3p3-70b-instruct"),
+    ],
+)
+def test_names_that_people_type(tmp_path: Path, name: str, provider: str, model: str) -> None:
+    from trunkline_server.providers.table import ROWS
+    from trunkline_server.routing.catalogue import build_offers
+    from trunkline_server.routing.names import resolve_model
+    from trunkline_server.snapshot import Snapshot
+
+    keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "FIREWORKS_API_KEY"]
+    settings = settings_of(tmp_path, {}, dict.fromkeys(keys, "k"))
+    [target, *_] = resolve_model(Snapshot("", settings, build_offers(settings, ROWS, {})), name)
+    assert (target.provider, target.model) == (provider, model)
