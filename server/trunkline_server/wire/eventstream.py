@@ -15,6 +15,8 @@ from zlib import crc32
 
 from msgspec import Struct
 
+from trunkline_server.wire.framing import FramingError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -38,7 +40,7 @@ _UUID_BYTES = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class EventStreamError(ValueError):
+class EventStreamError(FramingError):
     """The bytes are not an event stream. It cannot be read on."""
 
 
@@ -97,12 +99,13 @@ class EventStreamFramer:
             raise self._failure
         return messages
 
-    def finish(self) -> None:
-        """Take the end of the bytes. Raises EventStreamError: TruncatedMessage where they end inside a message."""
+    def finish(self) -> list[EventStreamMessage]:
+        """Take the end of the bytes: no message is left. Raises TruncatedMessage where they end inside one."""
         if self._failure is None and self._buffer:
             self._failure = TruncatedMessage("the stream ends inside a message")
         if self._failure is not None:
             raise self._failure
+        return []
 
     def _cut_into(self, messages: list[EventStreamMessage]) -> None:
         start = 0

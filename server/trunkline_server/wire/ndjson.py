@@ -5,10 +5,12 @@ A line ends in a line feed, with or without a carriage return before it. What st
 
 from __future__ import annotations
 
+from trunkline_server.wire.framing import FramingError
+
 MAX_LINE_BYTES = 16 << 20
 
 
-class LineTooLarge(ValueError):
+class LineTooLarge(FramingError):
     """A line is longer than the framer takes. The stream cannot be read on."""
 
 

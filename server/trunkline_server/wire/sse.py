@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from trunkline_server.wire.framing import FramingError
+
 MAX_EVENT_BYTES = 16 << 20
 _BOM = b"\xef\xbb\xbf"
 _BLANK_LINE = b"\n\n"
@@ -15,7 +17,7 @@ _BLANK_LINE = b"\n\n"
 _CR, _LF = b"\r\n"
 
 
-class EventTooLarge(ValueError):
+class EventTooLarge(FramingError):
     """An event is longer than the framer takes. The stream cannot be read on."""
 
 

@@ -13,15 +13,16 @@ from trunkline_server.dialects.bedrock_converse.metadata import metadata_of, usa
 from trunkline_server.dialects.bedrock_converse.parts import Parts
 from trunkline_server.dialects.bedrock_converse.wire import decoded
 from trunkline_server.dialects.classify import embedded_error
+from trunkline_server.dialects.decoding import FramedDecoder
 from trunkline_server.dialects.scrub import scrub
 from trunkline_server.errors import UpstreamError
-from trunkline_server.wire.eventstream import EventStreamError, EventStreamFramer, TruncatedMessage
+from trunkline_server.wire.eventstream import EventStreamFramer, EventStreamMessage, TruncatedMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
-    from trunkline_server.wire.eventstream import EventStreamMessage
+    from trunkline_server.wire.framing import FramingError
 
 FINISH_REASONS: Mapping[str, content_pb2.FinishReason.ValueType] = {
     "end_turn": content_pb2.FINISH_REASON_STOP,
@@ -67,61 +68,29 @@ def decode_response(body: bytes) -> list[StreamGenerateResponse]:
     return answer.parts.take()
 
 
-class ConverseStreamDecoder:
-    """Decodes one streamed answer; the events are the same however its bytes are cut.
-
-    The answer is whole with messageStop and metadata, which comes after it and tells what was used: `completed` comes,
-    once, and nothing after it. Else UpstreamError is raised, by every call from then on. Events that came in the same
-    bytes before an error are returned first, and the next call raises it.
-    """
+class ConverseStreamDecoder(FramedDecoder[EventStreamMessage]):
+    """An answer is whole with messageStop and metadata, which comes after it and tells what was used."""
 
     def __init__(self) -> None:
-        self._framer = EventStreamFramer()
         self._answer = _Answer()
-        self._completed = False
-        self._failure: UpstreamError | None = None
+        super().__init__(EventStreamFramer(), self._answer)
 
-    def feed(self, data: bytes) -> list[StreamGenerateResponse]:
-        """Take the next bytes. Raises UpstreamError."""
-        if self._failure is None and not self._completed:
-            try:
-                for message in self._framer.feed(data):
-                    self._take(message)
-            except UpstreamError as error:
-                self._fail(error)
-            except EventStreamError as error:
-                self._fail(_unreadable(error))
-        events = self._answer.parts.take()
-        if self._failure is not None and not events:
-            raise self._failure
-        return events
-
-    def finish(self) -> list[StreamGenerateResponse]:
-        """Take the end of the bytes. Raises UpstreamError: INTERRUPTED where they end before the answer does."""
-        if self._failure is None and not self._completed:
-            try:
-                self._framer.finish()
-                self._fail(UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_metadata"))
-            except EventStreamError as error:
-                self._fail(_unreadable(error))
-        if self._failure is not None:
-            raise self._failure
-        return self._answer.parts.take()
-
-    def _take(self, message: EventStreamMessage) -> None:
-        if self._completed:
-            return
-        kind = message.text(":message-type")
+    def _take(self, frame: EventStreamMessage) -> None:
+        kind = frame.text(":message-type")
         if kind in {"exception", "error"}:
-            raise _told_error(kind, message)
-        self._answer.add(message.text(":event-type"), message.payload)
+            raise _told_error(kind, frame)
+        self._answer.add(frame.text(":event-type"), frame.payload)
         if self._answer.is_whole():
             self._answer.complete()
             self._completed = True
 
-    def _fail(self, error: UpstreamError) -> None:
-        error.usage = self._answer.usage()
-        self._failure = error
+    def _end(self) -> None:
+        raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_metadata")
+
+    def _unframeable(self, error: FramingError) -> UpstreamError:
+        if isinstance(error, TruncatedMessage):
+            return UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_metadata")
+        return UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="malformed_event_stream")
 
 
 class _Answer:
@@ -198,9 +167,3 @@ def _told_error(kind: str, message: EventStreamMessage) -> UpstreamError:
     if kind == "exception":
         return embedded_error(message.payload, message.text(":exception-type"))
     return embedded_error(encode({"message": message.text(":error-message")}), message.text(":error-code"))
-
-
-def _unreadable(error: EventStreamError) -> UpstreamError:
-    if isinstance(error, TruncatedMessage):
-        return UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_metadata")
-    return UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="malformed_event_stream")

@@ -13,15 +13,15 @@ from trunkline.v1.gateway_service_pb2 import GenerateResponse
 from trunkline_server.dialects.cohere_chat import wire
 from trunkline_server.dialects.cohere_chat.errors import failed, told_error
 from trunkline_server.dialects.cohere_chat.parts import Parts
+from trunkline_server.dialects.decoding import FramedDecoder
 from trunkline_server.dialects.lenient import decode_json
 from trunkline_server.errors import UpstreamError
-from trunkline_server.wire.sse import EventTooLarge, SseFramer
+from trunkline_server.wire.sse import SseEvent, SseFramer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
-    from trunkline_server.wire.sse import SseEvent
 
 T = TypeVar("T")
 
@@ -82,72 +82,27 @@ def decode_response(body: bytes) -> list[StreamGenerateResponse]:
     return answer.parts.take()
 
 
-class CohereStreamDecoder:
-    """Decodes one streamed answer; the events are the same however its bytes are cut.
-
-    The answer is whole with message-end: `completed` comes, once, and nothing after it. Else UpstreamError is raised,
-    by every call from then on. Events that came in the same bytes before an error are returned first, and the next
-    call raises it.
-    """
+class CohereStreamDecoder(FramedDecoder[SseEvent]):
+    """An answer is whole with message-end."""
 
     def __init__(self) -> None:
-        self._framer = SseFramer()
         self._answer = _Answer()
-        self._completed = False
-        self._failure: UpstreamError | None = None
+        super().__init__(SseFramer(), self._answer)
 
-    def feed(self, data: bytes) -> list[StreamGenerateResponse]:
-        """Take the next bytes. Raises UpstreamError."""
-        if self._failure is None and not self._completed:
-            try:
-                for event in self._framer.feed(data):
-                    self._take(event)
-            except UpstreamError as error:
-                self._fail(error)
-            except EventTooLarge:
-                self._fail(UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="event_too_large"))
-        events = self._answer.parts.take()
-        if self._failure is not None and not events:
-            raise self._failure
-        return events
-
-    def finish(self) -> list[StreamGenerateResponse]:
-        """Take the end of the bytes. Raises UpstreamError: INTERRUPTED where they end before the answer does."""
-        if self._failure is None and not self._completed:
-            try:
-                self._read_end()
-            except UpstreamError as error:
-                self._fail(error)
-        if self._failure is not None:
-            raise self._failure
-        return self._answer.parts.take()
-
-    def _read_end(self) -> None:
-        for event in self._framer.finish():
-            try:
-                self._take(event)
-            except UpstreamError as error:
-                # An event that is cut off tells nothing, neither that the answer ended nor that it did not.
-                if error.code != "malformed_json":
-                    raise
-        if not self._completed:
-            raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_message_end")
-
-    def _take(self, sent: SseEvent) -> None:
-        if self._completed or not sent.data:
+    def _take(self, frame: SseEvent) -> None:
+        if not frame.data:
             return
-        if sent.event == "error":
-            raise told_error(sent.data)
-        if sent.data.startswith(_DONE):
+        if frame.event == "error":
+            raise told_error(frame.data)
+        if frame.data.startswith(_DONE):
             raise UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="no_finish_reason")
-        event = _event(sent.data)
+        event = _event(frame.data)
         if event is not None:
             self._answer.add(event)
             self._completed = event.type == "message-end"
 
-    def _fail(self, error: UpstreamError) -> None:
-        error.usage = self._answer.usage()
-        self._failure = error
+    def _end(self) -> None:
+        raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_message_end")
 
 
 class _Answer:

@@ -12,10 +12,10 @@ from trunkline_server.dialects.classify import answered_error as decode_error
 from trunkline_server.dialects.dialect import Encoded
 from trunkline_server.dialects.gemini_generate_content.contents import Conversation
 from trunkline_server.dialects.gemini_generate_content.models import thinking_config
-from trunkline_server.dialects.gemini_generate_content.notes import Notes
 from trunkline_server.dialects.gemini_generate_content.parts import DIALECT
 from trunkline_server.dialects.gemini_generate_content.stream import GeminiStreamDecoder, decode_response
 from trunkline_server.dialects.gemini_generate_content.tools import encode_tools, response_format
+from trunkline_server.dialects.notes import Notes
 from trunkline_server.dialects.options import merge_options
 from trunkline_server.errors import InvalidRequest, Violation
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trunkline.v1.content_pb2 import Message, Part, ToolCall, ToolResult
-    from trunkline_server.dialects.gemini_generate_content.notes import Notes
+    from trunkline_server.dialects.notes import Notes
 
 JsonObject = dict[str, Any]
 

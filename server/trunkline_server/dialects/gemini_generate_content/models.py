@@ -10,7 +10,7 @@ from trunkline.v1.gateway_service_pb2 import Thinking
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline_server.dialects.gemini_generate_content.notes import Notes
+    from trunkline_server.dialects.notes import Notes
 
 _GENERATION = re.compile(r"gemini-([0-9]+)")
 

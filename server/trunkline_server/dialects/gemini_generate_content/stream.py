@@ -14,6 +14,7 @@ from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1.content_pb2 import Media
 from trunkline.v1.gateway_service_pb2 import GenerateResponse
 from trunkline_server.dialects.classify import embedded_error
+from trunkline_server.dialects.decoding import FramedDecoder
 from trunkline_server.dialects.gemini_generate_content.citations import Texts, citations
 from trunkline_server.dialects.gemini_generate_content.framer import GeminiFramer
 from trunkline_server.dialects.gemini_generate_content.metadata import (
@@ -33,7 +34,6 @@ from trunkline_server.dialects.gemini_generate_content.wire import (
     RawAnswer,
 )
 from trunkline_server.errors import UpstreamError
-from trunkline_server.wire.sse import EventTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,67 +89,26 @@ def decode_response(body: bytes) -> list[StreamGenerateResponse]:
     return answer.parts.take()
 
 
-class GeminiStreamDecoder:
-    """Decodes one streamed answer; the events are the same however its bytes are cut.
+class GeminiStreamDecoder(FramedDecoder[bytes]):
+    """The API has no terminal marker.
 
-    The API has no terminal marker: the answer is whole when the bytes end after a finish reason, or after the reason
-    why the prompt is not answered. Then `completed` comes, once. Else UpstreamError is raised, by every call from then
-    on. Events that came in the same bytes before an error are returned first, and the next call raises it.
+    An answer is whole when the bytes end after a finish reason, or after the reason why the prompt is not answered.
     """
 
     def __init__(self) -> None:
-        self._framer = GeminiFramer()
-        self._answer = _Answer()
-        self._completed = False
-        self._failure: UpstreamError | None = None
+        self._answer, self._bytes = _Answer(), GeminiFramer()
+        super().__init__(self._bytes, self._answer)
 
-    def feed(self, data: bytes) -> list[StreamGenerateResponse]:
-        """Take the next bytes. Raises UpstreamError."""
-        if self._failure is None and not self._completed:
-            try:
-                for json in self._framer.feed(data):
-                    self._take(json)
-            except UpstreamError as error:
-                self._fail(error)
-            except EventTooLarge:
-                self._fail(UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="event_too_large"))
-        events = self._answer.parts.take()
-        if self._failure is not None and not events:
-            raise self._failure
-        return events
-
-    def finish(self) -> list[StreamGenerateResponse]:
-        """Take the end of the bytes. Raises UpstreamError: INTERRUPTED where they end before the answer does."""
-        if self._failure is None and not self._completed:
-            try:
-                self._read_end()
-            except UpstreamError as error:
-                self._fail(error)
-        if self._failure is not None:
-            raise self._failure
-        return self._answer.parts.take()
-
-    def _take(self, json: bytes) -> None:
+    def _take(self, frame: bytes) -> None:
         # Gemini sends no [DONE], but gateways that pass it on do.
-        if json and json != b"[DONE]":
-            self._answer.add(json)
+        if frame and frame != b"[DONE]":
+            self._answer.add(frame)
 
-    def _read_end(self) -> None:
-        for json in self._framer.finish():
-            try:
-                self._take(json)
-            except UpstreamError as error:
-                # An event that is cut off tells nothing, neither that the answer ended nor that it did not.
-                if error.code != "malformed_json":
-                    raise
-        if self._framer.is_cut_off or not self._answer.is_finished:
+    def _end(self) -> None:
+        if self._bytes.is_cut_off or not self._answer.is_finished:
             raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_finish_reason")
         self._answer.complete()
         self._completed = True
-
-    def _fail(self, error: UpstreamError) -> None:
-        error.usage = self._answer.usage()
-        self._failure = error
 
 
 class _Answer:

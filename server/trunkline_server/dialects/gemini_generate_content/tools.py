@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.content_pb2 import FunctionTool, ProviderTool, Tool
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
-    from trunkline_server.dialects.gemini_generate_content.notes import Notes
+    from trunkline_server.dialects.notes import Notes
 
 JsonObject = dict[str, Any]
 

@@ -16,14 +16,17 @@ from trunkline.v1.gateway_service_pb2 import (
     StreamCompleted,
     StreamGenerateResponse,
 )
+from trunkline_server.dialects.decoding import FramedDecoder
 from trunkline_server.dialects.lenient import decode_json
 from trunkline_server.dialects.ollama_chat.errors import told_error
 from trunkline_server.dialects.ollama_chat.wire import Function, Line, Message, Token, ToolCall
 from trunkline_server.errors import UpstreamError
-from trunkline_server.wire.ndjson import LineTooLarge, NdjsonFramer
+from trunkline_server.wire.ndjson import NdjsonFramer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from trunkline_server.wire.framing import FramingError
 
 FINISH_REASONS: Mapping[str, content_pb2.FinishReason.ValueType] = {
     # Versions before 0.1.38 give none.
@@ -60,71 +63,25 @@ def decode_response(body: bytes) -> list[StreamGenerateResponse]:
     return answer.parts.take()
 
 
-class OllamaStreamDecoder:
-    """Decodes one streamed answer; the events are the same however its bytes are cut.
-
-    The answer is whole with the line that says `done`: `completed` comes, once, and nothing after it. Else
-    UpstreamError is raised, by every call from then on. Events that came in the same bytes before an error are
-    returned first, and the next call raises it.
-    """
+class OllamaStreamDecoder(FramedDecoder[bytes]):
+    """An answer is whole with the line that says `done`."""
 
     def __init__(self) -> None:
-        self._framer = NdjsonFramer()
         self._answer = _Answer()
-        self._completed = False
-        self._failure: UpstreamError | None = None
+        super().__init__(NdjsonFramer(), self._answer)
 
-    def feed(self, data: bytes) -> list[StreamGenerateResponse]:
-        """Take the next bytes. Raises UpstreamError."""
-        if self._failure is None and not self._completed:
-            try:
-                for line in self._framer.feed(data):
-                    self._take(line)
-            except UpstreamError as error:
-                self._fail(error)
-            except LineTooLarge:
-                self._fail(UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="line_too_large"))
-        events = self._answer.parts.take()
-        if self._failure is not None and not events:
-            raise self._failure
-        return events
-
-    def finish(self) -> list[StreamGenerateResponse]:
-        """Take the end of the bytes. Raises UpstreamError: INTERRUPTED where they end before the answer does."""
-        if self._failure is None and not self._completed:
-            try:
-                self._read_end()
-            except UpstreamError as error:
-                self._fail(error)
-            except LineTooLarge:
-                self._fail(UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="line_too_large"))
-        if self._failure is not None:
-            raise self._failure
-        return self._answer.parts.take()
-
-    def _read_end(self) -> None:
-        for line in self._framer.finish():
-            try:
-                self._take(line)
-            except UpstreamError as error:
-                # A line that is cut off tells nothing, neither that the answer ended nor that it did not.
-                if error.code != "malformed_json":
-                    raise
-        if not self._completed:
-            raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="not_done")
-
-    def _take(self, data: bytes) -> None:
-        if self._completed:
-            return
-        line = _line(data)
+    def _take(self, frame: bytes) -> None:
+        line = _line(frame)
         self._answer.add(line)
         if line.done:
             self._answer.complete(line)
             self._completed = True
 
-    def _fail(self, error: UpstreamError) -> None:
-        error.usage = self._answer.usage()
-        self._failure = error
+    def _end(self) -> None:
+        raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="not_done")
+
+    def _unframeable(self, _: FramingError) -> UpstreamError:
+        return UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="line_too_large")
 
 
 class _Answer:

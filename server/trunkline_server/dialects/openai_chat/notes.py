@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trunkline.v1.call_pb2 import Warning as CallWarning
+from trunkline_server.dialects import notes
 from trunkline_server.spans import seconds
 
 if TYPE_CHECKING:
@@ -16,24 +16,12 @@ _SHORT, _LONG = 300, 3600
 JsonObject = dict[str, Any]
 
 
-class Notes:
+class Notes(notes.Notes):
     """Gathers the warnings of one request, and has the quirks of the host that it is for."""
 
     def __init__(self, quirks: Quirks) -> None:
+        super().__init__()
         self.quirks = quirks
-        self.warnings: list[CallWarning] = []
-
-    def dropped(self, field: str, why: str) -> None:
-        """A setting is left out."""
-        self._warn(CallWarning.KIND_PARAMETER_DROPPED, field, f"left out: {why}")
-
-    def changed(self, field: str, what: str) -> None:
-        """A setting is sent with another value."""
-        self._warn(CallWarning.KIND_PARAMETER_CHANGED, field, what)
-
-    def lost(self, field: str, why: str) -> None:
-        """A piece of content is left out."""
-        self._warn(CallWarning.KIND_CONTENT_DROPPED, field, f"left out: {why}")
 
     def cache_control(self, cached: CacheBreakpoint, field: str) -> JsonObject:
         """What marks the end of a prompt worth caching; nothing where the host has no mark for it."""
@@ -50,6 +38,3 @@ class Notes:
         if wanted not in {_SHORT, _LONG}:
             self.changed(field, f"the provider caches for 5 minutes or an hour: {sent} is sent")
         return sent
-
-    def _warn(self, kind: CallWarning.Kind.ValueType, field: str, message: str) -> None:
-        self.warnings.append(CallWarning(kind=kind, field=field, message=message))

@@ -52,6 +52,9 @@ class Answer:
         self._called = False
         self._refused = False
 
+    def usage(self) -> None:
+        """What was used comes with the end of the answer only."""
+
     def add(self, place: int, raw: Raw) -> None:
         """An item begins. Raises UpstreamError."""
         kind = self._kind(place, raw)

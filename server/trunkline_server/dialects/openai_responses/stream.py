@@ -9,18 +9,18 @@ from msgspec.json import Decoder
 
 from trunkline.v1 import call_pb2
 from trunkline_server.dialects.classify import embedded_error
+from trunkline_server.dialects.decoding import FramedDecoder
 from trunkline_server.dialects.openai_responses import wire
 from trunkline_server.dialects.openai_responses.answer import Answer
 from trunkline_server.dialects.openai_responses.items import TYPED, TextKind, tokens_of
 from trunkline_server.dialects.openai_responses.wire import read
 from trunkline_server.errors import UpstreamError
-from trunkline_server.wire.sse import EventTooLarge, SseFramer
+from trunkline_server.wire.sse import SseEvent, SseFramer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
-    from trunkline_server.wire.sse import SseEvent
 
 _RESPONSE = Decoder(wire.Response)
 _KIND = Decoder(wire.EventKind)
@@ -50,67 +50,28 @@ def decode_response(body: bytes) -> list[StreamGenerateResponse]:
     return answer.parts.take()
 
 
-class ResponsesStreamDecoder:
-    """Decodes one streamed answer; the events are the same however its bytes are cut.
-
-    The answer is whole with `response.completed` or `response.incomplete`: `completed` comes, once, and nothing after
-    it. Else UpstreamError is raised, by every call from then on. Events that came in the same bytes before an error are
-    returned first, and the next call raises it.
-    """
+class ResponsesStreamDecoder(FramedDecoder[SseEvent]):
+    """An answer is whole with `response.completed` or `response.incomplete`."""
 
     def __init__(self) -> None:
-        self._framer = SseFramer()
         self._answer = Answer()
-        self._failure: UpstreamError | None = None
+        super().__init__(SseFramer(), self._answer)
 
-    def feed(self, data: bytes) -> list[StreamGenerateResponse]:
-        """Take the next bytes. Raises UpstreamError."""
-        if self._failure is None and not self._answer.completed:
-            try:
-                for event in self._framer.feed(data):
-                    self._take(event)
-            except UpstreamError as error:
-                self._failure = error
-            except EventTooLarge:
-                self._failure = UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="event_too_large")
-        events = self._answer.parts.take()
-        if self._failure is not None and not events:
-            raise self._failure
-        return events
-
-    def finish(self) -> list[StreamGenerateResponse]:
-        """Take the end of the bytes. Raises UpstreamError: INTERRUPTED where they end before the answer does."""
-        if self._failure is None and not self._answer.completed:
-            try:
-                self._read_end()
-            except UpstreamError as error:
-                self._failure = error
-        if self._failure is not None:
-            raise self._failure
-        return self._answer.parts.take()
-
-    def _take(self, event: SseEvent) -> None:
-        if self._answer.completed or not event.data or event.data.startswith(_DONE):
+    def _take(self, frame: SseEvent) -> None:
+        if not frame.data or frame.data.startswith(_DONE):
             return
-        if event.event == "error":
-            raise embedded_error(event.data)
-        said = read(_KIND, event.data)
+        if frame.event == "error":
+            raise embedded_error(frame.data)
+        said = read(_KIND, frame.data)
         if said.type == "error" or said.object == "error" or (said.error and not said.type):
-            raise embedded_error(event.data)
-        take = _TAKERS.get(said.type or event.event)
+            raise embedded_error(frame.data)
+        take = _TAKERS.get(said.type or frame.event)
         if take is not None:
-            take(self._answer, event.data)
+            take(self._answer, frame.data)
+            self._completed = self._answer.completed
 
-    def _read_end(self) -> None:
-        for event in self._framer.finish():
-            try:
-                self._take(event)
-            except UpstreamError as error:
-                # An event that is cut off tells nothing, neither that the answer ended nor that it did not.
-                if error.code != "malformed_json":
-                    raise
-        if not self._answer.completed:
-            raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_terminal_event")
+    def _end(self) -> None:
+        raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_terminal_event")
 
 
 def _add(answer: Answer, data: bytes) -> None:
