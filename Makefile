@@ -114,6 +114,10 @@ test: .venv/dev .venv-protos/ready .tools/ready .tools/weights ## Set everything
 conformance: .venv/dev ## Hold every dialect to recorded traffic; CORPUS=DIR for another folder, DUMP=FILE for what was decoded
 	PYTHONPATH=tests $(BIN)/python -m conformance $(if $(CORPUS),"$(CORPUS)") $(if $(DUMP),--dump "$(DUMP)")
 
+.PHONY: fuzz
+fuzz: .venv/dev ## Look at every decoder and framer a hundred times longer than the tests do
+	$(BIN)/pytest --numprocesses 2 --hypothesis-profile=long --timeout=0 tests/wire tests/dialects/test_*properties.py tests/dialects/test_limits.py
+
 .PHONY: client-oldest
 client-oldest: ## Run the Python client on the oldest libraries that it allows
 	tests/clients/protobuf6.sh
