@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trunkline.v1.call_pb2 import Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
@@ -25,6 +25,26 @@ def now() -> float:
     """
     loop = asyncio.get_running_loop()
     return time.monotonic() if type(loop).__module__ == "uvloop" else loop.time()
+
+
+Role = Literal["caller", "operator", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls, and what they may use. Without keys everybody is the admin of the workspace "default"."""
+
+    workspace: str = "default"
+    # The id of the gateway key; empty without one.
+    key: str = ""
+    role: Role = "admin"
+    # What may be used: "provider/model" and model names, with * for any part; providers; strategies. Empty = all.
+    models: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
+
+
+ANYBODY = Identity()
 
 
 @dataclass(slots=True)
@@ -50,8 +70,10 @@ class Call:
     snapshot: Snapshot
     # Set by route: whom to ask, in order.
     plan: tuple[Target, ...] = ()
-    # Set by attempt: who is asked now.
+    identity: Identity = ANYBODY
+    # Set by attempt: who is asked now, and which try of the call this is, from 1.
     target: Target = field(default_factory=Target)
+    attempt: int = 0
     # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
     story: Story = field(default_factory=Story)
 

@@ -23,10 +23,12 @@ STATUS_CODES: Mapping[call_pb2.ErrorReason.ValueType, StatusCode] = {
     call_pb2.ERROR_REASON_UNSUPPORTED_CAPABILITY: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_PROVIDER_REJECTED: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_MODEL_NOT_FOUND: StatusCode.NOT_FOUND,
+    call_pb2.ERROR_REASON_CALL_NOT_FOUND: StatusCode.NOT_FOUND,
     call_pb2.ERROR_REASON_NO_CANDIDATE: StatusCode.FAILED_PRECONDITION,
     call_pb2.ERROR_REASON_KEY_MISSING: StatusCode.UNAUTHENTICATED,
     call_pb2.ERROR_REASON_KEY_INVALID: StatusCode.UNAUTHENTICATED,
     call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED: StatusCode.PERMISSION_DENIED,
+    call_pb2.ERROR_REASON_ROLE_NOT_ALLOWED: StatusCode.PERMISSION_DENIED,
     call_pb2.ERROR_REASON_POLICY_BLOCKED: StatusCode.PERMISSION_DENIED,
     call_pb2.ERROR_REASON_RATE_LIMITED: StatusCode.RESOURCE_EXHAUSTED,
     call_pb2.ERROR_REASON_BUDGET_EXHAUSTED: StatusCode.RESOURCE_EXHAUSTED,
@@ -39,6 +41,7 @@ STATUS_CODES: Mapping[call_pb2.ErrorReason.ValueType, StatusCode] = {
     call_pb2.ERROR_REASON_IDEMPOTENCY_MISMATCH: StatusCode.FAILED_PRECONDITION,
     call_pb2.ERROR_REASON_IDEMPOTENCY_IN_PROGRESS: StatusCode.ABORTED,
     call_pb2.ERROR_REASON_CIRCUIT_OPEN: StatusCode.UNAVAILABLE,
+    call_pb2.ERROR_REASON_LEDGER_UNAVAILABLE: StatusCode.UNAVAILABLE,
     call_pb2.ERROR_REASON_INTERNAL: StatusCode.INTERNAL,
     call_pb2.ERROR_REASON_CANCELLED: StatusCode.CANCELLED,
 }
@@ -111,6 +114,15 @@ class NoCandidate(CallError):
         super().__init__(call_pb2.ERROR_REASON_NO_CANDIDATE, message)
 
 
+class LedgerUnavailable(CallError):
+    """Our own fault: the ledger cannot take what the call would cost."""
+
+    def __init__(self, why: str) -> None:
+        """`why` in words of ours: what the store does not do."""
+        message = f"the ledger cannot be written to ({why}): no call is made that is not accounted for; try again"
+        super().__init__(call_pb2.ERROR_REASON_LEDGER_UNAVAILABLE, message, retry_after=1.0)
+
+
 class CallerGone(Exception):
     """The caller went away; nobody reads what we would say."""
 
@@ -132,6 +144,8 @@ class UpstreamError(Exception):
     retry_after: float | None = None
     # What was used before it failed, if the provider said so.
     usage: call_pb2.Usage | None = None
+    # What that cost. Set by account.
+    cost: call_pb2.Cost | None = None
 
     def __str__(self) -> str:
         return f"{call_pb2.Outcome.Name(self.outcome)} (status {self.status}, code {self.code!r})"

@@ -66,6 +66,10 @@ class ModelNotFound(TrunklineError):
     """No such model or alias."""
 
 
+class CallNotFound(TrunklineError):
+    """No such call in the ledger, or it is another workspace's."""
+
+
 class NoCandidate(TrunklineError):
     """No configured target can take this call."""
 
@@ -84,6 +88,10 @@ class KeyInvalid(AuthenticationFailed):
 
 class ModelNotAllowed(TrunklineError):
     """The key may not use this model."""
+
+
+class RoleNotAllowed(TrunklineError):
+    """The key's role or workspace does not allow this."""
 
 
 class PolicyBlocked(TrunklineError):
@@ -134,6 +142,10 @@ class CircuitOpen(TrunklineError):
     """Every target's circuit breaker is open; retry_delay says when the first one closes."""
 
 
+class LedgerUnavailable(TrunklineError):
+    """The gateway's ledger cannot be written to, and it makes no call that is not accounted for; see retry_delay."""
+
+
 class InternalError(TrunklineError):
     """A bug of the gateway; its log has more under call_id."""
 
@@ -165,10 +177,12 @@ BY_REASON: Mapping[str, type[TrunklineError]] = {
     "UNSUPPORTED_CAPABILITY": UnsupportedCapability,
     "PROVIDER_REJECTED": ProviderRejected,
     "MODEL_NOT_FOUND": ModelNotFound,
+    "CALL_NOT_FOUND": CallNotFound,
     "NO_CANDIDATE": NoCandidate,
     "KEY_MISSING": KeyMissing,
     "KEY_INVALID": KeyInvalid,
     "MODEL_NOT_ALLOWED": ModelNotAllowed,
+    "ROLE_NOT_ALLOWED": RoleNotAllowed,
     "POLICY_BLOCKED": PolicyBlocked,
     "RATE_LIMITED": RateLimited,
     "BUDGET_EXHAUSTED": BudgetExhausted,
@@ -181,6 +195,7 @@ BY_REASON: Mapping[str, type[TrunklineError]] = {
     "IDEMPOTENCY_MISMATCH": IdempotencyMismatch,
     "IDEMPOTENCY_IN_PROGRESS": IdempotencyInProgress,
     "CIRCUIT_OPEN": CircuitOpen,
+    "LEDGER_UNAVAILABLE": LedgerUnavailable,
     "INTERNAL": InternalError,
     "CANCELLED": Cancelled,
 }

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17trunkline/v1/call.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\" \n\x07Routing\x12\x15\n\rstrict_params\x18\x13 \x01(\x08\")\n\x06Target\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x8d\x02\n\x06Served\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.Target\x12\x17\n\x0frequested_model\x18\x02 \x01(\t\x12\x1c\n\x14provider_response_id\x18\x03 \x01(\t\x12\'\n\x08\x61ttempts\x18\x05 \x03(\x0b\x32\x15.trunkline.v1.Attempt\x12\x36\n\x13time_to_first_token\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ntotal_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x63onfig_version\x18\x0b \x01(\t\"\x8f\x02\n\x07\x41ttempt\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.Target\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.trunkline.v1.Outcome\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x05usage\x18\x05 \x01(\x0b\x32\x13.trunkline.v1.Usage\x12\x17\n\x0fprovider_status\x18\x07 \x01(\x05\x12\x15\n\rprovider_code\x18\x08 \x01(\t\x12\x18\n\x10provider_message\x18\t \x01(\t\x12\x1b\n\x13provider_request_id\x18\n \x01(\t\"\x96\x03\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12$\n\x17\x63\x61\x63he_read_input_tokens\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12%\n\x18\x63\x61\x63he_write_input_tokens\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12$\n\x17reasoning_output_tokens\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x38\n\x0bother_units\x18\x07 \x03(\x0b\x32#.trunkline.v1.Usage.OtherUnitsEntry\x1a\x31\n\x0fOtherUnitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokensB\x1a\n\x18_cache_read_input_tokensB\x1b\n\x19_cache_write_input_tokensB\x1a\n\x18_reasoning_output_tokens\"\xe9\x01\n\x07Warning\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.trunkline.v1.Warning.Kind\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12$\n\x06target\x18\x04 \x01(\x0b\x32\x14.trunkline.v1.Target\"n\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16KIND_PARAMETER_DROPPED\x10\x01\x12\x1a\n\x16KIND_PARAMETER_CHANGED\x10\x02\x12\x18\n\x14KIND_CONTENT_DROPPED\x10\x03\"c\n\x0b\x43\x61llFailure\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x06served\x18\x02 \x01(\x0b\x32\x14.trunkline.v1.Served\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.trunkline.v1.Usage*\xa4\x03\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_SUCCESS\x10\x01\x12\x18\n\x14OUTCOME_RATE_LIMITED\x10\x02\x12\x16\n\x12OUTCOME_OVERLOADED\x10\x03\x12\x18\n\x14OUTCOME_SERVER_ERROR\x10\x04\x12\x13\n\x0fOUTCOME_TIMEOUT\x10\x05\x12\x19\n\x15OUTCOME_NOT_CONNECTED\x10\x06\x12\x17\n\x13OUTCOME_INTERRUPTED\x10\x07\x12\x1a\n\x16OUTCOME_PROTOCOL_ERROR\x10\x08\x12\x10\n\x0cOUTCOME_AUTH\x10\t\x12\x11\n\rOUTCOME_QUOTA\x10\n\x12\x13\n\x0fOUTCOME_INVALID\x10\x0b\x12\x1a\n\x16OUTCOME_CONTEXT_LENGTH\x10\x0c\x12\x1a\n\x16OUTCOME_CONTENT_FILTER\x10\r\x12\x1b\n\x17OUTCOME_MODEL_NOT_FOUND\x10\x0e\x12\x15\n\x11OUTCOME_CANCELLED\x10\x0f\x12\x14\n\x10OUTCOME_NOT_SENT\x10\x10*\xb7\x06\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12(\n$ERROR_REASON_CONTEXT_LENGTH_EXCEEDED\x10\x02\x12\'\n#ERROR_REASON_UNSUPPORTED_CAPABILITY\x10\x03\x12\"\n\x1e\x45RROR_REASON_PROVIDER_REJECTED\x10\x04\x12 \n\x1c\x45RROR_REASON_MODEL_NOT_FOUND\x10\x05\x12\x1d\n\x19\x45RROR_REASON_NO_CANDIDATE\x10\x06\x12\x1c\n\x18\x45RROR_REASON_KEY_MISSING\x10\x07\x12\x1c\n\x18\x45RROR_REASON_KEY_INVALID\x10\x08\x12\"\n\x1e\x45RROR_REASON_MODEL_NOT_ALLOWED\x10\t\x12\x1f\n\x1b\x45RROR_REASON_POLICY_BLOCKED\x10\x0b\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x0c\x12!\n\x1d\x45RROR_REASON_BUDGET_EXHAUSTED\x10\r\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x0f\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x10\x12%\n!ERROR_REASON_ALL_PROVIDERS_FAILED\x10\x11\x12\x1e\n\x1a\x45RROR_REASON_PROVIDER_AUTH\x10\x12\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x13\x12#\n\x1f\x45RROR_REASON_STREAM_INTERRUPTED\x10\x14\x12%\n!ERROR_REASON_IDEMPOTENCY_MISMATCH\x10\x15\x12(\n$ERROR_REASON_IDEMPOTENCY_IN_PROGRESS\x10\x16\x12\x1d\n\x19\x45RROR_REASON_CIRCUIT_OPEN\x10\x17\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x18\x12\x1a\n\x16\x45RROR_REASON_CANCELLED\x10\x19\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17trunkline/v1/call.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\"\x88\x01\n\x0b\x43\x61llContext\x12\x13\n\x0b\x65nd_user_id\x18\x02 \x01(\t\x12\x35\n\x06labels\x18\x04 \x03(\x0b\x32%.trunkline.v1.CallContext.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x07Routing\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x15\n\rstrict_params\x18\x13 \x01(\x08\")\n\x06Target\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\"\x8d\x02\n\x06Served\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.Target\x12\x17\n\x0frequested_model\x18\x02 \x01(\t\x12\x1c\n\x14provider_response_id\x18\x03 \x01(\t\x12\'\n\x08\x61ttempts\x18\x05 \x03(\x0b\x32\x15.trunkline.v1.Attempt\x12\x36\n\x13time_to_first_token\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ntotal_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x16\n\x0e\x63onfig_version\x18\x0b \x01(\t\"\xb1\x02\n\x07\x41ttempt\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.Target\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.trunkline.v1.Outcome\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x05usage\x18\x05 \x01(\x0b\x32\x13.trunkline.v1.Usage\x12 \n\x04\x63ost\x18\x06 \x01(\x0b\x32\x12.trunkline.v1.Cost\x12\x17\n\x0fprovider_status\x18\x07 \x01(\x05\x12\x15\n\rprovider_code\x18\x08 \x01(\t\x12\x18\n\x10provider_message\x18\t \x01(\t\x12\x1b\n\x13provider_request_id\x18\n \x01(\t\"\x96\x03\n\x05Usage\x12\x19\n\x0cinput_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12$\n\x17\x63\x61\x63he_read_input_tokens\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12%\n\x18\x63\x61\x63he_write_input_tokens\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12$\n\x17reasoning_output_tokens\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x38\n\x0bother_units\x18\x07 \x03(\x0b\x32#.trunkline.v1.Usage.OtherUnitsEntry\x1a\x31\n\x0fOtherUnitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x42\x0f\n\r_input_tokensB\x10\n\x0e_output_tokensB\x1a\n\x18_cache_read_input_tokensB\x1b\n\x19_cache_write_input_tokensB\x1a\n\x18_reasoning_output_tokens\"\x8b\x02\n\x04\x43ost\x12\x1b\n\x0etotal_nano_usd\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1b\n\x0einput_nano_usd\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x1c\n\x0foutput_nano_usd\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x15\n\rprice_version\x18\x04 \x01(\t\x12*\n\tcertainty\x18\x05 \x01(\x0e\x32\x17.trunkline.v1.Certainty\x12\x1b\n\x0eother_nano_usd\x18\x06 \x01(\x03H\x03\x88\x01\x01\x42\x11\n\x0f_total_nano_usdB\x11\n\x0f_input_nano_usdB\x12\n\x10_output_nano_usdB\x11\n\x0f_other_nano_usd\"\xe9\x01\n\x07Warning\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.trunkline.v1.Warning.Kind\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12$\n\x06target\x18\x04 \x01(\x0b\x32\x14.trunkline.v1.Target\"n\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16KIND_PARAMETER_DROPPED\x10\x01\x12\x1a\n\x16KIND_PARAMETER_CHANGED\x10\x02\x12\x18\n\x14KIND_CONTENT_DROPPED\x10\x03\"\x85\x01\n\x0b\x43\x61llFailure\x12\n\n\x02id\x18\x01 \x01(\t\x12$\n\x06served\x18\x02 \x01(\x0b\x32\x14.trunkline.v1.Served\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.trunkline.v1.Usage\x12 \n\x04\x63ost\x18\x04 \x01(\x0b\x32\x12.trunkline.v1.Cost*\xa4\x03\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_SUCCESS\x10\x01\x12\x18\n\x14OUTCOME_RATE_LIMITED\x10\x02\x12\x16\n\x12OUTCOME_OVERLOADED\x10\x03\x12\x18\n\x14OUTCOME_SERVER_ERROR\x10\x04\x12\x13\n\x0fOUTCOME_TIMEOUT\x10\x05\x12\x19\n\x15OUTCOME_NOT_CONNECTED\x10\x06\x12\x17\n\x13OUTCOME_INTERRUPTED\x10\x07\x12\x1a\n\x16OUTCOME_PROTOCOL_ERROR\x10\x08\x12\x10\n\x0cOUTCOME_AUTH\x10\t\x12\x11\n\rOUTCOME_QUOTA\x10\n\x12\x13\n\x0fOUTCOME_INVALID\x10\x0b\x12\x1a\n\x16OUTCOME_CONTEXT_LENGTH\x10\x0c\x12\x1a\n\x16OUTCOME_CONTENT_FILTER\x10\r\x12\x1b\n\x17OUTCOME_MODEL_NOT_FOUND\x10\x0e\x12\x15\n\x11OUTCOME_CANCELLED\x10\x0f\x12\x14\n\x10OUTCOME_NOT_SENT\x10\x10*k\n\tCertainty\x12\x19\n\x15\x43\x45RTAINTY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x45RTAINTY_EXACT\x10\x01\x12\x17\n\x13\x43\x45RTAINTY_ESTIMATED\x10\x02\x12\x15\n\x11\x43\x45RTAINTY_UNKNOWN\x10\x03*\xa0\x07\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_REQUEST\x10\x01\x12(\n$ERROR_REASON_CONTEXT_LENGTH_EXCEEDED\x10\x02\x12\'\n#ERROR_REASON_UNSUPPORTED_CAPABILITY\x10\x03\x12\"\n\x1e\x45RROR_REASON_PROVIDER_REJECTED\x10\x04\x12 \n\x1c\x45RROR_REASON_MODEL_NOT_FOUND\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_CALL_NOT_FOUND\x10\x1b\x12\x1d\n\x19\x45RROR_REASON_NO_CANDIDATE\x10\x06\x12\x1c\n\x18\x45RROR_REASON_KEY_MISSING\x10\x07\x12\x1c\n\x18\x45RROR_REASON_KEY_INVALID\x10\x08\x12\"\n\x1e\x45RROR_REASON_MODEL_NOT_ALLOWED\x10\t\x12!\n\x1d\x45RROR_REASON_ROLE_NOT_ALLOWED\x10\n\x12\x1f\n\x1b\x45RROR_REASON_POLICY_BLOCKED\x10\x0b\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x0c\x12!\n\x1d\x45RROR_REASON_BUDGET_EXHAUSTED\x10\r\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x0f\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x10\x12%\n!ERROR_REASON_ALL_PROVIDERS_FAILED\x10\x11\x12\x1e\n\x1a\x45RROR_REASON_PROVIDER_AUTH\x10\x12\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x13\x12#\n\x1f\x45RROR_REASON_STREAM_INTERRUPTED\x10\x14\x12%\n!ERROR_REASON_IDEMPOTENCY_MISMATCH\x10\x15\x12(\n$ERROR_REASON_IDEMPOTENCY_IN_PROGRESS\x10\x16\x12\x1d\n\x19\x45RROR_REASON_CIRCUIT_OPEN\x10\x17\x12#\n\x1f\x45RROR_REASON_LEDGER_UNAVAILABLE\x10\x1a\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x18\x12\x1a\n\x16\x45RROR_REASON_CANCELLED\x10\x19\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,28 +33,38 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.v1.call_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024example.trunkline.v1P\001Z5trunkline.example/clients/go/trunkline/v1;trunklinev1'
+  _globals['_CALLCONTEXT_LABELSENTRY']._loaded_options = None
+  _globals['_CALLCONTEXT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_USAGE_OTHERUNITSENTRY']._loaded_options = None
   _globals['_USAGE_OTHERUNITSENTRY']._serialized_options = b'8\001'
-  _globals['_OUTCOME']._serialized_start=1443
-  _globals['_OUTCOME']._serialized_end=1863
-  _globals['_ERRORREASON']._serialized_start=1866
-  _globals['_ERRORREASON']._serialized_end=2689
-  _globals['_ROUTING']._serialized_start=73
-  _globals['_ROUTING']._serialized_end=105
-  _globals['_TARGET']._serialized_start=107
-  _globals['_TARGET']._serialized_end=148
-  _globals['_SERVED']._serialized_start=151
-  _globals['_SERVED']._serialized_end=420
-  _globals['_ATTEMPT']._serialized_start=423
-  _globals['_ATTEMPT']._serialized_end=694
-  _globals['_USAGE']._serialized_start=697
-  _globals['_USAGE']._serialized_end=1103
-  _globals['_USAGE_OTHERUNITSENTRY']._serialized_start=934
-  _globals['_USAGE_OTHERUNITSENTRY']._serialized_end=983
-  _globals['_WARNING']._serialized_start=1106
-  _globals['_WARNING']._serialized_end=1339
-  _globals['_WARNING_KIND']._serialized_start=1229
-  _globals['_WARNING_KIND']._serialized_end=1339
-  _globals['_CALLFAILURE']._serialized_start=1341
-  _globals['_CALLFAILURE']._serialized_end=1440
+  _globals['_OUTCOME']._serialized_start=1950
+  _globals['_OUTCOME']._serialized_end=2370
+  _globals['_CERTAINTY']._serialized_start=2372
+  _globals['_CERTAINTY']._serialized_end=2479
+  _globals['_ERRORREASON']._serialized_start=2482
+  _globals['_ERRORREASON']._serialized_end=3410
+  _globals['_CALLCONTEXT']._serialized_start=74
+  _globals['_CALLCONTEXT']._serialized_end=210
+  _globals['_CALLCONTEXT_LABELSENTRY']._serialized_start=165
+  _globals['_CALLCONTEXT_LABELSENTRY']._serialized_end=210
+  _globals['_ROUTING']._serialized_start=212
+  _globals['_ROUTING']._serialized_end=273
+  _globals['_TARGET']._serialized_start=275
+  _globals['_TARGET']._serialized_end=316
+  _globals['_SERVED']._serialized_start=319
+  _globals['_SERVED']._serialized_end=588
+  _globals['_ATTEMPT']._serialized_start=591
+  _globals['_ATTEMPT']._serialized_end=896
+  _globals['_USAGE']._serialized_start=899
+  _globals['_USAGE']._serialized_end=1305
+  _globals['_USAGE_OTHERUNITSENTRY']._serialized_start=1136
+  _globals['_USAGE_OTHERUNITSENTRY']._serialized_end=1185
+  _globals['_COST']._serialized_start=1308
+  _globals['_COST']._serialized_end=1575
+  _globals['_WARNING']._serialized_start=1578
+  _globals['_WARNING']._serialized_end=1811
+  _globals['_WARNING_KIND']._serialized_start=1701
+  _globals['_WARNING_KIND']._serialized_end=1811
+  _globals['_CALLFAILURE']._serialized_start=1814
+  _globals['_CALLFAILURE']._serialized_end=1947
 # @@protoc_insertion_point(module_scope)

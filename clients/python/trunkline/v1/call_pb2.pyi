@@ -100,6 +100,34 @@ OUTCOME_NOT_SENT: Outcome.ValueType  # 16
 """The gateway did not send it, for a reason of its own: its connection pool was full, or it was draining."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _Certainty:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CertaintyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Certainty.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CERTAINTY_UNSPECIFIED: _Certainty.ValueType  # 0
+    """Never sent."""
+    CERTAINTY_EXACT: _Certainty.ValueType  # 1
+    """The provider reported what was used."""
+    CERTAINTY_ESTIMATED: _Certainty.ValueType  # 2
+    """The provider reported nothing, or not to the end: counted from what was sent and received, about four bytes a token."""
+    CERTAINTY_UNKNOWN: _Certainty.ValueType  # 3
+    """Whether the provider did anything at all is not known."""
+
+class Certainty(_Certainty, metaclass=_CertaintyEnumTypeWrapper):
+    """How sure we are of a number."""
+
+CERTAINTY_UNSPECIFIED: Certainty.ValueType  # 0
+"""Never sent."""
+CERTAINTY_EXACT: Certainty.ValueType  # 1
+"""The provider reported what was used."""
+CERTAINTY_ESTIMATED: Certainty.ValueType  # 2
+"""The provider reported nothing, or not to the end: counted from what was sent and received, about four bytes a token."""
+CERTAINTY_UNKNOWN: Certainty.ValueType  # 3
+"""Whether the provider did anything at all is not known."""
+Global___Certainty: _TypeAlias = Certainty  # noqa: Y015
+
 class _ErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -118,6 +146,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. The provider refuses the request; metadata has the provider, CallFailure its words."""
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 5
     """NOT_FOUND. No such model or alias; ResourceInfo names it."""
+    ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 27
+    """NOT_FOUND. No such call in the ledger, or it is another workspace's."""
     ERROR_REASON_NO_CANDIDATE: _ErrorReason.ValueType  # 6
     """FAILED_PRECONDITION. No configured target can take this call: a key is missing, an engine is not installed."""
     ERROR_REASON_KEY_MISSING: _ErrorReason.ValueType  # 7
@@ -125,7 +155,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 8
     """UNAUTHENTICATED. The gateway key is wrong, expired or revoked."""
     ERROR_REASON_MODEL_NOT_ALLOWED: _ErrorReason.ValueType  # 9
-    """PERMISSION_DENIED. The key may not use this model."""
+    """PERMISSION_DENIED. The key may not use this model or this provider."""
+    ERROR_REASON_ROLE_NOT_ALLOWED: _ErrorReason.ValueType  # 10
+    """PERMISSION_DENIED. The key's role or workspace does not allow this."""
     ERROR_REASON_POLICY_BLOCKED: _ErrorReason.ValueType  # 11
     """PERMISSION_DENIED. A policy of the operator forbids the call."""
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 12
@@ -152,6 +184,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED. A call with the same idempotency key still runs; RetryInfo."""
     ERROR_REASON_CIRCUIT_OPEN: _ErrorReason.ValueType  # 23
     """UNAVAILABLE. Every target's circuit breaker is open; RetryInfo says when the first one closes."""
+    ERROR_REASON_LEDGER_UNAVAILABLE: _ErrorReason.ValueType  # 26
+    """UNAVAILABLE. The ledger cannot take the call's row, and no call is made that is not accounted for; RetryInfo."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 24
     """INTERNAL. A bug of the gateway; RequestInfo names the call in its log."""
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 25
@@ -175,6 +209,8 @@ ERROR_REASON_PROVIDER_REJECTED: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT. The provider refuses the request; metadata has the provider, CallFailure its words."""
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 5
 """NOT_FOUND. No such model or alias; ResourceInfo names it."""
+ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 27
+"""NOT_FOUND. No such call in the ledger, or it is another workspace's."""
 ERROR_REASON_NO_CANDIDATE: ErrorReason.ValueType  # 6
 """FAILED_PRECONDITION. No configured target can take this call: a key is missing, an engine is not installed."""
 ERROR_REASON_KEY_MISSING: ErrorReason.ValueType  # 7
@@ -182,7 +218,9 @@ ERROR_REASON_KEY_MISSING: ErrorReason.ValueType  # 7
 ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 8
 """UNAUTHENTICATED. The gateway key is wrong, expired or revoked."""
 ERROR_REASON_MODEL_NOT_ALLOWED: ErrorReason.ValueType  # 9
-"""PERMISSION_DENIED. The key may not use this model."""
+"""PERMISSION_DENIED. The key may not use this model or this provider."""
+ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 10
+"""PERMISSION_DENIED. The key's role or workspace does not allow this."""
 ERROR_REASON_POLICY_BLOCKED: ErrorReason.ValueType  # 11
 """PERMISSION_DENIED. A policy of the operator forbids the call."""
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 12
@@ -209,6 +247,8 @@ ERROR_REASON_IDEMPOTENCY_IN_PROGRESS: ErrorReason.ValueType  # 22
 """ABORTED. A call with the same idempotency key still runs; RetryInfo."""
 ERROR_REASON_CIRCUIT_OPEN: ErrorReason.ValueType  # 23
 """UNAVAILABLE. Every target's circuit breaker is open; RetryInfo says when the first one closes."""
+ERROR_REASON_LEDGER_UNAVAILABLE: ErrorReason.ValueType  # 26
+"""UNAVAILABLE. The ledger cannot take the call's row, and no call is made that is not accounted for; RetryInfo."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 24
 """INTERNAL. A bug of the gateway; RequestInfo names the call in its log."""
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 25
@@ -216,22 +256,82 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 25
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
+class CallContext(_message.Message):
+    """Who calls and how it is counted: the same in every operation that costs money. None of it is sent to a provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    END_USER_ID_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    end_user_id: _builtins.str
+    """The person or thing on whose behalf the call is made, by a name of the caller's own; at most 200 characters. Kept in the
+    ledger until its retention ends or `trunkline data erase` takes it out.
+    """
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """For statistics: team, feature, execution_id, ... At most 32, of at most 64 letters, digits, ".", "_" and "-" each, with
+        values of at most 256 characters. What is called execution_id groups the calls of one run of a program.
+        """
+
+    def __init__(
+        self,
+        *,
+        end_user_id: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_user_id", b"end_user_id", "labels", b"labels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CallContext: _TypeAlias = CallContext  # noqa: Y015
+
+@_typing.final
 class Routing(_message.Message):
     """How a call may be served."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    TASK_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
     STRICT_PARAMS_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """What the caller is doing, for statistics: code_generation, security_review. At most 64 letters, digits, "_" and "-"."""
+    agent: _builtins.str
+    """Which of the caller's agents is doing it, for statistics. At most 64 letters, digits, "_" and "-"."""
     strict_params: _builtins.bool
     """A setting that the chosen target cannot honour is an error (INVALID_ARGUMENT, UNSUPPORTED_CAPABILITY) instead of a warning."""
     def __init__(
         self,
         *,
+        task: _builtins.str = ...,
+        agent: _builtins.str = ...,
         strict_params: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["strict_params", b"strict_params"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "strict_params", b"strict_params", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,6 +427,7 @@ class Attempt(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     PROVIDER_STATUS_FIELD_NUMBER: _builtins.int
     PROVIDER_CODE_FIELD_NUMBER: _builtins.int
     PROVIDER_MESSAGE_FIELD_NUMBER: _builtins.int
@@ -353,6 +454,10 @@ class Attempt(_message.Message):
     def usage(self) -> Global___Usage:
         """What it used, as far as the provider said so."""
 
+    @_builtins.property
+    def cost(self) -> Global___Cost:
+        """What that costs."""
+
     def __init__(
         self,
         *,
@@ -360,14 +465,15 @@ class Attempt(_message.Message):
         outcome: Global___Outcome.ValueType = ...,
         duration: _duration_pb2.Duration | None = ...,
         usage: Global___Usage | None = ...,
+        cost: Global___Cost | None = ...,
         provider_status: _builtins.int = ...,
         provider_code: _builtins.str = ...,
         provider_message: _builtins.str = ...,
         provider_request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "target", b"target", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "target", b"target", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "outcome", b"outcome", "provider_code", b"provider_code", "provider_message", b"provider_message", "provider_request_id", b"provider_request_id", "provider_status", b"provider_status", "target", b"target", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "outcome", b"outcome", "provider_code", b"provider_code", "provider_message", b"provider_message", "provider_request_id", b"provider_request_id", "provider_status", b"provider_status", "target", b"target", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,6 +563,63 @@ class Usage(_message.Message):
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
 
 @_typing.final
+class Cost(_message.Message):
+    """What an attempt or a call costs, in nano-USD: thousand-millionths of a US dollar."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_NANO_USD_FIELD_NUMBER: _builtins.int
+    INPUT_NANO_USD_FIELD_NUMBER: _builtins.int
+    OUTPUT_NANO_USD_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    CERTAINTY_FIELD_NUMBER: _builtins.int
+    OTHER_NANO_USD_FIELD_NUMBER: _builtins.int
+    total_nano_usd: _builtins.int
+    """All of it. Absent: the price is not known. Zero: free."""
+    input_nano_usd: _builtins.int
+    """Of it, what went in, reads and writes of the prompt cache included."""
+    output_nano_usd: _builtins.int
+    """Of it, what came out, reasoning included."""
+    price_version: _builtins.str
+    """Which version of the price book says so."""
+    certainty: Global___Certainty.ValueType
+    """How sure we are of what was used."""
+    other_nano_usd: _builtins.int
+    """Of it, everything else: requests, searches, images, seconds of compute."""
+    def __init__(
+        self,
+        *,
+        total_nano_usd: _builtins.int | None = ...,
+        input_nano_usd: _builtins.int | None = ...,
+        output_nano_usd: _builtins.int | None = ...,
+        price_version: _builtins.str = ...,
+        certainty: Global___Certainty.ValueType = ...,
+        other_nano_usd: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_input_nano_usd", b"_input_nano_usd", "_other_nano_usd", b"_other_nano_usd", "_output_nano_usd", b"_output_nano_usd", "_total_nano_usd", b"_total_nano_usd", "input_nano_usd", b"input_nano_usd", "other_nano_usd", b"other_nano_usd", "output_nano_usd", b"output_nano_usd", "total_nano_usd", b"total_nano_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_input_nano_usd", b"_input_nano_usd", "_other_nano_usd", b"_other_nano_usd", "_output_nano_usd", b"_output_nano_usd", "_total_nano_usd", b"_total_nano_usd", "certainty", b"certainty", "input_nano_usd", b"input_nano_usd", "other_nano_usd", b"other_nano_usd", "output_nano_usd", b"output_nano_usd", "price_version", b"price_version", "total_nano_usd", b"total_nano_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__input_nano_usd: _TypeAlias = _typing.Literal["input_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__input_nano_usd: _TypeAlias = _typing.Literal["_input_nano_usd", b"_input_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__other_nano_usd: _TypeAlias = _typing.Literal["other_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__other_nano_usd: _TypeAlias = _typing.Literal["_other_nano_usd", b"_other_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__output_nano_usd: _TypeAlias = _typing.Literal["output_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__output_nano_usd: _TypeAlias = _typing.Literal["_output_nano_usd", b"_output_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__total_nano_usd: _TypeAlias = _typing.Literal["total_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__total_nano_usd: _TypeAlias = _typing.Literal["_total_nano_usd", b"_total_nano_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_nano_usd) -> _WhichOneofReturnType__input_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__other_nano_usd) -> _WhichOneofReturnType__other_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_nano_usd) -> _WhichOneofReturnType__output_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_nano_usd) -> _WhichOneofReturnType__total_nano_usd | None: ...
+
+Global___Cost: _TypeAlias = Cost  # noqa: Y015
+
+@_typing.final
 class Warning(_message.Message):
     """Something that the target could not honour, or that was changed on its way."""
 
@@ -528,6 +691,7 @@ class CallFailure(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     SERVED_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The call's id, as GenerateResponse.id would have been."""
     @_builtins.property
@@ -538,16 +702,21 @@ class CallFailure(_message.Message):
     def usage(self) -> Global___Usage:
         """What was used, as far as it is known."""
 
+    @_builtins.property
+    def cost(self) -> Global___Cost:
+        """What it cost all the same, all attempts together."""
+
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         served: Global___Served | None = ...,
         usage: Global___Usage | None = ...,
+        cost: Global___Cost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["served", b"served", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "served", b"served", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "served", b"served", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "id", b"id", "served", b"served", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

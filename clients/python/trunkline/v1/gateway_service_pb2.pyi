@@ -60,6 +60,7 @@ class GenerateRequest(_message.Message):
     TOOL_CHOICE_FIELD_NUMBER: _builtins.int
     RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
     ROUTING_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
     STREAM_OPTIONS_FIELD_NUMBER: _builtins.int
     PROVIDER_OPTIONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
@@ -93,6 +94,10 @@ class GenerateRequest(_message.Message):
         """How the call may be served."""
 
     @_builtins.property
+    def context(self) -> _call_pb2.CallContext:
+        """Who calls and how it is counted."""
+
+    @_builtins.property
     def stream_options(self) -> Global___StreamOptions:
         """How the answer is streamed. Ignored by Generate."""
 
@@ -114,12 +119,13 @@ class GenerateRequest(_message.Message):
         tool_choice: _content_pb2.ToolChoice | None = ...,
         response_format: _content_pb2.ResponseFormat | None = ...,
         routing: _call_pb2.Routing | None = ...,
+        context: _call_pb2.CallContext | None = ...,
         stream_options: Global___StreamOptions | None = ...,
         provider_options: _abc.Mapping[_builtins.str, _struct_pb2.Struct] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "response_format", b"response_format", "routing", b"routing", "stream_options", b"stream_options", "tool_choice", b"tool_choice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "context", b"context", "response_format", b"response_format", "routing", b"routing", "stream_options", b"stream_options", "tool_choice", b"tool_choice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "messages", b"messages", "model", b"model", "prompt", b"prompt", "provider_options", b"provider_options", "response_format", b"response_format", "routing", b"routing", "stream_options", b"stream_options", "system_instruction", b"system_instruction", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "context", b"context", "messages", b"messages", "model", b"model", "prompt", b"prompt", "provider_options", b"provider_options", "response_format", b"response_format", "routing", b"routing", "stream_options", b"stream_options", "system_instruction", b"system_instruction", "tool_choice", b"tool_choice", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -362,6 +368,7 @@ class GenerateResponse(_message.Message):
     PROVIDER_FINISH_REASON_FIELD_NUMBER: _builtins.int
     STOP_SEQUENCE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     SERVED_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
@@ -382,6 +389,10 @@ class GenerateResponse(_message.Message):
     @_builtins.property
     def usage(self) -> _call_pb2.Usage:
         """What it used. Absent: the provider did not say."""
+
+    @_builtins.property
+    def cost(self) -> _call_pb2.Cost:
+        """What the call costs, failed attempts included."""
 
     @_builtins.property
     def served(self) -> _call_pb2.Served:
@@ -412,15 +423,16 @@ class GenerateResponse(_message.Message):
         provider_finish_reason: _builtins.str = ...,
         stop_sequence: _builtins.str = ...,
         usage: _call_pb2.Usage | None = ...,
+        cost: _call_pb2.Cost | None = ...,
         served: _call_pb2.Served | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         logprobs: _abc.Iterable[_content_pb2.LogprobToken] | None = ...,
         warnings: _abc.Iterable[_call_pb2.Warning] | None = ...,
         provider_metadata: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "message", b"message", "provider_metadata", b"provider_metadata", "served", b"served", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "create_time", b"create_time", "message", b"message", "provider_metadata", b"provider_metadata", "served", b"served", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "finish_reason", b"finish_reason", "id", b"id", "logprobs", b"logprobs", "message", b"message", "provider_finish_reason", b"provider_finish_reason", "provider_metadata", b"provider_metadata", "served", b"served", "stop_sequence", b"stop_sequence", "usage", b"usage", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "create_time", b"create_time", "finish_reason", b"finish_reason", "id", b"id", "logprobs", b"logprobs", "message", b"message", "provider_finish_reason", b"provider_finish_reason", "provider_metadata", b"provider_metadata", "served", b"served", "stop_sequence", b"stop_sequence", "usage", b"usage", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1066,19 +1078,94 @@ class UsageStatsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Bucket:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _BucketEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[UsageStatsRequest._Bucket.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        BUCKET_UNSPECIFIED: UsageStatsRequest._Bucket.ValueType  # 0
+        """The whole time in one."""
+        BUCKET_MINUTE: UsageStatsRequest._Bucket.ValueType  # 1
+        """Minutes; at most two days of them."""
+        BUCKET_HOUR: UsageStatsRequest._Bucket.ValueType  # 2
+        """Hours."""
+        BUCKET_DAY: UsageStatsRequest._Bucket.ValueType  # 3
+        """Days."""
+        BUCKET_WEEK: UsageStatsRequest._Bucket.ValueType  # 4
+        """Weeks, from Monday."""
+        BUCKET_MONTH: UsageStatsRequest._Bucket.ValueType  # 5
+        """Months."""
+
+    class Bucket(_Bucket, metaclass=_BucketEnumTypeWrapper):
+        """A calendar span."""
+
+    BUCKET_UNSPECIFIED: UsageStatsRequest.Bucket.ValueType  # 0
+    """The whole time in one."""
+    BUCKET_MINUTE: UsageStatsRequest.Bucket.ValueType  # 1
+    """Minutes; at most two days of them."""
+    BUCKET_HOUR: UsageStatsRequest.Bucket.ValueType  # 2
+    """Hours."""
+    BUCKET_DAY: UsageStatsRequest.Bucket.ValueType  # 3
+    """Days."""
+    BUCKET_WEEK: UsageStatsRequest.Bucket.ValueType  # 4
+    """Weeks, from Monday."""
+    BUCKET_MONTH: UsageStatsRequest.Bucket.ValueType  # 5
+    """Months."""
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
     GROUP_BY_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    bucket: Global___UsageStatsRequest.Bucket.ValueType
+    """One row for each of these spans, too. Unspecified = the whole time in one."""
+    time_zone: _builtins.str
+    """IANA name of the zone whose hours, days, weeks (from Monday) and months buckets follow. Empty = UTC."""
+    order_by: _builtins.str
+    """The rows' order: a number of UsageTotals by its name, or "total_time.p99" and the like, then " desc" for the largest
+    first: "cost_nano_usd desc". Empty = by bucket, then group.
+    """
+    page_size: _builtins.int
+    """Rows a page: 0 = 1,000, at most 10,000."""
+    page_token: _builtins.str
+    """UsageStatsResponse.next_page_token of the page before; all else as it was."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when, inclusive. Unset = 24 hours before end_time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, exclusive. Unset = now."""
+
     @_builtins.property
     def group_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageDimension]:
         """One row for each combination of these. Empty = one row."""
 
+    @_builtins.property
+    def filters(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageFilter]:
+        """Count only what all of these let through."""
+
     def __init__(
         self,
         *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        bucket: Global___UsageStatsRequest.Bucket.ValueType = ...,
+        time_zone: _builtins.str = ...,
         group_by: _abc.Iterable[Global___UsageDimension] | None = ...,
+        filters: _abc.Iterable[Global___UsageFilter] | None = ...,
+        order_by: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_by", b"group_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "end_time", b"end_time", "filters", b"filters", "group_by", b"group_by", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1086,7 +1173,7 @@ Global___UsageStatsRequest: _TypeAlias = UsageStatsRequest  # noqa: Y015
 
 @_typing.final
 class UsageDimension(_message.Message):
-    """Something to group by."""
+    """Something to group or filter by."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1098,36 +1185,114 @@ class UsageDimension(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         KIND_UNSPECIFIED: UsageDimension._Kind.ValueType  # 0
         """Refused."""
+        KIND_WORKSPACE: UsageDimension._Kind.ValueType  # 1
+        """The workspace that asked."""
+        KIND_API_KEY: UsageDimension._Kind.ValueType  # 2
+        """The id of the gateway key that asked; empty without one."""
+        KIND_END_USER: UsageDimension._Kind.ValueType  # 3
+        """CallContext.end_user_id."""
+        KIND_LABEL: UsageDimension._Kind.ValueType  # 4
+        """A label of CallContext."""
+        KIND_TASK: UsageDimension._Kind.ValueType  # 5
+        """Routing.task."""
+        KIND_AGENT: UsageDimension._Kind.ValueType  # 6
+        """Routing.agent."""
         KIND_PROVIDER: UsageDimension._Kind.ValueType  # 9
-        """The provider that ended the call; empty if none was asked."""
+        """The provider: for calls the one that ended it, empty if none was asked."""
         KIND_MODEL: UsageDimension._Kind.ValueType  # 10
-        """The model that ended the call, as "provider/model"; empty if none was asked."""
+        """The model as "provider/model": for calls the one that ended it, empty if none was asked."""
+        KIND_REQUESTED_MODEL: UsageDimension._Kind.ValueType  # 11
+        """GenerateRequest.model as the caller wrote it."""
+        KIND_OUTCOME: UsageDimension._Kind.ValueType  # 12
+        """Of attempts how they ended, as Outcome has it without its prefix; of calls how their last attempt did."""
+        KIND_OPERATION: UsageDimension._Kind.ValueType  # 13
+        """Generate or StreamGenerate."""
+        KIND_ERROR_REASON: UsageDimension._Kind.ValueType  # 14
+        """Why the call failed, as ErrorReason has it without its prefix; empty if it did not."""
+        KIND_REGION: UsageDimension._Kind.ValueType  # 15
+        """The provider's region, where it has one."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What to group by."""
 
     KIND_UNSPECIFIED: UsageDimension.Kind.ValueType  # 0
     """Refused."""
+    KIND_WORKSPACE: UsageDimension.Kind.ValueType  # 1
+    """The workspace that asked."""
+    KIND_API_KEY: UsageDimension.Kind.ValueType  # 2
+    """The id of the gateway key that asked; empty without one."""
+    KIND_END_USER: UsageDimension.Kind.ValueType  # 3
+    """CallContext.end_user_id."""
+    KIND_LABEL: UsageDimension.Kind.ValueType  # 4
+    """A label of CallContext."""
+    KIND_TASK: UsageDimension.Kind.ValueType  # 5
+    """Routing.task."""
+    KIND_AGENT: UsageDimension.Kind.ValueType  # 6
+    """Routing.agent."""
     KIND_PROVIDER: UsageDimension.Kind.ValueType  # 9
-    """The provider that ended the call; empty if none was asked."""
+    """The provider: for calls the one that ended it, empty if none was asked."""
     KIND_MODEL: UsageDimension.Kind.ValueType  # 10
-    """The model that ended the call, as "provider/model"; empty if none was asked."""
+    """The model as "provider/model": for calls the one that ended it, empty if none was asked."""
+    KIND_REQUESTED_MODEL: UsageDimension.Kind.ValueType  # 11
+    """GenerateRequest.model as the caller wrote it."""
+    KIND_OUTCOME: UsageDimension.Kind.ValueType  # 12
+    """Of attempts how they ended, as Outcome has it without its prefix; of calls how their last attempt did."""
+    KIND_OPERATION: UsageDimension.Kind.ValueType  # 13
+    """Generate or StreamGenerate."""
+    KIND_ERROR_REASON: UsageDimension.Kind.ValueType  # 14
+    """Why the call failed, as ErrorReason has it without its prefix; empty if it did not."""
+    KIND_REGION: UsageDimension.Kind.ValueType  # 15
+    """The provider's region, where it has one."""
 
     KIND_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
     kind: Global___UsageDimension.Kind.ValueType
     """What."""
+    label: _builtins.str
+    """With KIND_LABEL: which."""
     def __init__(
         self,
         *,
         kind: Global___UsageDimension.Kind.ValueType = ...,
+        label: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "label", b"label"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsageDimension: _TypeAlias = UsageDimension  # noqa: Y015
+
+@_typing.final
+class UsageFilter(_message.Message):
+    """Lets through what has any of the values."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIMENSION_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dimension(self) -> Global___UsageDimension:
+        """Of what."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Any of these. At least one."""
+
+    def __init__(
+        self,
+        *,
+        dimension: Global___UsageDimension | None = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UsageFilter: _TypeAlias = UsageFilter  # noqa: Y015
 
 @_typing.final
 class UsageStatsResponse(_message.Message):
@@ -1136,30 +1301,40 @@ class UsageStatsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ROWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty = this was the last page."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___UsageRow]:
-        """In the order of their groups."""
+        """A page of them."""
 
     @_builtins.property
     def totals(self) -> Global___UsageTotals:
-        """Everything together."""
+        """Everything together, the rows of other pages included."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when is counted: when the gateway started."""
+        """From when was counted."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when was counted."""
 
     def __init__(
         self,
         *,
         rows: _abc.Iterable[Global___UsageRow] | None = ...,
+        next_page_token: _builtins.str = ...,
         totals: Global___UsageTotals | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time", "totals", b"totals"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "start_time", b"start_time", "totals", b"totals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "next_page_token", b"next_page_token", "rows", b"rows", "start_time", b"start_time", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1171,8 +1346,13 @@ class UsageRow(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    BUCKET_START_TIME_FIELD_NUMBER: _builtins.int
     GROUP_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def bucket_start_time(self) -> _timestamp_pb2.Timestamp:
+        """With a bucket: when it begins."""
+
     @_builtins.property
     def group(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """One for each of group_by, in its order."""
@@ -1184,12 +1364,13 @@ class UsageRow(_message.Message):
     def __init__(
         self,
         *,
+        bucket_start_time: _timestamp_pb2.Timestamp | None = ...,
         group: _abc.Iterable[_builtins.str] | None = ...,
         totals: Global___UsageTotals | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["totals", b"totals"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bucket_start_time", b"bucket_start_time", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "totals", b"totals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_start_time", b"bucket_start_time", "group", b"group", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1197,20 +1378,56 @@ Global___UsageRow: _TypeAlias = UsageRow  # noqa: Y015
 
 @_typing.final
 class UsageTotals(_message.Message):
-    """Counts, tokens and times. requests = successes + errors + cancelled."""
+    """Counts, tokens, money and times. requests = successes + errors + cancelled.
+    A call is counted once, in the row of the target that ended it; attempts, usage and cost in the row of their own target.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ScoresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___Score: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___Score | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     REQUESTS_FIELD_NUMBER: _builtins.int
     SUCCESSES_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
     INTERRUPTED_STREAMS_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    UNPRICED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    SAVED_NANO_USD_FIELD_NUMBER: _builtins.int
+    WASTED_NANO_USD_FIELD_NUMBER: _builtins.int
+    ESTIMATED_NANO_USD_FIELD_NUMBER: _builtins.int
     TOTAL_TIME_FIELD_NUMBER: _builtins.int
     TIME_TO_FIRST_TOKEN_FIELD_NUMBER: _builtins.int
     OUTPUT_RATE_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    ESTIMATED_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    SUCCESS_RATE_FIELD_NUMBER: _builtins.int
+    FALLBACK_RATE_FIELD_NUMBER: _builtins.int
+    NANO_USD_PER_SUCCESS_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_USD_FIELD_NUMBER: _builtins.int
+    UPTIME_FIELD_NUMBER: _builtins.int
     requests: _builtins.int
     """Calls that ended, those that were refused included."""
     successes: _builtins.int
@@ -1221,11 +1438,35 @@ class UsageTotals(_message.Message):
     """Calls whose caller went away."""
     attempts: _builtins.int
     """Attempts at providers."""
+    fallbacks: _builtins.int
+    """Calls that were ended by another target than the first that was tried."""
     interrupted_streams: _builtins.int
     """Of errors, those that broke off after a part of the answer was sent."""
+    cost_nano_usd: _builtins.int
+    """What all attempts cost, as far as prices are known."""
+    unpriced_attempts: _builtins.int
+    """Attempts whose price is not known: not in cost_nano_usd."""
+    saved_nano_usd: _builtins.int
+    """What reads from providers' prompt caches cost less than the same tokens at their full price."""
+    wasted_nano_usd: _builtins.int
+    """Of cost_nano_usd, what attempts cost that the caller got no whole answer from."""
+    estimated_nano_usd: _builtins.int
+    """Of cost_nano_usd, how much rests on an estimate."""
+    estimated_attempts: _builtins.int
+    """Attempts whose usage is estimated."""
+    success_rate: _builtins.float
+    """successes / (successes + errors). Absent without either."""
+    fallback_rate: _builtins.float
+    """fallbacks / requests. Absent without requests."""
+    nano_usd_per_success: _builtins.int
+    """cost_nano_usd / successes, rounded up. Absent without successes."""
+    tokens_per_usd: _builtins.float
+    """Input and output tokens for a US dollar. Absent where nothing was paid."""
+    uptime: _builtins.float
+    """The share of attempts that did not fail by the provider's doing. Absent without attempts."""
     @_builtins.property
     def usage(self) -> _call_pb2.Usage:
-        """Sums of what providers reported."""
+        """Sums of what providers reported, and of estimates where they did not."""
 
     @_builtins.property
     def total_time(self) -> Global___Percentiles:
@@ -1239,6 +1480,10 @@ class UsageTotals(_message.Message):
     def output_rate(self) -> Global___Percentiles:
         """Output tokens a second from the first piece to the end; whole streamed answers with usage only."""
 
+    @_builtins.property
+    def scores(self) -> _containers.MessageMap[_builtins.str, Global___Score]:
+        """By feedback metric."""
+
     def __init__(
         self,
         *,
@@ -1247,19 +1492,77 @@ class UsageTotals(_message.Message):
         errors: _builtins.int = ...,
         cancelled: _builtins.int = ...,
         attempts: _builtins.int = ...,
+        fallbacks: _builtins.int = ...,
         interrupted_streams: _builtins.int = ...,
         usage: _call_pb2.Usage | None = ...,
+        cost_nano_usd: _builtins.int = ...,
+        unpriced_attempts: _builtins.int = ...,
+        saved_nano_usd: _builtins.int = ...,
+        wasted_nano_usd: _builtins.int = ...,
+        estimated_nano_usd: _builtins.int = ...,
         total_time: Global___Percentiles | None = ...,
         time_to_first_token: Global___Percentiles | None = ...,
         output_rate: Global___Percentiles | None = ...,
+        scores: _abc.Mapping[_builtins.str, Global___Score] | None = ...,
+        estimated_attempts: _builtins.int = ...,
+        success_rate: _builtins.float | None = ...,
+        fallback_rate: _builtins.float | None = ...,
+        nano_usd_per_success: _builtins.int | None = ...,
+        tokens_per_usd: _builtins.float | None = ...,
+        uptime: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["output_rate", b"output_rate", "time_to_first_token", b"time_to_first_token", "total_time", b"total_time", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fallback_rate", b"_fallback_rate", "_nano_usd_per_success", b"_nano_usd_per_success", "_success_rate", b"_success_rate", "_tokens_per_usd", b"_tokens_per_usd", "_uptime", b"_uptime", "fallback_rate", b"fallback_rate", "nano_usd_per_success", b"nano_usd_per_success", "output_rate", b"output_rate", "success_rate", b"success_rate", "time_to_first_token", b"time_to_first_token", "tokens_per_usd", b"tokens_per_usd", "total_time", b"total_time", "uptime", b"uptime", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cancelled", b"cancelled", "errors", b"errors", "interrupted_streams", b"interrupted_streams", "output_rate", b"output_rate", "requests", b"requests", "successes", b"successes", "time_to_first_token", b"time_to_first_token", "total_time", b"total_time", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fallback_rate", b"_fallback_rate", "_nano_usd_per_success", b"_nano_usd_per_success", "_success_rate", b"_success_rate", "_tokens_per_usd", b"_tokens_per_usd", "_uptime", b"_uptime", "attempts", b"attempts", "cancelled", b"cancelled", "cost_nano_usd", b"cost_nano_usd", "errors", b"errors", "estimated_attempts", b"estimated_attempts", "estimated_nano_usd", b"estimated_nano_usd", "fallback_rate", b"fallback_rate", "fallbacks", b"fallbacks", "interrupted_streams", b"interrupted_streams", "nano_usd_per_success", b"nano_usd_per_success", "output_rate", b"output_rate", "requests", b"requests", "saved_nano_usd", b"saved_nano_usd", "scores", b"scores", "success_rate", b"success_rate", "successes", b"successes", "time_to_first_token", b"time_to_first_token", "tokens_per_usd", b"tokens_per_usd", "total_time", b"total_time", "unpriced_attempts", b"unpriced_attempts", "uptime", b"uptime", "usage", b"usage", "wasted_nano_usd", b"wasted_nano_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__fallback_rate: _TypeAlias = _typing.Literal["fallback_rate"]  # noqa: Y015
+    _WhichOneofArgType__fallback_rate: _TypeAlias = _typing.Literal["_fallback_rate", b"_fallback_rate"]  # noqa: Y015
+    _WhichOneofReturnType__nano_usd_per_success: _TypeAlias = _typing.Literal["nano_usd_per_success"]  # noqa: Y015
+    _WhichOneofArgType__nano_usd_per_success: _TypeAlias = _typing.Literal["_nano_usd_per_success", b"_nano_usd_per_success"]  # noqa: Y015
+    _WhichOneofReturnType__success_rate: _TypeAlias = _typing.Literal["success_rate"]  # noqa: Y015
+    _WhichOneofArgType__success_rate: _TypeAlias = _typing.Literal["_success_rate", b"_success_rate"]  # noqa: Y015
+    _WhichOneofReturnType__tokens_per_usd: _TypeAlias = _typing.Literal["tokens_per_usd"]  # noqa: Y015
+    _WhichOneofArgType__tokens_per_usd: _TypeAlias = _typing.Literal["_tokens_per_usd", b"_tokens_per_usd"]  # noqa: Y015
+    _WhichOneofReturnType__uptime: _TypeAlias = _typing.Literal["uptime"]  # noqa: Y015
+    _WhichOneofArgType__uptime: _TypeAlias = _typing.Literal["_uptime", b"_uptime"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fallback_rate) -> _WhichOneofReturnType__fallback_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__nano_usd_per_success) -> _WhichOneofReturnType__nano_usd_per_success | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__success_rate) -> _WhichOneofReturnType__success_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_per_usd) -> _WhichOneofReturnType__tokens_per_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__uptime) -> _WhichOneofReturnType__uptime | None: ...
+
+Global___UsageTotals: _TypeAlias = UsageTotals  # noqa: Y015
+
+@_typing.final
+class Score(_message.Message):
+    """What feedback says of answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEAN_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    mean: _builtins.float
+    """The mean score, 0 to 1."""
+    count: _builtins.int
+    """How many calls were scored."""
+    def __init__(
+        self,
+        *,
+        mean: _builtins.float = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "mean", b"mean"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___UsageTotals: _TypeAlias = UsageTotals  # noqa: Y015
+Global___Score: _TypeAlias = Score  # noqa: Y015
 
 @_typing.final
 class Percentiles(_message.Message):

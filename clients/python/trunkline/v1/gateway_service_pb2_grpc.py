@@ -83,7 +83,7 @@ class GatewayServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UsageStats(self, request, context):
-        """Counts, tokens and times since the gateway started.
+        """Counts, tokens, cost and times of the ledger's calls. A caller sees its own workspace only; operators and admins see all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,7 @@ class GatewayServiceStub:
     HealthCheck: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.HealthCheckRequest, _gateway_service_pb2.HealthCheckResponse]
     """Tells how the gateway and its providers are. Load balancers use grpc.health.v1 instead."""
     UsageStats: _grpc.UnaryUnaryMultiCallable[_gateway_service_pb2.UsageStatsRequest, _gateway_service_pb2.UsageStatsResponse]
-    """Counts, tokens and times since the gateway started."""
+    """Counts, tokens, cost and times of the ledger's calls. A caller sees its own workspace only; operators and admins see all."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -54,7 +54,7 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     HealthCheck: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.HealthCheckRequest, _gateway_service_pb2.HealthCheckResponse]  # type: ignore[assignment]
     """Tells how the gateway and its providers are. Load balancers use grpc.health.v1 instead."""
     UsageStats: _aio.UnaryUnaryMultiCallable[_gateway_service_pb2.UsageStatsRequest, _gateway_service_pb2.UsageStatsResponse]  # type: ignore[assignment]
-    """Counts, tokens and times since the gateway started."""
+    """Counts, tokens, cost and times of the ledger's calls. A caller sees its own workspace only; operators and admins see all."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """One typed door to every model. Errors are gRPC statuses with typed details: see ErrorReason."""
@@ -89,6 +89,6 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_service_pb2.UsageStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_service_pb2.UsageStatsResponse, _abc.Awaitable[_gateway_service_pb2.UsageStatsResponse]]:
-        """Counts, tokens and times since the gateway started."""
+        """Counts, tokens, cost and times of the ledger's calls. A caller sees its own workspace only; operators and admins see all."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
