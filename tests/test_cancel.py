@@ -86,7 +86,7 @@ async def gateway(source: Handler, *, awaits: bool) -> AsyncIterator[tuple[Runni
     registry: TaskRegistry = TaskRegistry()
     finished: list[Finished] = []
     layers: list[Layer] = [
-        observe(build_log(), lambda call, _: finished.append(call)),
+        observe(build_log(), lambda call, _: finished.append(call), lambda _: None),
         attempt(registry, lambda _, __: None),
     ]
     handler = awaiting(source) if awaits else source

@@ -9,7 +9,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from trunkline.v1.call_pb2 import Target
+from trunkline.v1.call_pb2 import OUTCOME_CANCELLED, OUTCOME_UNSPECIFIED, Outcome, Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
 
 if TYPE_CHECKING:
@@ -53,8 +53,20 @@ class Story:
 
     target: Target = field(default_factory=Target)
     attempts: int = 0
+    # How the last attempt ended; whether it was at another target than the first.
+    outcome: Outcome.ValueType = OUTCOME_UNSPECIFIED
+    fell_back: bool = False
     committed: bool = False
+    # The request was found to be valid.
+    valid: bool = False
     time_to_first_token: float | None = None
+
+
+@dataclass(slots=True)
+class Fate:
+    """How an attempt ends that is ended from above. `attempt` writes it before it closes what runs below."""
+
+    outcome: Outcome.ValueType = OUTCOME_CANCELLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,7 @@ class Call:
     # Set by attempt: who is asked now, and which try of the call this is, from 1.
     target: Target = field(default_factory=Target)
     attempt: int = 0
+    fate: Fate = field(default_factory=Fate)
     # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
     story: Story = field(default_factory=Story)
 

@@ -78,7 +78,7 @@ class Layers:
         self._registry = TaskRegistry()
         self._statistics = Statistics(time.time())
         self._template = make.call(timeout=1e6)
-        self.observe = observe(log, self._statistics.record)
+        self.observe = observe(log, self._statistics.record, lambda _: None)
         self.attempt = attempt(self._registry, attempt_log(log))
         self.whole_chain: Layer = lambda handler: self.observe(resolve(route(self.attempt(handler))))
 

@@ -17,7 +17,7 @@ from trunkline.v1.gateway_service_pb2 import (
     StreamGenerateResponse,
     StreamStarted,
 )
-from trunkline_server.core import now
+from trunkline_server.core import Fate, now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import Fold, is_content, merge
 from trunkline_server.layers.failure import call_error, deadline_passed, interrupted
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
     Report = Callable[[Call, call_pb2.Attempt], None]
 
+# How an attempt ended that the gateway itself ended, by the reason that its caller is told. Every other was not sent.
+ENDINGS = {
+    call_pb2.ERROR_REASON_DEADLINE_EXCEEDED: call_pb2.OUTCOME_TIMEOUT,
+    call_pb2.ERROR_REASON_DRAINING: call_pb2.OUTCOME_INTERRUPTED,
+}
+_NOT_SENT = call_pb2.OUTCOME_NOT_SENT
 HEARTBEAT = StreamGenerateResponse(heartbeat=Heartbeat())
 NEVER = float("inf")
 
@@ -45,22 +51,24 @@ def attempt(registry: TaskRegistry, report: Report) -> Layer:
 
     def layer(below: Handler) -> Handler:
         async def handle(call: Call) -> Events:
-            trial = _Trial(replace(call, target=call.plan[0]))
-            try:
-                with registry.play(below(trial.call)) as tape:
+            call.story.attempts += 1
+            trial = _Trial(replace(call, target=call.plan[0], attempt=call.story.attempts, fate=Fate()))
+            with registry.play(below(trial.call)) as tape:
+                # What runs below is closed when this block is left: by then it is written down how the attempt ended.
+                try:
                     async with aclosing(trial.stream(tape) if call.streaming else trial.whole(tape)) as events:
                         async for event in events:
                             yield event
-            except UpstreamError as error:
-                raise trial.failed(call_error(trial.call, error), error) from error
-            except CallError as error:
-                final = interrupted(error) if trial.call.story.committed and _is_draining(error) else error
-                raise trial.failed(final, UpstreamError(call_pb2.OUTCOME_NOT_SENT)) from error
-            except Exception:
-                trial.end(UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR))
-                raise
-            finally:
-                report(trial.call, trial.end(UpstreamError(call_pb2.OUTCOME_CANCELLED)))
+                except UpstreamError as error:
+                    raise trial.failed(call_error(trial.call, error), error) from error
+                except CallError as error:
+                    final = interrupted(error) if trial.call.story.committed and _is_draining(error) else error
+                    raise trial.failed(final, UpstreamError(ENDINGS.get(error.reason, _NOT_SENT))) from error
+                except Exception:
+                    trial.end(UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR))
+                    raise
+                finally:
+                    report(trial.call, trial.end(UpstreamError(call_pb2.OUTCOME_CANCELLED)))
 
         return handle
 
@@ -102,7 +110,6 @@ class _Trial:
         self._create_time = Timestamp()
         self._fold = Fold() if call.streaming and call.request.stream_options.include_final_message else None
         self._record: call_pb2.Attempt | None = None
-        call.story.attempts += 1
         call.story.target = call.target
 
     async def whole(self, tape: Tape) -> Events:
@@ -172,6 +179,8 @@ class _Trial:
         self._record = self._attempt(call_pb2.OUTCOME_SUCCESS)
         if response.HasField("usage"):
             self._record.usage.CopyFrom(response.usage)
+        if response.HasField("cost"):
+            self._record.cost.CopyFrom(response.cost)
         self._tell(response.served)
         return StreamGenerateResponse(completed=StreamCompleted(response=response))
 
@@ -185,6 +194,8 @@ class _Trial:
             record.provider_request_id = error.request_id
             if error.usage is not None:
                 record.usage.CopyFrom(error.usage)
+            if error.cost is not None:
+                record.cost.CopyFrom(error.cost)
         return self._record
 
     def failed(self, final: CallError, error: UpstreamError) -> CallError:
@@ -193,11 +204,14 @@ class _Trial:
         failure = call_pb2.CallFailure(id=self.call.id)
         if record.HasField("usage"):
             failure.usage.CopyFrom(record.usage)
+        if record.HasField("cost"):
+            failure.cost.CopyFrom(record.cost)
         self._tell(failure.served)
         final.failure = failure
         return final
 
     def _attempt(self, outcome: call_pb2.Outcome.ValueType) -> call_pb2.Attempt:
+        self.call.fate.outcome = self.call.story.outcome = outcome
         record = call_pb2.Attempt(target=self.call.target, outcome=outcome)
         set_seconds(record.duration, now() - self._begin)
         return record

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from trunkline.v1 import call_pb2
 from trunkline_server.core import now
 from trunkline_server.errors import CallError, reason_name
+from trunkline_server.layers.entry import call_row
 from trunkline_server.state.statistics import Finished
 
 if TYPE_CHECKING:
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import GenerateResponse
     from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.logs import Log
+    from trunkline_server.state.ledger.rows import CallRow
 
 CANCELLED = "CANCELLED"
 
 
-def observe(log: Log, record: Callable[[Finished, float], None]) -> Layer:
+def observe(log: Log, record: Callable[[Finished, float], None], enter: Callable[[CallRow], None]) -> Layer:
     """See the final outcome of every call, invalid ones and those whose caller went away included.
 
     A caller that goes away shows as CancelledError at an await, or as GeneratorExit when a write failed. Nothing is
@@ -51,7 +53,9 @@ def observe(log: Log, record: Callable[[Finished, float], None]) -> Layer:
                 raise
             finally:
                 finished = _finished(call, reason, answer)
-                record(finished, time.time())
+                ended = time.time()
+                record(finished, ended)
+                enter(call_row(call, finished, round((ended - finished.total_time) * 1e6), reason, answer))
                 _write(log, call, finished, reason, answer)
 
         return handle

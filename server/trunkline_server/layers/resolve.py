@@ -21,6 +21,7 @@ def resolve(below: Handler) -> Handler:
     async def handle(call: Call) -> Events:
         if bad := violations(call.request):
             raise InvalidRequest(bad)
+        call.story.valid = True
         async with aclosing(below(_plain(call))) as events:
             async for event in events:
                 yield event

@@ -14,12 +14,17 @@ from trunkline_server.spans import seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trunkline.v1.call_pb2 import CallContext, Routing
     from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions
 
 _Setting = Literal[
     "max_output_tokens", "temperature", "top_k", "presence_penalty", "frequency_penalty", "seed", "top_logprobs"
 ]
 MAX_STOP_SEQUENCES = 16
+MAX_LABELS = 32
+# Characters.
+LONGEST_LABEL = 256
+LONGEST_END_USER = 200
 ROLES = frozenset(content_pb2.Role.values()) - {content_pb2.ROLE_UNSPECIFIED}
 # (field, least, most) of GenerationConfig; None = no bound. Least of top_p is exclusive.
 RANGES: tuple[tuple[_Setting, float, float | None], ...] = (
@@ -38,6 +43,7 @@ ROLES_OF_PARTS = {
     "tool_result": content_pb2.ROLE_TOOL,
 }
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LABEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MIME_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9.+_-]+(;.*)?")
 
 
@@ -52,6 +58,10 @@ def violations(request: GenerateRequest) -> list[Violation]:
         found += _response_format(request.response_format)
     if request.HasField("stream_options"):
         found += _stream_options(request.stream_options)
+    if request.HasField("routing"):
+        found += _routing(request.routing)
+    if request.HasField("context"):
+        found += _context(request.context)
     return found
 
 
@@ -225,6 +235,25 @@ def _stream_options(options: StreamOptions) -> Iterator[Violation]:
         yield Violation("stream_options.coalesce_window", "must be from 0s to 1s")
     if options.HasField("heartbeat_interval") and not 0.1 <= seconds(options.heartbeat_interval) <= 3600:
         yield Violation("stream_options.heartbeat_interval", "must be from 0.1s to 3600s")
+
+
+def _routing(routing: Routing) -> Iterator[Violation]:
+    if routing.task and not _NAME.fullmatch(routing.task):
+        yield Violation("routing.task", "must be at most 64 letters, digits, _ or -")
+    if routing.agent and not _NAME.fullmatch(routing.agent):
+        yield Violation("routing.agent", "must be at most 64 letters, digits, _ or -")
+
+
+def _context(context: CallContext) -> Iterator[Violation]:
+    if len(context.end_user_id) > LONGEST_END_USER or not context.end_user_id.isprintable():
+        yield Violation("context.end_user_id", f"must be at most {LONGEST_END_USER} printable characters")
+    if len(context.labels) > MAX_LABELS:
+        yield Violation("context.labels", f"has {len(context.labels)}: at most {MAX_LABELS}")
+    for name, value in context.labels.items():
+        if not _LABEL.fullmatch(name):
+            yield Violation("context.labels", "has a name that is not 1 to 64 letters, digits, . _ or -")
+        elif len(value) > LONGEST_LABEL:
+            yield Violation(f"context.labels[{name}]", f"must be at most {LONGEST_LABEL} characters")
 
 
 def _is_json_object(text: str) -> bool:

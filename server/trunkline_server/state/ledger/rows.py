@@ -50,10 +50,13 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     other_units: dict[str, int] = field(default_factory=dict)
-    # Nano-USD. None: the price is not known.
+    # Nano-USD, as the contract's Cost has them. None: the price is not known; of a kind: there was none of it.
     cost: int | None = None
     input_cost: int | None = None
     output_cost: int | None = None
+    cache_read_cost: int | None = None
+    cache_write_cost: int | None = None
+    reasoning_cost: int | None = None
     other_cost: int | None = None
     # What reads from the provider's cache cost less than their full price.
     saved: int = 0

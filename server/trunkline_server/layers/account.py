@@ -1,0 +1,102 @@
+"""Account: every attempt is in the ledger exactly once, with what it cost and how sure we are of it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol
+
+from trunkline.v1 import call_pb2
+from trunkline_server.core import now
+from trunkline_server.errors import CallError, LedgerUnavailable, UpstreamError
+from trunkline_server.layers.entry import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
+    from trunkline_server.core import Call, Events, Handler, Layer
+    from trunkline_server.layers.entry import PriceOf
+    from trunkline_server.state.ledger.rows import AttemptRow
+
+
+class Ledger(Protocol):
+    """Where the rows go; see state/ledger."""
+
+    async def begin(self, row: AttemptRow) -> None:
+        """An attempt is about to be sent. Raises LedgerUnavailable: then it must not be."""
+
+    def finish(self, row: AttemptRow) -> Awaitable[None]:
+        """It has ended, and the row is taken. What this returns is done once the caller may be told."""
+
+
+def account(ledger: Ledger, price_of: PriceOf) -> Layer:
+    """Write down each attempt: begun before it is sent, finished before its end is told.
+
+    Guarantees: an attempt is finished exactly once, however it ends; `completed` and UpstreamError carry what it cost.
+    Nothing is awaited of one that is cancelled: the ledger has its row all the same.
+    """
+
+    def layer(below: Handler) -> Handler:
+        async def handle(call: Call) -> Events:
+            open_row = _OpenRow(Entry(call, price_of, time.time_ns() // 1000), ledger)
+            try:
+                await ledger.begin(open_row.entry.begun)
+                async with aclosing(below(call)) as events:
+                    async for event in events:
+                        yield await open_row.completed(event) if event.HasField("completed") else open_row.add(event)
+            except UpstreamError as error:
+                await open_row.failed(error)
+                raise
+            except BaseException as error:
+                open_row.ending = _ending(error, call)
+                raise
+            finally:
+                open_row.close()  # its row may be waited for: a cancellation of that does not write another
+
+        return handle
+
+    return layer
+
+
+def _ending(error: BaseException, call: Call) -> call_pb2.Outcome.ValueType | None:
+    """How an attempt ended that neither completed nor failed at the provider. None: it was not begun."""
+    if isinstance(error, LedgerUnavailable):
+        return None
+    if isinstance(error, CallError):
+        return call_pb2.OUTCOME_NOT_SENT
+    # Otherwise cancelled or closed by `attempt`, which knows why.
+    return call_pb2.OUTCOME_PROTOCOL_ERROR if isinstance(error, Exception) else call.fate.outcome
+
+
+class _OpenRow:
+    """A row until it is finished."""
+
+    def __init__(self, entry: Entry, ledger: Ledger) -> None:
+        self.entry = entry
+        # How it is finished unless somebody knows better: the events ended without `completed`.
+        self.ending: call_pb2.Outcome.ValueType | None = call_pb2.OUTCOME_INTERRUPTED
+        self._finished = False
+        self._ledger = ledger
+        self._begin = now()
+
+    def add(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
+        self.entry.add(event)
+        return event
+
+    async def completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
+        last, row = self.entry.completed(event, now() - self._begin)
+        await self._finish(row)
+        return last
+
+    async def failed(self, error: UpstreamError) -> None:
+        await self._finish(self.entry.failed(error, now() - self._begin))
+
+    def close(self) -> None:
+        """Finish the row, unless that is done or it was not begun."""
+        if self.ending is not None and not self._finished:
+            self._finish(self.entry.abandoned(self.ending, now() - self._begin))
+
+    def _finish(self, row: AttemptRow) -> Awaitable[None]:
+        self._finished = True
+        return self._ledger.finish(row)

@@ -1,0 +1,210 @@
+"""What is written into the ledger of a call and of its attempts. Pure over the call and what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trunkline.v1 import call_pb2
+from trunkline.v1.gateway_service_pb2 import StreamCompleted, StreamGenerateResponse
+from trunkline_server.state.ledger.rows import AttemptRow, CallRow, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerateResponse
+    from trunkline_server.core import Call
+    from trunkline_server.errors import UpstreamError
+    from trunkline_server.state.statistics import Finished
+
+    # What so much usage of the call's target costs, where the attempt took so many seconds; and what reads from the
+    # provider's cache cost less than their full price, in nano-USD.
+    PriceOf = Callable[[Call, call_pb2.Usage, float], tuple[call_pb2.Cost, int]]
+
+REPORTED = call_pb2.CERTAINTY_REPORTED
+ESTIMATED = call_pb2.CERTAINTY_ESTIMATED
+UNKNOWN = call_pb2.CERTAINTY_UNKNOWN
+# Bytes of text that make a token, about, and bytes of an event that are not text.
+BYTES_A_TOKEN = 4
+FRAMING = 4
+# Longer names are cut: a caller may write anything.
+LONGEST_NAME = 256
+LONGEST_CODE = 100
+# An attempt that ended so may have been billed. Every other failure is the provider's refusal, or was never sent.
+MAYBE_BILLED = frozenset(
+    {
+        call_pb2.OUTCOME_TIMEOUT,
+        call_pb2.OUTCOME_INTERRUPTED,
+        call_pb2.OUTCOME_PROTOCOL_ERROR,
+        call_pb2.OUTCOME_CANCELLED,
+    }
+)
+
+
+def subject_of(call: Call, *, valid: bool = True) -> Subject:
+    """Who called, and what for. Of a request that is not valid only what it asked for, cut to length."""
+    request, identity = call.request, call.identity
+    context, routing = request.context, request.routing
+    return Subject(
+        workspace=identity.workspace,
+        api_key=identity.key,
+        end_user=context.end_user_id if valid else "",
+        task=routing.task if valid else "",
+        agent=routing.agent if valid else "",
+        operation="StreamGenerate" if call.streaming else "Generate",
+        requested_model=request.model[:LONGEST_NAME],
+        labels=dict(context.labels) if valid and context.labels else {},
+    )
+
+
+class Entry:
+    """One attempt's row: as it begins, and as it ends, whichever way. `started` is in microseconds since 1970."""
+
+    def __init__(self, call: Call, price_of: PriceOf, started: int) -> None:
+        self._call = call
+        self._price_of = price_of
+        self._size = self._pieces = 0
+        provider = call.snapshot.settings.providers[call.target.provider]
+        self.begun = AttemptRow(
+            call_id=call.id,
+            attempt=call.attempt,
+            subject=subject_of(call),
+            started=started,
+            provider=call.target.provider,
+            model=call.target.model[:LONGEST_NAME],
+            region=provider.region,
+        )
+
+    def add(self, event: StreamGenerateResponse) -> None:
+        """A piece of the answer has come."""
+        self._size += event.ByteSize() - FRAMING
+        self._pieces += 1
+
+    def completed(self, event: StreamGenerateResponse, took: float) -> tuple[StreamGenerateResponse, AttemptRow]:
+        """The last event with the attempt's cost, and the row. `took` is in seconds, here and below."""
+        usage, certainty = self._usage(event.completed.response)
+        cost, saved = self._cost(usage, certainty, took)
+        response = StreamCompleted()
+        response.CopyFrom(event.completed)
+        response.response.cost.CopyFrom(cost)
+        row = self._row(call_pb2.OUTCOME_SUCCESS, took, usage, cost, saved)
+        return StreamGenerateResponse(completed=response), row
+
+    def failed(self, error: UpstreamError, took: float) -> AttemptRow:
+        """The row of an attempt that failed; the error learns what it cost."""
+        usage, certainty = self._used(error.outcome, error.usage)
+        error.cost, saved = self._cost(usage, certainty, took)
+        return self._row(error.outcome, took, usage, error.cost, saved, error)
+
+    def abandoned(self, outcome: call_pb2.Outcome.ValueType, took: float) -> AttemptRow:
+        """The row of an attempt that was ended from above."""
+        usage, certainty = self._used(outcome, None)
+        cost, saved = self._cost(usage, certainty, took)
+        return self._row(outcome, took, usage, cost, saved)
+
+    def _usage(self, response: GenerateResponse) -> tuple[call_pb2.Usage, call_pb2.Certainty.ValueType]:
+        """What a whole answer used: as reported, else estimated."""
+        reported = response.usage
+        if reported.HasField("input_tokens") and reported.HasField("output_tokens"):
+            return reported, REPORTED
+        self._size += response.message.ByteSize()
+        estimate = self._estimate()
+        estimate.MergeFrom(reported)
+        return estimate, ESTIMATED
+
+    def _used(
+        self, outcome: call_pb2.Outcome.ValueType, reported: call_pb2.Usage | None
+    ) -> tuple[call_pb2.Usage, call_pb2.Certainty.ValueType]:
+        """What an attempt used that gave no whole answer."""
+        if reported is not None:
+            return reported, REPORTED
+        if outcome not in MAYBE_BILLED:
+            return call_pb2.Usage(), REPORTED
+        return self._estimate(), ESTIMATED if self._pieces else UNKNOWN
+
+    def _estimate(self) -> call_pb2.Usage:
+        return call_pb2.Usage(
+            input_tokens=-(-_text_size(self._call.request) // BYTES_A_TOKEN),
+            output_tokens=max(0, -(-self._size // BYTES_A_TOKEN)),
+        )
+
+    def _cost(
+        self, usage: call_pb2.Usage, certainty: call_pb2.Certainty.ValueType, took: float
+    ) -> tuple[call_pb2.Cost, int]:
+        cost, saved = self._price_of(self._call, usage, took)
+        cost.certainty = certainty
+        return cost, saved
+
+    def _row(
+        self,
+        outcome: call_pb2.Outcome.ValueType,
+        took: float,
+        usage: call_pb2.Usage,
+        cost: call_pb2.Cost,
+        saved: int,
+        error: UpstreamError | None = None,
+    ) -> AttemptRow:
+        begun = self.begun
+        return AttemptRow(
+            call_id=begun.call_id,
+            attempt=begun.attempt,
+            subject=begun.subject,
+            started=begun.started,
+            provider=begun.provider,
+            model=begun.model,
+            region=begun.region,
+            duration=round(took * 1e6),
+            outcome=outcome,
+            provider_status=error.status if error is not None else 0,
+            provider_code=error.code[:LONGEST_CODE] if error is not None else "",
+            certainty=cost.certainty,
+            input_tokens=usage.input_tokens if usage.HasField("input_tokens") else None,
+            output_tokens=usage.output_tokens if usage.HasField("output_tokens") else None,
+            cache_read_tokens=usage.cache_read_input_tokens if usage.HasField("cache_read_input_tokens") else None,
+            cache_write_tokens=usage.cache_write_input_tokens if usage.HasField("cache_write_input_tokens") else None,
+            reasoning_tokens=usage.reasoning_output_tokens if usage.HasField("reasoning_output_tokens") else None,
+            other_units=dict(usage.other_units) if usage.other_units else {},
+            cost=cost.total_nano_usd if cost.HasField("total_nano_usd") else None,
+            input_cost=cost.input_nano_usd if cost.HasField("input_nano_usd") else None,
+            output_cost=cost.output_nano_usd if cost.HasField("output_nano_usd") else None,
+            cache_read_cost=cost.cache_read_nano_usd if cost.HasField("cache_read_nano_usd") else None,
+            cache_write_cost=cost.cache_write_nano_usd if cost.HasField("cache_write_nano_usd") else None,
+            reasoning_cost=cost.reasoning_nano_usd if cost.HasField("reasoning_nano_usd") else None,
+            other_cost=cost.other_nano_usd if cost.HasField("other_nano_usd") else None,
+            saved=saved,
+            price_version=cost.price_version,
+        )
+
+
+def _text_size(request: GenerateRequest) -> int:
+    """Bytes of the request without what media hold, which are no text."""
+    media = sum(
+        len(part.media.data)
+        for message in request.messages
+        for part in message.parts
+        if part.WhichOneof("data") == "media"
+    )
+    return request.ByteSize() - media
+
+
+def call_row(call: Call, finished: Finished, started: int, reason: str, answer: GenerateResponse | None) -> CallRow:
+    """The row of a call that has ended. It began at `started`, in microseconds since 1970."""
+    story, rate = call.story, finished.output_rate()
+    first = story.time_to_first_token
+    return CallRow(
+        call_id=call.id,
+        subject=subject_of(call, valid=story.valid),
+        started=started,
+        duration=round(finished.total_time * 1e6),
+        provider=story.target.provider,
+        model=story.target.model[:LONGEST_NAME],
+        region=call.snapshot.settings.providers[story.target.provider].region if story.target.provider else "",
+        outcome=story.outcome,
+        result=finished.result,
+        reason=reason if finished.result == "error" else "",
+        finish_reason=answer.finish_reason if answer is not None else 0,
+        attempts=story.attempts,
+        fell_back=story.fell_back,
+        interrupted=finished.interrupted,
+        time_to_first_token=None if first is None else round(first * 1e6),
+        output_rate=rate,
+    )
