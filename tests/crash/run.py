@@ -1,0 +1,117 @@
+"""One life and death of a gateway: load, a kill, a new start, and what the ledger then says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from crash.check import Report, judge
+from crash.failpoints import AT_START
+from crash.load import call_until_gone
+from crash.provider import remembering
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+# Calls that are made before a gateway is taken for immortal.
+MOST = 400
+# Seconds after which a random kill comes at the latest.
+SOON = 0.6
+
+
+async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0) -> Report:
+    """Kill a gateway at a failpoint, or where there is none at a random moment, and judge what is left."""
+    dice = random.Random(seed)
+    asked = folder / "asked.log"
+    async with remembering(asked) as provider:
+        configuration = _configuration(folder, mode, provider.port)
+        at_start = failpoint in AT_START
+        async with gateway(configuration, "" if at_start else failpoint) as (process, address):
+            loading = asyncio.create_task(call_until_gone(address, seed, "a", MOST))
+            await _end(process, loading, failpoint if not at_start else "", dice)
+            calls = await loading
+            await process.wait()
+            assert process.returncode == -signal.SIGKILL, f"{failpoint} was not reached: {process.returncode}"
+        if at_start:
+            await _dies_at_start(configuration, failpoint)
+        async with gateway(configuration) as (process, address):
+            later = await call_until_gone(address, seed, "b", 5)
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    return judge(folder / "ledger.sqlite3", asked, mode, [calls, later])
+
+
+async def _end(process: asyncio.subprocess.Process, loading: asyncio.Task[Any], name: str, dice: random.Random) -> None:
+    """Bring about the end where no step of a call does."""
+    if "drain" in name or "closed" in name:
+        await asyncio.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+    elif not name:
+        await asyncio.wait([loading], timeout=dice.uniform(0.02, SOON))
+        process.kill()
+
+
+async def _dies_at_start(configuration: Path, failpoint: str) -> None:
+    process = await _start(configuration, failpoint)
+    await process.wait()
+    assert process.returncode == -signal.SIGKILL, f"{failpoint} was not reached"
+
+
+def _configuration(folder: Path, mode: str, port: int) -> Path:
+    document = {
+        "server": {"listen": "127.0.0.1:0", "notice": 0, "grace": 1},
+        "ledger": {"mode": mode, "url": f"sqlite:///{folder / 'ledger.sqlite3'}", "folder": str(folder / "journal")},
+        "prices": [{"model": "p/*", "input": "1", "output": "2"}],
+        "providers": {"p": {"kind": "openai_compatible", "base_url": f"http://127.0.0.1:{port}/v1", "models": ["m"]}},
+    }
+    path = folder / "trunkline.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@asynccontextmanager
+async def gateway(configuration: Path, failpoint: str = "") -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A gateway in a process of its own, and its address once it listens."""
+    process = await _start(configuration, failpoint)
+    assert process.stderr is not None
+    reading: asyncio.Task[None] | None = None
+    try:
+        while True:
+            line = await process.stderr.readline()
+            assert line, "the gateway does not start"
+            said = json.loads(line)
+            if said["event"] == "listening":
+                break
+        reading = asyncio.create_task(_drain(process.stderr))
+        yield process, said["address"]
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        if reading is not None:
+            await reading
+
+
+async def _start(configuration: Path, failpoint: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "crash.gateway",
+        str(configuration),
+        failpoint,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    while await stream.readline():
+        pass
