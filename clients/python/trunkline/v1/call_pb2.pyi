@@ -100,6 +100,34 @@ OUTCOME_NOT_SENT: Outcome.ValueType  # 16
 """The gateway did not send it, for a reason of its own: its connection pool was full, or it was draining."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
+class _Certainty:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CertaintyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Certainty.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CERTAINTY_UNSPECIFIED: _Certainty.ValueType  # 0
+    """Never sent."""
+    CERTAINTY_REPORTED: _Certainty.ValueType  # 1
+    """From what the provider itself counted."""
+    CERTAINTY_ESTIMATED: _Certainty.ValueType  # 2
+    """From the gateway's own count."""
+    CERTAINTY_UNKNOWN: _Certainty.ValueType  # 3
+    """Not known: the model has no price, or nobody counted what has one."""
+
+class Certainty(_Certainty, metaclass=_CertaintyEnumTypeWrapper):
+    """How sure the gateway is of a figure."""
+
+CERTAINTY_UNSPECIFIED: Certainty.ValueType  # 0
+"""Never sent."""
+CERTAINTY_REPORTED: Certainty.ValueType  # 1
+"""From what the provider itself counted."""
+CERTAINTY_ESTIMATED: Certainty.ValueType  # 2
+"""From the gateway's own count."""
+CERTAINTY_UNKNOWN: Certainty.ValueType  # 3
+"""Not known: the model has no price, or nobody counted what has one."""
+Global___Certainty: _TypeAlias = Certainty  # noqa: Y015
+
 class _ErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -455,6 +483,97 @@ class Usage(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning_output_tokens) -> _WhichOneofReturnType__reasoning_output_tokens | None: ...
 
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class Cost(_message.Message):
+    """What was paid, in nano-USD (10^-9 USD). Zero = free; absent = not known. The parts add up to the total exactly: only their
+    sum is rounded, up, and each part is less than one nano-USD away from its exact value.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTAL_NANO_USD_FIELD_NUMBER: _builtins.int
+    INPUT_NANO_USD_FIELD_NUMBER: _builtins.int
+    OUTPUT_NANO_USD_FIELD_NUMBER: _builtins.int
+    PRICE_VERSION_FIELD_NUMBER: _builtins.int
+    CERTAINTY_FIELD_NUMBER: _builtins.int
+    CACHE_READ_NANO_USD_FIELD_NUMBER: _builtins.int
+    CACHE_WRITE_NANO_USD_FIELD_NUMBER: _builtins.int
+    REASONING_NANO_USD_FIELD_NUMBER: _builtins.int
+    OTHER_NANO_USD_FIELD_NUMBER: _builtins.int
+    UNPRICED_UNITS_FIELD_NUMBER: _builtins.int
+    total_nano_usd: _builtins.int
+    """All of it, as far as it has a price: see unpriced_units."""
+    input_nano_usd: _builtins.int
+    """Input that was neither read from the provider's prompt cache nor written to it."""
+    output_nano_usd: _builtins.int
+    """Output without reasoning."""
+    price_version: _builtins.str
+    """The price book that was in force, with the configuration's own prices."""
+    certainty: Global___Certainty.ValueType
+    """Whose count it rests on. UNKNOWN: there is no total."""
+    cache_read_nano_usd: _builtins.int
+    """Input that was read from the provider's prompt cache."""
+    cache_write_nano_usd: _builtins.int
+    """Input that was written to the provider's prompt cache."""
+    reasoning_nano_usd: _builtins.int
+    """Reasoning."""
+    other_nano_usd: _builtins.int
+    """Whatever else has a price: the call itself, searches, seconds of compute."""
+    @_builtins.property
+    def unpriced_units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was used and has no price, by the names of Usage: the true total is higher, or, for the sound and pictures among
+        the tokens, which are in the total at the price of text, another one.
+        """
+
+    def __init__(
+        self,
+        *,
+        total_nano_usd: _builtins.int | None = ...,
+        input_nano_usd: _builtins.int | None = ...,
+        output_nano_usd: _builtins.int | None = ...,
+        price_version: _builtins.str = ...,
+        certainty: Global___Certainty.ValueType = ...,
+        cache_read_nano_usd: _builtins.int | None = ...,
+        cache_write_nano_usd: _builtins.int | None = ...,
+        reasoning_nano_usd: _builtins.int | None = ...,
+        other_nano_usd: _builtins.int | None = ...,
+        unpriced_units: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cache_read_nano_usd", b"_cache_read_nano_usd", "_cache_write_nano_usd", b"_cache_write_nano_usd", "_input_nano_usd", b"_input_nano_usd", "_other_nano_usd", b"_other_nano_usd", "_output_nano_usd", b"_output_nano_usd", "_reasoning_nano_usd", b"_reasoning_nano_usd", "_total_nano_usd", b"_total_nano_usd", "cache_read_nano_usd", b"cache_read_nano_usd", "cache_write_nano_usd", b"cache_write_nano_usd", "input_nano_usd", b"input_nano_usd", "other_nano_usd", b"other_nano_usd", "output_nano_usd", b"output_nano_usd", "reasoning_nano_usd", b"reasoning_nano_usd", "total_nano_usd", b"total_nano_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cache_read_nano_usd", b"_cache_read_nano_usd", "_cache_write_nano_usd", b"_cache_write_nano_usd", "_input_nano_usd", b"_input_nano_usd", "_other_nano_usd", b"_other_nano_usd", "_output_nano_usd", b"_output_nano_usd", "_reasoning_nano_usd", b"_reasoning_nano_usd", "_total_nano_usd", b"_total_nano_usd", "cache_read_nano_usd", b"cache_read_nano_usd", "cache_write_nano_usd", b"cache_write_nano_usd", "certainty", b"certainty", "input_nano_usd", b"input_nano_usd", "other_nano_usd", b"other_nano_usd", "output_nano_usd", b"output_nano_usd", "price_version", b"price_version", "reasoning_nano_usd", b"reasoning_nano_usd", "total_nano_usd", b"total_nano_usd", "unpriced_units", b"unpriced_units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cache_read_nano_usd: _TypeAlias = _typing.Literal["cache_read_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__cache_read_nano_usd: _TypeAlias = _typing.Literal["_cache_read_nano_usd", b"_cache_read_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__cache_write_nano_usd: _TypeAlias = _typing.Literal["cache_write_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__cache_write_nano_usd: _TypeAlias = _typing.Literal["_cache_write_nano_usd", b"_cache_write_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__input_nano_usd: _TypeAlias = _typing.Literal["input_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__input_nano_usd: _TypeAlias = _typing.Literal["_input_nano_usd", b"_input_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__other_nano_usd: _TypeAlias = _typing.Literal["other_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__other_nano_usd: _TypeAlias = _typing.Literal["_other_nano_usd", b"_other_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__output_nano_usd: _TypeAlias = _typing.Literal["output_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__output_nano_usd: _TypeAlias = _typing.Literal["_output_nano_usd", b"_output_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__reasoning_nano_usd: _TypeAlias = _typing.Literal["reasoning_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__reasoning_nano_usd: _TypeAlias = _typing.Literal["_reasoning_nano_usd", b"_reasoning_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__total_nano_usd: _TypeAlias = _typing.Literal["total_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__total_nano_usd: _TypeAlias = _typing.Literal["_total_nano_usd", b"_total_nano_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_read_nano_usd) -> _WhichOneofReturnType__cache_read_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cache_write_nano_usd) -> _WhichOneofReturnType__cache_write_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_nano_usd) -> _WhichOneofReturnType__input_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__other_nano_usd) -> _WhichOneofReturnType__other_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_nano_usd) -> _WhichOneofReturnType__output_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reasoning_nano_usd) -> _WhichOneofReturnType__reasoning_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__total_nano_usd) -> _WhichOneofReturnType__total_nano_usd | None: ...
+
+Global___Cost: _TypeAlias = Cost  # noqa: Y015
 
 @_typing.final
 class Warning(_message.Message):
