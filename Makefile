@@ -93,6 +93,25 @@ check-protos: .venv-protos/ready
 	if [ -n "$$tag" ]; then $(TOOLS)/buf breaking --against ".git#tag=$$tag"; else echo "buf breaking: no release tag yet"; fi
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/check/compile
 
+# --- the price book ---------------------------------------------------------------------------------------------------
+
+# Read as data; never installed. One platform's wheels, so that one hash is enough: the tables in them are the same.
+.tools/prices/ready: .venv/bin/python requirements/prices.txt
+	rm -rf $(@D)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary=:all: --python-version 3.11 --platform manylinux_2_28_x86_64 \
+	  --dest $(@D) -r requirements/prices.txt
+	touch $@
+
+.PHONY: prices
+prices: .venv/dev .tools/prices/ready ## Build the packaged price book from its pinned source and our corrections
+	$(BIN)/python -m pricebook.build .tools/prices/genai_prices-*.whl
+	$(BIN)/python -m pricebook.extract .tools/prices/litellm-*.whl tests/prices/litellm_extract.json
+
+.PHONY: prices-check
+prices-check: prices ## Hold the price book to what it is built from, and to a source that it was not built from
+	git diff --exit-code --stat server/trunkline_server/prices/book.json tests/prices/litellm_extract.json
+	$(BIN)/python -m pricebook.check .tools/prices/litellm-*.whl
+
 # --- checks and tests -------------------------------------------------------------------------------------------------
 
 .PHONY: format

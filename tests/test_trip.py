@@ -250,6 +250,9 @@ async def test_usage_and_models_over_the_wire(tmp_path: Path) -> None:
     assert (rows["mock"].total_time.count, rows["mock"].time_to_first_token.count) == (4, 1)
     assert "mock/mock-fast" in [model.id for model in page.models]
     assert one.id == "mock/mock-fast"
+    for model in (one, page.models[0]):
+        assert {price.pico_usd_per_unit for price in model.pricing.prices} == {0}, "free, and not unpriced"
+    assert one.pricing.version == page.models[0].pricing.version != ""
 
 
 @pytest.mark.parametrize("level", ["basic", "detailed", "comprehensive"])

@@ -27,6 +27,7 @@ from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.layers.watch import watch
+from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.as_asked import as_asked
 from trunkline_server.providers.auth import headers_of, signer_of
 from trunkline_server.providers.by_model import by_model, dialects_of
@@ -125,7 +126,8 @@ class App:
         """The layers for one configuration. Nothing here waits for a provider."""
         engines = {name: self._build_engine(provider) for name, provider in _of_kind(settings, "embedded")}
         reasons = {name: engine.unavailable_reason() for name, engine in engines.items()}
-        snapshot = Snapshot(config.version(settings), settings, build_offers(settings, ROWS, reasons))
+        prices = PriceBook({name: _row(settings, name).name for name in settings.providers}, settings.prices)
+        snapshot = Snapshot(config.version(settings), settings, build_offers(settings, ROWS, reasons), prices)
         handler = dispatch(
             {
                 **{name: engine.handle for name, engine in engines.items()},

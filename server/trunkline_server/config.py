@@ -17,8 +17,18 @@ import yaml
 from msgspec import inspect, structs
 
 from trunkline_server.config_check import Problem, Unfit, Walk, join, problems_of, read_seconds
+from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
 from trunkline_server.providers.table import ROWS, SCRIPTS
-from trunkline_server.settings import Header, ProviderSettings, Seconds, Secret, Settings
+from trunkline_server.settings import (
+    Header,
+    Moment,
+    ProviderSettings,
+    Seconds,
+    Secret,
+    Settings,
+    TokenPrice,
+    UnitPrice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,6 +46,13 @@ _AWS = {
     "session_token": "AWS_SESSION_TOKEN",
 }
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_READERS: Mapping[type, Callable[[object], object]] = {
+    Seconds: read_seconds,
+    TokenPrice: read_token_price,
+    UnitPrice: read_unit_price,
+    Moment: read_moment,
+}
+_FLOAT, _TEXT = "tag:yaml.org,2002:float", "tag:yaml.org,2002:str"
 VISIBLE_AND_BLANK = r"[ -~]*"
 
 
@@ -86,9 +103,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     if tree is None:
         raise ConfigError(source, problems)
     origins = _fill_in(tree, environ, problems)
-    walk = Walk({Seconds: read_seconds, Secret: _secret_reader(environ), Header: _header_reader(environ)}, problems)
+    walk = Walk({**_READERS, Secret: _secret_reader(environ), Header: _header_reader(environ)}, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
-    problems += problems_of(settings, ROWS)
+    problems += [*problems_of(settings, ROWS), *price_problems(settings, ROWS)]
     if problems:
         raise ConfigError(source, _told_once(problems, origins))
     return settings
@@ -102,11 +119,11 @@ def version(settings: Settings) -> str:
     """
     secrets: list[str] = []
 
-    def plain(value: Secret | Seconds) -> float:
-        if isinstance(value, Seconds):
-            return float(value)
-        secrets.append(value.reveal())
-        return len(secrets)
+    def plain(value: Any) -> float:
+        if isinstance(value, Secret):
+            secrets.append(value.reveal())
+            return len(secrets)
+        return int(value) if isinstance(value, int) else float(value)
 
     salt = hashlib.sha256(msgspec.json.encode(settings, enc_hook=plain)).digest()
     return hashlib.scrypt(msgspec.json.encode(secrets), salt=salt, n=1 << 12, r=8, p=1, dklen=6).hex()
@@ -144,6 +161,7 @@ def _parse(text: str, problems: list[Problem]) -> object:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         problems += _repeated_keys(node)
+        _keep_decimals(node)
         return None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         reason = _place(error.problem_mark or error.context_mark) + _harmless(error.problem or "")
@@ -160,6 +178,24 @@ def _place(mark: yaml.Mark | None) -> str:
 def _harmless(problem: str) -> str:
     """PyYAML's words, unless they quote more of the file than a character."""
     return problem if re.fullmatch(r"(?:[^'\"]|'(?:\\?.|<[a-z ]+>)')+", problem) else "it cannot be read"
+
+
+def _keep_decimals(root: yaml.Node | None) -> None:
+    """Make text of the numbers under `prices`, as they are written: no price goes through a float."""
+    sections = root.value if isinstance(root, yaml.MappingNode) else ()
+    pending = [value for key, value in sections if key.value == "prices"]
+    visited = set()
+    while pending:
+        node = pending.pop()
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.ScalarNode) and node.tag == _FLOAT:
+            node.tag = _TEXT
+        elif isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            pending += [value for _, value in node.value]
 
 
 def _repeated_keys(root: yaml.Node | None) -> Iterator[Problem]:

@@ -53,6 +53,18 @@ class Header(Secret):
     """The value of a header. Unlike other secrets it may stand in the file itself; it is not shown all the same."""
 
 
+class TokenPrice(int):
+    """Pico-USD (10**-12 USD) a token. Written as USD per million tokens: 0.45 is 450,000."""
+
+
+class UnitPrice(int):
+    """Pico-USD a unit that is no token. Written in USD: 0.01 is 10,000,000,000."""
+
+
+class Moment(int):
+    """Seconds since 1970. Written as a date, which begins at midnight UTC, or as a time with its zone."""
+
+
 class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A part of the file: unknown keys are refused."""
 
@@ -175,6 +187,44 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     threads: Annotated[int, Meta(ge=1, le=256)] | None = None
 
 
+class TierSettings(_Section, frozen=True, kw_only=True):
+    """Other prices in calls with many input tokens."""
+
+    # More than so many, cached ones included.
+    above: Annotated[int, Meta(ge=1)]
+    # False: the whole call costs so much. True: only the tokens of each kind beyond the first so many do.
+    excess_only: bool = False
+    input: TokenPrice | None = None
+    cache_read: TokenPrice | None = None
+    cache_write: TokenPrice | None = None
+    cache_write_1h: TokenPrice | None = None
+    output: TokenPrice | None = None
+    reasoning: TokenPrice | None = None
+
+
+class PriceSettings(_Section, frozen=True, kw_only=True):
+    """What models cost, in place of what the price book says."""
+
+    # "provider/model", the provider's name as it is configured; * stands for any characters.
+    model: str
+    # From when on. Several entries of one model are its history.
+    since: Moment = Moment(0)
+    # Kinds of tokens that are left out cost what the whole costs that they are part of.
+    input: TokenPrice | None = None
+    cache_read: TokenPrice | None = None
+    cache_write: TokenPrice | None = None
+    cache_write_1h: TokenPrice | None = None
+    output: TokenPrice | None = None
+    reasoning: TokenPrice | None = None
+    # A call.
+    request: UnitPrice | None = None
+    # A second of compute, by the clock on the wall: for models on machines of one's own.
+    second: UnitPrice | None = None
+    # Units by their names in Usage.other_units.
+    other: dict[str, UnitPrice] = field(default_factory=dict)
+    tiers: tuple[TierSettings, ...] = ()
+
+
 class Settings(_Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -186,3 +236,5 @@ class Settings(_Section, frozen=True, kw_only=True):
     # Name → model, "provider/model" or another provider's name.
     aliases: dict[str, str] = field(default_factory=dict)
     providers: dict[Name, ProviderSettings] = field(default_factory=dict)
+    # The first entry whose model fits decides, with all entries of the same model.
+    prices: tuple[PriceSettings, ...] = ()

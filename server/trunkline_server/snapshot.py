@@ -1,9 +1,11 @@
-"""What a call runs on, from its start to its end: the settings and the catalogue, immutable, under one version."""
+"""What a call runs on, from start to end: the settings, the catalogue, the prices; immutable, under one version."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from trunkline_server.prices.book import PriceBook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,3 +40,4 @@ class Snapshot:
     settings: Settings
     # By provider name, in order of preference for calls that name no model.
     offers: Mapping[str, Offer]
+    prices: PriceBook = field(default_factory=PriceBook)

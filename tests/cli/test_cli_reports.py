@@ -106,9 +106,10 @@ async def test_models_are_listed_with_why_they_cannot_be_called(command: Command
         of_mock = await command.later("models", "--provider", "mock", "--address", running.address)
         available = await command.later("models", "--available", "--json", "--address", running.address)
     rows = {line.split("\t")[0]: line.split("\t")[1:] for line in listed.out.splitlines()}
-    assert rows["model"] == ["aliases", "available"]
-    assert rows["mock/mock-fast"] == ["quick", "yes"]
-    assert "no: set OPENAI_API_KEY" in rows["openai/gpt-4o-mini"][1]
+    assert rows["model"] == ["aliases", "input $/1M", "output $/1M", "available"]
+    assert rows["mock/mock-fast"] == ["quick", "0", "0", "yes"]
+    assert rows["openai/gpt-4o-mini"][:3] == ["", "0.15", "0.6"]
+    assert "no: set OPENAI_API_KEY" in rows["openai/gpt-4o-mini"][3]
     assert {line.split("/")[0] for line in of_mock.out.splitlines()[1:]} == {"mock"}
     told = json.loads(available.out)["models"]
     assert all(model["available"] for model in told)

@@ -15,7 +15,7 @@ from trunkline.v1.gateway_service_pb2 import (
     UsageStatsResponse,
     UsageTotals,
 )
-from trunkline.v1.model_pb2 import Model
+from trunkline.v1.model_pb2 import Model, Price
 from trunkline.v1.model_service_pb2 import ListModelsResponse
 from trunkline_client import Client
 from trunkline_server.cli.failures import ExitCode
@@ -28,6 +28,7 @@ State = HealthCheckResponse.State
 PROBE_TIME = 10.0
 WORKS = (HealthCheckResponse.STATE_SERVING, HealthCheckResponse.STATE_DEGRADED)
 
+_PRICE_COLUMNS = {"input $/1M": Price.UNIT_INPUT_TOKEN, "output $/1M": Price.UNIT_OUTPUT_TOKEN}
 _USAGE_COLUMNS = (
     "calls",
     "ok",
@@ -167,11 +168,27 @@ def models(
     if as_json:
         print_json(ListModelsResponse(models=found))
     else:
-        print_table(("model", "aliases", "available"), map(_model_row, found))
+        print_table(("model", "aliases", *_PRICE_COLUMNS, "available"), map(_model_row, found))
 
 
 def _model_row(model: Model) -> tuple[str, ...]:
-    return model.id, ", ".join(model.aliases), "yes" if model.available else f"no: {model.unavailable_reason}"
+    prices = (_price(model, unit) for unit in _PRICE_COLUMNS.values())
+    available = "yes" if model.available else f"no: {model.unavailable_reason}"
+    return model.id, ", ".join(model.aliases), *prices, available
+
+
+def _price(model: Model, unit: Price.Unit.ValueType) -> str:
+    """USD per million tokens; with another price in larger calls, both. Free is 0, unpriced is unknown."""
+    if not model.HasField("pricing"):
+        return "unknown"
+    usual = [price for price in model.pricing.prices if price.unit == unit and not price.processing]
+    return " to ".join(_usd_per_million(price.pico_usd_per_unit) for price in usual) or "-"
+
+
+def _usd_per_million(pico_usd: int) -> str:
+    """A price of one in USD for a million, exactly."""
+    whole, rest = divmod(pico_usd, 1_000_000)
+    return f"{whole}.{rest:06}".rstrip("0").rstrip(".")
 
 
 def usage(

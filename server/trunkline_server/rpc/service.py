@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from trunkline.v1 import model_pb2
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceServicer
 from trunkline.v1.model_service_pb2_grpc import ModelServiceServicer
 from trunkline_server.core import Call, now
 from trunkline_server.errors import CallerGone
 from trunkline_server.fold import Fold
+from trunkline_server.prices.pricing import add_pricing
 from trunkline_server.routing.catalogue import get_model, list_models
 from trunkline_server.rpc.edge import CALL_ID
 from trunkline_server.rpc.health import health_of, probed
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from grpc import aio
 
     from trunkline.v1 import gateway_service_pb2 as pb
-    from trunkline.v1 import model_pb2, model_service_pb2
+    from trunkline.v1 import model_service_pb2
     from trunkline_server.core import Chain, Current
     from trunkline_server.rpc.health import Prober, Serving
     from trunkline_server.state.provider_health import ProviderStates
@@ -76,11 +79,19 @@ class Models(ModelServiceServicer):
         self, request: model_service_pb2.ListModelsRequest, context: Context
     ) -> model_service_pb2.ListModelsResponse:
         """A page of the models."""
-        return list_models(self._current.chain.snapshot, request)
+        snapshot = self._current.chain.snapshot
+        page = list_models(snapshot, request)
+        for model in page.models:
+            add_pricing(model, snapshot.prices, int(time.time()))
+        return page
 
     async def GetModel(self, request: model_service_pb2.GetModelRequest, context: Context) -> model_pb2.Model:
         """One model by any of its names."""
-        return get_model(self._current.chain.snapshot, request.id)
+        snapshot = self._current.chain.snapshot
+        model = model_pb2.Model()
+        model.CopyFrom(get_model(snapshot, request.id))
+        add_pricing(model, snapshot.prices, int(time.time()))
+        return model
 
 
 def _call(request: pb.GenerateRequest, context: Context, chain: Chain, *, streaming: bool) -> Call:

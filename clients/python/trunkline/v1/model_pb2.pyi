@@ -6,16 +6,17 @@ What the gateway knows of a model."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -83,6 +84,7 @@ class Model(_message.Message):
     ALIASES_FIELD_NUMBER: _builtins.int
     CONTEXT_WINDOW_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
+    PRICING_FIELD_NUMBER: _builtins.int
     LOCAL_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
@@ -108,6 +110,10 @@ class Model(_message.Message):
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[Global___Capability.ValueType]:
         """What it can do, as far as it is known."""
 
+    @_builtins.property
+    def pricing(self) -> Global___Pricing:
+        """What it costs now. Absent: not known. Free: prices of zero."""
+
     def __init__(
         self,
         *,
@@ -117,16 +123,146 @@ class Model(_message.Message):
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         context_window: _builtins.int | None = ...,
         capabilities: _abc.Iterable[Global___Capability.ValueType] | None = ...,
+        pricing: Global___Pricing | None = ...,
         local: _builtins.bool = ...,
         available: _builtins.bool = ...,
         unavailable_reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "context_window", b"context_window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "context_window", b"context_window", "pricing", b"pricing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "aliases", b"aliases", "available", b"available", "capabilities", b"capabilities", "context_window", b"context_window", "id", b"id", "local", b"local", "provider", b"provider", "provider_model", b"provider_model", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "aliases", b"aliases", "available", b"available", "capabilities", b"capabilities", "context_window", b"context_window", "id", b"id", "local", b"local", "pricing", b"pricing", "provider", b"provider", "provider_model", b"provider_model", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_window: _TypeAlias = _typing.Literal["context_window"]  # noqa: Y015
     _WhichOneofArgType__context_window: _TypeAlias = _typing.Literal["_context_window", b"_context_window"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__context_window) -> _WhichOneofReturnType__context_window | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class Pricing(_message.Message):
+    """What a model costs at a moment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRICES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    version: _builtins.str
+    """The price book, with the configuration's own prices: Cost.price_version."""
+    @_builtins.property
+    def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Price]:
+        """A price for each unit that has one. Tokens without one cost what the whole costs that they are part of: cached input as
+        input, reasoning as output.
+        """
+
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when these prices hold. Unset: for as long as the book knows."""
+
+    def __init__(
+        self,
+        *,
+        prices: _abc.Iterable[Global___Price] | None = ...,
+        version: _builtins.str = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "prices", b"prices", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pricing: _TypeAlias = Pricing  # noqa: Y015
+
+@_typing.final
+class Price(_message.Message):
+    """What a unit costs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Unit:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Price._Unit.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        UNIT_UNSPECIFIED: Price._Unit.ValueType  # 0
+        """Never sent."""
+        UNIT_INPUT_TOKEN: Price._Unit.ValueType  # 1
+        """A token that goes in."""
+        UNIT_OUTPUT_TOKEN: Price._Unit.ValueType  # 2
+        """A token that comes out."""
+        UNIT_CACHE_READ_TOKEN: Price._Unit.ValueType  # 3
+        """A token of the input that the provider's prompt cache had."""
+        UNIT_CACHE_WRITE_TOKEN: Price._Unit.ValueType  # 4
+        """A token of the input that is written to the provider's prompt cache, for minutes."""
+        UNIT_REASONING_TOKEN: Price._Unit.ValueType  # 5
+        """A token of reasoning."""
+        UNIT_REQUEST: Price._Unit.ValueType  # 6
+        """A call."""
+        UNIT_COMPUTE_SECOND: Price._Unit.ValueType  # 7
+        """A second of compute, by the clock on the wall."""
+        UNIT_OTHER: Price._Unit.ValueType  # 8
+        """What other_unit names."""
+        UNIT_CACHE_WRITE_1H_TOKEN: Price._Unit.ValueType  # 9
+        """A token of the input that is written to the provider's prompt cache, for an hour."""
+
+    class Unit(_Unit, metaclass=_UnitEnumTypeWrapper):
+        """What a price is for."""
+
+    UNIT_UNSPECIFIED: Price.Unit.ValueType  # 0
+    """Never sent."""
+    UNIT_INPUT_TOKEN: Price.Unit.ValueType  # 1
+    """A token that goes in."""
+    UNIT_OUTPUT_TOKEN: Price.Unit.ValueType  # 2
+    """A token that comes out."""
+    UNIT_CACHE_READ_TOKEN: Price.Unit.ValueType  # 3
+    """A token of the input that the provider's prompt cache had."""
+    UNIT_CACHE_WRITE_TOKEN: Price.Unit.ValueType  # 4
+    """A token of the input that is written to the provider's prompt cache, for minutes."""
+    UNIT_REASONING_TOKEN: Price.Unit.ValueType  # 5
+    """A token of reasoning."""
+    UNIT_REQUEST: Price.Unit.ValueType  # 6
+    """A call."""
+    UNIT_COMPUTE_SECOND: Price.Unit.ValueType  # 7
+    """A second of compute, by the clock on the wall."""
+    UNIT_OTHER: Price.Unit.ValueType  # 8
+    """What other_unit names."""
+    UNIT_CACHE_WRITE_1H_TOKEN: Price.Unit.ValueType  # 9
+    """A token of the input that is written to the provider's prompt cache, for an hour."""
+
+    UNIT_FIELD_NUMBER: _builtins.int
+    OTHER_UNIT_FIELD_NUMBER: _builtins.int
+    PICO_USD_PER_UNIT_FIELD_NUMBER: _builtins.int
+    ABOVE_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    EXCESS_ONLY_FIELD_NUMBER: _builtins.int
+    PROCESSING_FIELD_NUMBER: _builtins.int
+    unit: Global___Price.Unit.ValueType
+    """What it is for."""
+    other_unit: _builtins.str
+    """With OTHER: its name, as in Usage.other_units: web_search_requests, input_audio_tokens."""
+    pico_usd_per_unit: _builtins.int
+    """In pico-USD (10^-12 USD): 450,000 a token is 0.45 USD per million tokens."""
+    above_input_tokens: _builtins.int
+    """Only in calls with more input tokens than this, cached ones included. 0 = in all."""
+    excess_only: _builtins.bool
+    """With above_input_tokens: only units of this kind beyond the first so many cost this, not the whole call."""
+    processing: _builtins.str
+    """How the call is processed: batch, flex, priority, fast. Empty = as calls are unless they say otherwise."""
+    def __init__(
+        self,
+        *,
+        unit: Global___Price.Unit.ValueType = ...,
+        other_unit: _builtins.str = ...,
+        pico_usd_per_unit: _builtins.int = ...,
+        above_input_tokens: _builtins.int = ...,
+        excess_only: _builtins.bool = ...,
+        processing: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above_input_tokens", b"above_input_tokens", "excess_only", b"excess_only", "other_unit", b"other_unit", "pico_usd_per_unit", b"pico_usd_per_unit", "processing", b"processing", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Price: _TypeAlias = Price  # noqa: Y015

@@ -1,0 +1,113 @@
+"""The price book: what a model cost at a moment. The configuration's own prices come first, then the tables."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cached_property, lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from trunkline_server.prices.rates import (
+    CACHE_READ,
+    CACHE_WRITE,
+    CACHE_WRITE_1H,
+    INPUT,
+    OUTPUT,
+    REASONING,
+    REQUEST,
+    SECOND,
+    Prices,
+    Rate,
+    Step,
+)
+from trunkline_server.prices.tables import history_of, rates_of, read_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from trunkline_server.settings import PriceSettings
+
+_UNITS = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING, REQUEST, SECOND)
+_STEPPED = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING)
+_REMEMBERED = 4096
+
+
+class PriceBook:
+    """Prices for one configuration. Never changed: another configuration makes another book."""
+
+    def __init__(self, kinds: Mapping[str, str] = MappingProxyType({}), own: Sequence[PriceSettings] = ()) -> None:
+        """`kinds`: by provider's name, its kind; of others the name is the kind. `own`: the configuration's prices."""
+        self._kinds = kinds
+        self._settings = own
+        self._overrides = [(_pattern(each.model), int(each.since), _rates(each)) for each in own]
+        # Which of them a target has hangs on nothing else: found once for each.
+        self._own: Callable[[str, str], tuple[tuple[int, Mapping[str, Rate]], ...]]
+        self._own = lru_cache(_REMEMBERED)(self._find_own)
+
+    @cached_property
+    def version(self) -> str:
+        """The tables' version, with a digest of the configuration's own prices if there are any."""
+        base = read_tables().version
+        if not self._settings:
+            return base
+        digest = hashlib.blake2b(msgspec.json.encode(self._settings, enc_hook=int), digest_size=4).hexdigest()
+        return f"{base}+{digest}"
+
+    def find(self, provider: str, model: str, when: int, processing: str = "") -> Prices | None:
+        """What a provider's model cost at a time in seconds since 1970. None: unpriced, which is not free.
+
+        `processing` is batch, flex, priority or fast; empty for calls that do not say. The configuration's own prices
+        know no such difference: they hold for all calls.
+        """
+        own = self._own(provider, model)
+        for since, rates in own:
+            if since <= when:
+                return Prices(rates, self.version, since)
+        for period in reversed(history_of(self._kinds.get(provider, provider), model)):
+            if period.since <= when:
+                rates = rates_of(period.rates_at(when, processing))
+                return Prices(rates, self.version, period.since) if rates else None
+        return None
+
+    def processings(self, provider: str, model: str, when: int) -> Iterator[str]:
+        """How calls may be processed at prices of their own."""
+        if any(since <= when for since, _ in self._own(provider, model)):
+            return
+        for period in reversed(history_of(self._kinds.get(provider, provider), model)):
+            if period.since <= when:
+                yield from period.processing
+                return
+
+    def _find_own(self, provider: str, model: str) -> tuple[tuple[int, Mapping[str, Rate]], ...]:
+        """The latest first; those of the first pattern that fits, and no others."""
+        name = f"{provider}/{model}".lower()
+        pattern = next((pattern for pattern, _, _ in self._overrides if pattern.fullmatch(name)), None)
+        found = [(since, rates) for each, since, rates in self._overrides if each == pattern]
+        return tuple(sorted(found, key=lambda one: one[0], reverse=True))
+
+
+def _pattern(model: str) -> re.Pattern[str]:
+    """A star stands for any characters, slashes and none included. The first place where a part fits is taken for good.
+
+    Names come from callers: to try all places would take time without bounds, and finds nothing more.
+    """
+    first, *rest = map(re.escape, model.lower().split("*"))
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    return re.compile(first + middle + "".join(f".*{part}" for part in rest[-1:]), re.DOTALL)
+
+
+def _rates(own: PriceSettings) -> Mapping[str, Rate]:
+    rates = {}
+    for unit in _UNITS:
+        if (price := getattr(own, unit)) is not None:
+            rates[unit] = Rate(int(price), tuple(_steps(own, unit)))
+    return rates | {unit: Rate(int(price)) for unit, price in own.other.items()}
+
+
+def _steps(own: PriceSettings, unit: str) -> Iterator[Step]:
+    for tier in sorted(own.tiers, key=lambda tier: tier.above) if unit in _STEPPED else ():
+        if (price := getattr(tier, unit)) is not None:
+            yield Step(tier.above, int(price), tier.excess_only)
