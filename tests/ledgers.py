@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
 from trunkline_server.errors import LedgerUnavailable
+from trunkline_server.layers.price import Priced
 
 if TYPE_CHECKING:
     from trunkline_server.core import Call
@@ -43,14 +44,14 @@ class MemoryLedger:
         self.calls.append(row)
 
 
-def price_of(_: Call, usage: call_pb2.Usage, __: float) -> tuple[call_pb2.Cost, int]:
+def price_of(_: Call, usage: call_pb2.Usage, *__: object) -> Priced:
     """1,000 nano-USD a token in, 2,000 a token out."""
     cost = call_pb2.Cost(input_nano_usd=usage.input_tokens * 1000, output_nano_usd=usage.output_tokens * 2000)
     cost.total_nano_usd = cost.input_nano_usd + cost.output_nano_usd
     cost.price_version = "test"
-    return cost, usage.cache_read_input_tokens * 500
+    return Priced(cost, usage.cache_read_input_tokens * 500)
 
 
-def unpriced(*_: object) -> tuple[call_pb2.Cost, int]:
+def unpriced(*_: object) -> Priced:
     """Nobody knows the price."""
-    return call_pb2.Cost(price_version="test"), 0
+    return Priced(call_pb2.Cost(price_version="test"), 0)

@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "state": set(),
     # The rows of the table are data that the catalogue is built from.
     "routing": {"providers.table"},
-    "layers": {"state", "routing"},
+    "layers": {"state", "routing", "prices"},
     "rpc": {"state", "routing", "prices"},
     "cli": None,
 }

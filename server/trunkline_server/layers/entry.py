@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerateResponse
     from trunkline_server.core import Call
     from trunkline_server.errors import UpstreamError
+    from trunkline_server.layers.price import Priced
     from trunkline_server.state.statistics import Finished
 
-    # What so much usage of the call's target costs, where the attempt took so many seconds; and what reads from the
-    # provider's cache cost less than their full price, in nano-USD.
-    PriceOf = Callable[[Call, call_pb2.Usage, float], tuple[call_pb2.Cost, int]]
+    # See layers/price.py.
+    PriceOf = Callable[[Call, call_pb2.Usage, int, float, str], Priced]
 
 REPORTED = call_pb2.CERTAINTY_REPORTED
 ESTIMATED = call_pb2.CERTAINTY_ESTIMATED
@@ -29,6 +29,7 @@ FRAMING = 4
 # Longer names are cut: a caller may write anything.
 LONGEST_NAME = 256
 LONGEST_CODE = 100
+_NOTHING = call_pb2.Usage()
 # An attempt that ended so may have been billed. Every other failure is the provider's refusal, or was never sent.
 MAYBE_BILLED = frozenset(
     {
@@ -82,7 +83,7 @@ class Entry:
     def completed(self, event: StreamGenerateResponse, took: float) -> tuple[StreamGenerateResponse, AttemptRow]:
         """The last event with the attempt's cost, and the row. `took` is in seconds, here and below."""
         usage, certainty = self._usage(event.completed.response)
-        cost, saved = self._cost(usage, certainty, took)
+        cost, saved = self._cost(usage, certainty, took, _tier(event.completed.response))
         response = StreamCompleted()
         response.CopyFrom(event.completed)
         response.response.cost.CopyFrom(cost)
@@ -113,12 +114,12 @@ class Entry:
 
     def _used(
         self, outcome: call_pb2.Outcome.ValueType, reported: call_pb2.Usage | None
-    ) -> tuple[call_pb2.Usage, call_pb2.Certainty.ValueType]:
-        """What an attempt used that gave no whole answer."""
+    ) -> tuple[call_pb2.Usage | None, call_pb2.Certainty.ValueType]:
+        """What an attempt used that gave no whole answer. None: nothing."""
         if reported is not None:
             return reported, REPORTED
         if outcome not in MAYBE_BILLED:
-            return call_pb2.Usage(), REPORTED
+            return None, REPORTED
         return self._estimate(), ESTIMATED if self._pieces else UNKNOWN
 
     def _estimate(self) -> call_pb2.Usage:
@@ -128,9 +129,11 @@ class Entry:
         )
 
     def _cost(
-        self, usage: call_pb2.Usage, certainty: call_pb2.Certainty.ValueType, took: float
+        self, usage: call_pb2.Usage | None, certainty: call_pb2.Certainty.ValueType, took: float, tier: str = ""
     ) -> tuple[call_pb2.Cost, int]:
-        cost, saved = self._price_of(self._call, usage, took)
+        if usage is None:
+            return call_pb2.Cost(total_nano_usd=0, certainty=certainty), 0
+        cost, saved = self._price_of(self._call, usage, self.begun.started, took, tier)
         cost.certainty = certainty
         return cost, saved
 
@@ -138,12 +141,12 @@ class Entry:
         self,
         outcome: call_pb2.Outcome.ValueType,
         took: float,
-        usage: call_pb2.Usage,
+        used: call_pb2.Usage | None,
         cost: call_pb2.Cost,
         saved: int,
         error: UpstreamError | None = None,
     ) -> AttemptRow:
-        begun = self.begun
+        begun, usage = self.begun, used or _NOTHING
         return AttemptRow(
             call_id=begun.call_id,
             attempt=begun.attempt,
@@ -173,6 +176,13 @@ class Entry:
             saved=saved,
             price_version=cost.price_version,
         )
+
+
+def _tier(response: GenerateResponse) -> str:
+    """How the provider processed the call, if it says so: OpenAI's service_tier, Anthropic's."""
+    if "service_tier" not in response.provider_metadata.fields:
+        return ""
+    return response.provider_metadata.fields["service_tier"].string_value
 
 
 def _text_size(request: GenerateRequest) -> int:

@@ -1,0 +1,46 @@
+"""Price: what an attempt's usage costs, by the price book of the call's configuration. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from trunkline.v1.call_pb2 import Cost
+from trunkline_server.prices.cost import cost_of
+from trunkline_server.prices.rates import INPUT
+
+if TYPE_CHECKING:
+    from trunkline.v1.call_pb2 import Usage
+    from trunkline_server.core import Call
+    from trunkline_server.prices.rates import Prices
+
+# Words in which providers say how they processed a call, and what the book calls it. Any other is as usual.
+PROCESSINGS = {"flex": "flex", "priority": "priority", "batch": "batch"}
+
+
+class Priced(NamedTuple):
+    """What was paid, and what reads from the provider's cache cost less than the same tokens at their full price."""
+
+    cost: Cost
+    # Nano-USD.
+    saved: int
+
+
+def price_of(call: Call, usage: Usage, when: int, took: float, tier: str = "") -> Priced:
+    """What `usage` of the call's target costs.
+
+    `when` it began is in microseconds since 1970, how long it `took` in seconds; `tier` is the provider's word for how
+    it processed the call. Without a price there is no total.
+    """
+    book, target = call.snapshot.prices, call.target
+    prices = book.find(target.provider, target.model, when // 1_000_000, PROCESSINGS.get(tier, ""))
+    if prices is None:
+        return Priced(Cost(price_version=book.version), 0)
+    cost = cost_of(usage, prices, wall_nanoseconds=round(took * 1e9))
+    return Priced(cost, _saved(usage, prices, cost) if usage.cache_read_input_tokens else 0)
+
+
+def _saved(usage: Usage, prices: Prices, cost: Cost) -> int:
+    if INPUT not in prices.rates:
+        return 0
+    full = prices.rates[INPUT].amount(usage.cache_read_input_tokens, usage.input_tokens) // 1000
+    return max(0, full - cost.cache_read_nano_usd)
