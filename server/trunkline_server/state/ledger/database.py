@@ -29,8 +29,8 @@ class Query(NamedTuple):
     params: Sequence[Any] = ()
 
 
-# What happens in a transaction: it yields statements, is sent what they returned, and returns its result. Apart from that
-# it must be pure, since it may be run again from its beginning.
+# What happens in a transaction: it yields statements, is sent what they returned, and returns its result. Apart from
+# that it must be pure, since it may be run again from its beginning.
 Script = Generator[Statement, list[Row], T]
 
 # Why a database does not do what it is asked, in words for a caller.
