@@ -21,7 +21,7 @@ ATTEMPT_BEGUN = ("call_id", "attempt", "instance", *_SUBJECT, "started", "provid
 ATTEMPT_ENDED = (
     "region", "duration", "outcome", "provider_status", "provider_code", "certainty", "input_tokens", "output_tokens",
     "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "other_units", "cost", "input_cost", "output_cost",
-    "other_cost", "saved", "price_version",
+    "cache_read_cost", "cache_write_cost", "reasoning_cost", "other_cost", "saved", "price_version",
 )  # fmt: skip
 ATTEMPT = (*ATTEMPT_BEGUN, *ATTEMPT_ENDED)
 CALL = (
@@ -38,8 +38,8 @@ def attempt_values(row: AttemptRow, instance: str = "") -> Row:
         row.call_id, row.attempt, instance, *_subject_values(row.subject), row.started, row.provider, row.model,
         row.region, row.duration, row.outcome, row.provider_status, row.provider_code, row.certainty,
         row.input_tokens, row.output_tokens, row.cache_read_tokens, row.cache_write_tokens, row.reasoning_tokens,
-        _json(row.other_units), row.cost, row.input_cost, row.output_cost, row.other_cost, row.saved,
-        row.price_version,
+        _json(row.other_units), row.cost, row.input_cost, row.output_cost, row.cache_read_cost,
+        row.cache_write_cost, row.reasoning_cost, row.other_cost, row.saved, row.price_version,
     )  # fmt: skip
 
 
