@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import warnings
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 
+from trunkline_server.state.ledger.database import StoreFailed
 from trunkline_server.state.ledger.schema import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from trunkline_server.state.ledger.database import Database
+    from trunkline_server.state.ledger.database import Database, Failure, Query, Row, Script, T
 
 _NUMBERS = count(1)
 
@@ -54,3 +56,32 @@ async def migrated(database: Database) -> Database:
     """The database with the tables of today."""
     await migrate(database)
     return database
+
+
+class Failing:
+    """A database that fails or stalls when it is told to."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.dialect = database.dialect
+        self.failure: Failure | None = None
+        # Cleared: transactions stall.
+        self.runs = asyncio.Event()
+        self.runs.set()
+        self.transactions = 0
+
+    async def transact(self, script: Callable[[], Script[T]]) -> T:
+        await self.runs.wait()
+        self.transactions += 1
+        if self.failure is not None:
+            raise StoreFailed(self.failure)
+        return await self._database.transact(script)
+
+    async def fetch(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        return await self._database.fetch(sql, params)
+
+    async def fetch_all(self, queries: Sequence[Query]) -> list[list[Row]]:
+        return await self._database.fetch_all(queries)
+
+    async def aclose(self) -> None:
+        await self._database.aclose()
