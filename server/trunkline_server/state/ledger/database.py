@@ -96,6 +96,7 @@ def script(*statements: Statement) -> Callable[[], Script[None]]:
     """A transaction that does not depend on what it finds."""
 
     def run() -> Script[None]:
-        yield from statements
+        for statement in statements:  # noqa: UP028 - a tuple cannot be sent what was found
+            yield statement
 
     return run

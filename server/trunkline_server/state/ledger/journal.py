@@ -13,6 +13,7 @@ from zlib import crc32
 
 from msgspec import DecodeError, Struct, msgpack
 
+from trunkline_server.state.ledger.mend import mended
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
 if TYPE_CHECKING:
@@ -217,7 +218,10 @@ def append(path: Path, row: AttemptRow | CallRow) -> None:
 
 
 def _record(kind: bytes, row: AttemptRow | CallRow) -> bytes:
-    body = _ENCODER.encode(row)
+    try:
+        body = _ENCODER.encode(row)
+    except (UnicodeError, OverflowError):
+        body = _ENCODER.encode(mended(row))
     return _HEAD.pack(kind, len(body), crc32(body)) + body
 
 

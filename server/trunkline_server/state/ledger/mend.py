@@ -9,11 +9,12 @@ from msgspec import Struct, structs
 if TYPE_CHECKING:
     from trunkline_server.state.ledger.commit import Entry
 
-_MOST = 2**63 - 1
+# More than anything can cost or use, and little enough for sums of it to fit in 64 bits.
+_MOST = 2**53
 
 
 def mended(entry: Entry) -> Entry:
-    """The entry without NUL characters and halves of surrogate pairs, and with numbers of 64 bits."""
+    """The entry without NUL characters and halves of surrogate pairs, and with numbers that can be added up."""
     whole: Entry = _mend(entry)
     return whole
 
