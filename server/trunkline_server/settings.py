@@ -10,7 +10,7 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="l
 
 
 class Seconds(float):
-    """A span of time. Written as "30s", "250ms", "2m", "1h" or a number of seconds."""
+    """A span of time. Written as "30s", "250ms", "2m", "1h", "90d" or a number of seconds."""
 
 
 # Characters. Four of a shorter secret would be too much of it.
@@ -63,6 +63,10 @@ class UnitPrice(int):
 
 class Moment(int):
     """Seconds since 1970. Written as a date, which begins at midnight UTC, or as a time with its zone."""
+
+
+class DatabaseUrl(Secret):
+    """Where a database is. It may stand in the file itself if it holds no password."""
 
 
 class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -225,12 +229,28 @@ class PriceSettings(_Section, frozen=True, kw_only=True):
     tiers: tuple[TierSettings, ...] = ()
 
 
+class LedgerSettings(_Section, frozen=True, kw_only=True):
+    """Where it is written down what calls used and cost."""
+
+    # sqlite:///path or postgresql://user@host/database; one with a password as env:NAME or file:/path. None = an SQLite
+    # file in the user's data folder.
+    url: DatabaseUrl | None = None
+    # relaxed: rows are written a moment later; a crash loses calls in flight and nothing else. strict: an attempt is
+    # written down before it is sent, and its end before the caller is told.
+    mode: Literal["relaxed", "strict"] = "relaxed"
+    # How long rows are kept. Sums by day and hour stay.
+    retention: Seconds = Seconds(90 * 86400.0)
+    # For rows on their way into the database. Empty = the user's data folder.
+    folder: str = ""
+
+
 class Settings(_Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
     server: ServerSettings = ServerSettings()
     limits: TimeLimits = TimeLimits()
     logs: LogSettings = LogSettings()
+    ledger: LedgerSettings = LedgerSettings()
     # A model, an alias or a provider for calls that name none. Empty = the first provider that is available.
     default_model: str = ""
     # Name → model, "provider/model" or another provider's name.

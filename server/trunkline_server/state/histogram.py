@@ -39,8 +39,7 @@ class Histogram:
 
     def record(self, value: float) -> None:
         """Count a value. Raises ValueError, and counts nothing, if it is negative or not finite."""
-        # Up, not toward zero: a bucket's upper edge is in it.
-        bucket = ceil(log2(value) * _RESOLUTION) - 1 if _EDGE < value <= HIGHEST else _outside(value)
+        bucket = bucket_of(value)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
         self.count += 1
         self.sum += value
@@ -72,6 +71,12 @@ class Histogram:
         order = sorted(self.buckets)
         ranks = list(accumulate(self.buckets[bucket] for bucket in order))
         return [_middle(order[bisect_left(ranks, max(1, ceil(q * self.count)))]) for q in shares]
+
+
+def bucket_of(value: float) -> int:
+    """The number of the bucket that the value is counted in. Raises ValueError if it is negative or not finite."""
+    # Up, not toward zero: a bucket's upper edge is in it.
+    return ceil(log2(value) * _RESOLUTION) - 1 if _EDGE < value <= HIGHEST else _outside(value)
 
 
 def _outside(value: float) -> int:

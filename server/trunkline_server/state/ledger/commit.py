@@ -1,0 +1,75 @@
+"""What happens in the transaction that takes rows into the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from trunkline_server.state.ledger.columns import ATTEMPT, ATTEMPT_ENDED, CALL, attempt_values, call_values
+from trunkline_server.state.ledger.database import Statement
+from trunkline_server.state.ledger.rows import AttemptRow, CallRow
+from trunkline_server.state.ledger.sums import Sums
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trunkline_server.state.ledger.database import Dialect, Script
+
+
+class Withdrawn(Struct, frozen=True):
+    """An attempt that was begun and never sent: its open row goes away."""
+
+    call_id: str
+    attempt: int
+
+
+Entry = AttemptRow | CallRow | Withdrawn
+
+
+class Taken(Struct, frozen=True):
+    """How much of what was given was new."""
+
+    attempts: int
+    calls: int
+
+
+def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Script[Taken]:
+    """Take the rows in, and count those that are new in the rollups.
+
+    A row that is there stays as it is, but an open attempt is finished. `instance` is who finishes open attempts.
+    """
+    attempts = [entry for entry in entries if isinstance(entry, AttemptRow)]
+    ended = {(row.call_id, row.attempt): row for row in reversed(attempts) if row.duration is not None}
+    begun = [row for row in attempts if row.duration is None and (row.call_id, row.attempt) not in ended]
+    calls = {entry.call_id: entry for entry in reversed(entries) if isinstance(entry, CallRow)}
+    withdrawn = [(entry.call_id, entry.attempt) for entry in entries if isinstance(entry, Withdrawn)]
+    if begun:
+        yield Statement(_BEGIN, [attempt_values(row, instance) for row in begun])
+    if withdrawn:
+        yield Statement(_WITHDRAW, withdrawn)
+    sums, new_attempts, new_calls = Sums(), [], []
+    if ended:
+        new_attempts = yield Statement(_FINISH, [attempt_values(row) for row in ended.values()], returns=True)
+    if calls:
+        new_calls = yield Statement(_END, [call_values(row) for row in calls.values()], returns=True)
+    for key in new_attempts:
+        sums.add_attempt(ended[key])
+    for (call_id,) in new_calls:
+        sums.add_call(calls[call_id])
+    yield from sums.statements(dialect.pack)
+    return Taken(len(new_attempts), len(new_calls))
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
+_BEGIN = f"{_insert('attempts', ATTEMPT)} ON CONFLICT (call_id, attempt) DO NOTHING"
+_FINISH = (
+    f"{_insert('attempts', ATTEMPT)} ON CONFLICT (call_id, attempt) DO UPDATE SET "
+    f"{', '.join(f'{name} = excluded.{name}' for name in ('instance', *ATTEMPT_ENDED))} "
+    "WHERE attempts.duration IS NULL RETURNING call_id, attempt"
+)
+_END = f"{_insert('calls', CALL)} ON CONFLICT (call_id) DO NOTHING RETURNING call_id"
+_WITHDRAW = "DELETE FROM attempts WHERE call_id = ? AND attempt = ? AND duration IS NULL"

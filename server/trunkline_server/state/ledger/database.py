@@ -1,0 +1,102 @@
+"""What the ledger asks of a database. Two backends keep it, `sqlite` and `postgres`, with the same SQL.
+
+SQL has ? for its parameters, and types that both know: TEXT, BIGINT, DOUBLE PRECISION and JSONB, which is text on its
+way in and out. What they do not share stands in `Dialect`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+
+class Statement(NamedTuple):
+    """One statement, executed for each of `rows`. With `returns` the answer is what all of them returned."""
+
+    sql: str
+    rows: Sequence[Sequence[Any]] = ((),)
+    returns: bool = False
+
+
+class Query(NamedTuple):
+    """A statement that only reads."""
+
+    sql: str
+    params: Sequence[Any] = ()
+
+
+# What happens in a transaction: it yields statements, is sent what they returned, and returns its result. Apart from
+# that it must be pure, since it may be run again from its beginning.
+Script = Generator[Statement, list[Row], T]
+
+# Why a database does not do what it is asked, in words for a caller.
+Failure = Literal["disk full", "locked", "connection lost", "read-only", "damaged", "not allowed", "refused", "failed"]
+
+
+class StoreFailed(Exception):
+    """The database did not do it, and nothing of the transaction happened. "refused": because of the values."""
+
+    def __init__(self, kind: Failure) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What two databases say differently."""
+
+    name: Literal["sqlite", "postgresql"]
+    # The type of a packed histogram, and how to pack one.
+    histogram: str
+    pack: Callable[[Mapping[int, int]], Any]
+    # Ends CREATE TABLE of a table whose rows are found by their primary key only.
+    clustered: str
+    # The text of a label: `{column}` is JSON, `{key}` a placeholder.
+    label: str
+    # Makes transactions that change the schema wait for each other. Empty: all transactions do.
+    alone: str = ""
+    # Functions that the SQL below uses and that have to be made first.
+    functions: Sequence[str] = field(default=())
+
+    def schema(self, sql: str) -> str:
+        """A statement of the schema in this dialect."""
+        return sql.replace("{histogram}", self.histogram).replace("{clustered}", self.clustered)
+
+
+class Database(Protocol):
+    """An open database. Every method raises StoreFailed."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """What it says differently."""
+        ...
+
+    async def transact(self, script: Callable[[], Script[T]]) -> T:
+        """Run a script in one transaction: all of it is durable when this returns, or none of it happened."""
+        ...
+
+    async def fetch(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        """What a query finds."""
+        ...
+
+    async def fetch_all(self, queries: Sequence[Query]) -> list[list[Row]]:
+        """What several queries find at one and the same moment: what is committed between them is not seen."""
+        ...
+
+    async def aclose(self) -> None:
+        """Wait for what runs, and close."""
+        ...
+
+
+def script(*statements: Statement) -> Callable[[], Script[None]]:
+    """A transaction that does not depend on what it finds."""
+
+    def run() -> Script[None]:
+        for statement in statements:  # noqa: UP028 - a tuple cannot be sent what was found
+            yield statement
+
+    return run

@@ -1,0 +1,251 @@
+"""The ledger of a gateway that runs: rows go in here, and are in the database exactly once.
+
+relaxed   A row is in the journal when `begin` or `finish` returns, and in the database a moment later. A gateway that
+          is killed loses nothing that had ended; its successor ends what was in flight, at unknown cost.
+strict    An attempt is in the database before it is sent, and its end before the caller is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from trunkline_server.errors import LedgerUnavailable
+from trunkline_server.state.ledger import instances, journal, recovery, retention
+from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
+from trunkline_server.state.ledger.database import StoreFailed
+from trunkline_server.state.ledger.journal import Journal, JournalFailed
+from trunkline_server.state.ledger.rows import AttemptRow, CallRow
+from trunkline_server.state.ledger.schema import migrate
+from trunkline_server.state.ledger.slots import take_slot
+from trunkline_server.state.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator, Sequence
+    from pathlib import Path
+
+    from trunkline_server.logs import Log
+    from trunkline_server.settings import LedgerSettings
+    from trunkline_server.state.ledger.commit import Entry
+    from trunkline_server.state.ledger.database import Database
+    from trunkline_server.state.ledger.slots import Slot
+
+# Entries in the queue beyond which no new call is taken.
+LIMIT = 20_000
+# Seconds that a call waits for the database, or for room in the queue, before it is refused.
+PATIENCE = 5.0
+# Seconds that rows are gathered for one transaction when nobody waits for them: the journal has them.
+LINGER = 0.1
+# Seconds that closing goes on trying.
+CLOSING = 10.0
+# Seconds between two rounds of housekeeping, and rounds between two looks for rows whose time is over.
+ROUND, EXPIRY_ROUNDS = 60.0, 60
+
+_WORDS = {
+    "disk full": "the disk is full",
+    "locked": "another process keeps its database locked",
+    "connection lost": "the connection to its database is lost",
+    "read-only": "its database is read-only",
+    "damaged": "its database is damaged",
+    "not allowed": "its database does not let us in",
+    "refused": "its database refuses the row",
+    "failed": "its database fails",
+}
+_SLOW = "its database does not keep up"
+
+
+class LedgerHealth(NamedTuple):
+    """How the ledger is."""
+
+    # Rows that are not in the database yet.
+    queued: int
+    # Why the database does not take them, in words; "" = it does. Since when, in seconds since 1970.
+    failing: str
+    failing_since: float | None
+    # Refused calls without attempts that were not written down while the queue was full.
+    unrecorded: int
+    # Rows that the database refused for what is in them; they are kept in a file.
+    set_aside: int
+
+
+class Ledger:
+    """Takes rows. See `begin_ledger`."""
+
+    def __init__(self, database: Database, slot: Slot, settings: LedgerSettings, log: Log) -> None:
+        self.database = database
+        self._slot = slot
+        self._strict = settings.mode == "strict"
+        self._retention = round(settings.retention * 1e6)
+        self._log = log
+        self._unrecorded = self._set_aside = 0
+        self._journal = Journal(slot.folder, self._remove)
+        linger = 0.0 if self._strict else LINGER
+        self._writer = Writer(self._commit, self._committed, self._put_aside, linger)
+        self._housekeeping = asyncio.get_running_loop().create_task(self._keep_house())
+
+    async def begin(self, row: AttemptRow) -> None:
+        """An attempt is about to be sent. Raises LedgerUnavailable: then it must not be."""
+        if len(self._writer) >= LIMIT:
+            await self._sure()
+        if self._strict and self._writer.failing:
+            raise LedgerUnavailable(_WORDS[self._writer.failing])
+        try:
+            self._journal.begin(row)
+        except JournalFailed as failed:
+            raise LedgerUnavailable(_WORDS[failed.kind]) from None
+        if self._strict:
+            self._writer.put(row)
+            await self._sure(partial(self._withdraw, row))
+
+    def finish(self, row: AttemptRow) -> Awaitable[None]:
+        """It has ended, and the row is taken. What this returns is done once the caller may be told.
+
+        Waiting for it raises LedgerUnavailable if that takes too long; the row is taken all the same.
+        """
+        self._journal.finish(row)
+        self._writer.put(row)
+        return _Committed(self._sure) if self._strict else _DONE
+
+    def end_call(self, row: CallRow) -> None:
+        """A call has ended."""
+        if not row.attempts and len(self._writer) >= 2 * LIMIT:
+            # Nothing was spent on it, and refusing calls must not fill the memory.
+            self._unrecorded += 1
+            return
+        self._journal.end(row)
+        self._writer.put(row)
+
+    async def flush(self) -> None:
+        """Wait until everything that was taken is in the database."""
+        await self._writer.wait()
+
+    def health(self) -> LedgerHealth:
+        """How the ledger is now."""
+        writer = self._writer
+        failing = _WORDS.get(writer.failing, "")
+        return LedgerHealth(len(writer), failing, writer.failing_since, self._unrecorded, self._set_aside)
+
+    async def aclose(self) -> None:
+        """Write down what is queued, and close. What cannot be written stays in the journal, for the next start."""
+        self._housekeeping.cancel()
+        await asyncio.wait([self._housekeeping])
+        await self._writer.aclose(CLOSING)
+        if len(self._writer):
+            reason = _WORDS.get(self._writer.failing, _SLOW)
+            self._log.error("ledger rows left in the journal", rows=len(self._writer), reason=reason)
+        elif self._strict:
+            await self._try(instances.say_gone(self.database, self._slot.id))
+        self._journal.close()
+        await self.database.aclose()
+        self._slot.release()
+
+    async def tidy(self) -> None:
+        """One round of housekeeping: forget journals, end what dead gateways left open. Raises StoreFailed."""
+        self._journal.tidy()
+        if self._strict:
+            await instances.say_alive(self.database, self._slot.id, _now())
+        _tell(self._log, await recovery.recover_others(self.database, self._slot, _now()))
+
+    async def expire(self) -> int:
+        """Delete rows whose time is over. Returns how many. Raises StoreFailed."""
+        return await retention.expire(self.database, _now() - self._retention)
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    async def _sure(self, otherwise: Callable[[], None] | None = None) -> None:
+        """Wait until what was put is committed. Raises LedgerUnavailable, after `otherwise`, if that takes too long."""
+        waiting = self._writer.wait()
+        await asyncio.wait([waiting], timeout=PATIENCE)
+        if not waiting.done():
+            if otherwise is not None:
+                otherwise()
+            raise LedgerUnavailable(_WORDS.get(self._writer.failing, _SLOW))
+
+    def _withdraw(self, row: AttemptRow) -> None:
+        self._journal.withdraw(row.call_id, row.attempt)
+        self._writer.put(Withdrawn(row.call_id, row.attempt))
+
+    # --- what the writer calls ----------------------------------------------------------------------------------------
+
+    def _commit(self, entries: Sequence[Entry]) -> Awaitable[Taken]:
+        return self.database.transact(lambda: take(entries, self.database.dialect, self._slot.id))
+
+    def _committed(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if isinstance(entry, CallRow) or (isinstance(entry, AttemptRow) and entry.duration is not None):
+                self._journal.committed(entry.call_id)
+
+    def _put_aside(self, entry: Entry) -> None:
+        self._set_aside += 1
+        if isinstance(entry, AttemptRow | CallRow):
+            self._log.error("ledger row refused", call_id=entry.call_id)
+            journal.append(self._slot.folder / "refused", entry)
+
+    # --- housekeeping -------------------------------------------------------------------------------------------------
+
+    def _remove(self, path: Path) -> None:
+        asyncio.get_running_loop().run_in_executor(None, partial(path.unlink, missing_ok=True))
+
+    async def _keep_house(self) -> None:
+        number = 0
+        while True:
+            await self._try(self.tidy())
+            if number % EXPIRY_ROUNDS == 0:
+                await self._try(self.expire())
+            number += 1
+            await asyncio.sleep(ROUND)
+
+    async def _try(self, work: Awaitable[object]) -> None:
+        """What is done again later need not succeed now."""
+        try:
+            await work
+        except StoreFailed as failed:
+            self._log.warning("ledger housekeeping failed", reason=_WORDS[failed.kind])
+        except OSError:
+            self._log.warning("ledger housekeeping failed", reason="its folder cannot be read")
+
+
+class _Done:
+    def __await__(self) -> Generator[None, None, None]:
+        return iter(())  # type: ignore[return-value]
+
+
+_DONE = _Done()
+
+
+class _Committed:
+    """Waits only if it is waited for."""
+
+    def __init__(self, wait: Callable[[], Awaitable[None]]) -> None:
+        self._wait = wait
+
+    def __await__(self) -> Generator[None, None, None]:
+        return self._wait().__await__()
+
+
+async def begin_ledger(database: Database, folder: Path, settings: LedgerSettings, log: Log) -> Ledger:
+    """Bring the database up to date, take in what dead gateways left, and be ready for rows.
+
+    `folder` is for the journals of gateways that write into this database. Raises StoreFailed, NewerSchema and OSError.
+    """
+    await migrate(database)
+    slot = take_slot(folder)
+    try:
+        lost = [await recovery.recover_slot(database, slot), *await recovery.recover_others(database, slot, _now())]
+        _tell(log, lost)
+        return Ledger(database, slot, settings, log)
+    except BaseException:
+        slot.release()
+        raise
+
+
+def _tell(log: Log, lost: Sequence[Taken]) -> None:
+    calls, attempts = sum(each.calls for each in lost), sum(each.attempts for each in lost)
+    if calls or attempts:
+        log.warning("calls in flight were lost", calls=calls, attempts=attempts)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

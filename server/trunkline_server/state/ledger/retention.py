@@ -1,0 +1,65 @@
+"""What leaves the ledger: rows when their time is over, and a person's name when that is asked for. Rollups stay."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from trunkline_server.state.ledger.database import Statement
+
+if TYPE_CHECKING:
+    from trunkline_server.state.ledger.database import Database, Script
+
+# Rows that one transaction touches: other writers wait no longer than for a few hundred of them.
+BATCH = 500
+# Seconds between two transactions.
+PAUSE = 0.05
+
+# What is deleted in turn, and by what. Open attempts are not: they are counted when they end.
+_EXPIRED = {
+    "attempts": ("call_id, attempt", "duration IS NOT NULL AND started < ?"),
+    "calls": ("call_id", "started < ?"),
+    "feedback": ("call_id, metric", "started < ?"),
+}
+_NAMED = {"attempts": "call_id, attempt", "calls": "call_id"}
+
+
+class Erased(NamedTuple):
+    """How many rows no longer name the person."""
+
+    attempts: int
+    calls: int
+
+
+async def expire(database: Database, before: int) -> int:
+    """Delete the rows of what began before a time. Returns how many. Raises StoreFailed, having deleted some."""
+    deleted = 0
+    for table, (key, condition) in _EXPIRED.items():
+        chosen = f"SELECT {key} FROM {table} WHERE {condition} LIMIT {BATCH}"
+        deleted += await _repeat(database, f"DELETE FROM {table} WHERE ({key}) IN ({chosen}) RETURNING 1", before)
+    return deleted
+
+
+async def erase(database: Database, end_user: str) -> Erased:
+    """Take an end user's name out of every row that is in the database now. Raises StoreFailed, having done some."""
+    counts = {}
+    for table, key in _NAMED.items():
+        chosen = f"SELECT {key} FROM {table} WHERE end_user = ? AND end_user <> '' LIMIT {BATCH}"
+        change = f"UPDATE {table} SET end_user = '' WHERE ({key}) IN ({chosen}) RETURNING 1"
+        counts[table] = await _repeat(database, change, end_user)
+    return Erased(**counts)
+
+
+async def _repeat(database: Database, sql: str, value: int | str) -> int:
+    """Until there is nothing left to do."""
+    total = 0
+    while True:
+        done = await database.transact(lambda: _count(sql, value))
+        total += done
+        if done < BATCH:
+            return total
+        await asyncio.sleep(PAUSE)
+
+
+def _count(sql: str, value: int | str) -> Script[int]:
+    return len((yield Statement(sql, [(value,)], returns=True)))

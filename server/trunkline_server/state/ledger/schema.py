@@ -1,0 +1,223 @@
+"""The tables of the ledger, and how an older database becomes one of today.
+
+attempts, calls   A row for each, kept for the retention. An attempt without a duration is open: it still runs.
+attempt_sums,     Rollups, changed in the transaction that adds the rows they count, and kept for ever. By `grain`:
+call_sums,        hour, day (UTC): by workspace, operation, target and how it ended; the other dimensions are empty.
+unit_sums         detail: days by all dimensions. No rollup names a person, a label or a requested model.
+feedback          The last score of each call and metric.
+instances         Gateways that write open attempts, and until when they are surely alive.
+
+Times are microseconds since 1970, spans microseconds, money nano-USD.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trunkline_server.state.ledger.database import Statement
+
+if TYPE_CHECKING:
+    from trunkline_server.state.ledger.database import Database, Dialect, Script
+
+_SUBJECT = """
+    workspace TEXT NOT NULL,
+    api_key TEXT NOT NULL,
+    end_user TEXT NOT NULL,
+    task TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    strategy TEXT NOT NULL,
+    arm TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    requested_model TEXT NOT NULL,
+    labels JSONB NOT NULL,
+"""
+_DIMENSIONS = """
+    grain TEXT NOT NULL,
+    start BIGINT NOT NULL,
+    workspace TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    region TEXT NOT NULL,
+    outcome BIGINT NOT NULL,
+    api_key TEXT NOT NULL,
+    task TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    strategy TEXT NOT NULL,
+    arm TEXT NOT NULL,
+"""
+_KEY = "grain, start, workspace, operation, provider, model, region, outcome, api_key, task, agent, strategy, arm"
+
+_LEDGER = (
+    f"""
+CREATE TABLE attempts (
+    call_id TEXT NOT NULL,
+    attempt BIGINT NOT NULL,
+    -- The gateway that wrote an open row; empty in rows that were written whole.
+    instance TEXT NOT NULL,
+    {_SUBJECT}
+    started BIGINT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    region TEXT NOT NULL,
+    duration BIGINT,
+    outcome BIGINT NOT NULL,
+    provider_status BIGINT NOT NULL,
+    provider_code TEXT NOT NULL,
+    certainty BIGINT NOT NULL,
+    input_tokens BIGINT,
+    output_tokens BIGINT,
+    cache_read_tokens BIGINT,
+    cache_write_tokens BIGINT,
+    reasoning_tokens BIGINT,
+    other_units JSONB NOT NULL,
+    cost BIGINT,
+    input_cost BIGINT,
+    output_cost BIGINT,
+    cache_read_cost BIGINT,
+    cache_write_cost BIGINT,
+    reasoning_cost BIGINT,
+    other_cost BIGINT,
+    saved BIGINT NOT NULL,
+    price_version TEXT NOT NULL,
+    PRIMARY KEY (call_id, attempt)
+)""",
+    "CREATE INDEX attempts_started ON attempts (started)",
+    "CREATE INDEX attempts_workspace ON attempts (workspace, started)",
+    "CREATE INDEX attempts_open ON attempts (instance) WHERE duration IS NULL",
+    "CREATE INDEX attempts_end_user ON attempts (end_user) WHERE end_user <> ''",
+    f"""
+CREATE TABLE calls (
+    call_id TEXT NOT NULL PRIMARY KEY,
+    {_SUBJECT}
+    started BIGINT NOT NULL,
+    duration BIGINT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    region TEXT NOT NULL,
+    outcome BIGINT NOT NULL,
+    result TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    finish_reason BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    fell_back BIGINT NOT NULL,
+    interrupted BIGINT NOT NULL,
+    time_to_first_token BIGINT,
+    output_rate DOUBLE PRECISION,
+    -- Where the values are in a histogram (state/histogram.py), times in seconds: of whole answers only.
+    time_bucket BIGINT,
+    first_token_bucket BIGINT,
+    rate_bucket BIGINT
+)""",
+    "CREATE INDEX calls_started ON calls (started)",
+    "CREATE INDEX calls_workspace ON calls (workspace, started)",
+    "CREATE INDEX calls_end_user ON calls (end_user) WHERE end_user <> ''",
+    f"""
+CREATE TABLE attempt_sums (
+    {_DIMENSIONS}
+    attempts BIGINT NOT NULL,
+    duration BIGINT NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    cache_read_tokens BIGINT NOT NULL,
+    cache_write_tokens BIGINT NOT NULL,
+    reasoning_tokens BIGINT NOT NULL,
+    cost BIGINT NOT NULL,
+    input_cost BIGINT NOT NULL,
+    output_cost BIGINT NOT NULL,
+    cache_read_cost BIGINT NOT NULL,
+    cache_write_cost BIGINT NOT NULL,
+    reasoning_cost BIGINT NOT NULL,
+    other_cost BIGINT NOT NULL,
+    saved BIGINT NOT NULL,
+    -- Attempts without a price.
+    unpriced BIGINT NOT NULL,
+    -- Attempts whose usage is estimated, what they cost, and attempts of which nothing is known.
+    estimated BIGINT NOT NULL,
+    estimated_cost BIGINT NOT NULL,
+    unknown BIGINT NOT NULL,
+    PRIMARY KEY ({_KEY})
+) {{clustered}}""",
+    f"""
+CREATE TABLE call_sums (
+    {_DIMENSIONS}
+    reason TEXT NOT NULL,
+    calls BIGINT NOT NULL,
+    successes BIGINT NOT NULL,
+    errors BIGINT NOT NULL,
+    cancelled BIGINT NOT NULL,
+    fallbacks BIGINT NOT NULL,
+    interrupted BIGINT NOT NULL,
+    -- Of whole answers: how many have the value, and its sum; time and first token in microseconds.
+    times BIGINT NOT NULL,
+    time_sum BIGINT NOT NULL,
+    first_tokens BIGINT NOT NULL,
+    first_token_sum BIGINT NOT NULL,
+    rates BIGINT NOT NULL,
+    rate_sum DOUBLE PRECISION NOT NULL,
+    -- How they are distributed (packed.py). Of grain day only: an hour holds too few values to be worth it.
+    time_buckets {{histogram}},
+    first_token_buckets {{histogram}},
+    rate_buckets {{histogram}},
+    PRIMARY KEY ({_KEY}, reason)
+) {{clustered}}""",
+    f"""
+CREATE TABLE unit_sums (
+    {_DIMENSIONS}
+    unit TEXT NOT NULL,
+    amount BIGINT NOT NULL,
+    PRIMARY KEY ({_KEY}, unit)
+) {{clustered}}""",
+    """
+CREATE TABLE feedback (
+    call_id TEXT NOT NULL,
+    metric TEXT NOT NULL,
+    score DOUBLE PRECISION NOT NULL,
+    -- The call's workspace and start; when the score came.
+    workspace TEXT NOT NULL,
+    started BIGINT NOT NULL,
+    submitted BIGINT NOT NULL,
+    PRIMARY KEY (call_id, metric)
+)""",
+    "CREATE INDEX feedback_started ON feedback (started)",
+    """
+CREATE TABLE instances (
+    id TEXT NOT NULL PRIMARY KEY,
+    -- The last sign of life, and when it is taken for dead.
+    seen BIGINT NOT NULL,
+    expires BIGINT NOT NULL
+)""",
+)
+
+# In order. A migration that is released is never changed: add another. Each is a sequence of statements.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER,)
+
+
+class NewerSchema(Exception):
+    """The database was written by a newer Trunkline than this one."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(
+            f"the ledger's database has version {found}, this Trunkline knows {known}: use a newer Trunkline"
+        )
+
+
+async def migrate(database: Database, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:
+    """Bring the schema up to date. Of instances that start at once, one does it. Raises NewerSchema and StoreFailed."""
+    await database.transact(lambda: _migrate(database.dialect, migrations))
+
+
+def _migrate(dialect: Dialect, migrations: tuple[tuple[str, ...], ...]) -> Script[None]:
+    if dialect.alone:
+        yield Statement(dialect.alone, returns=True)
+    yield Statement("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL)")
+    found = yield Statement("SELECT version FROM schema_version", returns=True)
+    version = found[0][0] if found else 0
+    if version > len(migrations):
+        raise NewerSchema(version, len(migrations))
+    if version == len(migrations):
+        return
+    for sql in (*dialect.functions, *(sql for migration in migrations[version:] for sql in migration)):
+        yield Statement(dialect.schema(sql))
+    yield Statement("DELETE FROM schema_version")
+    yield Statement("INSERT INTO schema_version (version) VALUES (?)", [(len(migrations),)])

