@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+import pytest
 import uvloop
 from hypothesis import settings
 
@@ -16,6 +18,12 @@ settings.register_profile("quick", deadline=None, max_examples=50)
 # For `make fuzz`.
 settings.register_profile("long", deadline=None, max_examples=5000)
 settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _data_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Gateways that tests start as commands keep their ledger away from the user's."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data"))
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -7,6 +7,7 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -63,13 +64,14 @@ async def gateway(settings: Settings, *, validates: bool = False) -> AsyncIterat
     With `validates` it asks providers about their credentials of its own accord: a request that no test has made.
     """
     written = io.BytesIO()
-    app = App(settings, build_log(written), NO_WEIGHTS, validates=validates)
-    await app.start()
-    try:
-        async with aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
-            yield Gateway(app, GatewayServiceStub(channel), ModelServiceStub(channel), channel, written)
-    finally:
-        await app.stop()
+    with TemporaryDirectory() as data:
+        app = App(settings, build_log(written), NO_WEIGHTS, Path(data), validates=validates)
+        await app.start()
+        try:
+            async with aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:
+                yield Gateway(app, GatewayServiceStub(channel), ModelServiceStub(channel), channel, written)
+        finally:
+            await app.stop()
 
 
 def to_json(message: Any) -> dict[str, Any]:

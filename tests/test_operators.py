@@ -181,7 +181,7 @@ async def test_a_port_in_use_is_an_error(tmp_path: Path) -> None:
     async with gateway(settings_of(tmp_path, MOCK)) as running:
         taken = settings_of(tmp_path, {**MOCK, "server": {"listen": running.address}})
         with pytest.raises(AddressTaken, match=running.address):
-            await App(taken, build_log(), Path("/nonexistent")).start()
+            await App(taken, build_log(), Path("/nonexistent"), tmp_path).start()
 
 
 async def test_health_check_tells_of_each_provider(tmp_path: Path) -> None:

@@ -20,10 +20,12 @@ from trunkline_server.dialects import (
     openai_responses,
 )
 from trunkline_server.errors import CallError
+from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
 from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.observe import observe
+from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.layers.watch import watch
@@ -45,6 +47,7 @@ from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.server import build_server
 from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.snapshot import Snapshot
+from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
 from trunkline_server.state.statistics import Statistics
 
@@ -72,8 +75,8 @@ DIALECTS: Mapping[str, Dialect] = {
 class App:
     """A gateway that runs. Everything that outlives a call belongs to it."""
 
-    def __init__(self, settings: Settings, log: Log, weights: Path, *, validates: bool = True) -> None:
-        """`weights` is the folder that the embedded model's weights are kept in.
+    def __init__(self, settings: Settings, log: Log, weights: Path, data: Path, *, validates: bool = True) -> None:
+        """`weights` is the folder of the embedded model's weights, `data` the one of the ledger.
 
         `validates`: whether providers are asked about their credentials, at the start and every five minutes.
         """
@@ -81,6 +84,7 @@ class App:
         self._settings = settings
         self._log = log
         self._weights = weights
+        self._data = data
         self._log_attempt = attempt_log(log)
         self._registry = TaskRegistry()
         self._statistics = Statistics(time.time())
@@ -93,7 +97,16 @@ class App:
         self._opened = AsyncExitStack()
 
     async def start(self) -> None:
-        """Build everything and take calls on `port`. Raises AddressTaken."""
+        """Build everything and take calls on `port`. Raises AddressTaken and LedgerNotOpened; then nothing is open."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._opened.aclose()
+            raise
+
+    async def _start(self) -> None:
+        self._ledger = await open_ledger(self._settings.ledger, self._data, self._log)
+        self._opened.push_async_callback(self._ledger.aclose)
         self.current = Current(self.build_chain(self._settings))
         gateway = Gateway(self.current, self._statistics, self._serving, self._states, self._prober)
         self._server, self.port = build_server(
@@ -147,13 +160,15 @@ class App:
         """Outermost first."""
         return (
             # Outermost: one line and one count for every call, those that are refused below included.
-            observe(self._log, self._statistics.record),
+            observe(self._log, self._statistics.record, self._ledger.end_call),
             # Before anything is decided: below here a request is valid and plain.
             resolve,
             # Knows what the request asks for, and not yet whether anybody answers.
             route,
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
             attempt(self._registry, self._report),
+            # In the attempt's own task: what is about to be sent is written down, and what became of it.
+            account(self._ledger, price_of),
         )
 
     def _report(self, call: Call, record: call_pb2.Attempt) -> None:

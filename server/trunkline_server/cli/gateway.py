@@ -16,9 +16,10 @@ from trunkline_server.app import App
 from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.cli.reports import WORKS
 from trunkline_server.cli.terminal import is_terminal, tell
-from trunkline_server.config import cache_folder
+from trunkline_server.config import cache_folder, data_folder
 from trunkline_server.logs import build_log
 from trunkline_server.rpc.server import AddressTaken
+from trunkline_server.state.ledger.open import LedgerNotOpened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,11 +73,11 @@ def _obey_the_next(loop: asyncio.AbstractEventLoop) -> None:
 @asynccontextmanager
 async def running(settings: Settings, log: Log) -> AsyncIterator[str]:
     """A gateway that takes calls at the address that this yields; drained at the end. Raises Failed."""
-    app = App(settings, log, cache_folder())
+    app = App(settings, log, cache_folder(), data_folder())
     try:
         await app.start()
-    except AddressTaken as taken:
-        raise Failed(ExitCode.FAILED, str(taken)) from None
+    except (AddressTaken, LedgerNotOpened) as refused:
+        raise Failed(ExitCode.FAILED, str(refused)) from None
     _spare_the_collector()
     try:
         yield f"{settings.server.listen.rpartition(':')[0]}:{app.port}"

@@ -43,7 +43,7 @@ CLOSING = 10.0
 # Seconds between two rounds of housekeeping, and rounds between two looks for rows whose time is over.
 ROUND, EXPIRY_ROUNDS = 60.0, 60
 
-_WORDS = {
+WORDS = {
     "disk full": "the disk is full",
     "locked": "another process keeps its database locked",
     "connection lost": "the connection to its database is lost",
@@ -90,11 +90,11 @@ class Ledger:
         if len(self._writer) >= LIMIT:
             await self._sure()
         if self._strict and self._writer.failing:
-            raise LedgerUnavailable(_WORDS[self._writer.failing])
+            raise LedgerUnavailable(WORDS[self._writer.failing])
         try:
             self._journal.begin(row)
         except JournalFailed as failed:
-            raise LedgerUnavailable(_WORDS[failed.kind]) from None
+            raise LedgerUnavailable(WORDS[failed.kind]) from None
         if self._strict:
             self._writer.put(row)
             await self._sure(partial(self._withdraw, row))
@@ -124,7 +124,7 @@ class Ledger:
     def health(self) -> LedgerHealth:
         """How the ledger is now."""
         writer = self._writer
-        failing = _WORDS.get(writer.failing, "")
+        failing = WORDS.get(writer.failing, "")
         return LedgerHealth(len(writer), failing, writer.failing_since, self._unrecorded, self._set_aside)
 
     async def aclose(self) -> None:
@@ -133,7 +133,7 @@ class Ledger:
         await asyncio.wait([self._housekeeping])
         await self._writer.aclose(CLOSING)
         if len(self._writer):
-            reason = _WORDS.get(self._writer.failing, _SLOW)
+            reason = WORDS.get(self._writer.failing, _SLOW)
             self._log.error("ledger rows left in the journal", rows=len(self._writer), reason=reason)
         elif self._strict:
             await self._try(instances.say_gone(self.database, self._slot.id))
@@ -161,7 +161,7 @@ class Ledger:
         if not waiting.done():
             if otherwise is not None:
                 otherwise()
-            raise LedgerUnavailable(_WORDS.get(self._writer.failing, _SLOW))
+            raise LedgerUnavailable(WORDS.get(self._writer.failing, _SLOW))
 
     def _withdraw(self, row: AttemptRow) -> None:
         self._journal.withdraw(row.call_id, row.attempt)
@@ -202,7 +202,7 @@ class Ledger:
         try:
             await work
         except StoreFailed as failed:
-            self._log.warning("ledger housekeeping failed", reason=_WORDS[failed.kind])
+            self._log.warning("ledger housekeeping failed", reason=WORDS[failed.kind])
         except OSError:
             self._log.warning("ledger housekeeping failed", reason="its folder cannot be read")
 

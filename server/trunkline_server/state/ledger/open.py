@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from trunkline_server.state.ledger.ledger import Ledger, begin_ledger
+from trunkline_server.state.ledger.database import StoreFailed
+from trunkline_server.state.ledger.ledger import WORDS, Ledger, begin_ledger
+from trunkline_server.state.ledger.schema import NewerSchema
 from trunkline_server.state.ledger.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 SCHEMES = ("sqlite", "postgresql")
 
 
-class DriverMissing(Exception):
+class LedgerNotOpened(Exception):
+    """The ledger cannot be opened: why, and what to do about it, in our own words."""
+
+
+class DriverMissing(LedgerNotOpened):
     """PostgreSQL is asked for, and what speaks to it is not installed."""
 
     def __init__(self) -> None:
@@ -26,13 +32,17 @@ class DriverMissing(Exception):
 
 
 async def open_ledger(settings: LedgerSettings, data_folder: Path, log: Log) -> Ledger:
-    """The ledger that the settings name. Raises DriverMissing, StoreFailed, NewerSchema and OSError."""
-    url = url_of(settings, data_folder)
-    database = open_database(url)
+    """The ledger that the settings name. Raises LedgerNotOpened."""
+    database = open_database(url_of(settings, data_folder))
     try:
         return await begin_ledger(database, journal_folder(settings, data_folder), settings, log)
-    except BaseException:
+    except BaseException as error:
         await database.aclose()
+        if isinstance(error, StoreFailed | OSError):
+            why = WORDS[error.kind] if isinstance(error, StoreFailed) else "its folder cannot be written to"
+            raise LedgerNotOpened(f"the ledger cannot be opened: {why}; see ledger.url and ledger.folder") from error
+        if isinstance(error, NewerSchema):
+            raise LedgerNotOpened(str(error)) from error
         raise
 
 
