@@ -117,6 +117,7 @@ HOSTS = (
         defaults=GenerationConfig(
             max_output_tokens=32768, temperature=0.6, top_p=1.0, top_k=40, presence_penalty=0.0, frequency_penalty=0.0
         ),
+        stream_above=5000,
     ),
     _host(
         "openrouter",
