@@ -24,7 +24,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def make(name: str, entries: Mapping[str, Mapping[str, str]], **modules: str) -> None:
         site = tmp_path / "site" / name
-        described = site / f"{name}-1.0.dist-info"
+        described = site / f"{name.replace('-', '_')}-1.0.dist-info"
         described.mkdir(parents=True)
         (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
         lines = [f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in each.items()) for group, each in entries.items()]

@@ -84,7 +84,7 @@ async def test_a_vendor_that_speaks_anthropics_format(tmp_path: Path) -> None:
 
 
 async def test_a_vendor_that_copies_openais_format_with_ways_of_its_own(tmp_path: Path) -> None:
-    config = {
+    config: dict[str, Any] = {
         "max_output_tokens": 9,
         "seed": 7,
         "temperature": 1.9,

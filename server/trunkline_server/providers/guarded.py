@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,10 @@ def guarded(handler: Handler, log: Log) -> Handler:
     return handle
 
 
-def _generator(events: Events) -> Events:
-    if not hasattr(events, "__anext__") or not hasattr(events, "aclose"):
+def _generator(events: object) -> Events:
+    if not isinstance(events, AsyncGenerator):
+        if isinstance(events, Coroutine):
+            events.close()
         raise TypeError("a handler is an async generator")
     return events
 
