@@ -291,8 +291,8 @@ def _is_meant(row: Row, environ: Mapping[str, str]) -> bool:
     """Whether the environment says enough to have such a provider: its key, or where it is if it needs no key."""
     if row.only_configured:
         return False
-    if row.signing == "sigv4" and "AWS_ACCESS_KEY_ID" in environ and any(name in environ for name in _REGIONS):
-        return True
+    if row.signing == "sigv4" and any(name in environ for name in _REGIONS):
+        return "AWS_ACCESS_KEY_ID" in environ or row.key_env in environ
     if not (row.base_url or row.base_url_env in environ) or not (row.default_model or row.model_env in environ):
         return False
     return _key_env(row, environ) in environ or (not row.key_required and row.base_url_env in environ)

@@ -104,6 +104,17 @@ def test_azure_is_told_by_its_variables() -> None:
     assert (provider.base_url, provider.default_model) == ("https://r.openai.azure.com", "chat")
 
 
+# Where the vendor tells nothing in public, or where there is no vendor.
+WITHOUT_STATUS_PAGE = {"perplexity", "nvidia", "zai", "ollama", "litellm", "vllm", "llamacpp", "lmstudio"}
+WITHOUT_STATUS_PAGE |= {"openai_compatible", "custom", "embedded", "scripted"}
+
+
+@EACH
+def test_a_status_page_is_shown_where_there_is_one(row: Row) -> None:
+    assert bool(row.status_url) == (row.name not in WITHOUT_STATUS_PAGE)
+    assert re.fullmatch(r"(https://[a-z.]+(/[a-z/]+)?)?", row.status_url)
+
+
 def test_the_built_in_providers_come_last_in_the_order_of_preference() -> None:
     built_in = [row.built_in for row in ROWS.values()]
     assert [name for name in built_in if name] == built_in[-2:] == ["embedded", "mock"]
