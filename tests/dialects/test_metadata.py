@@ -24,7 +24,8 @@ def nested(depth: int) -> Any:
 def test_a_later_value_replaces_an_earlier_one_and_nothing_says_nothing() -> None:
     metadata = Metadata()
     assert metadata.struct() is None
-    for value in ("a", "b", None, "", [], {}):
+    values: list[Any] = ["a", "b", None, "", [], {}]
+    for value in values:
         metadata.add("x", value)
     assert (metadata.struct(), metadata.left_out) == (struct(x="b"), {})
 
