@@ -193,7 +193,7 @@ from trunkline.v1.call_pb2 import OUTCOME_OVERLOADED
 from trunkline.v1.content_pb2 import Part
 from trunkline.v1.gateway_service_pb2 import *
 from trunkline_server.extending import *
-closed = []
+closed = asyncio.Event()
 E = StreamGenerateResponse
 START = E(part_started=PartStarted(part_index=0, part=Part(text="a")))
 DELTA = E(part_delta=PartDelta(part_index=0, text="b"))
@@ -282,20 +282,13 @@ async def test_what_a_provider_refuses_of_a_request_is_the_callers_to_know(tmp_p
     assert (caught.value.code(), reason(caught.value)) == (StatusCode.INVALID_ARGUMENT, "UNSUPPORTED_CAPABILITY")
 
 
-async def wait_closed(closed: list[str]) -> None:
-    async with asyncio.timeout(5):
-        while not closed:
-            await asyncio.sleep(0.001)
-
-
 ENDLESS = """
 try:
     yield START
-    while True:
-        yield DELTA
-        await asyncio.sleep(0.001)
+    yield DELTA
+    await asyncio.Event().wait()
 finally:
-    closed.append("yes")
+    closed.set()
 """
 
 
@@ -304,18 +297,16 @@ async def test_its_generator_is_closed_when_the_caller_goes(tmp_path: Path, inst
         call = running.stub.StreamGenerate(ask("odd"))
         await call.read()
         call.cancel()
-        await wait_closed(sys.modules["odd_one"].closed)
+        await asyncio.wait_for(sys.modules["odd_one"].closed.wait(), 5)
 
 
 async def test_time_limits_hold_for_it(tmp_path: Path, install: Install) -> None:
-    document = provider(
-        install, "try:\n    await asyncio.sleep(60)\n    yield START\nfinally:\n    closed.append('yes')"
-    )
+    document = provider(install, "try:\n    await asyncio.sleep(60)\n    yield START\nfinally:\n    closed.set()")
     document["providers"]["odd"]["first_token"] = "10ms"
     async with gateway(settings_of(tmp_path, document)) as running:
         with pytest.raises(aio.AioRpcError) as caught:
             await rest(running.stub.StreamGenerate(ask("odd")))
-        await wait_closed(sys.modules["odd_one"].closed)
+        await asyncio.wait_for(sys.modules["odd_one"].closed.wait(), 5)
     assert details(caught.value)["trunkline.v1.CallFailure"].served.attempts[0].outcome == call_pb2.OUTCOME_TIMEOUT
 
 
