@@ -34,7 +34,7 @@ from trunkline_server.providers.auth import headers_of, signer_of
 from trunkline_server.providers.by_model import by_model, dialects_of
 from trunkline_server.providers.defaults import with_defaults
 from trunkline_server.providers.embedded import Embedded
-from trunkline_server.providers.guarded import guarded
+from trunkline_server.providers.guarded import at_most, guarded
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import Asked, Prober, build_probe, credential_of
 from trunkline_server.providers.scripted import build_scripted
@@ -177,7 +177,8 @@ class App:
         """A provider that a package brings."""
         provider = settings.providers[name]
         state = self._open_state(name, row, provider)
-        return watch(state)(as_asked(guarded(handler, self._log), provider.provider_tools))
+        limited = at_most(guarded(handler, self._log), provider.max_connections, settings.limits.connect)
+        return watch(state)(as_asked(limited, provider.provider_tools))
 
     def _build_upstream(self, settings: Settings, name: str, row: Row, dialects: Mapping[str, Dialect]) -> Handler:
         """A provider over HTTP, with connections of its own: a slow one cannot use up another's."""

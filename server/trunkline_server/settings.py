@@ -253,6 +253,7 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     debug: bool = False
     first_token: Seconds | None = None
     between_tokens: Seconds | None = None
+    # Connections to it at once; at a provider that a package brings: calls.
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     # kind scripted: its models. Empty = those of the table.
     scripts: dict[Name, Script] = field(default_factory=dict)

@@ -300,6 +300,25 @@ async def test_its_generator_is_closed_when_the_caller_goes(tmp_path: Path, inst
         await asyncio.wait_for(sys.modules["odd_one"].closed.wait(), 5)
 
 
+async def test_calls_beyond_max_connections_wait_their_turn(tmp_path: Path, install: Install) -> None:
+    document = provider(install, ENDLESS) | {"limits": {"connect": "10ms"}}
+    document["providers"]["odd"]["max_connections"] = 1
+    async with gateway(settings_of(tmp_path, document)) as running:
+        first = running.stub.StreamGenerate(ask("odd"))
+        await first.read()
+        with pytest.raises(aio.AioRpcError) as caught:
+            await running.stub.Generate(ask("odd"))
+        first.cancel()
+        await asyncio.wait_for(sys.modules["odd_one"].closed.wait(), 5)
+        second = running.stub.StreamGenerate(ask("odd"))
+        begun: Any = await second.read()
+        assert kinds([begun]) == ["started"]
+        second.cancel()
+    assert reason(caught.value) == "OVERLOADED"
+    attempt = details(caught.value)["trunkline.v1.CallFailure"].served.attempts[0]
+    assert (attempt.outcome, attempt.provider_code) == (call_pb2.OUTCOME_NOT_SENT, "too_many_calls")
+
+
 async def test_time_limits_hold_for_it(tmp_path: Path, install: Install) -> None:
     document = provider(install, "try:\n    await asyncio.sleep(60)\n    yield START\nfinally:\n    closed.set()")
     document["providers"]["odd"]["first_token"] = "10ms"

@@ -78,6 +78,7 @@ NAMES = {
     f"my-vllm/{LLAMA}": f"my-vllm {LLAMA}",
     "my-vllm/llama3:8b": "my-vllm llama3:8b",
     "mock/mock-slow": "mock mock-slow",
+    "OpenAI/gpt-4o": "openai gpt-4o",
     # 2. a provider's name alone
     "openai": "openai gpt-4o-mini",
     "my-vllm": f"my-vllm {LLAMA}",
@@ -117,7 +118,6 @@ UNKNOWN = {
     "/": "",
     "/gpt-4o": "",
     "openai/ gpt-4o": "",
-    "OpenAI/gpt-4o": "did you mean openai/gpt-4o",
     " gpt-4o": "no blank at its ends",
     "gpt-4o ": "no blank at its ends",
     " ": "no blank at its ends",

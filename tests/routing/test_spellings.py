@@ -45,6 +45,8 @@ def said(there: Snapshot, name: str) -> list[str]:
 NAMES = {
     # vendors
     "openai": "openai gpt-4o-mini",
+    "OpenAI": "openai gpt-4o-mini",
+    "Fireworks": f"fireworks {FIREWORKS}llama-v3p3-70b-instruct",
     "claude": "anthropic claude-sonnet-4-5",
     "Claude": "anthropic claude-sonnet-4-5",
     "anthropic": "anthropic claude-sonnet-4-5",

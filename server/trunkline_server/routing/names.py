@@ -50,8 +50,8 @@ def find_targets(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     2. A provider's name alone: its default model.
     3. An alias: what it stands for, by the other rules.
     4. A model id alone: every provider that lists it.
-    5. Another spelling: a vendor's other name (claude), alone or before a slash, or an id that a vendor knows, with
-       dots for dashes, in other letters, with or without its date.
+    5. Another spelling: a provider's name in other letters or a vendor's other name (claude), alone or before a slash;
+       or an id that a vendor knows, with dots for dashes, in other letters, with or without its date.
     6. An id that looks like a vendor's own (gpt-..., claude-..., and what is fine-tuned of them, ft:gpt-...): every
        provider of that vendor, with the id as it stands.
     7. What people call open weights (llama-3-70b): every provider that is known to host them.
@@ -82,7 +82,7 @@ def _spelt(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     targets: list[Target] = []
     key = plain(name)
     for offer in snapshot.offers.values():
-        if offer.spelling and provider.lower() == offer.spelling:
+        if provider and provider.lower() in (offer.provider, offer.spelling):
             model = offer.listed_as(rest) if slash else offer.default_model
             targets += [Target(provider=offer.provider, model=model)] * _takes(offer, model)
         elif key in offer.spellings:
