@@ -19,6 +19,7 @@ from trunkline_server.dialects import (
     openai_chat,
     openai_responses,
 )
+from trunkline_server.entry_points import extensions_of
 from trunkline_server.errors import CallError
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
@@ -35,10 +36,11 @@ from trunkline_server.providers.auth import headers_of, signer_of
 from trunkline_server.providers.by_model import by_model, dialects_of
 from trunkline_server.providers.defaults import with_defaults
 from trunkline_server.providers.embedded import Embedded
+from trunkline_server.providers.guarded import at_most, guarded
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import Asked, Prober, build_probe, credential_of
 from trunkline_server.providers.scripted import build_scripted
-from trunkline_server.providers.table import ROWS, quirks_of
+from trunkline_server.providers.table import configured
 from trunkline_server.providers.trace import TracedHttp
 from trunkline_server.providers.upstream import Endpoint, build_upstream
 from trunkline_server.routing.catalogue import build_offers
@@ -139,19 +141,24 @@ class App:
         """The layers for one configuration. Nothing here waits for a provider."""
         engines = {name: self._build_engine(provider) for name, provider in _of_kind(settings, "embedded")}
         reasons = {name: engine.unavailable_reason() for name, engine in engines.items()}
-        prices = PriceBook({name: _row(settings, name).name for name in settings.providers}, settings.prices)
-        snapshot = Snapshot(config.version(settings), settings, build_offers(settings, ROWS, reasons), prices)
-        handler = dispatch(
-            {
-                **{name: engine.handle for name, engine in engines.items()},
-                **{name: build_scripted(provider.scripts) for name, provider in _of_kind(settings, "scripted")},
-                **{
-                    name: self._build_upstream(settings, name)
-                    for name in snapshot.offers
-                    if _row(settings, name).dialect
-                },
-            }
-        )
+        extensions = extensions_of(settings)
+        offers = build_offers(settings, extensions.rows, reasons)
+        prices = PriceBook({name: each.kind or name for name, each in settings.providers.items()}, settings.prices)
+        snapshot = Snapshot(config.version(settings), settings, offers, prices)
+        kinds = {name: settings.providers[name].kind or name for name in snapshot.offers}
+        rows = {name: configured(extensions.rows[kind], settings.providers[name]) for name, kind in kinds.items()}
+        dialects = {**DIALECTS, **extensions.dialects}
+        handlers = {
+            **{name: engine.handle for name, engine in engines.items()},
+            **{name: build_scripted(provider.scripts) for name, provider in _of_kind(settings, "scripted")},
+            **{
+                name: self._build_foreign(settings, name, row, extensions.handlers[kinds[name]])
+                for name, row in rows.items()
+                if kinds[name] in extensions.handlers
+            },
+            **{name: self._build_upstream(settings, name, row, dialects) for name, row in rows.items() if row.dialect},
+        }
+        handler = dispatch({name: with_defaults(each, rows[name].defaults) for name, each in handlers.items()})
         for layer in reversed(self._layers()):
             handler = layer(handler)
         return Chain(snapshot, handler)
@@ -181,39 +188,40 @@ class App:
         self._opened.push_async_callback(engine.aclose)
         return engine
 
-    def _build_upstream(self, settings: Settings, name: str) -> Handler:
+    def _build_foreign(self, settings: Settings, name: str, row: Row, handler: Handler) -> Handler:
+        """A provider that a package brings."""
+        provider = settings.providers[name]
+        state = self._open_state(name, row, provider)
+        limited = at_most(guarded(handler, self._log), provider.max_connections, settings.limits.connect)
+        return watch(state)(as_asked(limited, provider.provider_tools))
+
+    def _build_upstream(self, settings: Settings, name: str, row: Row, dialects: Mapping[str, Dialect]) -> Handler:
         """A provider over HTTP, with connections of its own: a slow one cannot use up another's."""
-        row, provider = _row(settings, name), settings.providers[name]
-        dialect = DIALECTS[row.dialect]
+        provider, dialect = settings.providers[name], dialects[row.dialect]
         client = HttpClient(max_connections=provider.max_connections, connect_timeout=settings.limits.connect)
         self._opened.push_async_callback(client.aclose)
         traced = provider.debug or settings.logs.monitoring_level == "comprehensive"
         endpoint = Endpoint(
-            provider.base_url or row.base_url,
-            headers_of(row, provider),
-            quirks_of(row, provider),
-            row.stream_above,
-            signer_of(row, provider),
+            row.base_url, headers_of(row, provider), row.quirks, row.stream_above, signer_of(row, provider)
         )
         http = TracedHttp(client, self._log, name) if traced else client
-        state = self._open_state(name, row, provider, endpoint)
+        state = self._open_state(name, row, provider)
         self._prober.add(name, build_probe(name, row, endpoint, state, Asked(http, dialect, endpoint.sign)))
-        ask = {of: build_upstream(endpoint, DIALECTS[of], http, state.limited) for of in dialects_of(row)}
-        return watch(state)(as_asked(with_defaults(by_model(row, ask), row.defaults), provider.provider_tools))
+        ask = {of: build_upstream(endpoint, dialects[of], http, state.limited) for of in dialects_of(row)}
+        handler = by_model(row, ask)
+        if row.dialect not in DIALECTS:
+            handler = guarded(handler, self._log)
+        return watch(state)(as_asked(handler, provider.provider_tools))
 
-    def _open_state(self, name: str, row: Row, provider: ProviderSettings, endpoint: Endpoint) -> EndpointState:
+    def _open_state(self, name: str, row: Row, provider: ProviderSettings) -> EndpointState:
         state = EndpointState(
-            endpoint.base_url,
+            row.base_url,
             credential_of(row, provider),
             concurrency_limit=provider.max_connections,
             required=row.key_required,
         )
         self._states.open(name, row.status_url, [state])
         return state
-
-
-def _row(settings: Settings, name: str) -> Row:
-    return ROWS[settings.providers[name].kind or name]
 
 
 def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSettings]]:

@@ -17,9 +17,11 @@ import msgspec
 import yaml
 from msgspec import inspect, structs
 
-from trunkline_server.config_check import Problem, Unfit, Walk, is_database_url, join, problems_of, read_seconds
+from trunkline_server.config_check import Problem, Unfit, Walk, join, problems_of, read_seconds
+from trunkline_server.config_ledger import is_database_url, ledger_problems
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
-from trunkline_server.providers.table import ROWS, SCRIPTS
+from trunkline_server.entry_points import Extensions, load_extensions
+from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
 from trunkline_server.settings import (
     DatabaseUrl,
     Header,
@@ -115,7 +117,8 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     tree = {} if path is None else _read_tree(path, problems)
     if tree is None:
         raise ConfigError(source, problems)
-    origins = _fill_in(tree, environ, problems)
+    extensions = _extensions(tree)
+    origins = _fill_in(tree, environ, extensions.rows, problems)
     readers: dict[type, Callable[[object], object]] = {
         **_READERS,
         Secret: _secret_reader(environ),
@@ -124,7 +127,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     }
     walk = Walk(readers, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
-    problems += [*problems_of(settings, ROWS), *price_problems(settings, ROWS)]
+    problems += _wrong_extensions(settings, extensions)
+    problems += [*problems_of(settings, extensions.rows), *price_problems(settings, extensions.rows)]
+    problems += ledger_problems(settings.ledger)
     if problems:
         raise ConfigError(source, _told_once(problems, origins))
     return settings
@@ -244,7 +249,9 @@ def _repeated_in(node: yaml.MappingNode) -> Iterator[Problem]:
 # --- the environment --------------------------------------------------------------------------------------------------
 
 
-def _fill_in(tree: dict[str, Any], environ: Mapping[str, str], problems: list[Problem]) -> Mapping[str, str]:
+def _fill_in(
+    tree: dict[str, Any], environ: Mapping[str, str], rows: Mapping[str, Row], problems: list[Problem]
+) -> Mapping[str, str]:
     """Put into `tree` what it leaves out. Returns, by path, which variable said what now stands there."""
     origins: dict[str, str] = {}
 
@@ -261,7 +268,7 @@ def _fill_in(tree: dict[str, Any], environ: Mapping[str, str], problems: list[Pr
         provider = _section(providers, name)
         if not provider.get("kind"):
             provider["kind"] = _kind(name, provider)
-        if row := ROWS.get(_kind(name, provider)):
+        if row := rows.get(_kind(name, provider)):
             at, key = f"providers.{name}", _key_env(row, environ)
             fill(provider, f"{at}.api_key", key, f"env:{key}" if key in environ else "")
             fill(provider, f"{at}.base_url", row.base_url_env, environ.get(row.base_url_env, ""))
@@ -305,8 +312,8 @@ def _is_meant(row: Row, environ: Mapping[str, str]) -> bool:
     """Whether the environment says enough to have such a provider: its key, or where it is if it needs no key."""
     if row.only_configured:
         return False
-    if row.signing == "sigv4" and "AWS_ACCESS_KEY_ID" in environ and any(name in environ for name in _REGIONS):
-        return True
+    if row.signing == "sigv4" and any(name in environ for name in _REGIONS):
+        return "AWS_ACCESS_KEY_ID" in environ or row.key_env in environ
     if not (row.base_url or row.base_url_env in environ) or not (row.default_model or row.model_env in environ):
         return False
     return _key_env(row, environ) in environ or (not row.key_required and row.base_url_env in environ)
@@ -317,10 +324,29 @@ def _key_env(row: Row, environ: Mapping[str, str]) -> str:
 
 
 def _kind(name: str, provider: object) -> str:
-    kind = provider.get("kind") if isinstance(provider, dict) else None
-    if kind and isinstance(kind, str):
+    said = provider if isinstance(provider, dict) else {}
+    if (kind := said.get("kind")) and isinstance(kind, str):
         return kind
+    if said.get("dialect") and name not in ROWS:
+        return CUSTOM
     return next((row.name for row in ROWS.values() if row.built_in == name), name)
+
+
+def _extensions(tree: Mapping[str, Any]) -> Extensions:
+    """What the packages bring that the file names."""
+    providers = tree.get("providers")
+    named = providers if isinstance(providers, dict) else {}
+    dialects = (provider.get("dialect") for provider in named.values() if isinstance(provider, dict))
+    kinds = (_kind(name, provider) for name, provider in named.items() if isinstance(name, str))
+    return load_extensions(kinds, (dialect for dialect in dialects if isinstance(dialect, str)))
+
+
+def _wrong_extensions(settings: Settings, extensions: Extensions) -> Iterator[Problem]:
+    for name, provider in settings.providers.items():
+        if expected := extensions.wrong_kinds.get(provider.kind):
+            yield Problem(f"providers.{name}.kind", expected)
+        if expected := extensions.wrong_dialects.get(provider.dialect):
+            yield Problem(f"providers.{name}.dialect", expected)
 
 
 def _default_model(environ: Mapping[str, str], problems: list[Problem]) -> tuple[str, str]:

@@ -9,13 +9,13 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from msgspec import UNSET, inspect, structs
 
 from trunkline_server.errors import UnknownModel
+from trunkline_server.providers.table import CUSTOM, QUIRKS, configured
 from trunkline_server.routing.catalogue import build_offers, default_model
 from trunkline_server.routing.names import LONGEST, find_targets, remedy
 from trunkline_server.settings import Seconds
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from trunkline_server.providers.table import Row
-    from trunkline_server.settings import LedgerSettings, ProviderSettings, Settings, TimeLimits
+    from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 
 SPAN_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LONGEST_SPAN = 366 * 86400.0
-SHORTEST_RETENTION = 7 * 86400.0
 # A token in the embedded model's window takes 23 kB (keys and values, 30 layers, 3 heads, 64 numbers, 2 bytes): 1.5 GB.
 MAX_WINDOW_TOKENS = 65536
+A_PACKAGE = "; or its dialect and base_url, or a package installed that brings it"
 A_NAME = f"1 to {LONGEST} printable characters without a blank at either end"
 
 
@@ -206,14 +206,13 @@ def problems_of(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem
     if not _is_address(settings.server.listen):
         yield Problem("server.listen", "host:port, such as 0.0.0.0:50051 or [::]:50051")
     yield from _limits(settings.limits)
-    yield from _ledger(settings.ledger)
     for name, provider in settings.providers.items():
         row = rows.get(provider.kind)
         if row is not None:
             yield from _provider(f"providers.{name}", provider, row)
         # Without a kind it is what the walk has already refused.
         elif provider.kind:
-            yield Problem(f"providers.{name}.kind", "a known kind" + did_you_mean(provider.kind, rows))
+            yield Problem(f"providers.{name}.kind", "a known kind" + did_you_mean(provider.kind, rows) + A_PACKAGE)
     yield from _names(settings, rows)
 
 
@@ -230,27 +229,14 @@ def _limits(limits: TimeLimits) -> Iterator[Problem]:
         yield Problem("limits.max_deadline", "at least limits.default_deadline")
 
 
-def _ledger(ledger: LedgerSettings) -> Iterator[Problem]:
-    if ledger.retention < SHORTEST_RETENTION:
-        yield Problem("ledger.retention", "at least 7d")
-    if ledger.folder and not PurePath(ledger.folder).is_absolute():
-        yield Problem("ledger.folder", "an absolute path")
-
-
-def is_database_url(text: str) -> bool:
-    """Whether it is the URL of a database that the ledger can be kept in."""
-    try:
-        url = urlsplit(text)
-    except ValueError:
-        return False
-    if url.scheme == "sqlite":
-        return url.path.startswith("/") and len(url.path) > 1 and not (url.netloc or url.query or url.fragment)
-    return url.scheme == "postgresql" and len(url.path) > 1 and not url.fragment
-
-
-def _provider(path: str, provider: ProviderSettings, row: Row) -> Iterator[Problem]:
-    if row.dialect:
+def _provider(path: str, provider: ProviderSettings, known: Row) -> Iterator[Problem]:
+    row = configured(known, provider)
+    if known.dialect or row.name == CUSTOM or provider.base_url:
         yield from _base_url(f"{path}.base_url", provider, row)
+    if known.dialect or row.name == CUSTOM:
+        yield from _dialect(path, provider, row)
+    else:
+        yield from _without_dialect(path, provider)
     yield from _models(path, provider, row)
     for name in ("first_token", "between_tokens"):
         if getattr(provider, name) == 0:
@@ -262,6 +248,37 @@ def _provider(path: str, provider: ProviderSettings, row: Row) -> Iterator[Probl
         yield Problem(f"{path}.slots", f"slots times context_window to be at most {MAX_WINDOW_TOKENS}: it is memory")
     if provider.scripts and row.name != "scripted":
         yield Problem(f"{path}.scripts", "nothing here: scripts are for kind scripted")
+
+
+def _dialect(path: str, provider: ProviderSettings, row: Row) -> Iterator[Problem]:
+    """What says how a provider is asked over HTTP."""
+    if not row.dialect:
+        yield Problem(f"{path}.dialect", f"the wire format that the vendor speaks: {', '.join(QUIRKS)}")
+    # A dialect that a package brings may read any of them.
+    for quirk in _said(provider) if row.dialect in QUIRKS else ():
+        if quirk not in QUIRKS[row.dialect]:
+            has = did_you_mean(quirk, QUIRKS[row.dialect])
+            yield Problem(f"{path}.quirks.{quirk}", f"a quirk that {row.dialect} has{has}")
+    if not _is_pattern(provider.quirks.tool_call_id or ""):
+        yield Problem(f"{path}.quirks.tool_call_id", "a regular expression")
+
+
+def _without_dialect(path: str, provider: ProviderSettings) -> Iterator[Problem]:
+    said = {"dialect": provider.dialect, "auth": provider.auth, "quirks": _said(provider)}
+    for name in (name for name, value in said.items() if value):
+        yield Problem(f"{path}.{name}", f"nothing here: a provider of kind {provider.kind} is not asked in a dialect")
+
+
+def _said(provider: ProviderSettings) -> list[str]:
+    return [name for name, value in structs.asdict(provider.quirks).items() if value is not None]
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def _base_url(path: str, provider: ProviderSettings, row: Row) -> Iterator[Problem]:
@@ -296,15 +313,20 @@ def _models(path: str, provider: ProviderSettings, row: Row) -> Iterator[Problem
     named = [(f"{path}.models[{index}]", model) for index, model in enumerate(provider.models)]
     if provider.default_model:
         named.append((f"{path}.default_model", provider.default_model))
+    named += [(join(f"{path}.base_models", model), model) for model in provider.base_models]
     own = tuple(provider.scripts) or row.models
     for at, model in named:
-        if not _is_name(model):
+        if not is_name(model):
             yield Problem(at, A_NAME)
         elif not row.open and model not in own:
             yield Problem(at, "a model of this provider" + did_you_mean(model, own))
+    for model, base in provider.base_models.items():
+        if not is_name(base):
+            yield Problem(join(f"{path}.base_models", model), A_NAME)
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Whether a model may be called so."""
     return name == name.strip() and name.isprintable() and 1 <= len(name) <= LONGEST
 
 
@@ -328,7 +350,7 @@ def _names(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem]:
 
 
 def _alias(snapshot: Snapshot, listed: set[str], alias: str) -> Iterator[str]:
-    if not _is_name(alias):
+    if not is_name(alias):
         yield A_NAME
     if alias.partition("/")[0] in snapshot.settings.providers:
         yield "a name that does not begin with a provider's"

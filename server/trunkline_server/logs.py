@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -40,3 +41,8 @@ def _stamp(_: WrappedLogger, level: str, fields: EventDict) -> EventDict:
 
 def _encode(_: WrappedLogger, __: str, fields: EventDict) -> bytes:
     return _ENCODER.encode(fields)
+
+
+def frames_of(error: BaseException) -> list[str]:
+    """Where it happened, without the exception's text: that may hold a prompt or a secret."""
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]

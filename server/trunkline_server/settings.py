@@ -145,11 +145,83 @@ class Script(_Section, frozen=True, kw_only=True):
     failure: ScriptedFailure | None = None
 
 
+Auth = Literal["none", "bearer", "api-key", "x-api-key", "x-goog-api-key"]
+SettingName = Literal[
+    "max_output_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "stop_sequences",
+    "top_logprobs",
+    "thinking",
+]
+
+
+_Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]+$", description="the name of a JSON member")]
+
+
+class QuirkSettings(_Section, frozen=True, kw_only=True):
+    """How a vendor strays from its dialect (dialects/dialect.py), in place of the row's. Unset = as the row has it."""
+
+    path: Annotated[str, Meta(pattern=r"^/[!-~]*$", description="a path such as /chat/completions")] | None = None
+    model_prefix: str | None = None
+    max_tokens_field: _Key | None = None
+    seed_field: _Key | None = None
+    unsupported: tuple[SettingName, ...] | None = None
+    highest: dict[SettingName, Annotated[float, Meta(ge=-2)]] | None = None
+    max_stop_sequences: Annotated[int, Meta(ge=0, le=16)] | None = None
+    allowed_tools: bool | None = None
+    required_word: str | None = None
+    parallel_switch: bool | None = None
+    tool_call_id: str | None = None
+    names: bool | None = None
+    tool_result_names: bool | None = None
+    response_formats: tuple[Literal["json_object", "json_schema"], ...] | None = None
+    stream_options: bool | None = None
+    thinking: Literal["", "effort", "object", "switch", "budget"] | None = None
+    efforts: tuple[Literal["none", "minimal", "low", "medium", "high", "xhigh"], ...] | None = None
+    reasoning_field: Literal["", "reasoning_content", "reasoning", "content"] | None = None
+    reasoning_within_turn: bool | None = None
+    reasoning_details: bool | None = None
+    media: tuple[Literal["image", "audio", "file", "file_url", "video"], ...] | None = None
+    document: Literal["file", "document_url"] | None = None
+    cache_control: bool | None = None
+
+
+class GenerationDefaults(_Section, frozen=True, kw_only=True):
+    """What is said to a provider where the caller is silent. Unset = what the row says, if it says anything."""
+
+    max_output_tokens: Annotated[int, Meta(ge=1, le=1 << 31)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0.000001, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+
+
 class ProviderSettings(_Section, frozen=True, kw_only=True):
     """A provider: a row of the table under a name of its own."""
 
-    # The row: openai, openai_compatible, scripted, embedded... Empty = the name it stands under.
+    # The row: openai, openai_compatible, scripted, embedded, ..., custom for a vendor that has none, or what a package
+    # brings (see server/README.md). Empty = the name it stands under; with `dialect` and a name of yours: custom.
     kind: str = ""
+    # The wire format in place of the row's: openai_chat, anthropic_messages, ..., or what a package brings.
+    dialect: str = ""
+    # How the key is sent, and whether there has to be one. Unset = as the row has it.
+    auth: Auth | None = None
+    key_required: bool | None = None
+    # How the vendor strays from the dialect. Unset = as the row has it.
+    quirks: QuirkSettings = QuirkSettings()
+    # Generation settings where the caller is silent.
+    defaults: GenerationDefaults = GenerationDefaults()
+    # A unary call that may answer with more tokens than this, or that sets no limit, is streamed upstream and folded.
+    # 0 = never. Unset = as the row has it.
+    stream_above: Annotated[int, Meta(ge=0, le=1 << 31)] | None = None
+    # Where the provider tells how it is; shown in health. Empty = what the row has.
+    status_url: Annotated[str, Meta(pattern=r"^(https://[!-~]+)?$", description="an https URL")] = ""
     enabled: bool = True
     base_url: str = ""
     # env:NAME or file:/path in the file; the secret itself once read.
@@ -171,6 +243,9 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     default_model: str = ""
     # What ListModels shows, in place of what the row has; most providers take other ids, too.
     models: tuple[str, ...] = ()
+    # By a model's id (a deployment of Azure's, a LoRA's name): the model that it is made of, whose window and
+    # capabilities it has. They are listed, too.
+    base_models: dict[str, str] = field(default_factory=dict)
     # Types of tools that the provider runs itself (web_search) and that callers may use: they cost money, and what they
     # are told leaves the house.
     provider_tools: tuple[str, ...] = ()
@@ -182,6 +257,7 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     debug: bool = False
     first_token: Seconds | None = None
     between_tokens: Seconds | None = None
+    # Connections to it at once; at a provider that a package brings: calls.
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     # kind scripted: its models. Empty = those of the table.
     scripts: dict[Name, Script] = field(default_factory=dict)

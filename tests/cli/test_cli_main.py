@@ -84,6 +84,24 @@ def test_config_check_tells_everything_that_is_wrong(command: Command, tmp_path:
     assert "sk-secret" not in ran.err
 
 
+def test_config_check_knows_what_packages_bring(command: Command, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "odd-1.dist-info").mkdir(parents=True)
+    (site / "odd-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1\n")
+    (site / "odd-1.dist-info" / "entry_points.txt").write_text("[trunkline.providers]\nodd = odd_brought:PROVIDER\n")
+    (site / "odd_brought.py").write_text(
+        "from trunkline_server.extending import Provider\nPROVIDER = Provider(handle=print, models=['m-1'])\n"
+    )
+    path = tmp_path / "trunkline.yaml"
+    path.write_text("providers: {odd: {base_url: 'https://odd.example'}}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        ran = command("config", "check", str(path))
+    sys.modules.pop("odd_brought")
+    assert (ran.code, ran.err) == (0, "")
+    assert "odd\todd\t-\tm-1\thttps://odd.example\t-" in ran.out.splitlines()
+
+
 def test_config_check_sums_up_without_secrets(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import random
-from base64 import b64decode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conformance.requests_anthropic_messages import meaning, request_of
 from decoding import bytes_of, decoded
 
 from trunkline.v1 import call_pb2, content_pb2
@@ -303,129 +303,7 @@ def test_a_request_said_in_the_contract_and_back(path: Path, request: pytest.Fix
     if request.node.callspec.id == TOO_OLD:
         assert [warning.field for warning in encoded.warnings] == ["response_format.kind"]
         return
-    assert in_plain_words(json.loads(encoded.body)) == in_plain_words(asked)
+    assert meaning(json.loads(encoded.body)) == meaning(asked)
     assert not encoded.warnings
     assert encoded.path == "/v1/messages"
     assert encoded.headers["anthropic-version"] == "2023-06-01"
-
-
-def in_plain_words(body: Any) -> Any:
-    """A body with what may be said in two ways said in one."""
-    plain = without_nulls(body)
-    plain["messages"] = [turn | {"content": in_blocks(turn["content"])} for turn in plain["messages"]]
-    plain["system"] = in_blocks(plain.get("system", []))
-    if "output_format" in plain:
-        plain["output_config"] = plain.get("output_config", {}) | {"format": plain.pop("output_format")}
-    if plain.get("thinking", {}).get("type") == "adaptive":
-        plain["output_config"] = {"effort": "high"} | plain.get("output_config", {})
-    plain["tools"] = plain.get("tools", [])
-    plain["stream"] = plain.get("stream", False)
-    return plain
-
-
-def without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: without_nulls(member) for name, member in value.items() if member is not None}
-    return [without_nulls(member) for member in value] if isinstance(value, list) else value
-
-
-def in_blocks(content: Any) -> Any:
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return [
-        block | {"content": in_blocks(block["content"])} if block["type"] == "tool_result" else block
-        for block in blocks
-    ]
-
-
-def request_of(asked: Any) -> pb.GenerateRequest:
-    """What a recorded body asks for, in the contract's words."""
-    body = without_nulls(asked)
-    request = pb.GenerateRequest()
-    system = in_blocks(body.get("system", []))
-    if system:
-        request.messages.add(role=content_pb2.ROLE_SYSTEM, parts=[part_of(block) for block in system])
-    for turn in body["messages"]:
-        blocks = in_blocks(turn["content"])
-        role = content_pb2.ROLE_ASSISTANT if turn["role"] == "assistant" else content_pb2.ROLE_USER
-        if blocks[0]["type"] == "tool_result":
-            role = content_pb2.ROLE_TOOL
-        request.messages.add(role=role, parts=[part_of(block) for block in blocks])
-    request.tools.extend(tool_of(tool) for tool in body.get("tools", []))
-    if "tool_choice" in body:
-        assert body["tool_choice"] == {"type": "auto"}
-        request.tool_choice.mode = content_pb2.ToolChoice.MODE_AUTO
-    set_config(request, body)
-    for name in ("metadata", "context_management"):
-        if name in body:
-            request.provider_options["anthropic_messages"].update({name: body[name]})
-    return request
-
-
-def set_config(request: pb.GenerateRequest, body: Any) -> None:
-    config = request.config
-    config.max_output_tokens = body["max_tokens"]
-    if "temperature" in body:
-        config.temperature = body["temperature"]
-    config.stop_sequences.extend(body.get("stop_sequences", []))
-    thinking, output = body.get("thinking", {}), body.get("output_config", {})
-    if "budget_tokens" in thinking:
-        config.thinking.budget_tokens = thinking["budget_tokens"]
-    if thinking.get("type") == "adaptive":
-        config.thinking.effort = pb.Thinking.Effort.Value(f"EFFORT_{output.get('effort', 'high').upper()}")
-    if form := body.get("output_format") or output.get("format"):
-        request.response_format.kind = content_pb2.ResponseFormat.KIND_JSON_SCHEMA
-        request.response_format.json_schema = json.dumps(form["schema"])
-
-
-def part_of(block: Any) -> content_pb2.Part:
-    part = content_pb2.Part()
-    match block["type"]:
-        case "text":
-            part.text = block["text"]
-        case "image" | "document":
-            set_media(part.media, block)
-        case "thinking":
-            part.reasoning.text = block["thinking"]
-            part.provider_state.format, part.provider_state.data = "anthropic.signature", block["signature"]
-        case "redacted_thinking":
-            part.reasoning.redacted = True
-            part.provider_state.format, part.provider_state.data = "anthropic.redacted_thinking", block["data"]
-        case "tool_use":
-            part.tool_call.id, part.tool_call.name = block["id"], block["name"]
-            part.tool_call.arguments_json = json.dumps(block["input"])
-        case "tool_result":
-            part.tool_result.tool_call_id = block["tool_use_id"]
-            part.tool_result.parts.extend(part_of(inner) for inner in block["content"])
-    if "cache_control" in block:
-        set_breakpoint(part.cache_breakpoint, block["cache_control"])
-    return part
-
-
-def set_media(media: content_pb2.Media, block: Any) -> None:
-    source = block["source"]
-    if source["type"] == "file":
-        media.provider_file_id = source["file_id"]
-    else:
-        media.mime_type, media.data = source["media_type"], b64decode(source["data"])
-
-
-def set_breakpoint(cached: content_pb2.CacheBreakpoint, control: Any) -> None:
-    cached.SetInParent()
-    if "ttl" in control:
-        cached.ttl.FromSeconds({"5m": 300, "1h": 3600}[control["ttl"]])
-
-
-def tool_of(said: Any) -> content_pb2.Tool:
-    tool = content_pb2.Tool()
-    if "type" in said:
-        config = {name: value for name, value in said.items() if name != "type"}
-        tool.provider_tool.dialect, tool.provider_tool.type = "anthropic_messages", said["type"]
-        tool.provider_tool.config_json = json.dumps(config)
-        return tool
-    tool.function.name, tool.function.description = said["name"], said["description"]
-    tool.function.parameters_json_schema = json.dumps(said["input_schema"])
-    if "strict" in said:
-        tool.function.strict = said["strict"]
-    if "cache_control" in said:
-        set_breakpoint(tool.cache_breakpoint, said["cache_control"])
-    return tool

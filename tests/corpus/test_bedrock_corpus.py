@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from zlib import crc32
 
 import pytest
+from conformance.requests_bedrock_converse import meaning, request_of
 from decoding import bytes_of, decoded
 from google.protobuf.json_format import MessageToDict
 
@@ -267,148 +268,7 @@ def test_a_request_said_in_the_contract_and_back(path: Path) -> None:
     encoded = bedrock_converse.encode_request(
         request_of(asked["body"]), unquote(model), stream=call == "converse-stream", quirks=Quirks()
     )
-    assert in_plain_words(json.loads(encoded.body)) == in_plain_words(asked["body"])
+    assert meaning(json.loads(encoded.body)) == meaning(asked["body"])
     assert not encoded.warnings
     # Some recorders leave the colons of a model's id as they are.
     assert unquote(encoded.path) == unquote(f"/model/{model}/{call}")
-
-
-def in_plain_words(body: Any) -> Any:
-    """A body with what may be said in two ways said in one."""
-    plain = {name: value for name, value in body.items() if value not in ([], {})}
-    turns: list[Any] = []
-    for turn in plain["messages"]:
-        if turns and turns[-1]["role"] == turn["role"]:
-            turns[-1]["content"] += in_plain_blocks(turn["content"])
-        else:
-            turns.append({"role": turn["role"], "content": in_plain_blocks(turn["content"])})
-    settings = {name: value for name, value in plain.get("inferenceConfig", {}).items() if value != []}
-    output = json.loads(json.dumps(plain.get("outputConfig", {})))
-    if output:
-        # The contract has no word for it.
-        output["textFormat"]["structure"]["jsonSchema"].pop("description", None)
-    return plain | {"messages": turns, "inferenceConfig": settings, "outputConfig": output}
-
-
-def in_plain_blocks(content: Any) -> list[Any]:
-    return [
-        {"toolResult": in_plain_result(block["toolResult"])} if "toolResult" in block else block for block in content
-    ]
-
-
-def in_plain_result(result: Any) -> Any:
-    """Success is what a result without a status means; JSON is the text of it."""
-    content = [{"text": json.dumps(piece["json"])} if "json" in piece else piece for piece in result["content"]]
-    return {"status": "success"} | result | {"content": content}
-
-
-def request_of(body: Any) -> pb.GenerateRequest:
-    """What a recorded body asks for, in the contract's words."""
-    request = pb.GenerateRequest()
-    if body.get("system"):
-        request.messages.add(role=content_pb2.ROLE_SYSTEM, parts=parts_of(body["system"]))
-    for turn in body["messages"]:
-        add_turn(request, turn)
-    set_tools(request, body.get("toolConfig", {}))
-    set_config(request, body)
-    fields = {name: value for name, value in body.get("additionalModelRequestFields", {}).items() if name != "thinking"}
-    options = {"guardrailConfig": body.get("guardrailConfig"), "additionalModelRequestFields": fields}
-    request.provider_options["bedrock_converse"].update({name: value for name, value in options.items() if value})
-    return request
-
-
-def add_turn(request: pb.GenerateRequest, turn: Any) -> None:
-    if turn["role"] == "assistant":
-        request.messages.add(role=content_pb2.ROLE_ASSISTANT, parts=parts_of(turn["content"]))
-        return
-    results = [block for block in turn["content"] if "toolResult" in block]
-    others = [block for block in turn["content"] if "toolResult" not in block]
-    if results:
-        request.messages.add(role=content_pb2.ROLE_TOOL, parts=[result_of(block["toolResult"]) for block in results])
-    if others:
-        request.messages.add(role=content_pb2.ROLE_USER, parts=parts_of(others))
-
-
-def parts_of(content: Any) -> list[content_pb2.Part]:
-    parts: list[content_pb2.Part] = []
-    for block in content:
-        if "cachePoint" in block:
-            assert block["cachePoint"] == {"type": "default"}
-            parts[-1].cache_breakpoint.SetInParent()
-        else:
-            parts.append(part_of(block))
-    return parts
-
-
-def part_of(block: Any) -> content_pb2.Part:
-    part = content_pb2.Part()
-    ((kind, said),) = block.items()
-    match kind:
-        case "text":
-            part.text = said
-        case "image":
-            part.media.mime_type = f"image/{said['format']}"
-            set_source(part.media, said["source"])
-        case "document" if "bytes" in said["source"] and "citations" not in said:
-            part.media.mime_type, part.media.name = {"txt": "text/plain"}[said["format"]], said["name"]
-            set_source(part.media, said["source"])
-        case "toolUse" if "type" not in said:
-            part.tool_call.id, part.tool_call.name = said["toolUseId"], said["name"]
-            part.tool_call.arguments_json = json.dumps(said["input"])
-        case "reasoningContent":
-            part.reasoning.text = said["reasoningText"]["text"]
-            part.provider_state.format = "bedrock.reasoning_signature"
-            part.provider_state.data = said["reasoningText"]["signature"]
-        case _:
-            part.provider_part.dialect, part.provider_part.type = "bedrock_converse", kind
-            part.provider_part.json = json.dumps(block)
-    return part
-
-
-def set_source(media: content_pb2.Media, source: Any) -> None:
-    if "s3Location" in source:
-        media.uri = source["s3Location"]["uri"]
-    else:
-        media.data = b64decode(source["bytes"])
-
-
-def result_of(said: Any) -> content_pb2.Part:
-    part = content_pb2.Part()
-    part.tool_result.tool_call_id = said["toolUseId"]
-    for piece in said["content"]:
-        part.tool_result.parts.add(text=piece["text"] if "text" in piece else json.dumps(piece["json"]))
-    part.tool_result.is_error = said.get("status") == "error"
-    return part
-
-
-def set_tools(request: pb.GenerateRequest, config: Any) -> None:
-    for tool in config.get("tools", []):
-        if "systemTool" in tool:
-            added = request.tools.add().provider_tool
-            added.dialect, added.type = "bedrock_converse", "systemTool"
-            added.config_json = json.dumps(tool["systemTool"])
-            continue
-        spec, function = tool["toolSpec"], request.tools.add().function
-        function.name, function.description = spec["name"], spec.get("description", "")
-        function.parameters_json_schema = json.dumps(spec["inputSchema"]["json"])
-    if "toolChoice" in config:
-        modes = {"auto": content_pb2.ToolChoice.MODE_AUTO, "any": content_pb2.ToolChoice.MODE_REQUIRED}
-        request.tool_choice.mode = modes[next(iter(config["toolChoice"]))]
-
-
-def set_config(request: pb.GenerateRequest, body: Any) -> None:
-    config, settings = request.config, body.get("inferenceConfig", {})
-    if "maxTokens" in settings:
-        config.max_output_tokens = settings["maxTokens"]
-    if "temperature" in settings:
-        config.temperature = settings["temperature"]
-    if "topP" in settings:
-        config.top_p = settings["topP"]
-    config.stop_sequences.extend(settings.get("stopSequences", []))
-    thinking = body.get("additionalModelRequestFields", {}).get("thinking")
-    if thinking:
-        config.thinking.budget_tokens = thinking["budget_tokens"]
-    if "outputConfig" in body:
-        schema = body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]
-        request.response_format.kind = content_pb2.ResponseFormat.KIND_JSON_SCHEMA
-        request.response_format.name, request.response_format.json_schema = schema["name"], schema["schema"]

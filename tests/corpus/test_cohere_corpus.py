@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conformance.requests_cohere_chat import meaning, request_of
 from decoding import bytes_of, decoded
 
 from trunkline.v1 import call_pb2, content_pb2
@@ -230,68 +231,6 @@ def test_a_request_said_in_the_contract_and_back(path: Path) -> None:
     encoded = cohere_chat.encode_request(
         request_of(asked), asked["model"], stream=bool(asked.get("stream")), quirks=Quirks()
     )
-    assert in_plain_words(json.loads(encoded.body)) == in_plain_words(asked)
+    assert meaning(json.loads(encoded.body)) == meaning(asked)
     assert not encoded.warnings
     assert encoded.path == "/v2/chat"
-
-
-def in_plain_words(body: Any) -> Any:
-    """A body with what may be said in two ways said in one."""
-    plain = {"stream": False, "documents": [], "tools": []} | body
-    plain["messages"] = [in_items(message) for message in body["messages"]]
-    return plain
-
-
-def in_items(message: Any) -> Any:
-    content = message.get("content", [])
-    items = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    return message | {"content": [item for item in items if item != {"type": "text", "text": ""}]}
-
-
-def request_of(asked: Any) -> pb.GenerateRequest:
-    """What a recorded body asks for, in the contract's words."""
-    request = pb.GenerateRequest()
-    for message in asked["messages"]:
-        add_message(request, in_items(message))
-    documents = [media(document["data"]) for document in asked.get("documents", [])]
-    request.messages[-1].parts.extend(content_pb2.Part(media=document) for document in documents)
-    for tool in asked.get("tools", []):
-        function = request.tools.add().function
-        function.name, function.description = tool["function"]["name"], tool["function"]["description"]
-        function.parameters_json_schema = json.dumps(tool["function"]["parameters"])
-    config = request.config
-    for name, ours in (("max_tokens", "max_output_tokens"), ("temperature", "temperature"), ("seed", "seed")):
-        if name in asked:
-            setattr(config, ours, asked[name])
-    config.stop_sequences.extend(asked.get("stop_sequences", []))
-    return request
-
-
-def add_message(request: pb.GenerateRequest, message: Any) -> None:
-    role = content_pb2.Role.Value(f"ROLE_{message['role'].upper()}")
-    parts = [part_of(item) for item in message["content"]]
-    if role == content_pb2.ROLE_TOOL:
-        result = content_pb2.ToolResult(tool_call_id=message["tool_call_id"], parts=parts)
-        request.messages.add(role=role, parts=[content_pb2.Part(tool_result=result)])
-        return
-    if plan := message.get("tool_plan"):
-        part = content_pb2.Part(provider_state=content_pb2.ProviderState(format="cohere.tool_plan", data=plan))
-        part.reasoning.text = plan
-        parts.insert(0, part)
-    for call in message.get("tool_calls", []):
-        function = call["function"]
-        said = content_pb2.ToolCall(id=call["id"], name=function["name"], arguments_json=function["arguments"])
-        parts.append(content_pb2.Part(tool_call=said))
-    request.messages.add(role=role, parts=parts)
-
-
-def part_of(item: Any) -> content_pb2.Part:
-    if item["type"] == "document":
-        return content_pb2.Part(media=media(item["document"]["data"]))
-    return content_pb2.Part(text=item["text"])
-
-
-def media(data: Any) -> content_pb2.Media:
-    if data.keys() == {"title", "text"}:
-        return content_pb2.Media(mime_type="text/plain", data=data["text"].encode(), name=data["title"])
-    return content_pb2.Media(mime_type="application/json", data=json.dumps(data).encode())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conformance.requests_ollama_chat import meaning, request_of
 from decoding import bytes_of, decoded
 
 from trunkline.v1 import content_pb2
@@ -134,34 +135,6 @@ def test_a_request_said_in_the_contract_and_back(path: Path) -> None:
     encoded = ollama_chat.encode_request(
         request_of(asked), asked["model"], stream=asked.get("stream", True), quirks=Quirks()
     )
-    assert in_plain_words(json.loads(encoded.body)) == in_plain_words(asked)
+    assert meaning(json.loads(encoded.body)) == meaning(asked)
     assert not encoded.warnings
     assert encoded.path == "/api/chat"
-
-
-def in_plain_words(body: Any) -> Any:
-    """A body without what says nothing, and with what is meant by saying nothing."""
-    said = {name: value for name, value in body.items() if value is not None and value not in ("", {})}
-    return {"stream": True} | said
-
-
-def request_of(asked: Any) -> pb.GenerateRequest:
-    """What a recorded body asks for, in the contract's words."""
-    request = pb.GenerateRequest()
-    for message in asked["messages"]:
-        role = content_pb2.Role.Value(f"ROLE_{message['role'].upper()}")
-        request.messages.add(role=role, parts=[content_pb2.Part(text=message["content"])])
-    for tool in asked.get("tools", []):
-        function = request.tools.add().function
-        function.name, function.description = tool["function"]["name"], tool["function"]["description"]
-        function.parameters_json_schema = json.dumps(tool["function"]["parameters"])
-    for name, ours in (("num_predict", "max_output_tokens"), ("temperature", "temperature")):
-        if name in asked["options"]:
-            setattr(request.config, ours, asked["options"][name])
-    if "think" in asked:
-        assert asked["think"] is False
-        request.config.thinking.effort = pb.Thinking.EFFORT_NONE
-    if asked.get("format"):
-        assert asked["format"] == "json"
-        request.response_format.kind = content_pb2.ResponseFormat.KIND_JSON
-    return request

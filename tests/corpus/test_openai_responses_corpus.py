@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import random
-from base64 import b64decode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conformance.requests_openai_responses import meaning, request_of
 from decoding import bytes_of, decoded
-from google.protobuf.json_format import ParseDict
 
 from trunkline.v1 import call_pb2, content_pb2
-from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server.dialects import openai_responses
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.errors import UpstreamError
@@ -292,141 +290,6 @@ ROLES = {"user": "ROLE_USER", "assistant": "ROLE_ASSISTANT", "system": "ROLE_SYS
 # What the contract has fields for; all else travels in provider_options.
 SAID = {"model", "instructions", "input", "max_output_tokens", "temperature", "top_p", "top_logprobs", "reasoning"}
 SAID |= {"tools", "tool_choice", "parallel_tool_calls", "text", "stream"}
-
-
-def request_of(body: Any) -> GenerateRequest:
-    """The contract's request that means what `body` does."""
-    given = body["input"]
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    request: dict[str, Any] = {"messages": [*messages_of(items)], "config": config_of(body)}
-    request["system_instruction"] = body.get("instructions") or ""
-    request["tools"] = [tool_of(tool) for tool in body.get("tools") or ()]
-    request["tool_choice"] = choice_of(body)
-    request["response_format"] = format_of((body.get("text") or {}).get("format") or {})
-    # The API stores and includes otherwise than we do where it is told nothing.
-    options = {"store": True, "include": []} | {k: v for k, v in body.items() if k not in SAID and v is not None}
-    request["provider_options"] = {DIALECT: options}
-    return ParseDict(request, GenerateRequest())
-
-
-def messages_of(items: list[Any]) -> Iterator[Any]:
-    """One message for each run of items of the model or of tools, and for each other item."""
-    run: Any = None
-    for item in items:
-        role, parts = message_of(item)
-        if run and run["role"] == role and role in {"ROLE_ASSISTANT", "ROLE_TOOL"}:
-            run["parts"] += parts
-            continue
-        if run:
-            yield run
-        run = {"role": role, "parts": parts}
-    yield run
-
-
-def message_of(item: Any) -> tuple[str, list[Any]]:
-    kind = item.get("type", "message")
-    match kind:
-        case "message":
-            return ROLES[item["role"]], parts_of(item["content"])
-        case "reasoning":
-            return "ROLE_ASSISTANT", [{"reasoning": {}} | state_of("openai.reasoning", item)]
-        case "function_call":
-            call = {"id": item["call_id"], "name": item["name"], "arguments_json": item["arguments"]}
-            more = {key: value for key, value in item.items() if key not in {"type", "call_id", "name", "arguments"}}
-            return "ROLE_ASSISTANT", [{"tool_call": call} | (state_of("openai.item", more) if more else {})]
-        case "function_call_output":
-            result = {"tool_call_id": item["call_id"], "parts": parts_of(item["output"])}
-            return "ROLE_TOOL", [{"tool_result": result}]
-    part = {"dialect": DIALECT, "type": kind, "json": json.dumps(item)}
-    role = "ROLE_USER" if kind.endswith(("_output", "_response")) else "ROLE_ASSISTANT"
-    return role, [{"provider_part": part}]
-
-
-def state_of(form: str, members: Any) -> Any:
-    return {"provider_state": {"format": form, "data": json.dumps(members)}}
-
-
-def parts_of(content: Any) -> list[Any]:
-    pieces = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
-    return [part_of(piece) for piece in pieces]
-
-
-def part_of(piece: Any) -> Any:
-    match piece["type"]:
-        case "input_text" | "output_text":
-            return {"text": piece["text"]}
-        case "refusal":
-            return {"refusal": piece["refusal"]}
-        case "input_image":
-            detail = {"low": "DETAIL_LOW", "high": "DETAIL_HIGH"}.get(piece.get("detail", ""), "DETAIL_UNSPECIFIED")
-            return {"media": media_of(piece["image_url"]) | {"detail": detail}}
-    assert piece["type"] == "input_file"
-    return {"media": media_of(piece["file_data"]) | {"name": piece["filename"]}}
-
-
-def media_of(url: str) -> Any:
-    if not url.startswith("data:"):
-        return {"uri": url}
-    mime, _, data = url.removeprefix("data:").partition(";base64,")
-    b64decode(data, validate=True)
-    return {"mime_type": mime, "data": data}
-
-
-def config_of(body: Any) -> Any:
-    names = ("max_output_tokens", "temperature", "top_p", "top_logprobs")
-    config = {name: body[name] for name in names if body.get(name) is not None}
-    effort = (body.get("reasoning") or {}).get("effort")
-    return config | ({"thinking": {"effort": f"EFFORT_{effort.upper()}"}} if effort else {})
-
-
-def tool_of(tool: Any) -> Any:
-    if tool["type"] != "function":
-        settings = {key: value for key, value in tool.items() if key != "type"}
-        return {"provider_tool": {"dialect": DIALECT, "type": tool["type"], "config_json": json.dumps(settings)}}
-    function = {key: tool[key] for key in ("name", "description", "strict") if key in tool}
-    return {"function": function | {"parameters_json_schema": json.dumps(tool["parameters"])}}
-
-
-def choice_of(body: Any) -> Any:
-    choice, parallel = body.get("tool_choice", "auto"), body.get("parallel_tool_calls")
-    chosen = {} if parallel is None else {"parallel": parallel}
-    if isinstance(choice, str):
-        return chosen | {"mode": f"MODE_{choice.upper()}"}
-    return chosen | {"mode": "MODE_REQUIRED", "allowed_tools": [choice["name"]]}
-
-
-def format_of(form: Any) -> Any:
-    match form.get("type", "text"):
-        case "text":
-            return {}
-        case "json_object":
-            return {"kind": "KIND_JSON"}
-    more = {"strict": form["strict"]} if "strict" in form else {}
-    return {"kind": "KIND_JSON_SCHEMA", "name": form["name"], "json_schema": json.dumps(form["schema"])} | more
-
-
-def meaning(body: Any) -> Any:
-    """The body without what says nothing: nulls and defaults, and with each thing said in one way."""
-    defaults = {"stream": False, "store": True, "include": [], "tool_choice": "auto"}
-    plain = {key: value for key, value in body.items() if value is not None and value != defaults.get(key)}
-    items = body["input"]
-    items = [{"role": "user", "content": items}] if isinstance(items, str) else items
-    return plain | {"input": [item_meaning(item) for item in items]}
-
-
-def item_meaning(item: Any) -> Any:
-    if item.get("type", "message") != "message":
-        return item
-    content = item["content"]
-    pieces = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
-    role = "system" if item["role"] == "developer" else item["role"]
-    return {"role": role, "content": [piece_meaning(piece) for piece in pieces]}
-
-
-def piece_meaning(piece: Any) -> Any:
-    if piece["type"] in {"input_text", "output_text"}:
-        return {"text": piece["text"]}
-    return {"detail": "auto"} | piece if piece["type"] == "input_image" else piece
 
 
 @pytest.mark.parametrize("path", recordings("chat", "stream", "error"))

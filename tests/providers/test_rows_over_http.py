@@ -19,7 +19,7 @@ from trunkline_server.fold import fold
 from trunkline_server.providers.auth import headers_of
 from trunkline_server.providers.defaults import with_defaults
 from trunkline_server.providers.http import HttpClient
-from trunkline_server.providers.table import ROWS, Row, quirks_of
+from trunkline_server.providers.table import ROWS, Row, configured
 from trunkline_server.providers.upstream import Endpoint, build_upstream
 from trunkline_server.settings import ProviderSettings, Secret
 
@@ -71,7 +71,7 @@ async def ask(
     ParseDict(config, request.config)
     try:
         async with upstream([ANSWER]) as server:
-            endpoint = Endpoint(server.base_url, headers_of(row, provider), quirks_of(row, provider))
+            endpoint = Endpoint(server.base_url, headers_of(row, provider), configured(row, provider).quirks)
             handler = with_defaults(build_upstream(endpoint, openai_chat, client), row.defaults)
             call = replace(make.call(request, streaming=stream), target=Target(provider=row.name, model=model))
             async with aclosing(handler(call)) as events:

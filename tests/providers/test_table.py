@@ -10,7 +10,7 @@ import yaml
 from trunkline.v1.gateway_service_pb2 import GenerationConfig
 from trunkline_server import config
 from trunkline_server.dialects.openai_chat.settings import EFFORTS
-from trunkline_server.providers.table import ROWS, SCRIPTS, Row
+from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS, Row
 from trunkline_server.routing.catalogue import build_offers
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def test_a_row_is_consistent(row: Row) -> None:
     assert re.fullmatch(r"[a-z0-9_]+", row.name), "what a user may write as kind and as a provider's name"
     assert not row.models or row.default_model in row.models
     assert len(set(row.models)) == len(row.models)
-    assert row.dialect or (not row.base_url and row.auth == "none"), "what is not asked over HTTP needs no address"
+    assert row.dialect or (not row.base_url and row.auth == "none") or row.name == CUSTOM, "no dialect, no address"
     assert row.open or row.models, "a closed provider without models has nothing to offer"
     assert row.auth != "none" or not (row.key_required or row.key_env)
     assert not row.base_url or re.fullmatch(r"(https://|http://localhost:)[^/]+(/.+)?(?<!/)", row.base_url)
@@ -104,6 +104,17 @@ def test_azure_is_told_by_its_variables() -> None:
     assert (provider.base_url, provider.default_model) == ("https://r.openai.azure.com", "chat")
 
 
+# Where the vendor tells nothing in public, or where there is no vendor.
+WITHOUT_STATUS_PAGE = {"perplexity", "nvidia", "zai", "ollama", "litellm", "vllm", "llamacpp", "lmstudio"}
+WITHOUT_STATUS_PAGE |= {"openai_compatible", "custom", "embedded", "scripted"}
+
+
+@EACH
+def test_a_status_page_is_shown_where_there_is_one(row: Row) -> None:
+    assert bool(row.status_url) == (row.name not in WITHOUT_STATUS_PAGE)
+    assert re.fullmatch(r"(https://[a-z.]+(/[a-z/]+)?)?", row.status_url)
+
+
 def test_the_built_in_providers_come_last_in_the_order_of_preference() -> None:
     built_in = [row.built_in for row in ROWS.values()]
     assert [name for name in built_in if name] == built_in[-2:] == ["embedded", "mock"]
@@ -126,6 +137,8 @@ def test_every_row_can_be_configured_under_a_name_of_its_own(row: Row, tmp_path:
 
 def what_it_lacks(row: Row) -> dict[str, str]:
     """What has to be configured, for there is no telling it beforehand."""
+    if row.name == CUSTOM:
+        return {"dialect": "anthropic_messages", "base_url": "https://example.test", "default_model": "m"}
     lacking = {} if row.base_url or not row.dialect else {"base_url": "https://example.test/v1"}
     return lacking if row.default_model else lacking | {"default_model": "m"}
 
@@ -133,7 +146,7 @@ def what_it_lacks(row: Row) -> dict[str, str]:
 @EACH
 def test_a_row_with_a_key_needs_no_file(row: Row) -> None:
     variables = {"base_url": row.base_url_env, "default_model": row.model_env}
-    environ = {variables[key]: value for key, value in what_it_lacks(row).items()}
+    environ = {variables[key]: value for key, value in what_it_lacks(row).items() if key in variables}
     settings = config.load(None, environ | {row.key_env: "k"} if row.key_env else {})
     by_itself = row.key_env and not row.only_configured
     assert (row.name in settings.providers) == bool(by_itself or row.built_in == row.name)

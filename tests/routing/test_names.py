@@ -78,6 +78,7 @@ NAMES = {
     f"my-vllm/{LLAMA}": f"my-vllm {LLAMA}",
     "my-vllm/llama3:8b": "my-vllm llama3:8b",
     "mock/mock-slow": "mock mock-slow",
+    "OpenAI/gpt-4o": "openai gpt-4o",
     # 2. a provider's name alone
     "openai": "openai gpt-4o-mini",
     "my-vllm": f"my-vllm {LLAMA}",
@@ -117,7 +118,6 @@ UNKNOWN = {
     "/": "",
     "/gpt-4o": "",
     "openai/ gpt-4o": "",
-    "OpenAI/gpt-4o": "did you mean openai/gpt-4o",
     " gpt-4o": "no blank at its ends",
     "gpt-4o ": "no blank at its ends",
     " ": "no blank at its ends",
@@ -317,15 +317,69 @@ def test_of_several_the_one_that_can_be_called() -> None:
 
 
 def test_a_model_that_is_not_listed_has_its_names_and_whether_it_can_be_called() -> None:
-    tuned = Model(
-        id="openai/ft:gpt-4o:acme",
-        provider="openai",
-        provider_model="ft:gpt-4o:acme",
-        aliases=["team/tuned"],
-        available=True,
+    assert get_model(SNAPSHOT, "openai/gpt-9") == Model(
+        id="openai/gpt-9", provider="openai", provider_model="gpt-9", available=True
     )
-    assert get_model(SNAPSHOT, "openai/ft:gpt-4o:acme") == tuned
     assert get_model(SNAPSHOT, "openai-eu/x").unavailable_reason.startswith("set OPENAI_API_KEY")
+
+
+# --- what a model is made of ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["team/tuned", "openai/ft:gpt-4o:acme::1", "ft:gpt-4o-2024-08-06:acme::1"])
+def test_a_fine_tuned_model_has_what_its_base_has(name: str) -> None:
+    tuned, base = get_model(SNAPSHOT, name), get_model(SNAPSHOT, "gpt-4o")
+    assert tuned.base_model in ("gpt-4o", "gpt-4o-2024-08-06")
+    assert tuned.provider_model.startswith("ft:gpt-4o")
+    assert (tuned.context_window, tuned.capabilities) == (128_000, base.capabilities)
+    assert tuned.available
+    assert list(tuned.aliases) == (["team/tuned"] if name == "team/tuned" else [])
+
+
+def test_a_fine_tuned_model_of_an_unknown_base_has_nothing_of_it() -> None:
+    tuned = get_model(SNAPSHOT, "my-vllm/ft:secret:acme::1")
+    assert (tuned.base_model, tuned.HasField("context_window"), list(tuned.capabilities)) == ("secret", False, [])
+
+
+BASED = snapshot(
+    {
+        "azure": ProviderSettings(
+            kind="azure_openai",
+            api_key=KEY,
+            models=("chat", "plain"),
+            base_models={"chat": "gpt-4.1", "other": "nobody"},
+        ),
+        "lora": ProviderSettings(
+            kind="openai_compatible", models=("m",), base_models={"sql": "anthropic/claude-3.5-sonnet"}
+        ),
+    },
+    aliases={},
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "window", "row"),
+    [
+        ("azure/chat", "gpt-4.1", 1_047_576, "openai"),
+        ("azure/plain", "", None, "azure_openai"),
+        ("azure/other", "nobody", None, "azure_openai"),
+        ("lora/m", "", None, "openai_compatible"),
+        ("lora/sql", "anthropic/claude-3.5-sonnet", 200_000, "anthropic"),
+    ],
+)
+def test_a_deployment_or_a_lora_has_what_its_configured_base_has(
+    name: str, base: str, window: int | None, row: str
+) -> None:
+    listed = {model.id: model for model in list_models(BASED, ListModelsRequest()).models}
+    assert get_model(BASED, name) == listed[name]
+    model = listed[name]
+    assert model.base_model == base
+    assert (model.context_window if model.HasField("context_window") else None) == window
+    assert tuple(model.capabilities) == ROWS[row].capabilities
+
+
+def test_a_model_with_a_base_is_listed_and_found_without_its_provider() -> None:
+    assert said(find_targets(BASED, "sql")) == ["lora sql"]
 
 
 def test_get_model_of_nothing() -> None:
@@ -355,9 +409,11 @@ def test_models_are_listed_in_the_order_of_their_ids() -> None:
         (ListModelsRequest(provider="mock"), ["mock/mock-fast", "mock/mock-slow"]),
         (ListModelsRequest(provider="nowhere"), []),
         (ListModelsRequest(provider="openai-eu", available_only=True), []),
-        (ListModelsRequest(min_context_window=2048), ["embedded/smollm2-135m-instruct"]),
-        (ListModelsRequest(min_context_window=0), ["embedded/smollm2-135m-instruct"]),
-        (ListModelsRequest(min_context_window=2049), []),
+        (ListModelsRequest(min_context_window=2048, provider="embedded"), ["embedded/smollm2-135m-instruct"]),
+        (ListModelsRequest(min_context_window=0, provider="embedded"), ["embedded/smollm2-135m-instruct"]),
+        (ListModelsRequest(min_context_window=2049, provider="embedded"), []),
+        (ListModelsRequest(min_context_window=128_001), [f"openai/gpt-4.1{size}" for size in ("", "-mini", "-nano")]),
+        (ListModelsRequest(min_context_window=0, provider="my-vllm"), []),
         (
             ListModelsRequest(
                 required_capabilities=[CAPABILITY_TOOLS, CAPABILITY_STREAMING, CAPABILITY_TOOLS],

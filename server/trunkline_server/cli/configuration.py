@@ -8,7 +8,8 @@ from typer import Argument, Typer
 
 from trunkline_server import config
 from trunkline_server.cli.terminal import print_line, print_table
-from trunkline_server.providers.table import ROWS
+from trunkline_server.entry_points import extensions_of
+from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.settings import Settings
 
@@ -39,10 +40,11 @@ def check(
 
 
 def _providers(settings: Settings) -> Iterator[tuple[str, ...]]:
-    offers = build_offers(settings, ROWS, {})
+    rows = extensions_of(settings).rows
+    offers = build_offers(settings, rows, {})
     for name, provider in settings.providers.items():
         key = "***" if provider.api_key else "-"
-        base_url = provider.base_url or ROWS[provider.kind].base_url or "-"
+        base_url = configured(rows[provider.kind], provider).base_url or "-"
         if offer := offers.get(name):
             yield name, provider.kind, key, offer.default_model, base_url, offer.unavailable_reason or "-"
         else:

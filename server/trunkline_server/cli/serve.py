@@ -8,7 +8,7 @@ from typer import Option
 
 from trunkline_server import config
 from trunkline_server.config_check import problems_of
-from trunkline_server.providers.table import ROWS
+from trunkline_server.entry_points import extensions_of
 from trunkline_server.settings import Settings
 
 
@@ -40,6 +40,6 @@ def serve(
 def _listening_on(address: str, settings: Settings) -> Settings:
     """The settings with another address. Raises ConfigError if it is none."""
     moved = structs.replace(settings, server=structs.replace(settings.server, listen=address))
-    if problems := [*problems_of(moved, ROWS)]:
+    if problems := [*problems_of(moved, extensions_of(moved).rows)]:
         raise config.ConfigError(f"--listen {address}", problems)
     return moved

@@ -53,6 +53,7 @@ HOSTS = (
     # The endpoint is the resource's address, a model the name of a deployment.
     _host(
         "azure_openai",
+        status_url="https://azure.status.microsoft",
         probe_path="/openai/models?api-version=2024-10-21",
         auth="api-key",
         base_url_env="AZURE_OPENAI_ENDPOINT",
@@ -91,6 +92,7 @@ HOSTS = (
     # Its log probabilities have a form of their own.
     _host(
         "together",
+        status_url="https://status.together.ai",
         base_url="https://api.together.xyz/v1",
         default_model="meta-llama/Llama-3.3-70B-Instruct-Turbo",
         capabilities=_TOOLS,
@@ -104,6 +106,7 @@ HOSTS = (
     ),
     _host(
         "fireworks",
+        status_url="https://status.fireworks.ai",
         base_url="https://api.fireworks.ai/inference/v1",
         default_model="accounts/fireworks/models/llama-v3p3-70b-instruct",
         quirks=replace(
@@ -117,9 +120,11 @@ HOSTS = (
         defaults=GenerationConfig(
             max_output_tokens=32768, temperature=0.6, top_p=1.0, top_k=40, presence_penalty=0.0, frequency_penalty=0.0
         ),
+        stream_above=5000,
     ),
     _host(
         "openrouter",
+        status_url="https://status.openrouter.ai",
         probe_path="/key",
         base_url="https://openrouter.ai/api/v1",
         default_model="openai/gpt-4o-mini",
@@ -148,6 +153,7 @@ HOSTS = (
     ),
     _host(
         "deepseek",
+        status_url="https://status.deepseek.com",
         base_url="https://api.deepseek.com",
         default_model="deepseek-chat",
         models=("deepseek-chat", "deepseek-reasoner"),
@@ -167,6 +173,7 @@ HOSTS = (
     ),
     _host(
         "xai",
+        status_url="https://status.x.ai",
         base_url="https://api.x.ai/v1",
         default_model="grok-4",
         quirks=Quirks(
@@ -180,6 +187,7 @@ HOSTS = (
     ),
     _host(
         "cerebras",
+        status_url="https://status.cerebras.ai",
         base_url="https://api.cerebras.ai/v1",
         default_model="gpt-oss-120b",
         quirks=Quirks(
@@ -220,6 +228,7 @@ HOSTS = (
     ),
     _host(
         "huggingface",
+        status_url="https://status.huggingface.co",
         probe_path="-",
         base_url="https://router.huggingface.co/v1",
         key_env="HF_TOKEN",
@@ -229,6 +238,7 @@ HOSTS = (
     # Its own variable: a GITHUB_TOKEN is there for other things, and would be sent to the models' host unasked.
     _host(
         "github_models",
+        status_url="https://www.githubstatus.com",
         probe_path="-",
         base_url="https://models.github.ai/inference",
         default_model="openai/gpt-4.1-mini",
@@ -243,6 +253,7 @@ HOSTS = (
     ),
     _host(
         "sambanova",
+        status_url="https://status.sambanova.ai",
         probe_path="-",
         base_url="https://api.sambanova.ai/v1",
         default_model="Meta-Llama-3.3-70B-Instruct",
@@ -258,6 +269,7 @@ HOSTS = (
     ),
     _host(
         "moonshot",
+        status_url="https://status.moonshot.cn",
         base_url="https://api.moonshot.ai/v1",
         default_model="kimi-k2-turbo-preview",
         capabilities=_TOOLS,
@@ -295,6 +307,7 @@ HOSTS = (
     # DashScope's compatible mode, outside China.
     _host(
         "qwen",
+        status_url="https://status.alibabacloud.com",
         base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         key_env="DASHSCOPE_API_KEY",
         base_url_env="DASHSCOPE_BASE_URL",

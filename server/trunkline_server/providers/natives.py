@@ -46,6 +46,7 @@ NATIVES = (
     # Google AI Studio.
     Row(
         name="gemini",
+        status_url="https://aistudio.google.com/status",
         dialect="gemini_generate_content",
         base_url="https://generativelanguage.googleapis.com/v1beta",
         auth="x-goog-api-key",
@@ -65,6 +66,7 @@ NATIVES = (
     # Vertex AI. base_url: https://LOCATION-aiplatform.googleapis.com/v1/projects/P/locations/LOCATION/publishers/google
     Row(
         name="vertex",
+        status_url="https://status.cloud.google.com",
         dialect="gemini_generate_content",
         auth="bearer",
         key_required=True,
@@ -102,6 +104,7 @@ NATIVES = (
     # A key or the access key of AWS: see AWS_* in the README. The region stands in the base URL.
     Row(
         name="bedrock",
+        status_url="https://health.aws.amazon.com/health/status",
         dialect="bedrock_converse",
         auth="bearer",
         signing="sigv4",
@@ -138,6 +141,7 @@ NATIVES = (
         key_required=True,
         key_env="OPENAI_API_KEY",
         only_configured=True,
+        status_url="https://status.openai.com",
         default_model="gpt-5-mini",
         models=("gpt-5-mini", "gpt-5"),
         open=True,

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from trunkline.v1.model_pb2 import CAPABILITY_STREAMING
 from trunkline_server.dialects.dialect import Quirks
+from trunkline_server.providers.vendor_names import NO_NAMES, Names
 
 if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import GenerationConfig
     from trunkline.v1.model_pb2 import Capability
+    from trunkline_server.settings import Auth
 
 NO_QUIRKS = Quirks()
 
@@ -26,7 +28,7 @@ class Row:
     # Empty, with a dialect: the configuration must say it.
     base_url: str = ""
     # How a key is sent, if there is one: as a bearer token, or in the header of this name.
-    auth: Literal["none", "bearer", "api-key", "x-api-key", "x-goog-api-key"] = "none"
+    auth: Auth = "none"
     # Without a key the provider cannot be called.
     key_required: bool = False
     # How a request is signed, where a key in a header is not enough.
@@ -39,6 +41,8 @@ class Row:
     organization_env: str = ""
     # Another name that means this row's default model: claude.
     spelling: str = ""
+    # What people call its models, beyond the ids that it lists.
+    names: Names = NO_NAMES
     # A unary call that may answer with more tokens than this, or that sets no limit, is streamed upstream and
     # folded: the provider ends long unary calls. 0 = never.
     stream_above: int = 0

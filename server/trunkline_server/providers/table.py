@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
+from trunkline.v1.gateway_service_pb2 import GenerationConfig
 from trunkline.v1.model_pb2 import (
     CAPABILITY_JSON_MODE,
     CAPABILITY_JSON_SCHEMA,
@@ -16,15 +19,19 @@ from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.providers.hosts import CHAT, HOSTS
 from trunkline_server.providers.natives import NATIVES
 from trunkline_server.providers.row import Row
+from trunkline_server.providers.vendor_names import NAMES, NO_NAMES
 from trunkline_server.settings import Script, Seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline_server.settings import ProviderSettings
+    from trunkline_server.settings import GenerationDefaults, ProviderSettings, QuirkSettings
 
-__all__ = ["ROWS", "SCRIPTS", "Row", "quirks_of"]
+__all__ = ["CUSTOM", "QUIRKS", "ROWS", "SCRIPTS", "Row", "configured", "generic_row"]
 
+_SETS = frozenset({"unsupported", "response_formats", "media"})
+# The kind of a provider whose dialect is configured.
+CUSTOM = "custom"
 # What a provider of kind scripted says unless the configuration has scripts of its own.
 SCRIPTS: Mapping[str, Script] = {
     "mock-fast": Script(),
@@ -54,6 +61,8 @@ _ROWS = (
     ),
     *NATIVES,
     *HOSTS,
+    # A vendor that has no row: the configuration says its dialect and its address.
+    Row(name=CUSTOM, auth="bearer", open=True),
     Row(
         name="embedded",
         default_model="smollm2-135m-instruct",
@@ -73,9 +82,74 @@ _ROWS = (
     ),
 )
 
-ROWS: Mapping[str, Row] = {row.name: row for row in _ROWS}
+ROWS: Mapping[str, Row] = {row.name: replace(row, names=NAMES.get(row.name, NO_NAMES)) for row in _ROWS}
+
+# By dialect: the quirks that it knows. A test holds that it reads these and no others.
+QUIRKS: Mapping[str, frozenset[str]] = {
+    "openai_chat": frozenset(field.name for field in fields(Quirks)) - {"api_version"},
+    "openai_responses": frozenset({"unsupported", "allowed_tools"}),
+    "anthropic_messages": frozenset({"unsupported"}),
+    "gemini_generate_content": frozenset({"unsupported", "max_stop_sequences"}),
+    "cohere_chat": frozenset({"unsupported"}),
+    "ollama_chat": frozenset({"unsupported"}),
+    "bedrock_converse": frozenset({"unsupported"}),
+}
 
 
-def quirks_of(row: Row, provider: ProviderSettings) -> Quirks:
-    """The row's quirks, with what is configured in their place."""
-    return replace(row.quirks, api_version=provider.api_version) if provider.api_version else row.quirks
+def generic_row(dialect: str) -> Row:
+    """A row for any vendor that speaks the dialect: as the one speaks it that Trunkline knows best."""
+    known = ROWS["openai_compatible"] if dialect == "openai_chat" else _first_of(dialect)
+    return Row(
+        name=CUSTOM,
+        dialect=dialect,
+        auth=known.auth,
+        open=True,
+        capabilities=known.capabilities,
+        quirks=known.quirks,
+        probe_path=known.probe_path,
+    )
+
+
+def _first_of(dialect: str) -> Row:
+    return next((row for row in ROWS.values() if row.dialect == dialect), ROWS[CUSTOM])
+
+
+def configured(row: Row, provider: ProviderSettings) -> Row:
+    """The row with what is configured in its place."""
+    spoken = row
+    if provider.dialect and provider.dialect != row.dialect:
+        # What is known of one dialect says nothing of another.
+        generic = generic_row(provider.dialect)
+        spoken = replace(
+            row if row.name != CUSTOM else generic, dialect=provider.dialect, quirks=generic.quirks, responses_models=""
+        )
+    return replace(
+        spoken,
+        base_url=provider.base_url or spoken.base_url,
+        auth=spoken.auth if provider.auth is None else provider.auth,
+        key_required=spoken.key_required if provider.key_required is None else provider.key_required,
+        quirks=_quirks(spoken.quirks, provider),
+        defaults=_defaults(spoken.defaults, provider.defaults),
+        stream_above=spoken.stream_above if provider.stream_above is None else provider.stream_above,
+        status_url=provider.status_url or spoken.status_url,
+    )
+
+
+def _quirks(known: Quirks, provider: ProviderSettings) -> Quirks:
+    quirks = replace(known, **_set(provider.quirks))
+    return replace(quirks, api_version=provider.api_version) if provider.api_version else quirks
+
+
+def _set(quirks: QuirkSettings) -> dict[str, Any]:
+    said = {name: value for name, value in asdict(quirks).items() if value is not None}
+    return {name: frozenset(value) if name in _SETS else value for name, value in said.items()}
+
+
+def _defaults(known: GenerationConfig | None, settings: GenerationDefaults) -> GenerationConfig | None:
+    said = {name: value for name, value in asdict(settings).items() if value is not None}
+    if not said:
+        return known
+    defaults = GenerationConfig()
+    defaults.MergeFrom(known or GenerationConfig())
+    defaults.MergeFrom(GenerationConfig(**said))
+    return defaults

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from trunkline.v1.model_pb2 import CAPABILITY_UNSPECIFIED, Capability, Model
 from trunkline.v1.model_service_pb2 import ListModelsRequest, ListModelsResponse
 from trunkline_server.errors import InvalidRequest, UnknownModel, Violation
-from trunkline_server.routing.names import find_targets
-from trunkline_server.snapshot import Offer, Snapshot
+from trunkline_server.providers.table import configured
+from trunkline_server.routing.names import find_targets, fine_tuned_of
+from trunkline_server.snapshot import Offer, Snapshot, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.providers.table import Row
@@ -31,7 +35,9 @@ def build_offers(settings: Settings, rows: Mapping[str, Row], reasons: Mapping[s
     `reasons` says, by provider, what else keeps it from being called: an engine that is not installed.
     A provider that is not enabled, or of a kind that has no row, offers nothing.
     """
-    offers = {name: _offer(name, settings.providers[name], row, reasons) for name, row in _ordered(settings, rows)}
+    offers = {
+        name: _offer(name, settings.providers[name], row, rows, reasons) for name, row in _ordered(settings, rows)
+    }
     for (provider, model), aliases in aliases_by_target(Snapshot("", settings, offers)).items():
         if model in offers[provider].models:
             offers[provider].models[model].aliases.extend(aliases)
@@ -52,10 +58,15 @@ def aliases_by_target(snapshot: Snapshot) -> Mapping[tuple[str, str], list[str]]
 
 
 def listed_models(provider: ProviderSettings, row: Row) -> tuple[str, ...]:
-    """The ids that a provider lists: those of the configuration, else the row's; its default model is one of them."""
+    """The ids that a provider lists: those of the configuration, else the row's.
+
+    Its default model is one of them, and so is each whose base model is configured.
+    """
     models = provider.models or tuple(provider.scripts) or row.models
     default = default_model(provider, row)
-    return models if default in models or not default else (default, *models)
+    return tuple(
+        dict.fromkeys((*[default] * (default not in models and default != ""), *models, *provider.base_models))
+    )
 
 
 def default_model(provider: ProviderSettings, row: Row) -> str:
@@ -71,35 +82,85 @@ def _ordered(settings: Settings, rows: Mapping[str, Row]) -> Iterator[tuple[str,
     for kind, row in rows.items():
         for name, provider in settings.providers.items():
             if provider.enabled and (provider.kind or name) == kind:
-                yield name, row
+                yield name, configured(row, provider)
 
 
-def _offer(name: str, provider: ProviderSettings, row: Row, reasons: Mapping[str, str]) -> Offer:
+def _offer(
+    name: str, provider: ProviderSettings, row: Row, rows: Mapping[str, Row], reasons: Mapping[str, str]
+) -> Offer:
     reason = _unavailable_reason(name, provider, row) or reasons.get(name, "")
+    listed = listed_models(provider, row)
     return Offer(
         provider=name,
-        models={model: _model(name, model, provider, row, reason) for model in listed_models(provider, row)},
+        models={model: _model(name, model, provider, row, rows, reason) for model in listed},
         default_model=default_model(provider, row),
         open=row.open,
         spelling=row.spelling,
         builtin=name == row.built_in,
         unavailable_reason=reason,
+        spellings=_spellings(listed, row),
+        family=re.compile(row.names.family) if row.names.family else None,
+        hosted=row.names.hosted,
     )
+
+
+def _spellings(listed: Sequence[str], row: Row) -> Mapping[str, str]:
+    """By each id and each plain spelling: the id. What is listed goes before what is only known."""
+    ids = list(dict.fromkeys((*listed, *row.models, *row.names.known) if row.open else listed))
+    found = {model: model for model in ids}
+    for spelling, model in chain(((plain(model), model) for model in ids), row.names.called.items()):
+        found.setdefault(spelling, model)
+    return found
 
 
 def _unavailable_reason(name: str, provider: ProviderSettings, row: Row) -> str:
     if row.key_required and provider.api_key is None and provider.access_key_id is None:
-        return f"set {row.key_env} or providers.{name}.api_key"
+        return f"set {row.key_env} or providers.{name}.api_key" if row.key_env else f"set providers.{name}.api_key"
     return ""
 
 
-def _model(name: str, model: str, provider: ProviderSettings, row: Row, reason: str) -> Model:
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known of a model, by itself or by the model that it is made of."""
+
+    base: str
+    window: int | None
+    capabilities: Sequence[Capability.ValueType]
+
+
+def base_model_of(model: str, provider: ProviderSettings) -> str:
+    """What a model is made of: as configured (base_models), or as a fine-tuned id says itself. Empty = not known."""
+    return provider.base_models.get(model) or fine_tuned_of(model)
+
+
+def _facts(model: str, provider: ProviderSettings, row: Row, rows: Mapping[str, Row]) -> _Facts:
+    if row.name == "embedded":
+        return _Facts("", provider.context_window, row.capabilities)
+    base = base_model_of(model, provider)
+    vendor, _, bare = base.partition("/")
+    named = rows.get(vendor)
+    candidates = ((named, bare),) if named else tuple((each, base) for each in (row, *rows.values()))
+    for each, said in candidates if base else ((row, model),):
+        if known := _known(each, said):
+            return _Facts(base, each.names.windows.get(known), each.capabilities)
+    return _Facts(base, None, row.capabilities)
+
+
+def _known(row: Row, model: str) -> str:
+    """The id that the row knows a model by. Empty = it does not know it."""
+    spellings = _spellings(row.models, row)
+    return spellings.get(model) or spellings.get(plain(model), "")
+
+
+def _model(name: str, model: str, provider: ProviderSettings, row: Row, rows: Mapping[str, Row], reason: str) -> Model:
+    facts = _facts(model, provider, row, rows)
     return Model(
         id=f"{name}/{model}",
         provider=name,
         provider_model=model,
-        context_window=provider.context_window if row.name == "embedded" else None,
-        capabilities=row.capabilities,
+        base_model=facts.base,
+        context_window=facts.window,
+        capabilities=facts.capabilities,
         local=row.local,
         available=not reason,
         unavailable_reason=reason,
@@ -125,7 +186,8 @@ def list_models(snapshot: Snapshot, request: ListModelsRequest) -> ListModelsRes
 def get_model(snapshot: Snapshot, name: str) -> Model:
     """The model that `name` means; of several the first that can be called.
 
-    Of a model that an open provider takes without listing it, only its names and whether it can be called are known.
+    Of a model that an open provider takes without listing it, only its names and whether it can be called are known;
+    of one that is fine-tuned, what its base model can do, too.
     Raises UnknownModel, and InvalidRequest for an empty name.
     """
     if not name:
@@ -136,14 +198,19 @@ def get_model(snapshot: Snapshot, name: str) -> Model:
 
 
 def _unlisted(snapshot: Snapshot, target: Target) -> Model:
-    reason = snapshot.offers[target.provider].unavailable_reason
+    offer = snapshot.offers[target.provider]
+    base = fine_tuned_of(target.model)
+    known = offer.models.get(offer.listed_as(base), Model())
     return Model(
         id=f"{target.provider}/{target.model}",
         provider=target.provider,
         provider_model=target.model,
         aliases=aliases_by_target(snapshot).get((target.provider, target.model), ()),
-        available=not reason,
-        unavailable_reason=reason,
+        base_model=base,
+        context_window=known.context_window if known.HasField("context_window") else None,
+        capabilities=known.capabilities,
+        available=not offer.unavailable_reason,
+        unavailable_reason=offer.unavailable_reason,
     )
 
 

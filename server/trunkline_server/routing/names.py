@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1.call_pb2 import Target
 from trunkline_server.errors import NoCandidate, UnknownModel
+from trunkline_server.providers.table import ROWS
+from trunkline_server.snapshot import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from trunkline_server.providers.table import Row
     from trunkline_server.snapshot import Offer, Snapshot
 
 # Longer names are refused unread: they come back in the status, and status messages travel in headers.
@@ -20,7 +23,7 @@ LONGEST = 256
 # Names that a wrong one is compared with: 4,000 take a quarter of a second, in which no other call moves.
 MAX_COMPARED = 500
 MAX_LISTED = 20
-_DATED = re.compile(r"-(latest|20\d{6}|20\d\d-\d\d-\d\d)$")
+_FINE_TUNED = re.compile(r"ft:([^:]+):")
 
 
 def resolve_model(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
@@ -42,12 +45,16 @@ def find_targets(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     """The targets that `name` means, whether they can be called or not, in the order of the offers; at least one.
 
     The first of these that fits decides:
-    1. What stands before the first slash is a provider: the rest is its model. An open provider takes any.
+    1. What stands before the first slash is a provider: the rest is its model, in another spelling perhaps. An open
+       provider takes any.
     2. A provider's name alone: its default model.
     3. An alias: what it stands for, by the other rules.
     4. A model id alone: every provider that lists it.
-    5. Another spelling: a vendor's other name (claude), or a listed id with dots for dashes, in other letters, with or
-       without its date.
+    5. Another spelling: a provider's name in other letters or a vendor's other name (claude), alone or before a slash;
+       or an id that a vendor knows, with dots for dashes, in other letters, with or without its date.
+    6. An id that looks like a vendor's own (gpt-..., claude-..., and what is fine-tuned of them, ft:gpt-...): every
+       provider of that vendor, with the id as it stands.
+    7. What people call open weights (llama-3-70b): every provider that is known to host them.
     Raises UnknownModel. Blanks at either end are refused, and so is what cannot be printed.
     """
     if len(name) > LONGEST or not name.isprintable() or name != name.strip():
@@ -66,25 +73,38 @@ def _meant(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     if offer is None:
         exact = tuple(Target(provider=o.provider, model=name) for o in snapshot.offers.values() if name in o.models)
         return exact or _spelt(snapshot, name)
-    model = rest if slash else offer.default_model
-    model = next((listed for listed in offer.models if model != listed and _plain(listed) == _plain(model)), model)
+    model = offer.listed_as(rest) if slash else offer.default_model
     return (Target(provider=provider, model=model),) if _takes(offer, model) else ()
 
 
 def _spelt(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     provider, slash, rest = name.partition("/")
     targets: list[Target] = []
+    key = plain(name)
     for offer in snapshot.offers.values():
-        if offer.spelling and provider.lower() == offer.spelling:
-            targets.append(Target(provider=offer.provider, model=rest if slash else offer.default_model))
-        elif not slash:
-            targets += [Target(provider=offer.provider, model=m) for m in offer.models if _plain(m) == _plain(name)]
-    return tuple(targets)
+        if provider and provider.lower() in (offer.provider, offer.spelling):
+            model = offer.listed_as(rest) if slash else offer.default_model
+            targets += [Target(provider=offer.provider, model=model)] * _takes(offer, model)
+        elif key in offer.spellings:
+            targets.append(Target(provider=offer.provider, model=offer.listed_as(name)))
+    return tuple(targets) or _of_family(snapshot, name) or _hosted(snapshot, key)
 
 
-def _plain(model: str) -> str:
-    """A model's id without what people write differently: letters' case, dots and underscores, dates, "latest"."""
-    return _DATED.sub("", re.sub(r"[._]", "-", model.lower()))
+def _of_family(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
+    own = (fine_tuned_of(name) or name).lower()
+    offers = [offer for offer in snapshot.offers.values() if offer.family and offer.family.fullmatch(own)]
+    return tuple(Target(provider=offer.provider, model=name) for offer in offers)
+
+
+def _hosted(snapshot: Snapshot, key: str) -> tuple[Target, ...]:
+    hosts = [offer for offer in snapshot.offers.values() if key in offer.hosted]
+    return tuple(Target(provider=offer.provider, model=offer.hosted[key] or offer.default_model) for offer in hosts)
+
+
+def fine_tuned_of(model: str) -> str:
+    """What a fine-tuned id says that it is made of: ft:BASE:organization::id. Empty = it is no such id."""
+    match = _FINE_TUNED.match(model)
+    return match[1] if match else ""
 
 
 def _takes(offer: Offer, model: str) -> bool:
@@ -111,6 +131,8 @@ def _reasons(offers: list[Offer]) -> str:
 
 def remedy(snapshot: Snapshot, name: str) -> str:
     """What to say in place of a name that nothing answers to."""
+    if vendor := _vendor_of(name):
+        return f"{name} is a model of {vendor.name}: set {vendor.key_env} to have it"
     known = {other.lower(): other for other in _sayable(snapshot)[:MAX_COMPARED]}
     close = get_close_matches(name.lower(), known, cutoff=0.7)
     if close:
@@ -118,6 +140,12 @@ def remedy(snapshot: Snapshot, name: str) -> str:
     if offer := snapshot.offers.get(name.partition("/")[0]):
         return f"{offer.provider} has {_listed(offer.models)}"
     return f'say "provider/model"; the providers are {_listed(snapshot.offers)}'
+
+
+def _vendor_of(name: str) -> Row | None:
+    """The vendor whose own the model is by its name."""
+    family = [row for row in ROWS.values() if row.names.family and re.fullmatch(row.names.family, name.lower())]
+    return family[0] if family else None
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import random
 import secrets
 import time
-import traceback
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from grpc import aio
 
 from trunkline.v1 import call_pb2
 from trunkline_server.errors import STATUS_CODES, CallerGone, CallError
+from trunkline_server.logs import frames_of
 from trunkline_server.rpc.status import status_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Edge(aio.ServerInterceptor):
         return guarded
 
     async def _abort_bug(self, context: Context, error: BaseException, call_id: str) -> None:
-        self._log.error("bug", id=call_id, kind=type(error).__name__, at=_frames(error))
+        self._log.error("bug", id=call_id, kind=type(error).__name__, at=frames_of(error))
         bug = CallError(call_pb2.ERROR_REASON_INTERNAL, "a bug in the gateway: its log has more under this call's id")
         await _abort(context, bug, call_id)
 
@@ -108,8 +108,3 @@ def _cancelled_by_grpc() -> bool:
     """gRPC cancels the task of a call whose caller went away. Any other cancellation would leave the caller hanging."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _frames(error: BaseException) -> list[str]:
-    """Where it happened, without the exception's text: that may hold a prompt or a secret."""
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]]

@@ -81,6 +81,7 @@ class Model(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     PROVIDER_MODEL_FIELD_NUMBER: _builtins.int
+    BASE_MODEL_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     CONTEXT_WINDOW_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
@@ -94,6 +95,10 @@ class Model(_message.Message):
     """The provider's name in the gateway's configuration."""
     provider_model: _builtins.str
     """The provider's own id; may hold slashes and colons."""
+    base_model: _builtins.str
+    """The model that this one is made of, where that is known: of a fine-tuned id what it says itself (ft:BASE:...), of a
+    deployment or a LoRA what is configured. Its context window and capabilities are those of its base. Empty: not known.
+    """
     context_window: _builtins.int
     """How many tokens go in and come out together. Absent: not known."""
     local: _builtins.bool
@@ -120,6 +125,7 @@ class Model(_message.Message):
         id: _builtins.str = ...,
         provider: _builtins.str = ...,
         provider_model: _builtins.str = ...,
+        base_model: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         context_window: _builtins.int | None = ...,
         capabilities: _abc.Iterable[Global___Capability.ValueType] | None = ...,
@@ -130,7 +136,7 @@ class Model(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "context_window", b"context_window", "pricing", b"pricing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "aliases", b"aliases", "available", b"available", "capabilities", b"capabilities", "context_window", b"context_window", "id", b"id", "local", b"local", "pricing", b"pricing", "provider", b"provider", "provider_model", b"provider_model", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "aliases", b"aliases", "available", b"available", "base_model", b"base_model", "capabilities", b"capabilities", "context_window", b"context_window", "id", b"id", "local", b"local", "pricing", b"pricing", "provider", b"provider", "provider_model", b"provider_model", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_window: _TypeAlias = _typing.Literal["context_window"]  # noqa: Y015
     _WhichOneofArgType__context_window: _TypeAlias = _typing.Literal["_context_window", b"_context_window"]  # noqa: Y015

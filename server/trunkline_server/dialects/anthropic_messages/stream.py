@@ -9,13 +9,13 @@ from msgspec.json import Decoder
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1.gateway_service_pb2 import GenerateResponse
-from trunkline_server.dialects.anthropic_messages.metadata import Metadata
 from trunkline_server.dialects.anthropic_messages.parts import Parts
 from trunkline_server.dialects.anthropic_messages.usage import Tally
 from trunkline_server.dialects.anthropic_messages.wire import Delta, Event, Message, Typed
 from trunkline_server.dialects.classify import embedded_error
 from trunkline_server.dialects.decoding import FramedDecoder
 from trunkline_server.dialects.lenient import decode_json
+from trunkline_server.dialects.metadata import Metadata
 from trunkline_server.dialects.scrub import scrub
 from trunkline_server.errors import UpstreamError
 from trunkline_server.wire.sse import SseEvent, SseFramer
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
+    from trunkline_server.dialects.anthropic_messages.wire import Usage
 
 FINISH_REASONS: Mapping[str, content_pb2.FinishReason.ValueType] = {
     "end_turn": content_pb2.FINISH_REASON_STOP,
@@ -124,7 +125,7 @@ class _Answer:
             case "message_delta":
                 self.tally.add(event.usage)
                 self._metadata.add("context_management", event.context_management)
-                self._metadata.add_usage(event.usage)
+                self._add_usage(event.usage)
                 self.end(event.delta or Delta())
             case "message_stop":
                 if not self._stop_reason:
@@ -136,10 +137,16 @@ class _Answer:
         if message.id:
             self._response.served.provider_response_id = message.id
         self.tally.add(message.usage)
-        self._metadata.add_usage(message.usage)
+        self._add_usage(message.usage)
         self._metadata.add("model", message.model)
         self._metadata.add("context_management", message.context_management)
         self._metadata.add("diagnostics", message.diagnostics)
+
+    def _add_usage(self, usage: Usage | None) -> None:
+        """Take what stands beside the figures and is none."""
+        if usage is not None:
+            for name in ("service_tier", "inference_geo", "speed"):
+                self._metadata.add(name, getattr(usage, name))
 
     def end(self, told: Message | Delta) -> None:
         """Take why it stopped."""

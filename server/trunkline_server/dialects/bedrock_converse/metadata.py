@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.struct_pb2 import Struct
-from msgspec.json import encode
-
 from trunkline.v1 import call_pb2
+from trunkline_server.dialects.metadata import Metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from google.protobuf.struct_pb2 import Struct
 
     from trunkline_server.dialects.bedrock_converse.wire import Usage
 
 # Of each member, as JSON. A larger one is left out; a guardrail's trace holds what it found, and what was said.
 MAX_BYTES = 32 << 10
-# Protobuf reads nothing that is nested deeper than 100, and a value is three levels there.
 MAX_DEPTH = 24
 _MOST = 1 << 60
 _TTLS = frozenset({"5m", "1h"})
@@ -24,24 +23,10 @@ _TTLS = frozenset({"5m", "1h"})
 
 def metadata_of(members: Mapping[str, Any]) -> Struct | None:
     """The members that are set and not too large; None = there are none."""
-    found = {name: value for name, value in members.items() if value not in (None, {}) and _is_small(value)}
-    if not found:
-        return None
-    struct = Struct()
-    struct.update(found)
-    return struct
-
-
-def _is_small(value: Any) -> bool:
-    return _fits(value, MAX_DEPTH) and len(encode(value)) <= MAX_BYTES
-
-
-def _fits(value: Any, depth: int) -> bool:
-    """Whether a Struct can hold it: its numbers are doubles."""
-    if isinstance(value, int):
-        return abs(value) <= _MOST
-    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return depth > 0 and all(_fits(member, depth - 1) for member in members)
+    metadata = Metadata(MAX_BYTES, MAX_DEPTH)
+    for name, value in members.items():
+        metadata.add(name, value)
+    return metadata.struct()
 
 
 def usage_of(told: Usage | None) -> call_pb2.Usage | None:

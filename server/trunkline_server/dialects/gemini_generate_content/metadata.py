@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +14,7 @@ from trunkline.v1 import call_pb2
 from trunkline.v1.content_pb2 import LogprobToken, TopLogprob
 from trunkline_server.dialects.gemini_generate_content.wire import NOTHING, Answer, Candidate, Usage
 from trunkline_server.dialects.lenient import decode_json
+from trunkline_server.dialects.metadata import fits
 from trunkline_server.errors import UpstreamError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Metadata:
             if value in (None, "", [], {}):
                 continue
             size += sum(len(bytes(raw)) for raw in raws)
-            if size > MAX_METADATA_BYTES or not _fits(value, MAX_METADATA_DEPTH):
+            if size > MAX_METADATA_BYTES or not fits(value, MAX_METADATA_DEPTH):
                 too_large.append(key)
             else:
                 kept[key] = value
@@ -104,17 +104,6 @@ def _joined(values: list[Any]) -> Any:
         else:
             whole[key] = new
     return whole
-
-
-def _fits(value: Any, depth: int) -> bool:
-    """Whether protobuf's Struct can hold it."""
-    match value:
-        case dict() | list():
-            inner = value.values() if isinstance(value, dict) else value
-            return depth > 0 and all(_fits(item, depth - 1) for item in inner)
-        case int() | float():
-            return abs(value) <= _MOST and math.isfinite(value)
-    return True
 
 
 def merge_usage(earlier: Usage | None, later: Usage) -> Usage:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1.content_pb2 import LogprobToken, TopLogprob
 from trunkline.v1.gateway_service_pb2 import GenerateResponse
-from trunkline_server.dialects.openai_chat.metadata import Metadata
+from trunkline_server.dialects.openai_chat.metadata import ChatMetadata
 from trunkline_server.dialects.openai_chat.parts import Parts
 from trunkline_server.dialects.openai_chat.sources import citation_of, media_of, sources_of
 from trunkline_server.dialects.openai_chat.usage import usage_of
@@ -52,7 +52,7 @@ class Answer:
         self._usage: Usage | None = None
         self._refused = False
         self._several = False
-        self._metadata = Metadata()
+        self._metadata = ChatMetadata()
         self._beside: tuple[Any, ...] = ()
         # Citations that wait for a text to belong to, and sources of the whole answer.
         self._citations: list[content_pb2.Citation] = []

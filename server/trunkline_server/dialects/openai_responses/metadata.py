@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.struct_pb2 import Struct
-from msgspec.json import encode
-
 from trunkline.v1.call_pb2 import Usage
+from trunkline_server.dialects.metadata import Metadata
 from trunkline_server.dialects.openai_responses.wire import InputDetails, OutputDetails
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from google.protobuf.struct_pb2 import Struct
+
     from trunkline_server.dialects.openai_responses.wire import Response
 
-# How much of each member is kept, as JSON, and how deep it may be.
-MAX_BYTES = 4096
-MAX_DEPTH = 8
 KEPT = (
     "model",
     "service_tier",
@@ -63,20 +60,9 @@ def _is_count(value: Any) -> bool:
 
 def metadata_of(response: Response) -> tuple[Struct | None, list[str]]:
     """What the contract has no word for, and the names of what is too large to be kept."""
-    members = {name: getattr(response, name) for name in KEPT}
+    metadata = Metadata()
+    for name in KEPT:
+        metadata.add(name, getattr(response, name))
     if response.usage is not None:
-        members["cost_in_usd_ticks"] = response.usage.cost_in_usd_ticks
-    said = {name: value for name, value in members.items() if value not in (None, {}, [])}
-    kept = {name: value for name, value in said.items() if _is_small(value)}
-    struct = Struct()
-    struct.update(kept)
-    return struct if kept else None, [name for name in said if name not in kept]
-
-
-def _is_small(value: Any) -> bool:
-    return _depth(value) <= MAX_DEPTH and len(encode(value)) <= MAX_BYTES
-
-
-def _depth(value: Any) -> int:
-    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, members), default=0)
+        metadata.add("cost_in_usd_ticks", response.usage.cost_in_usd_ticks)
+    return metadata.struct(), [*metadata.left_out]

@@ -1,0 +1,105 @@
+"""Guarded: a handler that others wrote, held to what a handler promises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from trunkline.v1 import call_pb2
+from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
+from trunkline_server.dialects.scrub import scrub
+from trunkline_server.errors import InvalidRequest, UnsupportedCapability, UpstreamError
+from trunkline_server.logs import frames_of
+
+if TYPE_CHECKING:
+    from trunkline_server.core import Call, Events, Handler
+    from trunkline_server.logs import Log
+
+
+def guarded(handler: Handler, log: Log) -> Handler:
+    """`handler`, whose failures are typed: UpstreamError with its message scrubbed, or what it says of the request.
+
+    Any other exception, and events that break the order of an answer, are a PROTOCOL_ERROR. The log has the kind of the
+    exception and where it was raised, never its text. However the call ends, the handler's generator is closed.
+    """
+
+    async def handle(call: Call) -> Events:
+        order = _Order()
+        try:
+            async with aclosing(_generator(handler(call))) as events:
+                async for event in events:
+                    order.take(event)
+                    yield event
+        except UpstreamError as error:
+            error.message = scrub(error.message)
+            raise
+        except (InvalidRequest, UnsupportedCapability):
+            raise
+        except Exception as error:  # noqa: BLE001 - theirs; its text may hold a prompt or a secret
+            target, kind = call.target, type(error).__name__
+            log.error(  # noqa: TRY400 - without the text
+                "handler_failed", id=call.id, provider=target.provider, kind=kind, at=frames_of(error)
+            )
+            raise UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="handler_failed") from None
+
+    return handle
+
+
+def at_most(handler: Handler, limit: int, patience: float) -> Handler:
+    """`handler`, with at most `limit` calls at once. One that waited `patience` seconds for its turn is NOT_SENT."""
+    free = asyncio.Semaphore(limit)
+
+    async def handle(call: Call) -> Events:
+        try:
+            async with asyncio.timeout(patience):
+                await free.acquire()
+        except TimeoutError:
+            raise UpstreamError(call_pb2.OUTCOME_NOT_SENT, code="too_many_calls") from None
+        try:
+            async with aclosing(handler(call)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            free.release()
+
+    return handle
+
+
+def _generator(events: object) -> Events:
+    if not isinstance(events, AsyncGenerator):
+        if isinstance(events, Coroutine):
+            events.close()
+        raise TypeError("a handler is an async generator")
+    return events
+
+
+class _Order:
+    """Parts are numbered without gaps, grow only while open, and are completed before the end, which is last."""
+
+    def __init__(self) -> None:
+        self._started = 0
+        self._open: set[int] = set()
+        self._completed = False
+
+    def take(self, event: StreamGenerateResponse) -> None:
+        """Take the next event. Raises UpstreamError."""
+        if not isinstance(event, StreamGenerateResponse) or not self._fits(event):
+            raise UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="events_out_of_order")
+
+    def _fits(self, event: StreamGenerateResponse) -> bool:
+        match event.WhichOneof("event"):
+            case "part_started":
+                self._open.add(event.part_started.part_index)
+                self._started += 1
+                return event.part_started.part_index == self._started - 1 and not self._completed
+            case "part_delta":
+                return event.part_delta.part_index in self._open
+            case "part_completed" if event.part_completed.part_index in self._open:
+                self._open.remove(event.part_completed.part_index)
+                return True
+            case "completed" if not self._open and not self._completed:
+                self._completed = True
+                return True
+        return False
