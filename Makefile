@@ -151,7 +151,11 @@ conformance: .venv/dev .tools/others ## Hold every dialect to recorded traffic; 
 	PYTHONPATH=tests $(BIN)/python -m conformance $(if $(CORPUS),,--live) $(if $(CORPUS),"$(CORPUS)") $(if $(DUMP),--dump "$(DUMP)")
 
 .PHONY: fuzz
-fuzz: .venv/dev ## Look at every decoder and framer a hundred times longer than the tests do
+fuzz: .venv/dev ## Damage answers and read them, 600 seconds for each dialect; SECONDS=N, DIALECT=NAME for one of them
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(or $(SECONDS),600) $(if $(DIALECT),--dialect $(DIALECT))
+
+.PHONY: properties
+properties: .venv/dev ## Look at the properties of decoders and framers a hundred times longer than the tests do
 	$(BIN)/pytest --numprocesses 2 --hypothesis-profile=long --timeout=0 tests/wire tests/dialects/test_*properties.py tests/dialects/test_limits.py
 
 .PHONY: client-oldest
@@ -177,4 +181,4 @@ bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .venv .venv-protos .venv-others .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-protos .venv-others .tools .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

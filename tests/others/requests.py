@@ -47,7 +47,7 @@ def golden() -> Iterator[Asked]:
 def said_otherwise() -> Iterator[Asked]:
     """What the requests of all golden cases become in each of the other wire formats, streamed."""
     for sdk, (row, model) in _ROWS.items():
-        dialect: Dialect = import_module(f"trunkline_server.dialects.{ROWS[row].dialect}")  # type: ignore[assignment]
+        dialect: Dialect = import_module(f"trunkline_server.dialects.{ROWS[row].dialect}")
         for path in sorted(GOLDEN.glob("*/*/request.json")):
             request = ParseDict(json.loads(path.read_text()), GenerateRequest())
             # The caller's own words, which no type has.
