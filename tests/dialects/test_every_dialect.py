@@ -132,3 +132,14 @@ def test_an_error_in_an_answer_of_status_200(name: str) -> None:
 def test_an_error_whose_body_is_no_json(name: str, body: bytes) -> None:
     error = dialect_named(name).decode_error(502, {}, body)
     assert (error.outcome, error.status) == (call_pb2.OUTCOME_SERVER_ERROR, 502)
+
+
+@EACH
+@pytest.mark.parametrize("depth", [500, 900, 1000, 5000])
+def test_what_is_both_nested_too_deeply_and_no_unicode(name: str, depth: int) -> None:
+    """Found by fuzzing: text that is no Unicode is mended and read again."""
+    body = b'{"message": "\\ud83d", "error": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+    error = dialect_named(name).decode_error(500, {}, body)
+    assert error.outcome == call_pb2.OUTCOME_SERVER_ERROR
+    with pytest.raises(UpstreamError):
+        dialect_named(name).decode_response(body)
