@@ -63,6 +63,10 @@ class Quirks:
     media: frozenset[str] = frozenset({"image", "audio", "file"})
     # How documents are said: as OpenAI's "file" or as Mistral's "document_url".
     document: Literal["file", "document_url"] = "file"
+    # How sound is said: as OpenAI's object of data and format, or as the base64 text alone.
+    sound: Literal["object", "text"] = "object"
+    # Whether messages of the model may have a refusal. If not, it is said as text.
+    refusals: bool = True
     # Whether the vendor takes Anthropic's cache_control.
     cache_control: bool = False
 

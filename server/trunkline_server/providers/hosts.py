@@ -87,6 +87,8 @@ HOSTS = (
             reasoning_field="content",
             media=frozenset({"image", "audio", "file", "file_url"}),
             document="document_url",
+            sound="text",
+            refusals=False,
         ),
     ),
     # Its log probabilities have a form of their own.
