@@ -54,7 +54,7 @@ def find_targets(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     6. An id that looks like a vendor's own (gpt-..., claude-..., and what is fine-tuned of them, ft:gpt-...): every
        provider of that vendor, with the id as it stands.
     7. What people call open weights (llama-3-70b): every provider that is known to host them.
-    8. An id alone that providers list themselves, in any spelling: a list that changes never takes a name from the rest.
+    8. An id that providers list themselves, in any spelling: a list that changes never takes a name from the rest.
     Raises UnknownModel. Blanks at either end are refused, and so is what cannot be printed.
     """
     if len(name) > LONGEST or not name.isprintable() or name != name.strip():
@@ -133,7 +133,7 @@ def _default(snapshot: Snapshot) -> str:
     if snapshot.settings.default_model:
         return snapshot.settings.default_model
     targets = [
-        Target(provider=offer.provider, model=offer.listed_as(offer.default_model))
+        Target(provider=offer.provider, model=offer.default_model)
         for offer in snapshot.offers.values()
         if not _is_scripted(snapshot, offer.provider)
     ]
