@@ -174,7 +174,7 @@ def test_built_in_providers_can_be_configured_and_switched_off(load: Load) -> No
 WRONG = [
     # field by field
     ("servr: {}", "servr", "a known key (did you mean server?)"),
-    ("zebra: 1", "zebra", "a known key: server, limits, logs, default_model, aliases, providers"),
+    ("zebra: 1", "zebra", "a known key: server, limits, discovery, logs, default_model, aliases, providers"),
     ("server: {lisen: x}", "server.lisen", "a known key (did you mean listen?)"),
     ("server: 5", "server", "keys with values"),
     ("[1]", "the file", "keys with values"),
@@ -205,6 +205,12 @@ WRONG = [
     ("providers: {mock: {scripts: {m: {tool_calls: [{}]}}}}", "providers.mock.scripts.m.tool_calls[0].name", "a value"),
     # what it means
     ("server: {listen: localhost}", "server.listen", "host:port"),
+    ("server: {admin_listen: localhost}", "server.admin_listen", "host:port"),
+    ("server: {admin_listen: '0.0.0.0:50052'}", "server.admin_listen", "a loopback address"),
+    ("server: {admin_listen: '[::]:50052'}", "server.admin_listen", "reached from this machine only"),
+    ("server: {admin_listen: 'example.test:50052'}", "server.admin_listen", "a loopback address"),
+    ("server: {listen: '127.0.0.1:9', admin_listen: '127.0.0.1:9'}", "server.admin_listen", "another port"),
+    ("discovery: {every: 1s}", "discovery.every", "at least 10s, or 0 for never"),
     ("server: {listen: ':1'}", "server.listen", "host:port"),
     ("server: {listen: 'h:65536'}", "server.listen", "host:port"),
     ("limits: {connect: 0}", "limits.connect", "more than 0"),
@@ -486,6 +492,14 @@ def test_version_is_the_same_for_the_same_settings_and_another_for_others(load: 
     versions.append(config.version(load("providers: {openai: {headers: {a: c}}}", **KEY)))
     assert len(set(versions)) == len(versions)
     assert all(re.fullmatch("[0-9a-f]{12}", version) for version in versions)
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1:50052", "localhost:0", "'[::1]:50052'"])
+def test_where_the_admin_service_may_be(load: Load, address: str) -> None:
+    settings = load(
+        f"{{server: {{listen: '127.0.0.1:0', admin_listen: {address or repr('')}}}, discovery: {{every: 0}}}}"
+    )
+    assert settings.server.admin_listen == address.strip("'")
 
 
 # --- the example ------------------------------------------------------------------------------------------------------

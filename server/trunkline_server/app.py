@@ -19,6 +19,11 @@ from trunkline_server.dialects import (
     openai_chat,
     openai_responses,
 )
+from trunkline_server.dialects.anthropic_messages import listing as anthropic_list
+from trunkline_server.dialects.cohere_chat import listing as cohere_list
+from trunkline_server.dialects.gemini_generate_content import listing as gemini_list
+from trunkline_server.dialects.ollama_chat import listing as ollama_list
+from trunkline_server.dialects.openai_chat import listing as openai_list
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.errors import CallError
 from trunkline_server.layers.attempt import attempt
@@ -33,6 +38,7 @@ from trunkline_server.providers.as_asked import as_asked
 from trunkline_server.providers.auth import headers_of, signer_of
 from trunkline_server.providers.by_model import by_model, dialects_of
 from trunkline_server.providers.defaults import with_defaults
+from trunkline_server.providers.discovery import Discoverer, Lister, build_lister
 from trunkline_server.providers.embedded import Embedded
 from trunkline_server.providers.guarded import at_most, guarded
 from trunkline_server.providers.http import HttpClient
@@ -42,11 +48,14 @@ from trunkline_server.providers.table import configured
 from trunkline_server.providers.trace import TracedHttp
 from trunkline_server.providers.upstream import Endpoint, build_upstream
 from trunkline_server.routing.catalogue import build_offers
+from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.health import Serving
-from trunkline_server.rpc.server import build_server
+from trunkline_server.rpc.server import build_admin_server, build_server, is_free
 from trunkline_server.rpc.service import Gateway, Models
+from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.snapshot import Snapshot
+from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
 from trunkline_server.state.statistics import Statistics
 
@@ -55,9 +64,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trunkline_server.core import Call, Handler, Layer
-    from trunkline_server.dialects.dialect import Dialect
+    from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
     from trunkline_server.providers.table import Row
+    from trunkline_server.rpc.server import Server
     from trunkline_server.settings import ProviderSettings, Settings
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -70,16 +80,31 @@ DIALECTS: Mapping[str, Dialect] = {
     "bedrock_converse": bedrock_converse,
 }
 
+# How providers list their models; those of other dialects do not.
+LISTS: Mapping[str, ModelList] = {
+    "openai_chat": openai_list,
+    "openai_responses": openai_list,
+    "anthropic_messages": anthropic_list,
+    "gemini_generate_content": gemini_list,
+    "cohere_chat": cohere_list,
+    "ollama_chat": ollama_list,
+}
+
 
 class App:
     """A gateway that runs. Everything that outlives a call belongs to it."""
 
-    def __init__(self, settings: Settings, log: Log, weights: Path, *, validates: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, log: Log, weights: Path, *, validates: bool = True, discovers: bool = True
+    ) -> None:
         """`weights` is the folder that the embedded model's weights are kept in.
 
         `validates`: whether providers are asked about their credentials, at the start and every five minutes.
+        `discovers`: whether they are asked for their models, at the start and every so often.
         """
         self.port = 0
+        # 0 = there is no admin service.
+        self.admin_port = 0
         self._settings = settings
         self._log = log
         self._weights = weights
@@ -89,21 +114,48 @@ class App:
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._prober = Prober(new_id)
+        # By provider: its row, and how it is asked for its models.
+        self._rows: Mapping[str, Row] = {}
+        self._listers: dict[str, Lister] = {}
         self._validates = validates
-        self._validation: asyncio.Task[None] | None = None
+        self._discovers = discovers and settings.discovery.every > 0
+        # What goes on until the end.
+        self._background: list[asyncio.Task[None]] = []
         # What is closed at the end, last opened first.
         self._opened = AsyncExitStack()
 
     async def start(self) -> None:
         """Build everything and take calls on `port`. Raises AddressTaken."""
         self.current = Current(self.build_chain(self._settings))
+        live = Live(self.current, self._rows, self._log)
+        for name in self._listers:
+            live.follow(name)
+        discoverer = Discoverer(live, self._listers)
         gateway = Gateway(self.current, self._statistics, self._serving, self._states, self._prober)
-        self._server, self.port = build_server(
-            self._settings.server, self._log, gateway, Models(self.current), self._serving
-        )
-        await self._server.start()
+        models = Models(self.current, live, discoverer)
+        server, self.port = build_server(self._settings.server, self._log, gateway, models, self._serving)
+        self._servers = [server, *self._build_admin(live)]
+        for each in self._servers:
+            await each.start()
         if self._validates:
-            self._validation = self._registry.spawn(self._prober.validate())
+            self._background.append(self._registry.spawn(self._prober.validate()))
+        if self._discovers:
+            self._background.append(self._registry.spawn(discoverer.follow(self._settings.discovery.every)))
+
+    def _build_admin(self, live: Live) -> Iterator[Server]:
+        """The admin service's server, if there is one. Raises AddressTaken if the configuration says where it is.
+
+        Nobody said where: then another gateway on this machine may have the usual port, and this one goes without.
+        """
+        settings = self._settings.server
+        address = ADMIN_LISTEN if settings.admin_listen is None else settings.admin_listen
+        if not address:
+            return
+        if settings.admin_listen is None and not is_free(address):
+            return
+        admin = Admin(self.current, self._statistics, self._states, self._prober, live)
+        server, self.admin_port = build_admin_server(settings, address, self._log, admin, self._serving)
+        yield server
 
     async def stop(self) -> None:
         """Drain: say so, let load balancers notice, let calls finish within the grace, end the rest by name, close.
@@ -117,10 +169,10 @@ class App:
         await asyncio.sleep(server.notice)
         self._serving.stop()
         ending = asyncio.get_running_loop().call_later(max(0, server.grace - 1), self._registry.interrupt, _draining)
-        await self._server.stop(server.grace)
+        await asyncio.gather(*(each.stop(server.grace) for each in self._servers))
         ending.cancel()
-        if self._validation is not None:
-            self._validation.cancel()
+        for task in self._background:
+            task.cancel()
         await self._registry.wait_idle()
         await self._opened.aclose()
 
@@ -134,6 +186,7 @@ class App:
         snapshot = Snapshot(config.version(settings), settings, offers, prices)
         kinds = {name: settings.providers[name].kind or name for name in snapshot.offers}
         rows = {name: configured(extensions.rows[kind], settings.providers[name]) for name, kind in kinds.items()}
+        self._rows = rows
         dialects = {**DIALECTS, **extensions.dialects}
         handlers = {
             **{name: engine.handle for name, engine in engines.items()},
@@ -191,7 +244,10 @@ class App:
         )
         http = TracedHttp(client, self._log, name) if traced else client
         state = self._open_state(name, row, provider)
-        self._prober.add(name, build_probe(name, row, endpoint, state, Asked(http, dialect, endpoint.sign)))
+        asked = Asked(http, dialect, endpoint.sign)
+        self._prober.add(name, build_probe(name, row, endpoint, state, asked))
+        if lister := build_lister(name, row, endpoint, state.credential, asked, LISTS.get(row.dialect)):
+            self._listers[name] = lister
         ask = {of: build_upstream(endpoint, dialects[of], http, state.limited) for of in dialects_of(row)}
         handler = by_model(row, ask)
         if row.dialect not in DIALECTS:

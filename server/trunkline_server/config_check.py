@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from trunkline_server.providers.table import Row
-    from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
+    from trunkline_server.settings import ProviderSettings, ServerSettings, Settings, TimeLimits
 
 SPAN_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 LONGEST_SPAN = 366 * 86400.0
 # A token in the embedded model's window takes 23 kB (keys and values, 30 layers, 3 heads, 64 numbers, 2 bytes): 1.5 GB.
 MAX_WINDOW_TOKENS = 65536
 A_PACKAGE = "; or its dialect and base_url, or a package installed that brings it"
+# Seconds. Providers are not to be pestered for their lists.
+SHORTEST_PAUSE = 10.0
 A_NAME = f"1 to {LONGEST} printable characters without a blank at either end"
 
 
@@ -205,7 +207,10 @@ def problems_of(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem
     """What is wrong with settings whose fields are right one by one."""
     if not _is_address(settings.server.listen):
         yield Problem("server.listen", "host:port, such as 0.0.0.0:50051 or [::]:50051")
+    yield from _admin(settings.server)
     yield from _limits(settings.limits)
+    if 0 < settings.discovery.every < SHORTEST_PAUSE:
+        yield Problem("discovery.every", f"at least {SHORTEST_PAUSE:.0f}s, or 0 for never")
     for name, provider in settings.providers.items():
         row = rows.get(provider.kind)
         if row is not None:
@@ -219,6 +224,23 @@ def problems_of(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem
 def _is_address(listen: str) -> bool:
     match = re.fullmatch(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", listen)
     return match is not None and int(match[1]) <= 65535
+
+
+def _admin(server: ServerSettings) -> Iterator[Problem]:
+    """The admin service asks nobody who he is, so far: whoever reaches it is obeyed."""
+    listen = server.admin_listen
+    if not listen:
+        return
+    if not _is_address(listen):
+        yield Problem("server.admin_listen", 'host:port, such as 127.0.0.1:50052, or "" for no admin service')
+    elif not _is_loopback(listen.rpartition(":")[0].strip("[]")):
+        yield Problem(
+            "server.admin_listen",
+            "a loopback address, such as 127.0.0.1:50052: the admin service obeys whoever reaches it, so it may be "
+            "reached from this machine only",
+        )
+    elif listen == server.listen and not listen.endswith(":0"):
+        yield Problem("server.admin_listen", "another port than server.listen has")
 
 
 def _limits(limits: TimeLimits) -> Iterator[Problem]:

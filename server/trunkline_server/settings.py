@@ -9,6 +9,9 @@ from msgspec import Meta, Struct, field
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="lower-case letters, digits, - and _")]
 
 
+ADMIN_LISTEN = "127.0.0.1:50052"
+
+
 class Seconds(float):
     """A span of time. Written as "30s", "250ms", "2m", "1h" or a number of seconds."""
 
@@ -74,6 +77,9 @@ class ServerSettings(_Section, frozen=True, kw_only=True):
 
     # host:port; port 0 takes a free one.
     listen: str = "127.0.0.1:50051"
+    # The same for the admin service, on the loopback interface only. "" = there is none. Unset = ADMIN_LISTEN, unless
+    # something else listens there.
+    admin_listen: str | None = None
     # On SIGTERM: how long running calls may go on.
     grace: Seconds = Seconds(30.0)
     # On SIGTERM: how long health says NOT_SERVING before new calls are refused, for load balancers to notice.
@@ -94,6 +100,13 @@ class TimeLimits(_Section, frozen=True, kw_only=True):
     between_tokens: Seconds = Seconds(60.0)
     # To reach a provider.
     connect: Seconds = Seconds(10.0)
+
+
+class DiscoverySettings(_Section, frozen=True, kw_only=True):
+    """How providers are asked for their models."""
+
+    # From one time to the next, after the one at the start. 0 = never, unless somebody asks for it.
+    every: Seconds = Seconds(3600.0)
 
 
 class LogSettings(_Section, frozen=True, kw_only=True):
@@ -306,6 +319,7 @@ class Settings(_Section, frozen=True, kw_only=True):
 
     server: ServerSettings = ServerSettings()
     limits: TimeLimits = TimeLimits()
+    discovery: DiscoverySettings = DiscoverySettings()
     logs: LogSettings = LogSettings()
     # A model, an alias or a provider for calls that name none. Empty = the first provider that is available.
     default_model: str = ""

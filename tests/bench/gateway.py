@@ -16,7 +16,7 @@ from bench.control import obey, usage
 
 from trunkline_server.cli.gateway import running
 from trunkline_server.logs import build_log
-from trunkline_server.settings import ProviderSettings, Seconds, ServerSettings, Settings
+from trunkline_server.settings import DiscoverySettings, ProviderSettings, Seconds, ServerSettings, Settings
 
 PROVIDER = "bench"
 
@@ -25,7 +25,9 @@ def settings_for(base_url: str) -> Settings:
     """The defaults, but for a free port, no waiting at the end and one provider."""
     provider = ProviderSettings(kind="openai_compatible", base_url=base_url, default_model="unary")
     return Settings(
-        server=ServerSettings(listen="127.0.0.1:0", grace=Seconds(1.0), notice=Seconds(0.0)),
+        server=ServerSettings(listen="127.0.0.1:0", admin_listen="", grace=Seconds(1.0), notice=Seconds(0.0)),
+        # The provider has no list of models.
+        discovery=DiscoverySettings(every=Seconds(0.0)),
         providers={PROVIDER: provider},
     )
 

@@ -55,6 +55,8 @@ HOSTS = (
         "azure_openai",
         status_url="https://azure.status.microsoft",
         probe_path="/openai/models?api-version=2024-10-21",
+        # It lists what could be deployed, not what is.
+        lists_models=False,
         auth="api-key",
         base_url_env="AZURE_OPENAI_ENDPOINT",
         model_env="AZURE_OPENAI_DEPLOYMENT",
@@ -109,6 +111,7 @@ HOSTS = (
     _host(
         "fireworks",
         status_url="https://status.fireworks.ai",
+        unlisted="callable",
         base_url="https://api.fireworks.ai/inference/v1",
         default_model="accounts/fireworks/models/llama-v3p3-70b-instruct",
         quirks=replace(
@@ -127,6 +130,7 @@ HOSTS = (
     _host(
         "openrouter",
         status_url="https://status.openrouter.ai",
+        unlisted="callable",
         probe_path="/key",
         base_url="https://openrouter.ai/api/v1",
         default_model="openai/gpt-4o-mini",
@@ -176,6 +180,7 @@ HOSTS = (
     _host(
         "xai",
         status_url="https://status.x.ai",
+        unlisted="callable",
         base_url="https://api.x.ai/v1",
         default_model="grok-4",
         quirks=Quirks(
@@ -205,6 +210,7 @@ HOSTS = (
     _host(
         "perplexity",
         probe_path="-",
+        lists_models=False,
         base_url="https://api.perplexity.ai",
         default_model="sonar",
         models=("sonar", "sonar-pro", "sonar-reasoning-pro", "sonar-deep-research"),
@@ -231,6 +237,7 @@ HOSTS = (
     _host(
         "huggingface",
         status_url="https://status.huggingface.co",
+        unlisted="callable",
         probe_path="-",
         base_url="https://router.huggingface.co/v1",
         key_env="HF_TOKEN",
@@ -242,6 +249,7 @@ HOSTS = (
         "github_models",
         status_url="https://www.githubstatus.com",
         probe_path="-",
+        lists_models=False,
         base_url="https://models.github.ai/inference",
         default_model="openai/gpt-4.1-mini",
         capabilities=_TOOLS,
@@ -326,6 +334,7 @@ HOSTS = (
     # A LiteLLM proxy: its key, if it wants one, and the names of its own configuration.
     _host(
         "litellm",
+        unlisted="callable",
         key_required=False,
         base_url="http://localhost:4000/v1",
         quirks=replace(
@@ -342,6 +351,7 @@ HOSTS = (
     ),
     _host(
         "llamacpp",
+        unlisted="callable",
         key_required=False,
         base_url="http://localhost:8080/v1",
         # The server has one, and takes any name for it.

@@ -72,6 +72,8 @@ NATIVES = (
         key_required=True,
         key_env="VERTEX_ACCESS_TOKEN",
         base_url_env="VERTEX_BASE_URL",
+        # Its list stands at another address than its models.
+        lists_models=False,
         model_env="VERTEX_MODEL",
         default_model="gemini-2.5-flash",
         models=("gemini-2.5-flash", "gemini-2.5-pro"),
@@ -111,6 +113,8 @@ NATIVES = (
         key_required=True,
         key_env="AWS_BEARER_TOKEN_BEDROCK",
         base_url_env="BEDROCK_BASE_URL",
+        # So does this one's.
+        lists_models=False,
         model_env="BEDROCK_MODEL",
         default_model="amazon.nova-lite-v1:0",
         models=("amazon.nova-lite-v1:0", "amazon.nova-pro-v1:0"),
@@ -128,6 +132,7 @@ NATIVES = (
         default_model="llama3.2",
         models=("llama3.2",),
         probe_path="/api/tags",
+        unlisted="gone",
         open=True,
         capabilities=(CAPABILITY_STREAMING, CAPABILITY_TOOLS, CAPABILITY_JSON_SCHEMA, CAPABILITY_JSON_MODE),
         local=True,

@@ -176,9 +176,12 @@ class Prober:
         else:
             self.probes.pop(name, None)
 
-    async def credentials(self, within: float = ROUND) -> list[ProbeResult]:
-        """Ask about every credential, and every provider that goes without. Takes at most `within` seconds."""
-        return await self.round([self.probes[name] for name in sorted(self.probes)], within)
+    async def credentials(self, within: float = ROUND, only: str = "") -> list[ProbeResult]:
+        """Ask about every credential, and every provider that goes without. Takes at most `within` seconds.
+
+        `only`: the provider that is asked. Empty = all.
+        """
+        return await self.round([self.probes[name] for name in sorted(self.probes) if only in ("", name)], within)
 
     async def models(self, chain: Chain, credential: Callable[[str], str], within: float = ROUND) -> list[ProbeResult]:
         """Ask the default model of each provider that can be called. Takes at most `within` seconds. Costs money."""

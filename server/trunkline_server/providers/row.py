@@ -68,6 +68,12 @@ class Row:
     # The cheapest call in which the provider looks at the credential, after the base URL. Empty = the dialect's list
     # of models. "-" = there is none that is free: what lists the models there asks nobody for a key.
     probe_path: str = ""
+    # Whether its dialect's list of models is there, is free, and names what can be called.
+    lists_models: bool = True
+    # What it means for a configured model not to be in that list. gone: it cannot be called. callable: it can all the
+    # same (the server takes any name, or names that it does not list). doubtful: it cannot, provided that the list has
+    # others of those configured, for behind another's API may be a server that takes any name.
+    unlisted: Literal["gone", "doubtful", "callable"] = "doubtful"
     # Where the provider itself tells how it is.
     # Empty = nowhere that we know of.
     status_url: str = ""

@@ -176,7 +176,8 @@ def list_models(snapshot: Snapshot, request: ListModelsRequest) -> ListModelsRes
     if bad := list(_violations(request)):
         raise InvalidRequest(bad)
     last = _decode_token(request) if request.page_token else ""
-    models = [model for offer in snapshot.offers.values() for model in offer.models.values()]
+    offers = snapshot.offers.values()
+    models = [model for offer in offers for model in (*offer.models.values(), *offer.discovered.values())]
     rest = sorted((m for m in models if m.id > last and _is_wanted(m, request)), key=lambda model: model.id)
     size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
     token = _encode_token(request, rest[size - 1].id) if len(rest) > size else ""
@@ -193,8 +194,9 @@ def get_model(snapshot: Snapshot, name: str) -> Model:
     if not name:
         raise InvalidRequest([Violation("id", "is empty")])
     targets = find_targets(snapshot, name)
-    target = min(targets, key=lambda target: bool(snapshot.offers[target.provider].unavailable_reason))
-    return snapshot.offers[target.provider].models.get(target.model) or _unlisted(snapshot, target)
+    target = min(targets, key=lambda target: bool(snapshot.offers[target.provider].hindrance(target.model)))
+    offer = snapshot.offers[target.provider]
+    return offer.models.get(target.model) or offer.discovered.get(target.model) or _unlisted(snapshot, target)
 
 
 def _unlisted(snapshot: Snapshot, target: Target) -> Model:
