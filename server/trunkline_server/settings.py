@@ -197,6 +197,8 @@ class QuirkSettings(_Section, frozen=True, kw_only=True):
     reasoning_details: bool | None = None
     media: tuple[Literal["image", "audio", "file", "file_url", "video"], ...] | None = None
     document: Literal["file", "document_url"] | None = None
+    sound: Literal["object", "text"] | None = None
+    refusals: bool | None = None
     cache_control: bool | None = None
 
 
