@@ -197,6 +197,18 @@ async def test_a_key_file_with_bad_content_keeps_the_key_and_says_so(tmp_path: P
             assert "the key before it is used" in (await told(running)).endpoints[0].credential_reason
 
 
+async def test_a_key_that_the_provider_says_back_is_masked_though_it_came_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("plain-words-as-key")
+    echo = answer(b'{"error": {"message": "no such key: plain-words-as-key"}}', 401)
+    async with upstream([echo]) as server:
+        settings = settings_with(tmp_path, server.base_url, api_key=f"file:{tmp_path}/key")
+        async with gateway(settings) as running:
+            error = await generate(running)
+            assert error is not None
+            (attempt,) = details(error)["trunkline.v1.CallFailure"].served.attempts
+            assert attempt.provider_message == "no such key: ***"
+
+
 # --- tokens and stores ------------------------------------------------------------------------------------------------
 
 
