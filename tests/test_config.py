@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from example import EXAMPLE, whole_example
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     Load = Callable[..., Settings]
 
-EXAMPLE = Path(__file__).parent.parent / "trunkline.example.yaml"
 KEY = {"OPENAI_API_KEY": "sk-test"}
 
 
@@ -527,9 +527,9 @@ def test_the_example_is_right() -> None:
     )
 
 
-def test_the_example_has_every_setting_and_each_is_right(load: Load) -> None:
-    text = re.sub(r"^( *)#(?=\S)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
-    load(text, **dict.fromkeys(re.findall(r"env:(\w+_\w+)", text), "k"))
+def test_the_example_has_every_setting_and_each_is_right(load: Load, tmp_path: Path) -> None:
+    text, environ = whole_example(tmp_path)
+    load(text, **environ)
     mentioned: dict[str, bool] = {}
     for path, has in settings_in(inspect.type_info(Settings), yaml.safe_load(text)):
         mentioned[path] = mentioned.get(path, False) or has

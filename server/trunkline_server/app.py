@@ -32,21 +32,13 @@ from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
-from trunkline_server.layers.watch import watch
 from trunkline_server.prices.book import PriceBook
-from trunkline_server.providers.as_asked import as_asked
-from trunkline_server.providers.auth import headers_of, signer_of
-from trunkline_server.providers.by_model import by_model, dialects_of
 from trunkline_server.providers.defaults import with_defaults
-from trunkline_server.providers.discovery import Discoverer, Lister, build_lister
+from trunkline_server.providers.discovery import Discoverer
 from trunkline_server.providers.embedded import Embedded
-from trunkline_server.providers.guarded import at_most, guarded
-from trunkline_server.providers.http import HttpClient
-from trunkline_server.providers.probe import Asked, Prober, build_probe, credential_of
+from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.providers.table import configured
-from trunkline_server.providers.trace import TracedHttp
-from trunkline_server.providers.upstream import Endpoint, build_upstream
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
@@ -56,16 +48,18 @@ from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.live import Live
-from trunkline_server.state.provider_health import EndpointState, ProviderStates
+from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.statistics import Statistics
+from trunkline_server.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from trunkline_server.core import Call, Handler, Layer
+    from trunkline_server.core import Call, Layer
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
+    from trunkline_server.providers.discovery import Lister
     from trunkline_server.providers.table import Row
     from trunkline_server.rpc.server import Server
     from trunkline_server.settings import ProviderSettings, Settings
@@ -116,7 +110,7 @@ class App:
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
-        self._listers: dict[str, Lister] = {}
+        self._listers: Mapping[str, Lister] = {}
         self._validates = validates
         self._discovers = discovers and settings.discovery.every > 0
         # What goes on until the end.
@@ -187,16 +181,18 @@ class App:
         kinds = {name: settings.providers[name].kind or name for name in snapshot.offers}
         rows = {name: configured(extensions.rows[kind], settings.providers[name]) for name, kind in kinds.items()}
         self._rows = rows
-        dialects = {**DIALECTS, **extensions.dialects}
+        upstreams = Upstreams(settings, {**DIALECTS, **extensions.dialects}, LISTS, self._log, self._opened)
+        self._listers = upstreams.listers
+        brought = {name: extensions.handlers[kind] for name, kind in kinds.items() if kind in extensions.handlers}
         handlers = {
             **{name: engine.handle for name, engine in engines.items()},
             **{name: build_scripted(provider.scripts) for name, provider in _of_kind(settings, "scripted")},
+            **{name: upstreams.build_brought(name, rows[name], brought[name], self._states) for name in brought},
             **{
-                name: self._build_foreign(settings, name, row, extensions.handlers[kinds[name]])
+                name: upstreams.build(name, row, self._states, self._prober, brought=row.dialect not in DIALECTS)
                 for name, row in rows.items()
-                if kinds[name] in extensions.handlers
+                if row.dialect
             },
-            **{name: self._build_upstream(settings, name, row, dialects) for name, row in rows.items() if row.dialect},
         }
         handler = dispatch({name: with_defaults(each, rows[name].defaults) for name, each in handlers.items()})
         for layer in reversed(self._layers()):
@@ -225,44 +221,6 @@ class App:
         engine = Embedded(provider, self._weights)
         self._opened.push_async_callback(engine.aclose)
         return engine
-
-    def _build_foreign(self, settings: Settings, name: str, row: Row, handler: Handler) -> Handler:
-        """A provider that a package brings."""
-        provider = settings.providers[name]
-        state = self._open_state(name, row, provider)
-        limited = at_most(guarded(handler, self._log), provider.max_connections, settings.limits.connect)
-        return watch(state)(as_asked(limited, provider.provider_tools))
-
-    def _build_upstream(self, settings: Settings, name: str, row: Row, dialects: Mapping[str, Dialect]) -> Handler:
-        """A provider over HTTP, with connections of its own: a slow one cannot use up another's."""
-        provider, dialect = settings.providers[name], dialects[row.dialect]
-        client = HttpClient(max_connections=provider.max_connections, connect_timeout=settings.limits.connect)
-        self._opened.push_async_callback(client.aclose)
-        traced = provider.debug or settings.logs.monitoring_level == "comprehensive"
-        endpoint = Endpoint(
-            row.base_url, headers_of(row, provider), row.quirks, row.stream_above, signer_of(row, provider)
-        )
-        http = TracedHttp(client, self._log, name) if traced else client
-        state = self._open_state(name, row, provider)
-        asked = Asked(http, dialect, endpoint.sign)
-        self._prober.add(name, build_probe(name, row, endpoint, state, asked))
-        if lister := build_lister(name, row, endpoint, state.credential, asked, LISTS.get(row.dialect)):
-            self._listers[name] = lister
-        ask = {of: build_upstream(endpoint, dialects[of], http, state.limited) for of in dialects_of(row)}
-        handler = by_model(row, ask)
-        if row.dialect not in DIALECTS:
-            handler = guarded(handler, self._log)
-        return watch(state)(as_asked(handler, provider.provider_tools))
-
-    def _open_state(self, name: str, row: Row, provider: ProviderSettings) -> EndpointState:
-        state = EndpointState(
-            row.base_url,
-            credential_of(row, provider),
-            concurrency_limit=provider.max_connections,
-            required=row.key_required,
-        )
-        self._states.open(name, row.status_url, [state])
-        return state
 
 
 def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSettings]]:

@@ -5,7 +5,6 @@ Both find everything that is wrong, not only the first of it, and show no value 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from msgspec import UNSET, inspect, structs
 
 from trunkline_server.errors import UnknownModel
+from trunkline_server.providers.addresses import is_loopback
 from trunkline_server.providers.table import CUSTOM, QUIRKS, configured
 from trunkline_server.routing.catalogue import build_offers, default_model
 from trunkline_server.routing.names import LONGEST, find_targets, remedy
@@ -233,7 +233,7 @@ def _admin(server: ServerSettings) -> Iterator[Problem]:
         return
     if not _is_address(listen):
         yield Problem("server.admin_listen", 'host:port, such as 127.0.0.1:50052, or "" for no admin service')
-    elif not _is_loopback(listen.rpartition(":")[0].strip("[]")):
+    elif not is_loopback(listen.rpartition(":")[0].strip("[]")):
         yield Problem(
             "server.admin_listen",
             "a loopback address, such as 127.0.0.1:50052: the admin service obeys whoever reaches it, so it may be "
@@ -309,7 +309,7 @@ def _base_url(path: str, provider: ProviderSettings, row: Row) -> Iterator[Probl
         yield Problem(
             path, "an http or https URL without user name, query and fragment, such as http://localhost:8000/v1"
         )
-    elif url.scheme == "http" and not provider.allow_plain_http and not _is_loopback(url.hostname or ""):
+    elif url.scheme == "http" and not provider.allow_plain_http and not is_loopback(url.hostname or ""):
         yield Problem(path, "https: plain http shows the key to the network (allow_plain_http: true permits it)")
 
 
@@ -320,13 +320,6 @@ def _parsed(base_url: str) -> SplitResult | None:
     except ValueError:
         return None
     return url if right and re.fullmatch(r"[!-~]+", base_url) and not re.search(r"[@?#]", base_url) else None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _models(path: str, provider: ProviderSettings, row: Row) -> Iterator[Problem]:

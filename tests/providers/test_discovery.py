@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from credentials import fixed, sent_by
 from upstreams import answer, hold, nobody_listens, upstream
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline_server.app import DIALECTS, LISTS
 from trunkline_server.errors import UpstreamError
-from trunkline_server.providers.auth import headers_of
 from trunkline_server.providers.discovery import AT_ONCE, MAX_PAGES, RETRY, WITHIN, Discoverer, Lister, build_lister
 from trunkline_server.providers.http import HttpClient
-from trunkline_server.providers.probe import Asked, credential_of
+from trunkline_server.providers.probe import Asked
 from trunkline_server.providers.table import ROWS
 from trunkline_server.providers.upstream import Endpoint
 from trunkline_server.settings import ProviderSettings, Secret
@@ -48,9 +48,9 @@ class Learnt:
 
 def lister_of(client: HttpClient, kind: str, base_url: str, key: Secret | None = KEY) -> Lister | None:
     row, provider = ROWS[kind], ProviderSettings(kind=kind, api_key=key, base_url=base_url)
-    endpoint = Endpoint(base_url, headers_of(row, provider), row.quirks)
+    endpoint = Endpoint(base_url, sent_by(row, provider), row.quirks)
     asked = Asked(client, DIALECTS[row.dialect or "openai_chat"])
-    return build_lister("p", row, endpoint, credential_of(row, provider), asked, LISTS.get(row.dialect))
+    return build_lister("p", row, endpoint, fixed(row, provider).look().hint, asked, LISTS.get(row.dialect))
 
 
 @asynccontextmanager

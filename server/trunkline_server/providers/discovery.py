@@ -67,7 +67,8 @@ class Lister:
     async def _page(self, token: str) -> Page:
         headers = {"accept": "application/json", **self.how.HEADERS, **self.endpoint.headers}
         request = HttpRequest("GET", self.endpoint.base_url + self.how.list_path(token), headers)
-        async with self.asked.http.exchange(self.asked.sign(request) if self.asked.sign else request) as response:
+        signed = await self.asked.sign(request) if self.asked.sign is not None else request
+        async with self.asked.http.exchange(signed) as response:
             if response.status < 300:
                 return self._decoded(await response.read(MAX_LIST))
             body = await response.read_start(MAX_ERROR_BODY)

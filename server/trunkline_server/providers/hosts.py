@@ -58,6 +58,7 @@ HOSTS = (
         # It lists what could be deployed, not what is.
         lists_models=False,
         auth="api-key",
+        tokens="entra",
         base_url_env="AZURE_OPENAI_ENDPOINT",
         model_env="AZURE_OPENAI_DEPLOYMENT",
         quirks=Quirks(
@@ -131,6 +132,7 @@ HOSTS = (
         "openrouter",
         status_url="https://status.openrouter.ai",
         unlisted="callable",
+        key_pattern=r"sk-or-.+",
         probe_path="/key",
         base_url="https://openrouter.ai/api/v1",
         default_model="openai/gpt-4o-mini",
@@ -145,6 +147,7 @@ HOSTS = (
     ),
     _host(
         "groq",
+        key_pattern=r"gsk_.+",
         status_url="https://groqstatus.com",
         base_url="https://api.groq.com/openai/v1",
         default_model="llama-3.3-70b-versatile",
@@ -181,6 +184,7 @@ HOSTS = (
         "xai",
         status_url="https://status.x.ai",
         unlisted="callable",
+        key_pattern=r"xai-.+",
         base_url="https://api.x.ai/v1",
         default_model="grok-4",
         quirks=Quirks(
@@ -195,6 +199,7 @@ HOSTS = (
     _host(
         "cerebras",
         status_url="https://status.cerebras.ai",
+        key_pattern=r"csk-.+",
         base_url="https://api.cerebras.ai/v1",
         default_model="gpt-oss-120b",
         quirks=Quirks(
@@ -209,6 +214,7 @@ HOSTS = (
     # Searches the web for each answer; has no tools of the caller's.
     _host(
         "perplexity",
+        key_pattern=r"pplx-.+",
         probe_path="-",
         lists_models=False,
         base_url="https://api.perplexity.ai",
@@ -229,6 +235,7 @@ HOSTS = (
     ),
     _host(
         "nvidia",
+        key_pattern=r"nvapi-.+",
         probe_path="-",
         base_url="https://integrate.api.nvidia.com/v1",
         default_model="meta/llama-3.3-70b-instruct",
@@ -238,6 +245,7 @@ HOSTS = (
         "huggingface",
         status_url="https://status.huggingface.co",
         unlisted="callable",
+        key_pattern=r"hf_.+",
         probe_path="-",
         base_url="https://router.huggingface.co/v1",
         key_env="HF_TOKEN",
@@ -248,6 +256,7 @@ HOSTS = (
     _host(
         "github_models",
         status_url="https://www.githubstatus.com",
+        key_pattern=r"(ghp|gho|ghu|ghs|github_pat)_.+",
         probe_path="-",
         lists_models=False,
         base_url="https://models.github.ai/inference",

@@ -23,6 +23,8 @@ _WHOLE = (
     CAPABILITY_REASONING,
     CAPABILITY_VISION,
 )
+# Of projects, service accounts and administrators. What only begins with sk- is a key of many vendors.
+OPENAI_KEYS = r"sk-(proj|svcacct|admin)-.+"
 
 NATIVES = (
     Row(
@@ -31,6 +33,7 @@ NATIVES = (
         base_url="https://api.anthropic.com",
         auth="x-api-key",
         key_required=True,
+        key_pattern=r"sk-ant-.+",
         key_env="ANTHROPIC_API_KEY",
         base_url_env="ANTHROPIC_BASE_URL",
         model_env="CLAUDE_MODEL",
@@ -51,6 +54,7 @@ NATIVES = (
         base_url="https://generativelanguage.googleapis.com/v1beta",
         auth="x-goog-api-key",
         key_required=True,
+        key_pattern=r"AIza.+",
         key_env="GEMINI_API_KEY",
         key_env_too="GOOGLE_API_KEY",
         base_url_env="GEMINI_BASE_URL",
@@ -70,6 +74,7 @@ NATIVES = (
         dialect="gemini_generate_content",
         auth="bearer",
         key_required=True,
+        tokens="google",
         key_env="VERTEX_ACCESS_TOKEN",
         base_url_env="VERTEX_BASE_URL",
         # Its list stands at another address than its models.
@@ -145,6 +150,7 @@ NATIVES = (
         auth="bearer",
         key_required=True,
         key_env="OPENAI_API_KEY",
+        key_pattern=OPENAI_KEYS,
         only_configured=True,
         status_url="https://status.openai.com",
         default_model="gpt-5-mini",

@@ -33,6 +33,11 @@ class Row:
     key_required: bool = False
     # How a request is signed, where a key in a header is not enough.
     signing: Literal["", "sigv4"] = ""
+    # Whose short-lived tokens are sent, as bearer tokens, where there is no key.
+    tokens: Literal["", "google", "entra"] = ""
+    # What the keys of this vendor, and of no other, look like (a regular expression over a whole key). Not what all of
+    # them look like: vendors change that. Empty = nothing tells them.
+    key_pattern: str = ""
     # Environment variables for what the configuration leaves out. Empty = there is none.
     key_env: str = ""
     key_env_too: str = ""

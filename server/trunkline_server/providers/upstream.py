@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Call, Events, Handler
     from trunkline_server.dialects.dialect import Dialect, Encoded, Quirks
     from trunkline_server.dialects.limits import Limit
+    from trunkline_server.providers.credential import Sign
     from trunkline_server.providers.http import HttpResponse
 
     Learn = Callable[[Sequence[Limit]], None]
@@ -41,8 +42,8 @@ class Endpoint:
     quirks: Quirks
     # A unary call that may answer with more tokens than this, or that sets no limit, is streamed. 0 = never.
     stream_above: int = 0
-    # Adds what only the whole request can tell: a signature.
-    sign: Callable[[HttpRequest], HttpRequest] | None = None
+    # Adds what changes from request to request: a signature, a token that renews itself. Raises CredentialMissing.
+    sign: Sign | None = None
 
 
 class Http(Protocol):
@@ -67,16 +68,20 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
         encoded = dialect.encode_request(call.request, call.target.model, stream=streaming, quirks=endpoint.quirks)
         if encoded.warnings and call.request.routing.strict_params:
             raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in encoded.warnings])
+        plain = _request(call, endpoint, encoded, streaming=streaming)
+        request = plain if endpoint.sign is None else await endpoint.sign(plain)
         try:
             async with (
-                http.exchange(_request(call, endpoint, encoded, streaming=streaming)) as response,
+                http.exchange(request) as response,
                 aclosing(_answer(response, dialect, limited, streaming=streaming)) as events,
             ):
                 async for event in events:
                     yield _with_warnings(event, encoded.warnings)
         except UpstreamError as error:
             # Some say back what they were sent.
-            error.message = without(error.message, _secrets(endpoint.headers))
+            error.message = without(
+                error.message, _secrets({**endpoint.headers, **dict(request.headers.items() - plain.headers.items())})
+            )
             raise
 
     return handle
@@ -96,8 +101,7 @@ def _is_long(request: GenerateRequest, limit: int) -> bool:
 def _request(call: Call, endpoint: Endpoint, encoded: Encoded, *, streaming: bool) -> HttpRequest:
     accept = "text/event-stream" if streaming else "application/json"
     headers = {"content-type": "application/json", "accept": accept, **endpoint.headers, **encoded.headers}
-    request = HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id)
-    return endpoint.sign(request) if endpoint.sign is not None else request
+    return HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id)
 
 
 async def _answer(response: HttpResponse, dialect: Dialect, limited: Learn, *, streaming: bool) -> Events:
