@@ -47,6 +47,7 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	lock --extra embedded --extra postgres --no-emit-package trunkline-client pyproject.toml requirements/build.in -o requirements/run.txt
 	lock -c requirements/run.txt requirements/dev.in -o requirements/dev.txt
 	lock requirements/protos.in -o requirements/protos.txt
+	lock requirements/others.in -o requirements/others.txt
 
 # Real grpcurl and grpc_health_probe, pinned with their checksums in tests/tools. Without Go the tests that need them say so.
 .tools/ready: tests/tools/go.mod tests/tools/go.sum
@@ -55,6 +56,22 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	  (cd tests/tools && GOFLAGS=-buildvcs=false GOWORK=off GOBIN="$(CURDIR)/.tools/bin" go install tool)
 	else
 	  echo "Go is not here: tests with grpcurl and grpc_health_probe will be skipped"
+	fi
+	touch $@
+
+# Servers and libraries of others, pinned in requirements/others.txt and tests/tools/aimock. Without Node the tests that need it say so.
+.venv-others/ready: requirements/others.txt
+	$(PYTHON) -m venv .venv-others
+	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-others/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
+	touch $@
+
+.tools/others: .venv-others/ready tests/tools/aimock/package.json tests/tools/aimock/package-lock.json
+	mkdir -p .tools/aimock
+	cp tests/tools/aimock/package*.json .tools/aimock
+	if command -v npm >/dev/null; then
+	  (cd .tools/aimock && npm ci --ignore-scripts --no-audit --no-fund --silent)
+	else
+	  echo "Node is not here: tests with aimock will be skipped"
 	fi
 	touch $@
 
@@ -126,15 +143,19 @@ check: .venv/dev check-protos ## Formatting, lint, types, and the contract in ev
 	$(BIN)/mypy
 
 .PHONY: test
-test: .venv/dev .venv-protos/ready .tools/ready .tools/weights ## Set everything up and run the tests
+test: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/weights ## Set everything up and run the tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 .PHONY: conformance
-conformance: .venv/dev ## Hold every dialect to recorded traffic; CORPUS=DIR for another folder, DUMP=FILE for what was decoded
-	PYTHONPATH=tests $(BIN)/python -m conformance $(if $(CORPUS),"$(CORPUS)") $(if $(DUMP),--dump "$(DUMP)")
+conformance: .venv/dev .tools/others ## Hold every dialect to recorded traffic; CORPUS=DIR for another folder, DUMP=FILE for what was decoded
+	PYTHONPATH=tests $(BIN)/python -m conformance $(if $(CORPUS),,--live) $(if $(CORPUS),"$(CORPUS)") $(if $(DUMP),--dump "$(DUMP)")
 
 .PHONY: fuzz
-fuzz: .venv/dev ## Look at every decoder and framer a hundred times longer than the tests do
+fuzz: .venv/dev ## Damage answers and read them, 600 seconds for each dialect; SECONDS=N, DIALECT=NAME for one of them
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(or $(SECONDS),600) $(if $(DIALECT),--dialect $(DIALECT))
+
+.PHONY: properties
+properties: .venv/dev ## Look at the properties of decoders and framers a hundred times longer than the tests do
 	$(BIN)/pytest --numprocesses 2 --hypothesis-profile=long --timeout=0 tests/wire tests/dialects/test_*properties.py tests/dialects/test_limits.py
 
 .PHONY: client-oldest
@@ -142,7 +163,7 @@ client-oldest: ## Run the Python client on the oldest libraries that it allows
 	tests/clients/protobuf6.sh
 
 .PHONY: coverage
-coverage: .venv/dev .venv-protos/ready .tools/ready .tools/weights ## Run the tests and show which lines they never reach
+coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/weights ## Run the tests and show which lines they never reach
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing --skip-covered
 
@@ -160,4 +181,4 @@ bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .venv .venv-protos .tools build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-protos .venv-others .tools .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

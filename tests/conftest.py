@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Shared machines are slow now and then: time is what `make bench` measures.
 settings.register_profile("quick", deadline=None, max_examples=50)
-# For `make fuzz`.
+# For `make properties`.
 settings.register_profile("long", deadline=None, max_examples=5000)
 settings.load_profile("quick")
 

@@ -41,6 +41,10 @@ class Gateway:
     log: io.BytesIO = field(default_factory=io.BytesIO)
 
     @property
+    def admin_address(self) -> str:
+        return f"127.0.0.1:{self.app.admin_port}"
+
+    @property
     def address(self) -> str:
         return f"127.0.0.1:{self.app.port}"
 
@@ -50,22 +54,24 @@ class Gateway:
 
 
 def settings_of(tmp_path: Path, document: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
-    """What the configuration reader makes of a document, listening on port 0 and without a wait for load balancers."""
-    server = {"listen": "127.0.0.1:0", "notice": 0, **document.get("server", {})}
+    """What the configuration reader makes of a document: on port 0, no admin service, no wait for load balancers."""
+    server = {"listen": "127.0.0.1:0", "admin_listen": "", "notice": 0, **document.get("server", {})}
     path = tmp_path / "trunkline.yaml"
     path.write_text(yaml.safe_dump({**document, "server": server}))
     return config.load(path, environ or {})
 
 
 @asynccontextmanager
-async def gateway(settings: Settings, *, validates: bool = False) -> AsyncIterator[Gateway]:
+async def gateway(settings: Settings, *, validates: bool = False, discovers: bool = False) -> AsyncIterator[Gateway]:
     """Run it. On leaving it has drained: nothing of it is left.
 
-    With `validates` it asks providers about their credentials of its own accord: a request that no test has made.
+    With `validates` it asks providers about their credentials of its own accord, with `discovers` for their models:
+    requests that no test has made.
     """
     written = io.BytesIO()
     with TemporaryDirectory() as data:
-        app = App(settings, build_log(written), NO_WEIGHTS, Path(data), validates=validates)
+        log = build_log(written)
+        app = App(settings, log, NO_WEIGHTS, Path(data), validates=validates, discovers=discovers)
         await app.start()
         try:
             async with aio.insecure_channel(f"127.0.0.1:{app.port}") as channel:

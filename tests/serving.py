@@ -18,12 +18,14 @@ from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from trunkline_server.core import Chain, Current
 from trunkline_server.logs import build_log
+from trunkline_server.providers.discovery import Discoverer
 from trunkline_server.providers.probe import Prober
 from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.server import build_server
 from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ServerSettings
+from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.statistics import Statistics
 
@@ -66,7 +68,9 @@ async def serving(handler: Handler) -> AsyncIterator[Running]:
     current, statistics, state = Current(Chain(snapshot(), handler)), Statistics(time.time()), Serving(time.time())
     gateway = Gateway(current, statistics, state, ProviderStates(), Prober(new_id))
     settings = ServerSettings(listen="127.0.0.1:0")
-    server, port = build_server(settings, build_log(written), gateway, Models(current), state)
+    log = build_log(written)
+    live = Live(current, {}, log)
+    server, port = build_server(settings, log, gateway, Models(current, live, Discoverer(live, {})), state)
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Running(GatewayServiceStub(channel), channel, port, statistics, state, written)

@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "dialects": {"wire"},
     "providers": {"wire", "dialects"},
     "prices": set(),
-    "state": set(),
+    # What the providers offer is joined by rules that are pure.
+    "state": {"routing.discovered", "providers.table"},
     # The rows of the table are data that the catalogue is built from.
     "routing": {"providers.table"},
     "layers": {"state", "routing", "prices"},

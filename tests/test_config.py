@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from example import EXAMPLE, whole_example
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     Load = Callable[..., Settings]
 
-EXAMPLE = Path(__file__).parent.parent / "trunkline.example.yaml"
 KEY = {"OPENAI_API_KEY": "sk-test"}
 
 
@@ -174,7 +174,7 @@ def test_built_in_providers_can_be_configured_and_switched_off(load: Load) -> No
 WRONG = [
     # field by field
     ("servr: {}", "servr", "a known key (did you mean server?)"),
-    ("zebra: 1", "zebra", "a known key: server, limits, logs, ledger, default_model, aliases, providers"),
+    ("zebra: 1", "zebra", "a known key: server, limits, discovery, logs, ledger, default_model, aliases, providers"),
     ("server: {lisen: x}", "server.lisen", "a known key (did you mean listen?)"),
     ("server: 5", "server", "keys with values"),
     ("[1]", "the file", "keys with values"),
@@ -205,6 +205,12 @@ WRONG = [
     ("providers: {mock: {scripts: {m: {tool_calls: [{}]}}}}", "providers.mock.scripts.m.tool_calls[0].name", "a value"),
     # what it means
     ("server: {listen: localhost}", "server.listen", "host:port"),
+    ("server: {admin_listen: localhost}", "server.admin_listen", "host:port"),
+    ("server: {admin_listen: '0.0.0.0:50052'}", "server.admin_listen", "a loopback address"),
+    ("server: {admin_listen: '[::]:50052'}", "server.admin_listen", "reached from this machine only"),
+    ("server: {admin_listen: 'example.test:50052'}", "server.admin_listen", "a loopback address"),
+    ("server: {listen: '127.0.0.1:9', admin_listen: '127.0.0.1:9'}", "server.admin_listen", "another port"),
+    ("discovery: {every: 1s}", "discovery.every", "at least 10s, or 0 for never"),
     ("server: {listen: ':1'}", "server.listen", "host:port"),
     ("server: {listen: 'h:65536'}", "server.listen", "host:port"),
     ("limits: {connect: 0}", "limits.connect", "more than 0"),
@@ -498,6 +504,14 @@ def test_version_is_the_same_for_the_same_settings_and_another_for_others(load: 
     assert all(re.fullmatch("[0-9a-f]{12}", version) for version in versions)
 
 
+@pytest.mark.parametrize("address", ["", "127.0.0.1:50052", "localhost:0", "'[::1]:50052'"])
+def test_where_the_admin_service_may_be(load: Load, address: str) -> None:
+    settings = load(
+        f"{{server: {{listen: '127.0.0.1:0', admin_listen: {address or repr('')}}}, discovery: {{every: 0}}}}"
+    )
+    assert settings.server.admin_listen == address.strip("'")
+
+
 # --- the example ------------------------------------------------------------------------------------------------------
 
 
@@ -523,9 +537,9 @@ def test_the_example_is_right() -> None:
     )
 
 
-def test_the_example_has_every_setting_and_each_is_right(load: Load) -> None:
-    text = re.sub(r"^( *)#(?=\S)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
-    load(text, **dict.fromkeys(re.findall(r"env:(\w+_\w+)", text), "k"))
+def test_the_example_has_every_setting_and_each_is_right(load: Load, tmp_path: Path) -> None:
+    text, environ = whole_example(tmp_path)
+    load(text, **environ)
     mentioned: dict[str, bool] = {}
     for path, has in settings_in(inspect.type_info(Settings), yaml.safe_load(text)):
         mentioned[path] = mentioned.get(path, False) or has

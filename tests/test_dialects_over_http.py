@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from event_streams import event as frame
 from gateway import gateway, settings_of
+from grpc import aio
 from make import kinds, text_of
+from serving import details
 from upstreams import answer, chunk, close, head, upstream
 
 from trunkline.v1 import gateway_service_pb2 as pb
@@ -220,6 +222,29 @@ async def test_every_cut_of_a_stream_has_one_outcome(tmp_path: Path, api: Api) -
                     async for event in running.stub.StreamGenerate(REQUEST):
                         seen.append(event)
                 assert "completed" not in kinds(seen), cut
+
+
+KEY_OF_ANY_SHAPE = "hunter2-of-ours"
+
+
+@pytest.mark.parametrize("cut", [0, 5])
+async def test_what_a_provider_says_of_our_key_reaches_nobody(tmp_path: Path, cut: int) -> None:
+    """Not even where it looks like no key, or where the message ends in the midst of it."""
+    api, padding = APIS[0], ("so it goes " * 100)[-1024 + len(KEY_OF_ANY_SHAPE) - cut :]
+    said = {"error": {"type": "authentication_error", "message": f"{padding}{KEY_OF_ANY_SHAPE}".strip()}}
+    body = json.dumps(said).encode()
+    scripts: list[Script] = [[answer(body, 401)], [answer(body, content_type="application/json")]]
+    async with (
+        upstream(*scripts) as server,
+        gateway(settings_of(tmp_path, document(api, server.base_url), {"KEY": KEY_OF_ANY_SHAPE})) as running,
+    ):
+        for _ in scripts:
+            with pytest.raises(aio.AioRpcError) as caught:
+                await running.stub.Generate(REQUEST)
+            (attempt,) = details(caught.value)["trunkline.v1.CallFailure"].served.attempts
+            assert attempt.provider_message == f"{padding}***".strip()
+            assert KEY_OF_ANY_SHAPE[:4] not in str(caught.value) + str(dict(caught.value.trailing_metadata() or ()))
+        assert KEY_OF_ANY_SHAPE[:4].encode() not in running.log.getvalue()
 
 
 async def test_aws_keys_sign_what_is_sent(tmp_path: Path) -> None:

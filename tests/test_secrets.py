@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-import re
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import yaml
+from example import whole_example
 
 from trunkline_server import config
 from trunkline_server.config import ConfigError
-from trunkline_server.settings import Header, Secret, Settings
+from trunkline_server.settings import Document, Header, Secret, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CANARY = "sk-canary-0123456789abcdef0123456789abcdef"
-EXAMPLE = Path(__file__).parent.parent / "trunkline.example.yaml"
 
 
 def everything_said(error: BaseException) -> str:
@@ -47,15 +46,32 @@ def test_settings_do_not_show_their_secrets(tmp_path: Path) -> None:
         providers:
           openai: {{headers: {{x-literal: "{CANARY}", x-env: env:CANARY, x-file: "file:{tmp_path}/key"}}}}
           other: {{kind: openai, api_key: "file:{tmp_path}/key"}}
-          third: {{kind: openai, api_key: env:CANARY}}
+          third: {{kind: openai, api_key: env:CANARY, api_keys: [env:CANARY, "file:{tmp_path}/key"]}}
+          fourth: {{kind: vertex, base_url: "https://up.example", service_account: "file:{tmp_path}/key"}}
+          fifth:
+            kind: azure_openai
+            base_url: https://up.example
+            default_model: m
+            tenant_id: t
+            client_id: c
+            client_secret: env:CANARY
+            federated_token: "file:{tmp_path}/key"
+        aws_secrets:
+          {{access_key_id: env:CANARY, secret_access_key: env:CANARY, session_token: env:CANARY, region: us-east-1,
+            web_identity_token: "file:{tmp_path}/key", role_arn: "arn:aws:iam::123456789012:role/x"}}
     """
     settings = load(tmp_path, text, OPENAI_API_KEY=CANARY, CANARY=CANARY)
-    providers = settings.providers
+    providers, aws = settings.providers, settings.aws_secrets
     secrets = [
         *providers["openai"].headers.values(),
-        *(providers[name].api_key for name in ("openai", "other", "third")),
+        *(key for name in ("openai", "other", "third") for key in providers[name].all_keys),
+        providers["fourth"].service_account,
+        providers["fifth"].client_secret,
+        providers["fifth"].federated_token,
+        *(aws.access_key_id, aws.secret_access_key, aws.session_token, aws.web_identity_token),
     ]
-    assert [secret and secret.reveal() for secret in secrets] == [CANARY] * 6
+    assert [secret and secret.reveal().strip() for secret in secrets] == [CANARY] * 15
+    assert CANARY not in str([secret and secret.hint() for secret in secrets])
 
     forms: list[Callable[[Settings], object]] = [
         str,
@@ -74,7 +90,7 @@ def test_settings_do_not_show_their_secrets(tmp_path: Path) -> None:
     assert CANARY not in everything_said(caught.value)
 
 
-@pytest.mark.parametrize("secret", [Secret(CANARY), Header(CANARY)])
+@pytest.mark.parametrize("secret", [Secret(CANARY), Header(CANARY), Document(CANARY)])
 def test_a_secret_shows_itself_to_reveal_alone(secret: Secret) -> None:
     assert secret.reveal() == CANARY
     assert CANARY not in f"{secret} {secret!r} {secret!s:>9} {json.dumps([secret], default=repr)} {[secret]}"
@@ -94,6 +110,19 @@ def test_a_secret_shows_itself_to_reveal_alone(secret: Secret) -> None:
         "providers: {openai: {api_key: [CANARY]}}",
         "providers: {openai: {api_key: 'file:CANARY'}}",
         "providers: {openai: {api_key: 'env:CANARY'}}",
+        "providers: {openai: {api_keys: CANARY}}",
+        "providers: {openai: {api_keys: [CANARY]}}",
+        "providers: {openai: {api_keys: [[CANARY]]}}",
+        "providers: {openai: {api_key: 'vault:CANARY'}}",
+        "providers: {openai: {service_account: CANARY}}",
+        "providers: {openai: {service_account: 'env:CANARY'}}",
+        "providers: {openai: {web_identity_token: 'file:CANARY'}}",
+        "providers: {openai: {client_secret: CANARY}}",
+        "providers: {openai: {role_arn: CANARY}}",
+        "providers: {openai: {token_url: 'http://CANARY@x'}}",
+        "aws_secrets: {secret_access_key: CANARY}",
+        "aws_secrets: {url: 'http://CANARY'}",
+        "aws_secrets: CANARY",
         "providers: {openai: CANARY}",
         "providers: CANARY",
         "providers: [CANARY]",
@@ -158,22 +187,22 @@ def leaves(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from leaves(item, (*path, key))
 
 
-def said_of(tmp_path: Path, text: str, path: tuple[Any, ...]) -> str:
+def said_of(tmp_path: Path, text: str, path: tuple[Any, ...], environ: dict[str, str]) -> str:
     """What is said when the canary stands at this path. Empty = that is no error."""
     whole = node = yaml.safe_load(text)
     for key in path[:-1]:
         node = node[key]
     node[path[-1]] = CANARY
     try:
-        load(tmp_path, yaml.safe_dump(whole), OPENAI_API_KEY="k")
+        load(tmp_path, yaml.safe_dump(whole), **environ)
     except ConfigError as error:
         return everything_said(error)
     return ""
 
 
 def test_no_error_shows_a_value_wherever_the_secret_was_put(tmp_path: Path) -> None:
-    text = re.sub(r"^( *)#(?=\S)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
-    said = {path: said_of(tmp_path, text, path) for path in leaves(yaml.safe_load(text))}
+    text, environ = whole_example(tmp_path)
+    said = {path: said_of(tmp_path, text, path, environ) for path in leaves(yaml.safe_load(text))}
     assert [path for path, words in said.items() if CANARY in words] == []
     assert len([words for words in said.values() if words]) > 40
 
@@ -184,7 +213,7 @@ def test_no_error_shows_a_value_wherever_the_secret_was_put(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ("sk-literal", "env:NAME or file:/path: the secret itself does not belong in the configuration"),
+        ("sk-literal", "env:NAME or file:/path, or a name in a store such as aws-sm:NAME: the secret itself"),
         ("123", "env:NAME or file:/path"),
         ("'env:'", "env:NAME or file:/path"),
         ("env:A-B", "env:NAME or file:/path"),

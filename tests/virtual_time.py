@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
@@ -24,10 +24,34 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready:  # type: ignore[attr-defined]
-            if not self._scheduled:  # type: ignore[attr-defined]
+            timers = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
+            if not timers:
                 raise RuntimeError("nothing will ever happen again")
-            self._now = max(self._now, self._scheduled[0]._when)  # type: ignore[attr-defined]
+            self._now = max(self._now, min(timers))
         super()._run_once()  # type: ignore[misc]
+
+
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """Real time, for real sockets, that a test can skip ahead."""
+
+    skipped = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.skipped
+
+    async def skip(self, seconds: float) -> None:
+        """So much time has passed; what it set off has begun."""
+        self.skipped += seconds
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+def run_skipping(main: Callable[[SkippingLoop], Coroutine[object, object, T]]) -> T:
+    """Run `main` on a loop whose time it can skip."""
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, SkippingLoop)
+        return runner.run(main(loop))
 
 
 def run_virtual(main: Coroutine[object, object, T]) -> T:

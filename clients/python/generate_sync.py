@@ -9,6 +9,8 @@ from pathlib import Path
 import unasync
 
 NAMES = {
+    "AsyncAdminClient": "AdminClient",
+    "AsyncCaller": "Caller",
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",
     "AsyncEventCall": "EventCall",

@@ -19,6 +19,11 @@ from trunkline_server.dialects import (
     openai_chat,
     openai_responses,
 )
+from trunkline_server.dialects.anthropic_messages import listing as anthropic_list
+from trunkline_server.dialects.cohere_chat import listing as cohere_list
+from trunkline_server.dialects.gemini_generate_content import listing as gemini_list
+from trunkline_server.dialects.ollama_chat import listing as ollama_list
+from trunkline_server.dialects.openai_chat import listing as openai_list
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.errors import CallError
 from trunkline_server.layers.account import account
@@ -29,38 +34,37 @@ from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
-from trunkline_server.layers.watch import watch
 from trunkline_server.prices.book import PriceBook
-from trunkline_server.providers.as_asked import as_asked
-from trunkline_server.providers.auth import headers_of, signer_of
-from trunkline_server.providers.by_model import by_model, dialects_of
 from trunkline_server.providers.defaults import with_defaults
+from trunkline_server.providers.discovery import Discoverer
 from trunkline_server.providers.embedded import Embedded
-from trunkline_server.providers.guarded import at_most, guarded
-from trunkline_server.providers.http import HttpClient
-from trunkline_server.providers.probe import Asked, Prober, build_probe, credential_of
+from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.providers.table import configured
-from trunkline_server.providers.trace import TracedHttp
-from trunkline_server.providers.upstream import Endpoint, build_upstream
 from trunkline_server.routing.catalogue import build_offers
+from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.health import Serving
-from trunkline_server.rpc.server import build_server
+from trunkline_server.rpc.server import build_admin_server, build_server, is_free
 from trunkline_server.rpc.service import Gateway, Models
+from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.ledger.open import open_ledger
-from trunkline_server.state.provider_health import EndpointState, ProviderStates
+from trunkline_server.state.live import Live
+from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.statistics import Statistics
+from trunkline_server.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from trunkline_server.core import Call, Handler, Layer
-    from trunkline_server.dialects.dialect import Dialect
+    from trunkline_server.core import Call, Layer
+    from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
+    from trunkline_server.providers.discovery import Lister
     from trunkline_server.providers.table import Row
+    from trunkline_server.rpc.server import Server
     from trunkline_server.settings import ProviderSettings, Settings
 
 DIALECTS: Mapping[str, Dialect] = {
@@ -73,16 +77,31 @@ DIALECTS: Mapping[str, Dialect] = {
     "bedrock_converse": bedrock_converse,
 }
 
+# How providers list their models; those of other dialects do not.
+LISTS: Mapping[str, ModelList] = {
+    "openai_chat": openai_list,
+    "openai_responses": openai_list,
+    "anthropic_messages": anthropic_list,
+    "gemini_generate_content": gemini_list,
+    "cohere_chat": cohere_list,
+    "ollama_chat": ollama_list,
+}
+
 
 class App:
     """A gateway that runs. Everything that outlives a call belongs to it."""
 
-    def __init__(self, settings: Settings, log: Log, weights: Path, data: Path, *, validates: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, log: Log, weights: Path, data: Path, *, validates: bool = True, discovers: bool = True
+    ) -> None:
         """`weights` is the folder of the embedded model's weights, `data` the one of the ledger.
 
         `validates`: whether providers are asked about their credentials, at the start and every five minutes.
+        `discovers`: whether they are asked for their models, at the start and every so often.
         """
         self.port = 0
+        # 0 = there is no admin service.
+        self.admin_port = 0
         self._settings = settings
         self._log = log
         self._weights = weights
@@ -93,8 +112,13 @@ class App:
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._prober = Prober(new_id)
+        # By provider: its row, and how it is asked for its models.
+        self._rows: Mapping[str, Row] = {}
+        self._listers: Mapping[str, Lister] = {}
         self._validates = validates
-        self._validation: asyncio.Task[None] | None = None
+        self._discovers = discovers and settings.discovery.every > 0
+        # What goes on until the end.
+        self._background: list[asyncio.Task[None]] = []
         # What is closed at the end, last opened first.
         self._opened = AsyncExitStack()
 
@@ -110,13 +134,35 @@ class App:
         self._ledger = await open_ledger(self._settings.ledger, self._data, self._log)
         self._opened.push_async_callback(self._ledger.aclose)
         self.current = Current(self.build_chain(self._settings))
+        live = Live(self.current, self._rows, self._log)
+        for name in self._listers:
+            live.follow(name)
+        discoverer = Discoverer(live, self._listers)
         gateway = Gateway(self.current, self._statistics, self._serving, self._states, self._prober)
-        self._server, self.port = build_server(
-            self._settings.server, self._log, gateway, Models(self.current), self._serving
-        )
-        await self._server.start()
+        models = Models(self.current, live, discoverer)
+        server, self.port = build_server(self._settings.server, self._log, gateway, models, self._serving)
+        self._servers = [server, *self._build_admin(live)]
+        for each in self._servers:
+            await each.start()
         if self._validates:
-            self._validation = self._registry.spawn(self._prober.validate())
+            self._background.append(self._registry.spawn(self._prober.validate()))
+        if self._discovers:
+            self._background.append(self._registry.spawn(discoverer.follow(self._settings.discovery.every)))
+
+    def _build_admin(self, live: Live) -> Iterator[Server]:
+        """The admin service's server, if there is one. Raises AddressTaken if the configuration says where it is.
+
+        Nobody said where: then another gateway on this machine may have the usual port, and this one goes without.
+        """
+        settings = self._settings.server
+        address = ADMIN_LISTEN if settings.admin_listen is None else settings.admin_listen
+        if not address:
+            return
+        if settings.admin_listen is None and not is_free(address):
+            return
+        admin = Admin(self.current, self._statistics, self._states, self._prober, live)
+        server, self.admin_port = build_admin_server(settings, address, self._log, admin, self._serving)
+        yield server
 
     async def stop(self) -> None:
         """Drain: say so, let load balancers notice, let calls finish within the grace, end the rest by name, close.
@@ -130,10 +176,10 @@ class App:
         await asyncio.sleep(server.notice)
         self._serving.stop()
         ending = asyncio.get_running_loop().call_later(max(0, server.grace - 1), self._registry.interrupt, _draining)
-        await self._server.stop(server.grace)
+        await asyncio.gather(*(each.stop(server.grace) for each in self._servers))
         ending.cancel()
-        if self._validation is not None:
-            self._validation.cancel()
+        for task in self._background:
+            task.cancel()
         await self._registry.wait_idle()
         await self._opened.aclose()
 
@@ -147,16 +193,19 @@ class App:
         snapshot = Snapshot(config.version(settings), settings, offers, prices)
         kinds = {name: settings.providers[name].kind or name for name in snapshot.offers}
         rows = {name: configured(extensions.rows[kind], settings.providers[name]) for name, kind in kinds.items()}
-        dialects = {**DIALECTS, **extensions.dialects}
+        self._rows = rows
+        upstreams = Upstreams(settings, {**DIALECTS, **extensions.dialects}, LISTS, self._log, self._opened)
+        self._listers = upstreams.listers
+        brought = {name: extensions.handlers[kind] for name, kind in kinds.items() if kind in extensions.handlers}
         handlers = {
             **{name: engine.handle for name, engine in engines.items()},
             **{name: build_scripted(provider.scripts) for name, provider in _of_kind(settings, "scripted")},
+            **{name: upstreams.build_brought(name, rows[name], brought[name], self._states) for name in brought},
             **{
-                name: self._build_foreign(settings, name, row, extensions.handlers[kinds[name]])
+                name: upstreams.build(name, row, self._states, self._prober, brought=row.dialect not in DIALECTS)
                 for name, row in rows.items()
-                if kinds[name] in extensions.handlers
+                if row.dialect
             },
-            **{name: self._build_upstream(settings, name, row, dialects) for name, row in rows.items() if row.dialect},
         }
         handler = dispatch({name: with_defaults(each, rows[name].defaults) for name, each in handlers.items()})
         for layer in reversed(self._layers()):
@@ -187,41 +236,6 @@ class App:
         engine = Embedded(provider, self._weights)
         self._opened.push_async_callback(engine.aclose)
         return engine
-
-    def _build_foreign(self, settings: Settings, name: str, row: Row, handler: Handler) -> Handler:
-        """A provider that a package brings."""
-        provider = settings.providers[name]
-        state = self._open_state(name, row, provider)
-        limited = at_most(guarded(handler, self._log), provider.max_connections, settings.limits.connect)
-        return watch(state)(as_asked(limited, provider.provider_tools))
-
-    def _build_upstream(self, settings: Settings, name: str, row: Row, dialects: Mapping[str, Dialect]) -> Handler:
-        """A provider over HTTP, with connections of its own: a slow one cannot use up another's."""
-        provider, dialect = settings.providers[name], dialects[row.dialect]
-        client = HttpClient(max_connections=provider.max_connections, connect_timeout=settings.limits.connect)
-        self._opened.push_async_callback(client.aclose)
-        traced = provider.debug or settings.logs.monitoring_level == "comprehensive"
-        endpoint = Endpoint(
-            row.base_url, headers_of(row, provider), row.quirks, row.stream_above, signer_of(row, provider)
-        )
-        http = TracedHttp(client, self._log, name) if traced else client
-        state = self._open_state(name, row, provider)
-        self._prober.add(name, build_probe(name, row, endpoint, state, Asked(http, dialect, endpoint.sign)))
-        ask = {of: build_upstream(endpoint, dialects[of], http, state.limited) for of in dialects_of(row)}
-        handler = by_model(row, ask)
-        if row.dialect not in DIALECTS:
-            handler = guarded(handler, self._log)
-        return watch(state)(as_asked(handler, provider.provider_tools))
-
-    def _open_state(self, name: str, row: Row, provider: ProviderSettings) -> EndpointState:
-        state = EndpointState(
-            row.base_url,
-            credential_of(row, provider),
-            concurrency_limit=provider.max_connections,
-            required=row.key_required,
-        )
-        self._states.open(name, row.status_url, [state])
-        return state
 
 
 def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSettings]]:

@@ -9,24 +9,26 @@ import hashlib
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 from msgspec import inspect, structs
 
 from trunkline_server.config_check import Problem, Unfit, Walk, join, problems_of, read_seconds
-from trunkline_server.config_ledger import is_database_url, ledger_problems
+from trunkline_server.config_credential_check import credential_problems
+from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
+from trunkline_server.config_ledger import ledger_problems
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
+from trunkline_server.config_secrets import read_text, readers
 from trunkline_server.entry_points import Extensions, load_extensions
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
 from trunkline_server.settings import (
-    DatabaseUrl,
-    Header,
     Moment,
     ProviderSettings,
+    Reference,
     Seconds,
     Secret,
     Settings,
@@ -40,16 +42,6 @@ if TYPE_CHECKING:
     from trunkline_server.providers.row import Row
 
 FILE_NAME = "trunkline.yaml"
-# env:NAME or file:/an/absolute/path (or one with a drive's letter).
-REFERENCE = r"env:[A-Za-z_][A-Za-z0-9_]*|file:(?:/|[A-Za-z]:[/\\]).+"
-VISIBLE = r"[!-~]+"
-# The access key of AWS, and its region: the first that is set.
-_AWS = {
-    "access_key_id": "AWS_ACCESS_KEY_ID",
-    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
-    "session_token": "AWS_SESSION_TOKEN",
-}
-_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _READERS: Mapping[type, Callable[[object], object]] = {
     Seconds: read_seconds,
     TokenPrice: read_token_price,
@@ -57,7 +49,6 @@ _READERS: Mapping[type, Callable[[object], object]] = {
     Moment: read_moment,
 }
 _FLOAT, _TEXT = "tag:yaml.org,2002:float", "tag:yaml.org,2002:str"
-VISIBLE_AND_BLANK = r"[ -~]*"
 
 
 class ConfigError(Exception):
@@ -119,17 +110,11 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         raise ConfigError(source, problems)
     extensions = _extensions(tree)
     origins = _fill_in(tree, environ, extensions.rows, problems)
-    readers: dict[type, Callable[[object], object]] = {
-        **_READERS,
-        Secret: _secret_reader(environ),
-        Header: _header_reader(environ),
-        DatabaseUrl: _url_reader(environ),
-    }
-    walk = Walk(readers, problems)
+    walk = Walk({**_READERS, **readers(environ)}, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
     problems += _wrong_extensions(settings, extensions)
-    problems += [*problems_of(settings, extensions.rows), *price_problems(settings, extensions.rows)]
-    problems += ledger_problems(settings.ledger)
+    for find in (problems_of, credential_problems, price_problems, ledger_problems):
+        problems += find(settings, extensions.rows)
     if problems:
         raise ConfigError(source, _told_once(problems, origins))
     return settings
@@ -145,7 +130,8 @@ def version(settings: Settings) -> str:
 
     def plain(value: Any) -> float:
         if isinstance(value, Secret):
-            secrets.append(value.reveal())
+            # Of a secret in a store the name, which is known; of a file that is watched what it held at the start.
+            secrets.append(value.origin if isinstance(value, Reference) else value.reveal())
             return len(secrets)
         return int(value) if isinstance(value, int) else float(value)
 
@@ -159,7 +145,7 @@ def version(settings: Settings) -> str:
 def _read_tree(path: Path, problems: list[Problem]) -> dict[str, Any] | None:
     """What the file says. None, and why, if it cannot be read at all."""
     try:
-        tree = _parse(_read_text(path), problems)
+        tree = _parse(read_text(path), problems)
     except Unfit as unfit:
         problems.append(Problem("the file", str(unfit)))
         return None
@@ -167,16 +153,6 @@ def _read_tree(path: Path, problems: list[Problem]) -> dict[str, Any] | None:
         return tree or {}
     problems.append(Problem("the file", "keys with values"))
     return None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or "it cannot be opened"
-    except ValueError:
-        reason = "it is not UTF-8 text"
-    raise Unfit(f"{path} to be readable: {reason}")
 
 
 def _parse(text: str, problems: list[Problem]) -> object:
@@ -255,13 +231,14 @@ def _fill_in(
     """Put into `tree` what it leaves out. Returns, by path, which variable said what now stands there."""
     origins: dict[str, str] = {}
 
-    def fill(section: dict[str, Any], path: str, variable: str, value: str) -> None:
-        key = path.rpartition(".")[2]
+    def fill(section: dict[str, Any], at: str, key: str, variable: str, value: Any) -> None:
         if value and section.get(key) is None:
-            section[key], origins[path] = value, variable
+            section[key], origins[join(at, key)] = value, variable
+            for index, reference in enumerate(_listed(value)):
+                origins[f"{join(at, key)}[{index}]"] = str(reference).removeprefix("env:")
 
-    fill(_section(tree, "server"), "server.listen", "TRUNKLINE_LISTEN", environ.get("TRUNKLINE_LISTEN", ""))
-    fill(tree, "default_model", *_default_model(environ, problems))
+    fill(_section(tree, "server"), "server", "listen", "TRUNKLINE_LISTEN", environ.get("TRUNKLINE_LISTEN", ""))
+    fill(tree, "", "default_model", *_default_model(environ, problems))
     providers = _section(tree, "providers")
     _add_providers(providers, environ)
     for name in providers:
@@ -269,18 +246,38 @@ def _fill_in(
         if not provider.get("kind"):
             provider["kind"] = _kind(name, provider)
         if row := rows.get(_kind(name, provider)):
-            at, key = f"providers.{name}", _key_env(row, environ)
-            fill(provider, f"{at}.api_key", key, f"env:{key}" if key in environ else "")
-            fill(provider, f"{at}.base_url", row.base_url_env, environ.get(row.base_url_env, ""))
-            fill(provider, f"{at}.default_model", row.model_env, environ.get(row.model_env, ""))
-            fill(provider, f"{at}.organization", row.organization_env, environ.get(row.organization_env, ""))
-            for field, variable in _AWS.items() if row.signing == "sigv4" else ():
-                fill(provider, f"{at}.{field}", variable, f"env:{variable}" if variable in environ else "")
-            for variable in _REGIONS if row.signing == "sigv4" else ():
-                fill(provider, f"{at}.region", variable, environ.get(variable, ""))
-            if provider.get("region") and row.signing == "sigv4":
-                fill(provider, f"{at}.base_url", "", f"https://bedrock-runtime.{provider['region']}.amazonaws.com")
+            _fill_in_provider(row, provider, environ, partial(fill, provider, f"providers.{name}"))
+    if _uses_aws_secrets(providers):
+        secrets = _section(tree, "aws_secrets")
+        for said in aws_in(secrets, environ):
+            fill(secrets, "aws_secrets", *said)
     return origins
+
+
+def _fill_in_provider(
+    row: Row, provider: Mapping[str, Any], environ: Mapping[str, str], fill: Callable[[str, str, Any], None]
+) -> None:
+    for said in credentials_in(row, provider, environ):
+        fill(*said)
+    fill("base_url", row.base_url_env, environ.get(row.base_url_env, ""))
+    fill("default_model", row.model_env, environ.get(row.model_env, ""))
+    fill("organization", row.organization_env, environ.get(row.organization_env, ""))
+    if provider.get("region") and row.signing == "sigv4":
+        fill("base_url", "", f"https://bedrock-runtime.{provider['region']}.amazonaws.com")
+
+
+def _uses_aws_secrets(providers: Mapping[str, object]) -> bool:
+    keys = [
+        key
+        for provider in providers.values()
+        if isinstance(provider, dict)
+        for key in (provider.get("api_key"), *_listed(provider.get("api_keys")))
+    ]
+    return any(isinstance(key, str) and key.startswith("aws-sm:") for key in keys)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _section(parent: dict[str, Any], key: str) -> dict[str, Any]:
@@ -312,15 +309,11 @@ def _is_meant(row: Row, environ: Mapping[str, str]) -> bool:
     """Whether the environment says enough to have such a provider: its key, or where it is if it needs no key."""
     if row.only_configured:
         return False
-    if row.signing == "sigv4" and any(name in environ for name in _REGIONS):
-        return "AWS_ACCESS_KEY_ID" in environ or row.key_env in environ
+    if row.signing == "sigv4" and has_aws(row, environ):
+        return True
     if not (row.base_url or row.base_url_env in environ) or not (row.default_model or row.model_env in environ):
         return False
-    return _key_env(row, environ) in environ or (not row.key_required and row.base_url_env in environ)
-
-
-def _key_env(row: Row, environ: Mapping[str, str]) -> str:
-    return row.key_env_too if row.key_env not in environ and row.key_env_too in environ else row.key_env
+    return names_credential(row, environ) or (not row.key_required and row.base_url_env in environ)
 
 
 def _kind(name: str, provider: object) -> str:
@@ -361,53 +354,6 @@ def _default_model(environ: Mapping[str, str], problems: list[Problem]) -> tuple
     if provider and model and not model.startswith(f"{provider}/"):
         model = f"{provider}/{model}"
     return " and ".join(names), model or provider
-
-
-def _secret_reader(environ: Mapping[str, str]) -> Callable[[object], Secret]:
-    def read(value: object) -> Secret:
-        if not _is_reference(value):
-            raise Unfit("env:NAME or file:/path: the secret itself does not belong in the configuration")
-        return Secret(_resolved(str(value), environ, VISIBLE), str(value))
-
-    return read
-
-
-def _header_reader(environ: Mapping[str, str]) -> Callable[[object], Header]:
-    def read(value: object) -> Header:
-        if _is_reference(value):
-            return Header(_resolved(str(value), environ, VISIBLE_AND_BLANK))
-        if not isinstance(value, str) or not re.fullmatch(VISIBLE_AND_BLANK, value):
-            raise Unfit("one line of ASCII text, env:NAME or file:/path")
-        return Header(value)
-
-    return read
-
-
-def _url_reader(environ: Mapping[str, str]) -> Callable[[object], DatabaseUrl]:
-    def read(value: object) -> DatabaseUrl:
-        referred = _is_reference(value)
-        text = _resolved(str(value), environ, VISIBLE) if referred else value
-        if not isinstance(text, str) or not is_database_url(text):
-            raise Unfit("sqlite:///path, postgresql://user@host/database, env:NAME or file:/path")
-        if not referred and (urlsplit(text).password is not None or "password" in text):
-            raise Unfit("env:NAME or file:/path: a password does not belong in the configuration")
-        return DatabaseUrl(text, str(value) if referred else "")
-
-    return read
-
-
-def _is_reference(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch(REFERENCE, value) is not None
-
-
-def _resolved(reference: str, environ: Mapping[str, str], allowed: str) -> str:
-    scheme, _, name = reference.partition(":")
-    if scheme == "env" and name not in environ:
-        raise Unfit(f"{reference} to be set")
-    secret = environ[name] if scheme == "env" else _read_text(Path(name)).rstrip("\r\n")
-    if not secret or not re.fullmatch(allowed, secret):
-        raise Unfit(f"{reference} to hold one line of visible ASCII characters")
-    return secret
 
 
 # --- the result -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ Both find everything that is wrong, not only the first of it, and show no value 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 from msgspec import UNSET, inspect, structs
 
 from trunkline_server.errors import UnknownModel
+from trunkline_server.providers.addresses import is_loopback
 from trunkline_server.providers.table import CUSTOM, QUIRKS, configured
 from trunkline_server.routing.catalogue import build_offers, default_model
 from trunkline_server.routing.names import LONGEST, find_targets, remedy
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
     from trunkline_server.providers.table import Row
-    from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
+    from trunkline_server.settings import ProviderSettings, ServerSettings, Settings, TimeLimits
 
 SPAN_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LONGEST_SPAN = 366 * 86400.0
 # A token in the embedded model's window takes 23 kB (keys and values, 30 layers, 3 heads, 64 numbers, 2 bytes): 1.5 GB.
 MAX_WINDOW_TOKENS = 65536
 A_PACKAGE = "; or its dialect and base_url, or a package installed that brings it"
+# Seconds. Providers are not to be pestered for their lists.
+SHORTEST_PAUSE = 10.0
 A_NAME = f"1 to {LONGEST} printable characters without a blank at either end"
 
 
@@ -205,7 +207,10 @@ def problems_of(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem
     """What is wrong with settings whose fields are right one by one."""
     if not _is_address(settings.server.listen):
         yield Problem("server.listen", "host:port, such as 0.0.0.0:50051 or [::]:50051")
+    yield from _admin(settings.server)
     yield from _limits(settings.limits)
+    if 0 < settings.discovery.every < SHORTEST_PAUSE:
+        yield Problem("discovery.every", f"at least {SHORTEST_PAUSE:.0f}s, or 0 for never")
     for name, provider in settings.providers.items():
         row = rows.get(provider.kind)
         if row is not None:
@@ -219,6 +224,23 @@ def problems_of(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem
 def _is_address(listen: str) -> bool:
     match = re.fullmatch(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", listen)
     return match is not None and int(match[1]) <= 65535
+
+
+def _admin(server: ServerSettings) -> Iterator[Problem]:
+    """The admin service asks nobody who he is, so far: whoever reaches it is obeyed."""
+    listen = server.admin_listen
+    if not listen:
+        return
+    if not _is_address(listen):
+        yield Problem("server.admin_listen", 'host:port, such as 127.0.0.1:50052, or "" for no admin service')
+    elif not is_loopback(listen.rpartition(":")[0].strip("[]")):
+        yield Problem(
+            "server.admin_listen",
+            "a loopback address, such as 127.0.0.1:50052: the admin service obeys whoever reaches it, so it may be "
+            "reached from this machine only",
+        )
+    elif listen == server.listen and not listen.endswith(":0"):
+        yield Problem("server.admin_listen", "another port than server.listen has")
 
 
 def _limits(limits: TimeLimits) -> Iterator[Problem]:
@@ -287,7 +309,7 @@ def _base_url(path: str, provider: ProviderSettings, row: Row) -> Iterator[Probl
         yield Problem(
             path, "an http or https URL without user name, query and fragment, such as http://localhost:8000/v1"
         )
-    elif url.scheme == "http" and not provider.allow_plain_http and not _is_loopback(url.hostname or ""):
+    elif url.scheme == "http" and not provider.allow_plain_http and not is_loopback(url.hostname or ""):
         yield Problem(path, "https: plain http shows the key to the network (allow_plain_http: true permits it)")
 
 
@@ -298,13 +320,6 @@ def _parsed(base_url: str) -> SplitResult | None:
     except ValueError:
         return None
     return url if right and re.fullmatch(r"[!-~]+", base_url) and not re.search(r"[@?#]", base_url) else None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _models(path: str, provider: ProviderSettings, row: Row) -> Iterator[Problem]:

@@ -11,13 +11,14 @@ from trunkline_server.config_check import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trunkline_server.settings import LedgerSettings
+    from trunkline_server.settings import Settings
 
 SHORTEST_RETENTION = 7 * 86400.0
 
 
-def ledger_problems(ledger: LedgerSettings) -> Iterator[Problem]:
+def ledger_problems(settings: Settings, _: object) -> Iterator[Problem]:
     """Everything that is wrong with them."""
+    ledger = settings.ledger
     if ledger.retention < SHORTEST_RETENTION:
         yield Problem("ledger.retention", "at least 7d")
     if ledger.folder and not PurePath(ledger.folder).is_absolute():

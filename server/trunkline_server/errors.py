@@ -149,3 +149,15 @@ class UpstreamError(Exception):
 
     def __str__(self) -> str:
         return f"{call_pb2.Outcome.Name(self.outcome)} (status {self.status}, code {self.code!r})"
+
+
+class CredentialMissing(UpstreamError):
+    """There is no credential that could be sent at present: nothing was sent. `why` is in our own words."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(call_pb2.OUTCOME_AUTH, f"there is no credential to send: {why}", code="no_credential")
+        self.why = why
+
+
+class Unreadable(Exception):
+    """A secret's file that cannot be used. Its text says what would be right, and holds nothing of the file."""

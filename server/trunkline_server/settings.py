@@ -9,6 +9,9 @@ from msgspec import Meta, Struct, field
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="lower-case letters, digits, - and _")]
 
 
+ADMIN_LISTEN = "127.0.0.1:50052"
+
+
 class Seconds(float):
     """A span of time. Written as "30s", "250ms", "2m", "1h", "90d" or a number of seconds."""
 
@@ -26,6 +29,11 @@ class Secret:
         """`origin` is where it was read from: env:NAME or file:/path."""
         self._value = value
         self._origin = origin
+
+    @property
+    def origin(self) -> str:
+        """Where it was read from. Empty = from nowhere that can be asked again."""
+        return self._origin
 
     def reveal(self) -> str:
         """The secret itself: for the one place that sends it."""
@@ -53,6 +61,30 @@ class Header(Secret):
     """The value of a header. Unlike other secrets it may stand in the file itself; it is not shown all the same."""
 
 
+class Document(Secret):
+    """A secret of several lines, or one that others write anew: it is read from its file each time it is needed."""
+
+    def hint(self) -> str:
+        """Where it is: its end tells nothing."""
+        return self.origin
+
+
+class Reference(Secret):
+    """A secret in a store: it is fetched while the gateway runs. Until then only its name is known."""
+
+    def __init__(self, origin: str) -> None:
+        """`origin` is what names it: aws-sm:prod/openai."""
+        super().__init__(origin, origin)
+
+    def reveal(self) -> str:
+        """There is nothing to reveal here."""
+        raise LookupError("a secret that has to be fetched")
+
+    def hint(self) -> str:
+        """Its name."""
+        return self._origin
+
+
 class TokenPrice(int):
     """Pico-USD (10**-12 USD) a token. Written as USD per million tokens: 0.45 is 450,000."""
 
@@ -78,6 +110,9 @@ class ServerSettings(_Section, frozen=True, kw_only=True):
 
     # host:port; port 0 takes a free one.
     listen: str = "127.0.0.1:50051"
+    # The same for the admin service, on the loopback interface only. "" = there is none. Unset = ADMIN_LISTEN, unless
+    # something else listens there.
+    admin_listen: str | None = None
     # On SIGTERM: how long running calls may go on.
     grace: Seconds = Seconds(30.0)
     # On SIGTERM: how long health says NOT_SERVING before new calls are refused, for load balancers to notice.
@@ -98,6 +133,13 @@ class TimeLimits(_Section, frozen=True, kw_only=True):
     between_tokens: Seconds = Seconds(60.0)
     # To reach a provider.
     connect: Seconds = Seconds(10.0)
+
+
+class DiscoverySettings(_Section, frozen=True, kw_only=True):
+    """How providers are asked for their models."""
+
+    # From one time to the next, after the one at the start. 0 = never, unless somebody asks for it.
+    every: Seconds = Seconds(3600.0)
 
 
 class LogSettings(_Section, frozen=True, kw_only=True):
@@ -188,6 +230,8 @@ class QuirkSettings(_Section, frozen=True, kw_only=True):
     reasoning_details: bool | None = None
     media: tuple[Literal["image", "audio", "file", "file_url", "video"], ...] | None = None
     document: Literal["file", "document_url"] | None = None
+    sound: Literal["object", "text"] | None = None
+    refusals: bool | None = None
     cache_control: bool | None = None
 
 
@@ -202,7 +246,34 @@ class GenerationDefaults(_Section, frozen=True, kw_only=True):
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
 
 
-class ProviderSettings(_Section, frozen=True, kw_only=True):
+class TokenSettings(_Section, frozen=True, kw_only=True):
+    """Where credentials come from that are more than a key. Which of these are needed depends on the kind."""
+
+    # AWS: an access key, and the region.
+    access_key_id: Secret | None = None
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    region: Annotated[str, Meta(pattern=r"^([a-z]{2}(-[a-z]+)+-[0-9])?$", description="us-east-1")] = ""
+    # AWS: a role to take on, with the access key or with the token of a web identity.
+    role_arn: Annotated[
+        str,
+        Meta(pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+)?$", description="arn:aws:iam::123456789012:role/x"),
+    ] = ""
+    web_identity_token: Document | None = None
+    # What the machine itself gives out: the metadata server of Google Cloud, AWS or Azure.
+    ambient: bool = False
+    # Where tokens are asked for, in place of the vendor's own address.
+    token_url: str = ""
+
+
+class AwsSecrets(TokenSettings, frozen=True, kw_only=True):
+    """AWS Secrets Manager, for keys that are given as aws-sm:NAME."""
+
+    # In place of the region's own address.
+    url: str = ""
+
+
+class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     """A provider: a row of the table under a name of its own."""
 
     # The row: openai, openai_compatible, scripted, embedded, ..., custom for a vendor that has none, or what a package
@@ -224,14 +295,18 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     status_url: Annotated[str, Meta(pattern=r"^(https://[!-~]+)?$", description="an https URL")] = ""
     enabled: bool = True
     base_url: str = ""
-    # env:NAME or file:/path in the file; the secret itself once read.
+    # env:NAME, file:/path or a reference to a store in the file; the secret itself, or the reference, once read.
     api_key: Secret | None = None
+    # More of them: calls take turns.
+    api_keys: tuple[Secret, ...] = ()
     organization: str = ""
-    # kind bedrock, where there is no api_key: the access key of AWS, and the region.
-    access_key_id: Secret | None = None
-    secret_access_key: Secret | None = None
-    session_token: Secret | None = None
-    region: Annotated[str, Meta(pattern=r"^([a-z]{2}(-[a-z]+)+-[0-9])?$", description="us-east-1")] = ""
+    # kind vertex: a service account's key, or what `gcloud auth application-default login` leaves.
+    service_account: Document | None = None
+    # kind azure_openai: an application of Entra, and its secret or the token of a federated identity.
+    tenant_id: str = ""
+    client_id: str = ""
+    client_secret: Secret | None = None
+    federated_token: Document | None = None
     # kind azure_openai: the version of its API. Empty = the row's.
     api_version: Annotated[
         str,
@@ -257,7 +332,7 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     debug: bool = False
     first_token: Seconds | None = None
     between_tokens: Seconds | None = None
-    # Connections to it at once; at a provider that a package brings: calls.
+    # Connections to it at once, for each key; at a provider that a package brings: calls.
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     # kind scripted: its models. Empty = those of the table.
     scripts: dict[Name, Script] = field(default_factory=dict)
@@ -265,6 +340,11 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     slots: Annotated[int, Meta(ge=1, le=64)] = 4
     context_window: Annotated[int, Meta(ge=256, le=8192)] = 2048
     threads: Annotated[int, Meta(ge=1, le=256)] | None = None
+
+    @property
+    def all_keys(self) -> tuple[Secret, ...]:
+        """All keys, in the order of the configuration."""
+        return (*filter(None, (self.api_key,)), *self.api_keys)
 
 
 class TierSettings(_Section, frozen=True, kw_only=True):
@@ -325,6 +405,7 @@ class Settings(_Section, frozen=True, kw_only=True):
 
     server: ServerSettings = ServerSettings()
     limits: TimeLimits = TimeLimits()
+    discovery: DiscoverySettings = DiscoverySettings()
     logs: LogSettings = LogSettings()
     ledger: LedgerSettings = LedgerSettings()
     # A model, an alias or a provider for calls that name none. Empty = the first provider that is available.
@@ -334,3 +415,4 @@ class Settings(_Section, frozen=True, kw_only=True):
     providers: dict[Name, ProviderSettings] = field(default_factory=dict)
     # The first entry whose model fits decides, with all entries of the same model.
     prices: tuple[PriceSettings, ...] = ()
+    aws_secrets: AwsSecrets = AwsSecrets()

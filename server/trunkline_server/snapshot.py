@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from trunkline_server.prices.book import PriceBook
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from re import Pattern
 
-    from trunkline.v1.model_pb2 import Model
+    from trunkline.v1.model_pb2 import Capability, Model
     from trunkline_server.settings import Settings
 
 _DATED = re.compile(r"-(latest|20\d{6}|20\d\d-\d\d-\d\d)$")
@@ -21,6 +21,30 @@ _DATED = re.compile(r"-(latest|20\d{6}|20\d\d-\d\d-\d\d)$")
 def plain(model: str) -> str:
     """A model's id without what people write differently: letters' case, dots and underscores, dates, "latest"."""
     return _DATED.sub("", re.sub(r"[._]", "-", model.lower()))
+
+
+def _by_spelling(models: Iterable[str]) -> Mapping[str, str]:
+    """Which of these is meant by each plain spelling: the first without a date, else the newest."""
+    found: dict[str, list[str]] = {}
+    for model in models:
+        found.setdefault(plain(model), []).append(model)
+    return {name: next((id_ for id_ in ids if not _DATED.search(id_)), max(ids)) for name, ids in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model as its provider's own list has it."""
+
+    id: str
+    # Other ids that the provider takes for it.
+    aliases: tuple[str, ...] = ()
+    # Tokens that go in and come out together. None = the list does not say.
+    context_window: int | None = None
+    # What the list says that it can do, and cannot. Of everything else it says nothing.
+    can: frozenset[Capability.ValueType] = frozenset()
+    cannot: frozenset[Capability.ValueType] = frozenset()
+    # Whether it answers a prompt with text: lists have models for embeddings, images and speech, too.
+    generates: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +70,35 @@ class Offer:
     # By plain spelling: models of others that it hosts.
     hosted: Mapping[str, str] = field(default_factory=dict)
 
+    # What it lists itself beyond `models`.
+    discovered: Mapping[str, Model] = field(default_factory=dict)
+    # Models, of either kind, that cannot be called though the provider can: why, and what to do about it.
+    gone: Mapping[str, str] = field(default_factory=dict)
+    # By plain spelling: which of `discovered` is meant; those that are gone come last.
+    spelt: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what every call looks up."""
+        live = [model for model in self.discovered if model not in self.gone]
+        object.__setattr__(self, "spelt", {**_by_spelling(self.discovered), **_by_spelling(live)})
+
     def listed_as(self, model: str) -> str:
         """The id that the provider knows for what a caller wrote; what he wrote if none is known."""
-        return self.spellings.get(model) or self.spellings.get(plain(model), model)
+        if model in self.discovered:
+            return model
+        spelling = plain(model)
+        return self.spellings.get(model) or self.spellings.get(spelling) or self.spelt.get(spelling, model)
+
+    def hindrance(self, model: str) -> str:
+        """Why this model cannot be called now, and what to do about it. Empty = it can."""
+        return self.unavailable_reason or self.gone.get(model, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A configuration. Never changed: a reload makes another."""
+    """A configuration, and what its providers offer. Never changed: whatever changes makes another."""
 
+    # Of the configuration alone: what providers list, and which are switched off, does not change it.
     version: str
     settings: Settings
     # By provider name, in order of preference for calls that name no model.

@@ -16,7 +16,15 @@ from bench.control import obey, usage
 
 from trunkline_server.cli.gateway import running
 from trunkline_server.logs import build_log
-from trunkline_server.settings import DatabaseUrl, LedgerSettings, ProviderSettings, Seconds, ServerSettings, Settings
+from trunkline_server.settings import (
+    DatabaseUrl,
+    DiscoverySettings,
+    LedgerSettings,
+    ProviderSettings,
+    Seconds,
+    ServerSettings,
+    Settings,
+)
 
 PROVIDER = "bench"
 
@@ -25,7 +33,9 @@ def settings_for(base_url: str, folder: Path) -> Settings:
     """The defaults, but for a free port, no waiting at the end, one provider and a ledger in `folder`."""
     provider = ProviderSettings(kind="openai_compatible", base_url=base_url, default_model="unary")
     return Settings(
-        server=ServerSettings(listen="127.0.0.1:0", grace=Seconds(1.0), notice=Seconds(0.0)),
+        server=ServerSettings(listen="127.0.0.1:0", admin_listen="", grace=Seconds(1.0), notice=Seconds(0.0)),
+        # The provider has no list of models.
+        discovery=DiscoverySettings(every=Seconds(0.0)),
         providers={PROVIDER: provider},
         ledger=LedgerSettings(url=DatabaseUrl(f"sqlite:///{folder / 'ledger.sqlite3'}"), folder=str(folder)),
     )

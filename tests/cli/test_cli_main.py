@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cli.conftest import Command
 
-COMMANDS = ("serve", "demo", "generate", "health", "models", "usage", "config", "model")
+COMMANDS = ("serve", "demo", "generate", "health", "models", "usage", "config", "model", "providers")
 
 
 def test_help_names_every_command_and_exit_code(command: Command) -> None:
@@ -156,13 +156,13 @@ def test_serve_says_when_it_listens_and_ends_what_it_began(tmp_path: Path) -> No
 
 def test_serve_greets_a_person_and_obeys_a_second_ctrl_c(tmp_path: Path) -> None:
     path = tmp_path / "trunkline.yaml"
-    path.write_text("server: {listen: '0.0.0.0:0', notice: 1h}\nproviders: {openai: {}}\n")
+    path.write_text("server: {listen: '0.0.0.0:0', admin_listen: '127.0.0.1:0', notice: 1h}\nproviders: {openai: {}}\n")
     arguments = [sys.executable, "-m", "trunkline_server", "serve", "--config", str(path)]
     ours, its = pty.openpty()
     environment = {**os.environ, "NO_COLOR": "1", "TERM": "xterm"}
     environment.pop("OPENAI_API_KEY", None)
     with subprocess.Popen(arguments, stderr=its, env=environment) as process, open(ours, closefd=False) as terminal:
-        lines = [re.sub(r"\x1b\[\d*m", "", terminal.readline()) for _ in range(5)]
+        lines = [re.sub(r"\x1b\[\d*m", "", terminal.readline()) for _ in range(6)]
         begin = time.monotonic()
         while time.monotonic() - begin < 30 and process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -176,4 +176,5 @@ def test_serve_greets_a_person_and_obeys_a_second_ctrl_c(tmp_path: Path) -> None
     assert re.fullmatch(rf"Trunkline {__version__} listens on 0\.0\.0\.0:[1-9][0-9]*\n", lines[0])
     assert "  mock: can be called\n" in lines
     assert any(line.startswith("  openai: cannot be called: set OPENAI_API_KEY") for line in lines)
-    assert lines[4] == "Ctrl-C drains it, a second one ends it at once.\n"
+    assert re.fullmatch(r"The admin service listens on 127\.0\.0\.1:[1-9][0-9]*: .*\n", lines[4])
+    assert lines[5] == "Ctrl-C drains it, a second one ends it at once.\n"

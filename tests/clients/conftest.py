@@ -14,7 +14,7 @@ from grpc import StatusCode, aio, local_server_credentials
 from trunkline.v1.gateway_service_pb2 import GenerateResponse, HealthCheckResponse, UsageStatsResponse
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceServicer, add_GatewayServiceServicer_to_server
 from trunkline.v1.model_pb2 import Model
-from trunkline.v1.model_service_pb2 import ListModelsResponse
+from trunkline.v1.model_service_pb2 import ListModelsResponse, RefreshModelsResponse
 from trunkline.v1.model_service_pb2_grpc import ModelServiceServicer, add_ModelServiceServicer_to_server
 from trunkline_client import AsyncClient, Client
 
@@ -101,6 +101,11 @@ class FakeGateway(GatewayServiceServicer, ModelServiceServicer):
         with self._noting(request, context):
             await self._end(context)
             return Model(id=request.id)
+
+    async def RefreshModels(self, request: Any, context: Any) -> RefreshModelsResponse:
+        with self._noting(request, context):
+            await self._end(context)
+            return RefreshModelsResponse(added=["p/new"])
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from trunkline.v1.gateway_service_pb2 import (
     UsageStatsRequest,
 )
 from trunkline.v1.model_pb2 import CAPABILITY_TOOLS, Model
+from trunkline.v1.model_service_pb2 import RefreshModelsRequest
 from trunkline_client import AsyncClient, Client, DeadlineExceeded, Interrupted, MessageTooLarge, __version__
 
 if TYPE_CHECKING:
@@ -112,6 +113,12 @@ async def test_health_usage_and_one_model(gateway: FakeGateway, caller: Caller) 
     kinds = [UsageDimension(kind=UsageDimension.KIND_PROVIDER), UsageDimension(kind=UsageDimension.KIND_MODEL)]
     assert gateway.requests[:2] == [HealthCheckRequest(include_providers=True), UsageStatsRequest(group_by=kinds)]
     assert (health.state, model) == (health.STATE_SERVING, Model(id="mock"))
+
+
+async def test_refresh_asks_for_one_provider_or_all(gateway: FakeGateway, caller: Caller) -> None:
+    assert list((await caller.call("refresh_models")).added) == ["p/new"]
+    await caller.call("refresh_models", provider="p")
+    assert gateway.requests == [RefreshModelsRequest(), RefreshModelsRequest(provider="p")]
 
 
 async def test_health_asks_for_probes(gateway: FakeGateway, caller: Caller) -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import trunkline_client
-from trunkline_client import AsyncClient, AsyncStream, Client, Stream
+from trunkline_client import AdminClient, AsyncAdminClient, AsyncClient, AsyncStream, Client, Stream
 
 PACKAGE = Path(trunkline_client.__file__).parent
 SCRIPT = PACKAGE.parent / "generate_sync.py"
@@ -43,4 +43,5 @@ def test_both_have_the_same_methods_and_settings() -> None:
         }
 
     assert public(AsyncClient) == public(Client)
+    assert public(AsyncAdminClient) == public(AdminClient)
     assert public(AsyncStream) == public(Stream)

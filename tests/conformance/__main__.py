@@ -1,9 +1,10 @@
 """`make conformance`: what is proven of each provider, from recorded exchanges.
 
-    python -m conformance [FOLDER] [--dump FILE] [--list]
+    python -m conformance [FOLDER] [--dump FILE] [--list] [--live]
 
 FOLDER has a JSON file for each exchange, in a folder of each provider's; without it, it is ../shared/corpus, beside
 the checkout, and is held to cells.toml. The exit code is 1 if something is misread or has become worse.
+With --live the servers of others are asked for what cells.toml says that they prove; they need no network.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from typing import TYPE_CHECKING
 from conformance.dump import line_of
 from conformance.exchanges import Exchange, exchanges
 from conformance.expectations import expectations, lost, misread, said_otherwise, unlisted
+from conformance.live import failures_of_others
 from conformance.table import FEATURES, PASS, Result, print_table, result_of, table_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from conformance.table import Table
 
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
@@ -31,18 +35,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", nargs="?", type=Path, help="recorded exchanges (default: ../shared/corpus)")
     parser.add_argument("--dump", type=Path, metavar="FILE", help="write what was decoded and encoded, a line for each")
     parser.add_argument("--list", action="store_true", help="print the passing cells as cells.toml has them")
+    parser.add_argument("--live", action="store_true", help="ask the servers of others, too (make .tools/others)")
     options = parser.parse_args(arguments)
+    disproved = [*failures_of_others()] if options.live else []
     folder = options.folder or CORPUS
     if not folder.is_dir():
         print(
             f"There are no recorded exchanges: no folder {options.folder or '../shared/corpus'}. Nothing was checked."
         )
-        return int(options.folder is not None)
+        return int(options.folder is not None or _print_failures(disproved))
     every = [*exchanges(folder)]
     results = [result_of(exchange) for exchange in every if exchange.dialect]
     if options.dump:
         options.dump.write_text("".join(json.dumps(line_of(result)) + "\n" for result in results))
-    return report(every, results, is_default=options.folder is None, list_passing=options.list)
+    code = report(every, results, is_default=options.folder is None, list_passing=options.list)
+    return int(_print_failures(disproved) or code)
 
 
 def report(every: list[Exchange], results: list[Result], *, is_default: bool, list_passing: bool) -> int:
@@ -56,6 +63,10 @@ def report(every: list[Exchange], results: list[Result], *, is_default: bool, li
     failures = [*misread(results), *said_otherwise(results, expected)]
     if is_default:
         failures += [*unlisted(results, expected), *lost(table, expected)]
+    return _print_failures(failures)
+
+
+def _print_failures(failures: Sequence[str]) -> int:
     for failure in failures:
         print(f"FAIL {failure}")
     return int(bool(failures))

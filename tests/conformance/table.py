@@ -28,7 +28,14 @@ FEATURES = (
     "logprobs",
     "errors",
 )
-PASS, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL = "pass", "synthetic", "not offered", "not proven", "FAIL"
+PASS, FAKE, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL = (
+    "pass",
+    "fake",
+    "synthetic",
+    "not offered",
+    "not proven",
+    "FAIL",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,5 +180,5 @@ def print_table(table: Table) -> None:
     for provider, row in table.items():
         print(f"{provider:17}" + "".join(f"{row[feature]!s:16}" for feature in FEATURES).rstrip())
     states = Counter(cell.state for row in table.values() for cell in row.values())
-    order = (PASS, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL)
+    order = (PASS, FAKE, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL)
     print("\ncells: " + ", ".join(f"{states[state]} {state}" for state in order))

@@ -162,3 +162,20 @@ def test_every_quirk_is_used_by_some_row() -> None:
         field.name for field in fields(Quirks) for row in rows if getattr(row, field.name) != getattr(usual, field.name)
     }
     assert used == {field.name for field in fields(Quirks)}
+
+
+def test_a_host_without_refusals_is_told_them_as_text() -> None:
+    """Mistral answers a field that it does not know with 422."""
+    said = {"role": "ROLE_ASSISTANT", "parts": [{"text": "Well."}, {"refusal": "I will not."}]}
+    asked = {"messages": [EVERYTHING["messages"][0], said, EVERYTHING["messages"][0]]}
+    body = json.loads(encoded(asked, ROWS["mistral"].quirks).body)
+    texts = [{"type": "text", "text": "Well."}, {"type": "text", "text": "I will not."}]
+    assert body["messages"][1] == {"role": "assistant", "content": texts}
+    assert json.loads(encoded(asked).body)["messages"][1]["refusal"] == "I will not."
+
+
+def test_a_host_that_takes_sound_as_its_bytes_alone() -> None:
+    sound = {"media": {"mime_type": "audio/wav", "data": "UklGRg=="}}
+    asked = {"messages": [{"role": "ROLE_USER", "parts": [{"text": "What is said?"}, sound]}]}
+    (message,) = json.loads(encoded(asked, ROWS["mistral"].quirks).body)["messages"]
+    assert message["content"][1] == {"type": "input_audio", "input_audio": "UklGRg=="}

@@ -279,7 +279,7 @@ def test_every_quirk_can_be_set_by_its_name() -> None:
 def test_every_quirk_that_is_set_arrives() -> None:
     others: dict[str, Any] = {"path": "/x", "unsupported": ("seed",), "highest": {"seed": 1.0}, "max_stop_sequences": 9}
     others |= {"response_formats": ("json_object",), "thinking": "switch", "efforts": ("low",), "media": ("video",)}
-    others |= {"reasoning_field": "reasoning", "document": "document_url"}
+    others |= {"reasoning_field": "reasoning", "document": "document_url", "sound": "text"}
     for field in fields(Quirks):
         if field.name not in others and field.name != "api_version":
             others[field.name] = not field.default if isinstance(field.default, bool) else "other"

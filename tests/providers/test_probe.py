@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from credentials import fixed, sent_by
 from make import completed, playing, snapshot
 from upstreams import answer, hold, nobody_listens, upstream
 from virtual_time import run_virtual
@@ -16,7 +17,6 @@ from trunkline.v1 import call_pb2
 from trunkline_server.core import Call, Chain, Events
 from trunkline_server.dialects import openai_chat
 from trunkline_server.errors import CallError, UpstreamError
-from trunkline_server.providers.auth import headers_of
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import (
     AT_ONCE,
@@ -27,7 +27,6 @@ from trunkline_server.providers.probe import (
     CredentialProbe,
     Prober,
     build_probe,
-    credential_of,
 )
 from trunkline_server.providers.table import ROWS, Row
 from trunkline_server.providers.upstream import Endpoint
@@ -62,7 +61,7 @@ class Learnt:
 
 
 def probe_of(client: HttpClient, base_url: str, learnt: Learnt, row: Row = ROW) -> CredentialProbe:
-    endpoint = Endpoint(base_url, headers_of(row, ProviderSettings(api_key=KEY)), row.quirks)
+    endpoint = Endpoint(base_url, sent_by(row, ProviderSettings(api_key=KEY)), row.quirks)
     probe = build_probe("p", row, endpoint, learnt, Asked(client, openai_chat))
     assert probe is not None
     return probe
@@ -117,8 +116,8 @@ async def test_one_that_hangs_costs_the_others_nothing() -> None:
     client = HttpClient(max_connections=2, connect_timeout=5)
     prober = Prober(lambda: "id")
     async with upstream([hold]) as silent, upstream([answer(b"{}")]) as well:
-        prober.add("silent", probe_of(client, silent.base_url, Learnt()))
-        prober.add("well", probe_of(client, well.base_url, Learnt()))
+        prober.add("silent", [probe_of(client, silent.base_url, Learnt())])
+        prober.add("well", [probe_of(client, well.base_url, Learnt())])
         results = await prober.credentials(within=0.3)
         await silent.connections[0].closed_by_peer
     await client.aclose()
@@ -154,12 +153,16 @@ def test_the_paths_of_the_table_are_paths(row: Row) -> None:
     assert not row.status_url or row.status_url.startswith("https://")
 
 
+def shown(row: Row, provider: ProviderSettings) -> str:
+    return fixed(row, provider).look().hint
+
+
 def test_a_credential_is_shown_by_its_origin_and_its_end() -> None:
-    assert credential_of(ROW, ProviderSettings(api_key=KEY)) == "env:SOME_KEY ...ghij"
-    assert credential_of(ROW, ProviderSettings(api_key=Secret("short-key", "file:/key"))) == "file:/key ..."
-    assert credential_of(ROW, ProviderSettings(headers={"Authorization": Header("x")})) == "header Authorization"
-    assert credential_of(ROW, ProviderSettings()) == ""
-    assert credential_of(Row(name="open"), ProviderSettings(api_key=KEY)) == ""
+    assert shown(ROW, ProviderSettings(api_key=KEY)) == "env:SOME_KEY ...ghij"
+    assert shown(ROW, ProviderSettings(api_key=Secret("short-key", "env:SHORT"))) == "env:SHORT ..."
+    assert shown(ROW, ProviderSettings(headers={"Authorization": Header("x")})) == "header Authorization"
+    assert shown(ROW, ProviderSettings()) == ""
+    assert shown(Row(name="open"), ProviderSettings(api_key=KEY)) == ""
 
 
 # --- rounds, in virtual time ------------------------------------------------------------------------------------------
@@ -228,7 +231,7 @@ def test_validation_begins_at_once_comes_back_with_jitter_and_leaves_out_what_ha
         running = [0]
         keyed, keyless = Fake("keyed", 2.0, running), Fake("keyless", 2.0, running, credential="")
         prober = Prober(lambda: "id")
-        prober.probes = {"keyed": keyed, "keyless": keyless}  # type: ignore[dict-item]
+        prober.probes = {"keyed": [keyed], "keyless": [keyless]}
         spans: list[tuple[float, float]] = []
 
         def spread(low: float, high: float) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import make
 import pytest
+from credentials import sent_by
 from google.protobuf.json_format import ParseDict
 from upstreams import Request, answer, upstream
 
@@ -16,7 +17,6 @@ from trunkline.v1.call_pb2 import Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server.dialects import openai_chat
 from trunkline_server.fold import fold
-from trunkline_server.providers.auth import headers_of
 from trunkline_server.providers.defaults import with_defaults
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.table import ROWS, Row, configured
@@ -71,7 +71,7 @@ async def ask(
     ParseDict(config, request.config)
     try:
         async with upstream([ANSWER]) as server:
-            endpoint = Endpoint(server.base_url, headers_of(row, provider), configured(row, provider).quirks)
+            endpoint = Endpoint(server.base_url, sent_by(row, provider), configured(row, provider).quirks)
             handler = with_defaults(build_upstream(endpoint, openai_chat, client), row.defaults)
             call = replace(make.call(request, streaming=stream), target=Target(provider=row.name, model=model))
             async with aclosing(handler(call)) as events:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from make import call
@@ -10,13 +10,15 @@ from make import call
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.dialects.limits import Limit
-from trunkline_server.errors import UpstreamError
+from trunkline_server.errors import CredentialMissing, UpstreamError
+from trunkline_server.providers.credential import Fixed
 from trunkline_server.state.provider_health import (
     ERRORS_KEPT,
     LATELY,
     LONGEST_BLOCK,
     MISSING,
     QUOTA,
+    RECHECK,
     REFUSED,
     UNKNOWN,
     VALID,
@@ -40,7 +42,7 @@ class Clock:
 
 
 def endpoint(clock: Clock, credential: str = "env:KEY ...abcd", *, required: bool = True) -> EndpointState:
-    return EndpointState("https://up/v1", credential, concurrency_limit=2, required=required, clock=clock)
+    return EndpointState("https://up/v1", Fixed(credential), concurrency_limit=2, required=required, clock=clock)
 
 
 def error(outcome: call_pb2.Outcome.ValueType, **more: float) -> UpstreamError:
@@ -102,6 +104,101 @@ def test_without_a_credential_nothing_is_valid_and_a_refusal_means_that_one_is_m
     of.failed(error(call_pb2.OUTCOME_AUTH))
     assert of.health().credential_state == MISSING
     assert endpoint(Clock(), "").health().credential_state == MISSING
+
+
+@dataclass(frozen=True)
+class Shown:
+    hint: str = "file:/key ...abcd"
+    version: int = 0
+    missing: str = ""
+    note: str = ""
+
+
+@dataclass
+class Changing:
+    """A credential that changes when told to."""
+
+    shown: Shown = field(default_factory=Shown)
+    refusals: int = 0
+
+    def look(self) -> Shown:
+        return self.shown
+
+    def refused(self) -> None:
+        self.refusals += 1
+
+
+def changing(clock: Clock) -> tuple[Changing, EndpointState]:
+    credential = Changing()
+    return credential, EndpointState("https://up/v1", credential, concurrency_limit=2, clock=clock)
+
+
+def test_of_another_secret_nothing_is_known() -> None:
+    clock = Clock()
+    credential, of = changing(clock)
+    of.failed(error(call_pb2.OUTCOME_RATE_LIMITED, retry_after=60))
+    of.failed(error(call_pb2.OUTCOME_AUTH))
+    assert credential.refusals == 1
+    assert of.wait() == RECHECK
+    credential.shown = Shown("file:/key ...wxyz", version=1)
+    assert (of.wait(), of.hindrance()) == (0.0, "")
+    told = of.health()
+    assert (told.credential, told.credential_state, told.credential_reason) == (
+        "file:/key ...wxyz",
+        UNKNOWN,
+        "not tried yet",
+    )
+    assert not told.HasField("credential_check_time")
+
+
+def test_a_refusal_of_the_secret_before_says_nothing_of_the_new_one() -> None:
+    credential, of = changing(Clock())
+    credential.shown = Shown(version=1)
+    of.failed(error(call_pb2.OUTCOME_AUTH))
+    assert of.health().credential_state == UNKNOWN
+
+
+def test_one_that_cannot_be_had_is_told_and_comes_last() -> None:
+    credential, of = changing(Clock())
+    credential.shown = Shown(missing="the store answered 503")
+    of.failed(CredentialMissing("the store answered 503"))
+    told = of.health()
+    assert (told.credential_state, told.credential_reason) == (UNKNOWN, "not available yet: the store answered 503")
+    assert of.hindrance() == "not available yet: the store answered 503 (file:/key ...abcd)"
+    assert of.wait() > 1e6
+    credential.shown = Shown()
+    assert (of.wait(), of.hindrance()) == (0.0, "")
+
+
+def test_what_is_wrong_with_one_that_is_used_all_the_same_is_told_beside() -> None:
+    credential, of = changing(Clock())
+    of.succeeded()
+    credential.shown = Shown(note="its file has changed")
+    assert of.health().credential_reason == "the provider took it; its file has changed"
+    assert (of.wait(), of.hindrance()) == (0.0, "")
+
+
+@pytest.mark.parametrize("outcome", [call_pb2.OUTCOME_AUTH, call_pb2.OUTCOME_QUOTA], ids=["auth", "quota"])
+def test_one_that_was_refused_may_be_tried_again_later(outcome: call_pb2.Outcome.ValueType) -> None:
+    clock = Clock()
+    of = endpoint(clock)
+    assert of.wait() == 0
+    of.failed(error(outcome))
+    clock.now += RECHECK - 1
+    assert of.wait() == 1
+    clock.now += 1
+    assert of.wait() == 0
+    of.failed(error(outcome, retry_after=2 * RECHECK))
+    assert of.wait() == 2 * RECHECK
+
+
+def test_which_credential_calls_use() -> None:
+    states = ProviderStates(Clock())
+    assert states.credential("p") == ""
+    states.open("p", "", [endpoint(Clock())])
+    assert states.credential("p") == "env:KEY ...abcd"
+    states.open("p", "", [endpoint(Clock())] * 3)
+    assert states.credential("p") == "one of 3"
 
 
 def test_a_block_only_grows_and_passes() -> None:

@@ -1,7 +1,12 @@
-"""Typed client of the Trunkline gateway: `AsyncClient` and `Client`, over the generated `trunkline.v1`."""
+"""Typed client of the Trunkline gateway: `AsyncClient` and `Client`, over the generated `trunkline.v1`.
 
+Operators have `AsyncAdminClient` and `AdminClient`.
+"""
+
+from trunkline_client._async.admin import AsyncAdminClient
 from trunkline_client._async.client import AsyncClient
 from trunkline_client._async.stream import AsyncStream
+from trunkline_client._sync.admin import AdminClient
 from trunkline_client._sync.client import Client
 from trunkline_client._sync.stream import Stream
 from trunkline_client.answer import Answer
@@ -43,8 +48,10 @@ from trunkline_client.errors import (
 )
 
 __all__ = [
+    "AdminClient",
     "AllProvidersFailed",
     "Answer",
+    "AsyncAdminClient",
     "AsyncClient",
     "AsyncStream",
     "AuthenticationFailed",

@@ -11,7 +11,7 @@ from trunkline_server.cli.terminal import print_line, print_table
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers
-from trunkline_server.settings import Settings
+from trunkline_server.settings import ADMIN_LISTEN, Settings
 
 commands = Typer(name="config", help="Look at the configuration.")
 
@@ -33,6 +33,8 @@ def check(
     settings = config.load(path)
     print_line(f"{path or 'The environment alone'}: right (configuration {config.version(settings)})", style="green")
     print_line(f"listens on: {settings.server.listen}")
+    admin = settings.server.admin_listen
+    print_line(f"admin service: {f'{ADMIN_LISTEN}, if it is free' if admin is None else admin or 'none'}")
     print_line(f"default model: {settings.default_model or 'the first provider that can be called'}")
     print_table(("provider", "kind", "key", "default model", "base URL", "missing"), _providers(settings))
     if settings.aliases:

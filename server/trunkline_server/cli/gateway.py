@@ -19,6 +19,7 @@ from trunkline_server.cli.terminal import is_terminal, tell
 from trunkline_server.config import cache_folder, data_folder
 from trunkline_server.logs import build_log
 from trunkline_server.rpc.server import AddressTaken
+from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.state.ledger.open import LedgerNotOpened
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds. What starts us may pass one signal on twice: GNU timeout sends it to us and then to all of its group.
 _ECHO = 0.5
+_NO_ADMIN = f"is not there, for {ADMIN_LISTEN} is taken: set server.admin_listen"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - what others may listen on
 
 
@@ -40,11 +42,15 @@ def serve_until_signalled(settings: Settings) -> None:
 
 async def _serve(settings: Settings, log: Log) -> None:
     asked_to_stop = stop_on_signals()
-    async with running(settings, log) as address:
+    async with started(settings, log) as app:
+        address, admin = _address(settings, app), _admin_address(settings, app)
+        missing = not admin and settings.server.admin_listen is None
         if is_terminal(stderr=True):
-            await _greet(address)
+            await _greet(address, f"listens on {admin}: trunkline providers list" if admin else missing * _NO_ADMIN)
         else:
-            log.info("listening", address=address)
+            log.info("listening", address=address, admin=admin or None)
+            if missing:
+                log.warning("no_admin_service", taken=ADMIN_LISTEN, remedy="set server.admin_listen")
         await asked_to_stop.wait()
         log.info("draining")
     log.info("stopped")
@@ -73,6 +79,13 @@ def _obey_the_next(loop: asyncio.AbstractEventLoop) -> None:
 @asynccontextmanager
 async def running(settings: Settings, log: Log) -> AsyncIterator[str]:
     """A gateway that takes calls at the address that this yields; drained at the end. Raises Failed."""
+    async with started(settings, log) as app:
+        yield _address(settings, app)
+
+
+@asynccontextmanager
+async def started(settings: Settings, log: Log) -> AsyncIterator[App]:
+    """A gateway that takes calls; drained at the end. Raises Failed."""
     app = App(settings, log, cache_folder(), data_folder())
     try:
         await app.start()
@@ -80,9 +93,19 @@ async def running(settings: Settings, log: Log) -> AsyncIterator[str]:
         raise Failed(ExitCode.FAILED, str(refused)) from None
     _spare_the_collector()
     try:
-        yield f"{settings.server.listen.rpartition(':')[0]}:{app.port}"
+        yield app
     finally:
         await app.stop()
+
+
+def _address(settings: Settings, app: App) -> str:
+    return f"{settings.server.listen.rpartition(':')[0]}:{app.port}"
+
+
+def _admin_address(settings: Settings, app: App) -> str:
+    """Empty = there is no admin service."""
+    listen = ADMIN_LISTEN if settings.server.admin_listen is None else settings.server.admin_listen
+    return f"{listen.rpartition(':')[0]}:{app.admin_port}" if app.admin_port else ""
 
 
 def _spare_the_collector() -> None:
@@ -92,7 +115,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-async def _greet(address: str) -> None:
+async def _greet(address: str, admin: str) -> None:
     """Tell a person where the gateway is and which providers it can call, as the gateway itself says it."""
     host, _, port = address.rpartition(":")
     async with AsyncClient(f"{_WILDCARDS.get(host, host)}:{port}") as client:
@@ -102,4 +125,6 @@ async def _greet(address: str) -> None:
         works = provider.state in WORKS
         words = "can be called" if works else f"cannot be called: {provider.reason}"
         tell("", f"  {provider.provider}: {words}", style="green" if works else "yellow")
+    if admin:
+        tell("", f"The admin service {admin}")
     tell("", "Ctrl-C drains it, a second one ends it at once.")

@@ -7,7 +7,7 @@ from typing import Annotated
 from google.protobuf.timestamp_pb2 import Timestamp
 from typer import BadParameter, Option
 
-from trunkline.v1.call_pb2 import Outcome
+from trunkline.v1.call_pb2 import OUTCOME_SUCCESS, Outcome
 from trunkline.v1.gateway_service_pb2 import (
     EndpointHealth,
     HealthCheckResponse,
@@ -16,16 +16,18 @@ from trunkline.v1.gateway_service_pb2 import (
     UsageTotals,
 )
 from trunkline.v1.model_pb2 import Model, Price
-from trunkline.v1.model_service_pb2 import ListModelsResponse
+from trunkline.v1.model_service_pb2 import ListModelsResponse, RefreshModelsResponse
 from trunkline_client import Client
 from trunkline_server.cli.failures import ExitCode
 from trunkline_server.cli.options import DEFAULT_ADDRESS, PATIENCE, Address, AsJson
-from trunkline_server.cli.terminal import print_json, print_line, print_table
+from trunkline_server.cli.terminal import print_json, print_line, print_table, tell
 from trunkline_server.spans import seconds
 
 State = HealthCheckResponse.State
 # Seconds that the gateway takes for probes, at most.
 PROBE_TIME = 10.0
+# And for the lists of models.
+REFRESH_TIME = 15.0
 WORKS = (HealthCheckResponse.STATE_SERVING, HealthCheckResponse.STATE_DEGRADED)
 
 _PRICE_COLUMNS = {"input $/1M": Price.UNIT_INPUT_TOKEN, "output $/1M": Price.UNIT_OUTPUT_TOKEN}
@@ -68,7 +70,7 @@ def health(
 def _print_health(told: HealthCheckResponse) -> None:
     up = time.time() - told.start_time.ToNanoseconds() / 1e9
     about = f"trunkline {told.version}, up {_span(up)}, configuration {told.config_version}"
-    print_line(f"{_state(told.state)}: {about}", style="green" if told.state in WORKS else "red")
+    print_line(f"{state_name(told.state)}: {about}", style="green" if told.state in WORKS else "red")
     if told.providers:
         print_table(("provider", "state", "last answer", "last failure", "reason"), map(_provider_row, told.providers))
         for columns, rows_of in _DETAILS:
@@ -79,15 +81,15 @@ def _print_health(told: HealthCheckResponse) -> None:
 
 
 def _provider_row(provider: ProviderHealth) -> tuple[str, ...]:
-    success = _ago(provider.last_success_time) if provider.HasField("last_success_time") else "-"
-    failure = _ago(provider.last_failure_time) if provider.HasField("last_failure_time") else "-"
-    return provider.provider, _state(provider.state), success, failure, provider.reason
+    success = ago(provider.last_success_time) if provider.HasField("last_success_time") else "-"
+    failure = ago(provider.last_failure_time) if provider.HasField("last_failure_time") else "-"
+    return provider.provider, state_name(provider.state), success, failure, provider.reason
 
 
 def _endpoint_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
     for each in provider.endpoints:
         state = EndpointHealth.CredentialState.Name(each.credential_state).removeprefix("CREDENTIAL_STATE_")
-        checked = _ago(each.credential_check_time) if each.HasField("credential_check_time") else "-"
+        checked = ago(each.credential_check_time) if each.HasField("credential_check_time") else "-"
         blocked = _ahead(each.blocked_until_time) if each.HasField("blocked_until_time") else "-"
         running = f"{each.in_flight} of {each.concurrency_limit}"
         why = each.credential_reason
@@ -105,7 +107,7 @@ def _limit_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
 def _error_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
     for error in provider.recent_errors:
         status = str(error.provider_status or "-")
-        yield _ago(error.time), _outcome(error.outcome), status, error.call_id, error.provider_request_id or "-"
+        yield ago(error.time), _outcome(error.outcome), status, error.call_id, error.provider_request_id or "-"
 
 
 def _probe_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
@@ -133,11 +135,13 @@ def _outcome(outcome: Outcome.ValueType) -> str:
     return Outcome.Name(outcome).removeprefix("OUTCOME_")
 
 
-def _state(state: State.ValueType) -> str:
+def state_name(state: State.ValueType) -> str:
+    """The state as a person reads it."""
     return State.Name(state).removeprefix("STATE_")
 
 
-def _ago(when: Timestamp) -> str:
+def ago(when: Timestamp) -> str:
+    """How long ago that was."""
     return f"{_span(time.time() - when.ToNanoseconds() / 1e9)} ago"
 
 
@@ -160,15 +164,32 @@ def models(
     as_json: AsJson = False,
     provider: Annotated[str, Option(metavar="P", help="Only models of this provider.")] = "",
     available: Annotated[bool, Option("--available", help="Only models that can be called now.")] = False,
+    refresh: Annotated[
+        bool, Option("--refresh", help="Let the gateway ask its providers first; free. What changed is told, too.")
+    ] = False,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """List the models that the gateway offers."""
     with Client(address, timeout=PATIENCE) as client:
+        if refresh:
+            _tell_refresh(client.refresh_models(provider=provider, timeout=PATIENCE + REFRESH_TIME))
         found = client.models(provider=provider, available_only=available)
     if as_json:
         print_json(ListModelsResponse(models=found))
     else:
         print_table(("model", "aliases", *_PRICE_COLUMNS, "available"), map(_model_row, found))
+
+
+def _tell_refresh(told: RefreshModelsResponse) -> None:
+    """On standard error: what goes to standard output is the list."""
+    for words, ids in (("new", told.added), ("gone", told.removed)):
+        if ids:
+            tell(words, ", ".join(ids))
+    for each in told.providers:
+        if each.outcome != OUTCOME_SUCCESS:
+            tell("warning", f"{each.provider}: {each.reason}")
+    if not told.added and not told.removed:
+        tell("", "nothing has changed")
 
 
 def _model_row(model: Model) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
     from trunkline_server.errors import UpstreamError
+    from trunkline_server.snapshot import Listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,10 @@ class Quirks:
     media: frozenset[str] = frozenset({"image", "audio", "file"})
     # How documents are said: as OpenAI's "file" or as Mistral's "document_url".
     document: Literal["file", "document_url"] = "file"
+    # How sound is said: as OpenAI's object of data and format, or as the base64 text alone.
+    sound: Literal["object", "text"] = "object"
+    # Whether messages of the model may have a refusal. If not, it is said as text.
+    refusals: bool = True
     # Whether the vendor takes Anthropic's cache_control.
     cache_control: bool = False
 
@@ -106,3 +111,25 @@ class Dialect(Protocol):
 
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """What an answer with an error status means. Header names are lower case. Never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a provider's list of its models."""
+
+    models: Sequence[Listed]
+    # What asks for the next page. Empty = this was the last one.
+    token: str = ""
+
+
+class ModelList(Protocol):
+    """How the providers of one wire format list their models. A module is one. No I/O, no clock, no environment."""
+
+    # Sent beside the credential.
+    HEADERS: Mapping[str, str]
+
+    def list_path(self, token: str) -> str:
+        """What asks for the page of this token, or for the first one; appended to the provider's base URL."""
+
+    def decode_list(self, body: bytes) -> Page:
+        """A page. Entries that are not understood are left out. Raises DecodeError if it is no list at all."""

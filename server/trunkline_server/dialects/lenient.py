@@ -24,13 +24,18 @@ def decode_json(decoder: Decoder[T], data: bytes) -> T:
     Raises DecodeError where it is not JSON, ValidationError (a DecodeError) where it is JSON of another shape.
     """
     try:
+        return _decode(decoder, data)
+    except RecursionError:
+        raise DecodeError("nested too deeply") from None
+
+
+def _decode(decoder: Decoder[T], data: bytes) -> T:
+    try:
         return decoder.decode(data)
     except ValidationError:
         raise
     except (DecodeError, UnicodeDecodeError):
         return decoder.decode(_mended(data))
-    except RecursionError:
-        raise DecodeError("nested too deeply") from None
 
 
 def _mended(data: bytes) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MAX_BYTES = 1024
 MASK = "***"
@@ -29,6 +33,8 @@ _LABELLED = re.compile(
 _LONG_WORD = re.compile(r"[\w+/=-]{24,}", re.ASCII)
 _SEPARATOR = re.compile(r"[_+/=-]")
 _AWS_SECRET_LENGTH = 40
+# So few characters of a secret give nothing away.
+_GUESSABLE = 3
 
 
 def scrub(text: str) -> str:
@@ -39,6 +45,15 @@ def scrub(text: str) -> str:
     if len(text) > _LOOKED_AT:
         line = line[:-_HALF_KEY]
     return line.encode("utf-8", "replace")[:MAX_BYTES].decode("utf-8", "ignore")
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """`text` with *** for each secret, and for the beginning of one where the text was cut off within it."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+        begun = next((end for end in range(len(secret) - 1, _GUESSABLE, -1) if text.endswith(secret[:end])), 0)
+        text = text[: len(text) - begun] + MASK * bool(begun)
+    return text
 
 
 def _is_random(word: str) -> bool:

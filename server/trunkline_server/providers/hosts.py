@@ -55,7 +55,10 @@ HOSTS = (
         "azure_openai",
         status_url="https://azure.status.microsoft",
         probe_path="/openai/models?api-version=2024-10-21",
+        # It lists what could be deployed, not what is.
+        lists_models=False,
         auth="api-key",
+        tokens="entra",
         base_url_env="AZURE_OPENAI_ENDPOINT",
         model_env="AZURE_OPENAI_DEPLOYMENT",
         quirks=Quirks(
@@ -87,6 +90,8 @@ HOSTS = (
             reasoning_field="content",
             media=frozenset({"image", "audio", "file", "file_url"}),
             document="document_url",
+            sound="text",
+            refusals=False,
         ),
     ),
     # Its log probabilities have a form of their own.
@@ -107,6 +112,7 @@ HOSTS = (
     _host(
         "fireworks",
         status_url="https://status.fireworks.ai",
+        unlisted="callable",
         base_url="https://api.fireworks.ai/inference/v1",
         default_model="accounts/fireworks/models/llama-v3p3-70b-instruct",
         quirks=replace(
@@ -125,6 +131,8 @@ HOSTS = (
     _host(
         "openrouter",
         status_url="https://status.openrouter.ai",
+        unlisted="callable",
+        key_pattern=r"sk-or-.+",
         probe_path="/key",
         base_url="https://openrouter.ai/api/v1",
         default_model="openai/gpt-4o-mini",
@@ -139,6 +147,7 @@ HOSTS = (
     ),
     _host(
         "groq",
+        key_pattern=r"gsk_.+",
         status_url="https://groqstatus.com",
         base_url="https://api.groq.com/openai/v1",
         default_model="llama-3.3-70b-versatile",
@@ -174,6 +183,8 @@ HOSTS = (
     _host(
         "xai",
         status_url="https://status.x.ai",
+        unlisted="callable",
+        key_pattern=r"xai-.+",
         base_url="https://api.x.ai/v1",
         default_model="grok-4",
         quirks=Quirks(
@@ -188,6 +199,7 @@ HOSTS = (
     _host(
         "cerebras",
         status_url="https://status.cerebras.ai",
+        key_pattern=r"csk-.+",
         base_url="https://api.cerebras.ai/v1",
         default_model="gpt-oss-120b",
         quirks=Quirks(
@@ -202,7 +214,9 @@ HOSTS = (
     # Searches the web for each answer; has no tools of the caller's.
     _host(
         "perplexity",
+        key_pattern=r"pplx-.+",
         probe_path="-",
+        lists_models=False,
         base_url="https://api.perplexity.ai",
         default_model="sonar",
         models=("sonar", "sonar-pro", "sonar-reasoning-pro", "sonar-deep-research"),
@@ -221,6 +235,7 @@ HOSTS = (
     ),
     _host(
         "nvidia",
+        key_pattern=r"nvapi-.+",
         probe_path="-",
         base_url="https://integrate.api.nvidia.com/v1",
         default_model="meta/llama-3.3-70b-instruct",
@@ -229,6 +244,8 @@ HOSTS = (
     _host(
         "huggingface",
         status_url="https://status.huggingface.co",
+        unlisted="callable",
+        key_pattern=r"hf_.+",
         probe_path="-",
         base_url="https://router.huggingface.co/v1",
         key_env="HF_TOKEN",
@@ -239,7 +256,9 @@ HOSTS = (
     _host(
         "github_models",
         status_url="https://www.githubstatus.com",
+        key_pattern=r"(ghp|gho|ghu|ghs|github_pat)_.+",
         probe_path="-",
+        lists_models=False,
         base_url="https://models.github.ai/inference",
         default_model="openai/gpt-4.1-mini",
         capabilities=_TOOLS,
@@ -324,6 +343,7 @@ HOSTS = (
     # A LiteLLM proxy: its key, if it wants one, and the names of its own configuration.
     _host(
         "litellm",
+        unlisted="callable",
         key_required=False,
         base_url="http://localhost:4000/v1",
         quirks=replace(
@@ -340,6 +360,7 @@ HOSTS = (
     ),
     _host(
         "llamacpp",
+        unlisted="callable",
         key_required=False,
         base_url="http://localhost:8080/v1",
         # The server has one, and takes any name for it.

@@ -23,6 +23,8 @@ _WHOLE = (
     CAPABILITY_REASONING,
     CAPABILITY_VISION,
 )
+# Of projects, service accounts and administrators. What only begins with sk- is a key of many vendors.
+OPENAI_KEYS = r"sk-(proj|svcacct|admin)-.+"
 
 NATIVES = (
     Row(
@@ -31,6 +33,7 @@ NATIVES = (
         base_url="https://api.anthropic.com",
         auth="x-api-key",
         key_required=True,
+        key_pattern=r"sk-ant-.+",
         key_env="ANTHROPIC_API_KEY",
         base_url_env="ANTHROPIC_BASE_URL",
         model_env="CLAUDE_MODEL",
@@ -51,6 +54,7 @@ NATIVES = (
         base_url="https://generativelanguage.googleapis.com/v1beta",
         auth="x-goog-api-key",
         key_required=True,
+        key_pattern=r"AIza.+",
         key_env="GEMINI_API_KEY",
         key_env_too="GOOGLE_API_KEY",
         base_url_env="GEMINI_BASE_URL",
@@ -70,8 +74,11 @@ NATIVES = (
         dialect="gemini_generate_content",
         auth="bearer",
         key_required=True,
+        tokens="google",
         key_env="VERTEX_ACCESS_TOKEN",
         base_url_env="VERTEX_BASE_URL",
+        # Its list stands at another address than its models.
+        lists_models=False,
         model_env="VERTEX_MODEL",
         default_model="gemini-2.5-flash",
         models=("gemini-2.5-flash", "gemini-2.5-pro"),
@@ -111,6 +118,8 @@ NATIVES = (
         key_required=True,
         key_env="AWS_BEARER_TOKEN_BEDROCK",
         base_url_env="BEDROCK_BASE_URL",
+        # So does this one's.
+        lists_models=False,
         model_env="BEDROCK_MODEL",
         default_model="amazon.nova-lite-v1:0",
         models=("amazon.nova-lite-v1:0", "amazon.nova-pro-v1:0"),
@@ -128,6 +137,7 @@ NATIVES = (
         default_model="llama3.2",
         models=("llama3.2",),
         probe_path="/api/tags",
+        unlisted="gone",
         open=True,
         capabilities=(CAPABILITY_STREAMING, CAPABILITY_TOOLS, CAPABILITY_JSON_SCHEMA, CAPABILITY_JSON_MODE),
         local=True,
@@ -140,6 +150,7 @@ NATIVES = (
         auth="bearer",
         key_required=True,
         key_env="OPENAI_API_KEY",
+        key_pattern=OPENAI_KEYS,
         only_configured=True,
         status_url="https://status.openai.com",
         default_model="gpt-5-mini",

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from trunkline_server.core import Chain
     from trunkline_server.dialects.dialect import Dialect
     from trunkline_server.dialects.limits import Limit
+    from trunkline_server.providers.credential import Sign
     from trunkline_server.providers.row import Row
     from trunkline_server.providers.upstream import Endpoint, Http
-    from trunkline_server.settings import ProviderSettings
     from trunkline_server.snapshot import Offer
 
 # Seconds that all probes of a round take together, at most, and how many are under way at once.
@@ -40,8 +40,6 @@ NO_PROBE: Final = "-"
 _PATHS = {"openai_chat": "/models", "openai_responses": "/models"}
 # What the provider wants to see beside the credential, by dialect.
 _HEADERS = {"anthropic_messages": {"anthropic-version": "2023-06-01"}}
-# Headers in which an operator may send a credential without api_key.
-_CREDENTIAL_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 
 
 class Learner(Protocol):
@@ -82,8 +80,7 @@ class Asked:
 
     http: Http
     dialect: Dialect
-    # Adds what only the whole request can tell: a signature.
-    sign: Callable[[HttpRequest], HttpRequest] | None = None
+    sign: Sign | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +88,14 @@ class CredentialProbe:
     """The provider's cheapest call in which it looks at the credential: a GET, never billed."""
 
     target: call_pb2.Target
-    credential: str
     request: HttpRequest
     asked: Asked
     learner: Learner
+
+    @property
+    def credential(self) -> str:
+        """How it is shown now."""
+        return self.learner.credential
 
     async def ask(self) -> call_pb2.Outcome.ValueType:
         """SUCCESS: the provider took the credential. The learner is told, too."""
@@ -107,7 +108,7 @@ class CredentialProbe:
         return call_pb2.OUTCOME_SUCCESS
 
     async def _exchange(self) -> None:
-        request = self.asked.sign(self.request) if self.asked.sign is not None else self.request
+        request = await self.asked.sign(self.request) if self.asked.sign is not None else self.request
         async with self.asked.http.exchange(request) as response:
             self.learner.limited(read_limits(response.headers))
             if response.status < 300:
@@ -164,21 +165,22 @@ class Prober:
 
     # Gives the calls of model probes their ids.
     new_id: Callable[[], str]
-    # By provider.
-    probes: dict[str, CredentialProbe] = field(default_factory=dict)
+    # By provider: one for each credential.
+    probes: dict[str, Sequence[Probe]] = field(default_factory=dict)
     # For all rounds together: however many ask for health, providers are asked no more at once.
     _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
-    def add(self, name: str, probe: CredentialProbe | None) -> None:
-        """This provider is asked so from now on; None = not at all."""
-        if probe is not None:
-            self.probes[name] = probe
-        else:
-            self.probes.pop(name, None)
+    def add(self, name: str, probes: Sequence[Probe]) -> None:
+        """This provider is asked so from now on; with no probes not at all."""
+        self.probes[name] = probes
 
-    async def credentials(self, within: float = ROUND) -> list[ProbeResult]:
-        """Ask about every credential, and every provider that goes without. Takes at most `within` seconds."""
-        return await self.round([self.probes[name] for name in sorted(self.probes)], within)
+    async def credentials(self, within: float = ROUND, only: str = "") -> list[ProbeResult]:
+        """Ask about every credential, and every provider that goes without. Takes at most `within` seconds.
+
+        `only`: the provider that is asked. Empty = all.
+        """
+        names = [name for name in sorted(self.probes) if only in ("", name)]
+        return await self.round([probe for name in names for probe in self.probes[name]], within)
 
     async def models(self, chain: Chain, credential: Callable[[str], str], within: float = ROUND) -> list[ProbeResult]:
         """Ask the default model of each provider that can be called. Takes at most `within` seconds. Costs money."""
@@ -194,7 +196,7 @@ class Prober:
     async def validate(self, spread: Callable[[float, float], float] = random.uniform) -> None:
         """Ask about every credential now and every five minutes, for ever. Where there is none nothing is asked."""
         while True:
-            await self.round([probe for probe in self.probes.values() if probe.credential])
+            await self.round([probe for probes in self.probes.values() for probe in probes if probe.credential])
             await asyncio.sleep(VALIDATE_EVERY * spread(0.9, 1.1))
 
     async def round(self, probes: Sequence[Probe], within: float = ROUND) -> list[ProbeResult]:
@@ -236,13 +238,4 @@ def build_probe(name: str, row: Row, endpoint: Endpoint, learner: Learner, asked
         return None
     headers = {"accept": "application/json", **_HEADERS.get(row.dialect, {}), **endpoint.headers}
     request = HttpRequest("GET", endpoint.base_url + path, headers)
-    return CredentialProbe(call_pb2.Target(provider=name), learner.credential, request, asked, learner)
-
-
-def credential_of(row: Row, provider: ProviderSettings) -> str:
-    """How the credential that is sent is shown: where it comes from and its last four characters. Empty = none is."""
-    if row.auth != "none" and provider.api_key is not None:
-        return provider.api_key.hint()
-    if row.signing and provider.access_key_id is not None:
-        return provider.access_key_id.hint()
-    return next((f"header {name}" for name in provider.headers if name.lower() in _CREDENTIAL_HEADERS), "")
+    return CredentialProbe(call_pb2.Target(provider=name), request, asked, learner)

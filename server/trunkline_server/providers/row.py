@@ -33,6 +33,11 @@ class Row:
     key_required: bool = False
     # How a request is signed, where a key in a header is not enough.
     signing: Literal["", "sigv4"] = ""
+    # Whose short-lived tokens are sent, as bearer tokens, where there is no key.
+    tokens: Literal["", "google", "entra"] = ""
+    # What the keys of this vendor, and of no other, look like (a regular expression over a whole key). Not what all of
+    # them look like: vendors change that. Empty = nothing tells them.
+    key_pattern: str = ""
     # Environment variables for what the configuration leaves out. Empty = there is none.
     key_env: str = ""
     key_env_too: str = ""
@@ -68,6 +73,12 @@ class Row:
     # The cheapest call in which the provider looks at the credential, after the base URL. Empty = the dialect's list
     # of models. "-" = there is none that is free: what lists the models there asks nobody for a key.
     probe_path: str = ""
+    # Whether its dialect's list of models is there, is free, and names what can be called.
+    lists_models: bool = True
+    # What it means for a configured model not to be in that list. gone: it cannot be called. callable: it can all the
+    # same (the server takes any name, or names that it does not list). doubtful: it cannot, provided that the list has
+    # others of those configured, for behind another's API may be a server that takes any name.
+    unlisted: Literal["gone", "doubtful", "callable"] = "doubtful"
     # Where the provider itself tells how it is.
     # Empty = nowhere that we know of.
     status_url: str = ""

@@ -17,7 +17,7 @@ from trunkline.v1.model_pb2 import (
 )
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.providers.hosts import CHAT, HOSTS
-from trunkline_server.providers.natives import NATIVES
+from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS
 from trunkline_server.providers.row import Row
 from trunkline_server.providers.vendor_names import NAMES, NO_NAMES
 from trunkline_server.settings import Script, Seconds
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.settings import GenerationDefaults, ProviderSettings, QuirkSettings
 
-__all__ = ["CUSTOM", "QUIRKS", "ROWS", "SCRIPTS", "Row", "configured", "generic_row"]
+__all__ = ["CUSTOM", "QUIRKS", "ROWS", "SCRIPTS", "Row", "configured", "generic_row", "has_credential"]
 
 _SETS = frozenset({"unsupported", "response_formats", "media"})
 # The kind of a provider whose dialect is configured.
@@ -46,6 +46,7 @@ _ROWS = (
         base_url="https://api.openai.com/v1",
         auth="bearer",
         key_required=True,
+        key_pattern=OPENAI_KEYS,
         key_env="OPENAI_API_KEY",
         base_url_env="OPENAI_BASE_URL",
         model_env="OPENAI_MODEL",
@@ -153,3 +154,12 @@ def _defaults(known: GenerationConfig | None, settings: GenerationDefaults) -> G
     defaults.MergeFrom(known or GenerationConfig())
     defaults.MergeFrom(GenerationConfig(**said))
     return defaults
+
+
+def has_credential(row: Row, provider: ProviderSettings) -> bool:
+    """Whether the settings have what the provider wants to see: a key, or where to get something as good."""
+    if row.signing == "sigv4" and (provider.access_key_id is not None or provider.role_arn or provider.ambient):
+        return True
+    if row.tokens == "google" and (provider.service_account is not None or provider.ambient):
+        return True
+    return bool(provider.all_keys) or (row.tokens == "entra" and bool(provider.client_id or provider.ambient))

@@ -10,7 +10,8 @@ from trunkline.v1 import call_pb2
 from trunkline.v1.content_pb2 import FINISH_REASON_CONTENT_FILTER
 from trunkline.v1.gateway_service_pb2 import GenerateResponse, StreamCompleted, StreamGenerateResponse
 from trunkline_server.dialects.limits import read_limits
-from trunkline_server.errors import UnsupportedCapability, Violation
+from trunkline_server.dialects.scrub import without
+from trunkline_server.errors import UnsupportedCapability, UpstreamError, Violation
 from trunkline_server.providers.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Call, Events, Handler
     from trunkline_server.dialects.dialect import Dialect, Encoded, Quirks
     from trunkline_server.dialects.limits import Limit
-    from trunkline_server.errors import UpstreamError
+    from trunkline_server.providers.credential import Sign
     from trunkline_server.providers.http import HttpResponse
 
     Learn = Callable[[Sequence[Limit]], None]
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 # Bytes of a whole answer or an error.
 MAX_BODY = 64 << 20
 MAX_ERROR_BODY = 64 << 10
+_SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Endpoint:
     quirks: Quirks
     # A unary call that may answer with more tokens than this, or that sets no limit, is streamed. 0 = never.
     stream_above: int = 0
-    # Adds what only the whole request can tell: a signature.
-    sign: Callable[[HttpRequest], HttpRequest] | None = None
+    # Adds what changes from request to request: a signature, a token that renews itself. Raises CredentialMissing.
+    sign: Sign | None = None
 
 
 class Http(Protocol):
@@ -66,14 +68,29 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
         encoded = dialect.encode_request(call.request, call.target.model, stream=streaming, quirks=endpoint.quirks)
         if encoded.warnings and call.request.routing.strict_params:
             raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in encoded.warnings])
-        async with (
-            http.exchange(_request(call, endpoint, encoded, streaming=streaming)) as response,
-            aclosing(_answer(response, dialect, limited, streaming=streaming)) as events,
-        ):
-            async for event in events:
-                yield _with_warnings(event, encoded.warnings)
+        plain = _request(call, endpoint, encoded, streaming=streaming)
+        request = plain if endpoint.sign is None else await endpoint.sign(plain)
+        try:
+            async with (
+                http.exchange(request) as response,
+                aclosing(_answer(response, dialect, limited, streaming=streaming)) as events,
+            ):
+                async for event in events:
+                    yield _with_warnings(event, encoded.warnings)
+        except UpstreamError as error:
+            # Some say back what they were sent.
+            error.message = without(
+                error.message, _secrets({**endpoint.headers, **dict(request.headers.items() - plain.headers.items())})
+            )
+            raise
 
     return handle
+
+
+def _secrets(headers: Mapping[str, str]) -> list[str]:
+    """What only the operator and the provider know. A value of a few characters is none, and any text may hold it."""
+    values = (value.removeprefix("Bearer ") for value in headers.values())
+    return [value for value in values if len(value) >= _SHORTEST_SECRET]
 
 
 def _is_long(request: GenerateRequest, limit: int) -> bool:
@@ -84,8 +101,7 @@ def _is_long(request: GenerateRequest, limit: int) -> bool:
 def _request(call: Call, endpoint: Endpoint, encoded: Encoded, *, streaming: bool) -> HttpRequest:
     accept = "text/event-stream" if streaming else "application/json"
     headers = {"content-type": "application/json", "accept": accept, **endpoint.headers, **encoded.headers}
-    request = HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id)
-    return endpoint.sign(request) if endpoint.sign is not None else request
+    return HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id)
 
 
 async def _answer(response: HttpResponse, dialect: Dialect, limited: Learn, *, streaming: bool) -> Events:

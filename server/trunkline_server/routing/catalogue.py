@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1.model_pb2 import CAPABILITY_UNSPECIFIED, Capability, Model
 from trunkline.v1.model_service_pb2 import ListModelsRequest, ListModelsResponse
 from trunkline_server.errors import InvalidRequest, UnknownModel, Violation
-from trunkline_server.providers.table import configured
+from trunkline_server.providers.table import configured, has_credential
 from trunkline_server.routing.names import find_targets, fine_tuned_of
 from trunkline_server.snapshot import Offer, Snapshot, plain
 
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 _DIGEST_SIZE = 8
+# What may be set in place of a key, by what the row takes.
+_WAYS: Mapping[str, tuple[str, ...]] = {
+    "": (),
+    "sigv4": ("access_key_id", "role_arn", "ambient"),
+    "google": ("service_account", "ambient"),
+    "entra": ("client_id", "ambient"),
+}
 
 
 def build_offers(settings: Settings, rows: Mapping[str, Row], reasons: Mapping[str, str]) -> Mapping[str, Offer]:
@@ -114,9 +121,11 @@ def _spellings(listed: Sequence[str], row: Row) -> Mapping[str, str]:
 
 
 def _unavailable_reason(name: str, provider: ProviderSettings, row: Row) -> str:
-    if row.key_required and provider.api_key is None and provider.access_key_id is None:
-        return f"set {row.key_env} or providers.{name}.api_key" if row.key_env else f"set providers.{name}.api_key"
-    return ""
+    if not row.key_required or has_credential(row, provider):
+        return ""
+    ways = ["api_key", *_WAYS[row.signing or row.tokens]]
+    settings = f"providers.{name}.{', '.join(ways[:-1])}{' or ' * (len(ways) > 1)}{ways[-1]}"
+    return f"set {row.key_env} or {settings}" if row.key_env else f"set {settings}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +185,8 @@ def list_models(snapshot: Snapshot, request: ListModelsRequest) -> ListModelsRes
     if bad := list(_violations(request)):
         raise InvalidRequest(bad)
     last = _decode_token(request) if request.page_token else ""
-    models = [model for offer in snapshot.offers.values() for model in offer.models.values()]
+    offers = snapshot.offers.values()
+    models = [model for offer in offers for model in (*offer.models.values(), *offer.discovered.values())]
     rest = sorted((m for m in models if m.id > last and _is_wanted(m, request)), key=lambda model: model.id)
     size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
     token = _encode_token(request, rest[size - 1].id) if len(rest) > size else ""
@@ -193,8 +203,9 @@ def get_model(snapshot: Snapshot, name: str) -> Model:
     if not name:
         raise InvalidRequest([Violation("id", "is empty")])
     targets = find_targets(snapshot, name)
-    target = min(targets, key=lambda target: bool(snapshot.offers[target.provider].unavailable_reason))
-    return snapshot.offers[target.provider].models.get(target.model) or _unlisted(snapshot, target)
+    target = min(targets, key=lambda target: bool(snapshot.offers[target.provider].hindrance(target.model)))
+    offer = snapshot.offers[target.provider]
+    return offer.models.get(target.model) or offer.discovered.get(target.model) or _unlisted(snapshot, target)
 
 
 def _unlisted(snapshot: Snapshot, target: Target) -> Model:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from trunkline.v1.call_pb2 import Target
-from trunkline_server.errors import NoCandidate, UnknownModel
+from trunkline_server.errors import InvalidRequest, NoCandidate, UnknownModel, Violation
 from trunkline_server.providers.table import ROWS
 from trunkline_server.snapshot import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from trunkline_server.providers.table import Row
     from trunkline_server.snapshot import Offer, Snapshot
@@ -34,10 +34,9 @@ def resolve_model(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     Raises UnknownModel with names that are close, and NoCandidate with the reason of each target.
     """
     targets = find_targets(snapshot, name or _default(snapshot))
-    available = tuple(target for target in targets if not snapshot.offers[target.provider].unavailable_reason)
+    available = tuple(target for target in targets if not snapshot.offers[target.provider].hindrance(target.model))
     if not available:
-        offers = [snapshot.offers[target.provider] for target in targets]
-        raise NoCandidate(f"{name or 'the default model'} cannot be called: {_reasons(offers)}")
+        raise NoCandidate(f"{name or 'the default model'} cannot be called: {_reasons(snapshot, targets)}")
     return available
 
 
@@ -49,12 +48,13 @@ def find_targets(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
        provider takes any.
     2. A provider's name alone: its default model.
     3. An alias: what it stands for, by the other rules.
-    4. A model id alone: every provider that lists it.
+    4. A model id alone: every provider that is configured with it, or whose row has it.
     5. Another spelling: a provider's name in other letters or a vendor's other name (claude), alone or before a slash;
        or an id that a vendor knows, with dots for dashes, in other letters, with or without its date.
     6. An id that looks like a vendor's own (gpt-..., claude-..., and what is fine-tuned of them, ft:gpt-...): every
        provider of that vendor, with the id as it stands.
     7. What people call open weights (llama-3-70b): every provider that is known to host them.
+    8. An id that providers list themselves, in any spelling: a list that changes never takes a name from the rest.
     Raises UnknownModel. Blanks at either end are refused, and so is what cannot be printed.
     """
     if len(name) > LONGEST or not name.isprintable() or name != name.strip():
@@ -64,6 +64,16 @@ def find_targets(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     if not targets:
         raise UnknownModel(name, remedy(snapshot, name))
     return targets
+
+
+def known_provider(snapshot: Snapshot, name: str) -> None:
+    """Raises InvalidRequest, naming the field `provider`, unless the configuration has this provider."""
+    known = snapshot.settings.providers
+    if name not in known:
+        close = get_close_matches(name[:LONGEST], known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the providers are {_listed(sorted(known))}"
+        said = name[:64] if name.isprintable() else "this name"
+        raise InvalidRequest([Violation("provider", f"no provider is called {said}; {hint}")])
 
 
 def _meant(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
@@ -87,13 +97,21 @@ def _spelt(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
             targets += [Target(provider=offer.provider, model=model)] * _takes(offer, model)
         elif key in offer.spellings:
             targets.append(Target(provider=offer.provider, model=offer.listed_as(name)))
-    return tuple(targets) or _of_family(snapshot, name) or _hosted(snapshot, key)
+    return tuple(targets) or _of_family(snapshot, name) or _hosted(snapshot, key) or _discovered(snapshot, name)
 
 
 def _of_family(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
     own = (fine_tuned_of(name) or name).lower()
     offers = [offer for offer in snapshot.offers.values() if offer.family and offer.family.fullmatch(own)]
-    return tuple(Target(provider=offer.provider, model=name) for offer in offers)
+    return tuple(Target(provider=offer.provider, model=offer.listed_as(name)) for offer in offers)
+
+
+def _discovered(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
+    offers, spelling = snapshot.offers.values(), plain(name)
+    exact = tuple(Target(provider=offer.provider, model=name) for offer in offers if name in offer.discovered)
+    return exact or tuple(
+        Target(provider=offer.provider, model=offer.spelt[spelling]) for offer in offers if spelling in offer.spelt
+    )
 
 
 def _hosted(snapshot: Snapshot, key: str) -> tuple[Target, ...]:
@@ -108,25 +126,30 @@ def fine_tuned_of(model: str) -> str:
 
 
 def _takes(offer: Offer, model: str) -> bool:
-    return model in offer.models or (offer.open and model != "" and model == model.strip())
+    return model in offer.models or model in offer.discovered or (offer.open and model != "" and model == model.strip())
 
 
 def _default(snapshot: Snapshot) -> str:
     if snapshot.settings.default_model:
         return snapshot.settings.default_model
-    offers = [offer for offer in snapshot.offers.values() if not _is_scripted(snapshot, offer.provider)]
-    for offer in offers:
-        if not offer.unavailable_reason:
-            return offer.provider
-    raise NoCandidate(f"the call names no model, and no provider can be called: {_reasons(offers)}")
+    targets = [
+        Target(provider=offer.provider, model=offer.default_model)
+        for offer in snapshot.offers.values()
+        if not _is_scripted(snapshot, offer.provider)
+    ]
+    for target in targets:
+        if not snapshot.offers[target.provider].hindrance(target.model):
+            return target.provider
+    raise NoCandidate(f"the call names no model, and no provider can be called: {_reasons(snapshot, targets)}")
 
 
 def _is_scripted(snapshot: Snapshot, provider: str) -> bool:
     return (snapshot.settings.providers[provider].kind or provider) == "scripted"
 
 
-def _reasons(offers: list[Offer]) -> str:
-    return "; ".join(f"{offer.provider}: {offer.unavailable_reason}" for offer in offers) or "none is configured"
+def _reasons(snapshot: Snapshot, targets: Sequence[Target]) -> str:
+    reasons = [f"{each.provider}: {snapshot.offers[each.provider].hindrance(each.model)}" for each in targets]
+    return "; ".join(reasons[:MAX_LISTED]) or "none is configured"
 
 
 def remedy(snapshot: Snapshot, name: str) -> str:
@@ -138,7 +161,7 @@ def remedy(snapshot: Snapshot, name: str) -> str:
     if close:
         return f"did you mean {' or '.join(known[other] for other in close)}?"
     if offer := snapshot.offers.get(name.partition("/")[0]):
-        return f"{offer.provider} has {_listed(offer.models)}"
+        return f"{offer.provider} has {_listed(chain(offer.models, offer.discovered))}"
     return f'say "provider/model"; the providers are {_listed(snapshot.offers)}'
 
 
@@ -153,6 +176,12 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _sayable(snapshot: Snapshot) -> list[str]:
-    ids = [f"{offer.provider}/{model}" for offer in snapshot.offers.values() for model in offer.models]
-    bare = [model for offer in snapshot.offers.values() for model in offer.models]
-    return [*snapshot.settings.aliases, *snapshot.offers, *bare, *ids]
+    """Everything that can be said, what is configured before what providers list."""
+    offers = snapshot.offers.values()
+    configured = [(offer.provider, model) for offer in offers for model in offer.models]
+    discovered = [(offer.provider, model) for offer in offers for model in offer.discovered]
+    names = [*snapshot.settings.aliases, *snapshot.offers]
+    for named in (configured, discovered):
+        names += [model for _, model in named]
+        names += [f"{provider}/{model}" for provider, model in named]
+    return names

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Context = aio.ServicerContext[Any, Any]
 
 SERVICES = ("trunkline.v1.GatewayService", "trunkline.v1.ModelService")
+ADMIN_SERVICES = ("trunkline.v1.AdminService",)
 State = pb.HealthCheckResponse.State
 # Seconds that probes may take, and the part of the caller's own time: the rest is for the answer.
 PROBE_TIME = 10.0
@@ -63,13 +64,15 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     Our own because the library's asyncio servicer has no List and its Watch holds a drain for the whole grace.
     """
 
-    def __init__(self, serving: Serving) -> None:
+    def __init__(self, serving: Serving, services: Sequence[str]) -> None:
+        """`services` are those of the port that this is served on."""
         self._serving = serving
+        self._services = services
 
     def _status(self, service: str) -> int | None:
         if service == "":
             return int(health_pb2.HealthCheckResponse.SERVING)
-        if service not in SERVICES:
+        if service not in self._services:
             return None
         names = health_pb2.HealthCheckResponse
         return int(names.NOT_SERVING if self._serving.draining else names.SERVING)
@@ -84,7 +87,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     async def List(self, request: Any, context: Context) -> Any:
         """Every service's status."""
         return health_pb2.HealthListResponse(
-            statuses={name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in ("", *SERVICES)}
+            statuses={name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in ("", *self._services)}
         )
 
     async def Watch(self, request: Any, context: Context) -> None:
@@ -104,8 +107,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
 class Prober(Protocol):
     """Who asks the providers. Never fails, and takes no longer than it is told."""
 
-    async def credentials(self, within: float) -> Sequence[pb.ProbeResult]:
-        """Make each credential's cheapest authenticated call."""
+    async def credentials(self, within: float, only: str = "") -> Sequence[pb.ProbeResult]:
+        """Make each credential's cheapest authenticated call; of one provider only, if one is named."""
 
     async def models(self, chain: Chain, credential: Callable[[str], str], within: float) -> Sequence[pb.ProbeResult]:
         """Ask each provider's default model for a token."""
@@ -118,13 +121,23 @@ async def probed(
 
     `remaining` is what is left of the caller's own time, in seconds: the answer is to come before its end.
     """
-    within = PROBE_TIME if remaining is None else min(PROBE_TIME, max(0.0, remaining * _OF_THE_CALLERS_TIME))
+    within = time_for(PROBE_TIME, remaining)
     rounds = [prober.credentials(within)] if request.probe else []
     rounds += [prober.models(chain, states.credential, within)] if request.probe_models else []
-    results: dict[str, list[pb.ProbeResult]] = {}
-    for result in (result for results in await asyncio.gather(*rounds) for result in results):
-        results.setdefault(result.target.provider, []).append(result)
-    return results
+    return by_provider(result for results in await asyncio.gather(*rounds) for result in results)
+
+
+def time_for(most: float, remaining: float | None) -> float:
+    """Seconds that questions to providers may take: `most`, or less where the caller's own time ends before."""
+    return most if remaining is None else min(most, max(0.0, remaining * _OF_THE_CALLERS_TIME))
+
+
+def by_provider(results: Iterable[pb.ProbeResult]) -> Mapping[str, Sequence[pb.ProbeResult]]:
+    """The results by the provider that was asked."""
+    found: dict[str, list[pb.ProbeResult]] = {}
+    for result in results:
+        found.setdefault(result.target.provider, []).append(result)
+    return found
 
 
 def health_of(
@@ -137,7 +150,8 @@ def health_of(
 ) -> pb.HealthCheckResponse:
     """The answer of HealthCheck."""
     providers = [
-        _provider(offer, statistics, states, probes.get(name, ())) for name, offer in sorted(snapshot.offers.items())
+        provider_health(offer, statistics, states, probes.get(name, ()))
+        for name, offer in sorted(snapshot.offers.items())
     ]
     told = request.include_providers or request.probe or request.probe_models
     return pb.HealthCheckResponse(
@@ -163,9 +177,10 @@ def _state(
     return pb.HealthCheckResponse.STATE_SERVING
 
 
-def _provider(
-    offer: Offer, statistics: Statistics, states: ProviderStates, probes: Iterable[pb.ProbeResult]
+def provider_health(
+    offer: Offer, statistics: Statistics, states: ProviderStates, probes: Iterable[pb.ProbeResult] = ()
 ) -> pb.ProviderHealth:
+    """How one provider is."""
     health = states.health(offer.provider)
     if offer.unavailable_reason:
         health.state, health.reason = pb.HealthCheckResponse.STATE_NOT_SERVING, offer.unavailable_reason

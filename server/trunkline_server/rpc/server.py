@@ -1,7 +1,8 @@
-"""The gRPC server: options, services, the port."""
+"""The gRPC servers, for callers and for operators: options, services, ports."""
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -9,17 +10,21 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from trunkline.v1 import gateway_service_pb2_grpc, model_service_pb2_grpc
+from trunkline.v1 import admin_service_pb2_grpc, gateway_service_pb2_grpc, model_service_pb2_grpc
 from trunkline_server.rpc.edge import Edge
-from trunkline_server.rpc.health import SERVICES, Health
+from trunkline_server.rpc.health import ADMIN_SERVICES, SERVICES, Health
 
 if TYPE_CHECKING:
     from trunkline_server.logs import Log
+    from trunkline_server.rpc.admin import Admin
     from trunkline_server.rpc.health import Serving
     from trunkline_server.rpc.service import Gateway, Models
     from trunkline_server.settings import ServerSettings
 
 REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
+
+
+Server = aio.Server
 
 
 class AddressTaken(Exception):
@@ -33,14 +38,36 @@ def build_server(
     server = aio.server(interceptors=[Edge(log)], options=options(settings))
     gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
-    health_pb2_grpc.add_HealthServicer_to_server(Health(serving), server)
-    _add_reflection(server, (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name))
+    return server, _finish(server, serving, SERVICES, settings.listen)
+
+
+def build_admin_server(
+    settings: ServerSettings, address: str, log: Log, admin: Admin, serving: Serving
+) -> tuple[aio.Server, int]:
+    """The same for operators: another port, the same edge. Raises AddressTaken."""
+    server = aio.server(interceptors=[Edge(log)], options=options(settings))
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
+    return server, _finish(server, serving, ADMIN_SERVICES, address)
+
+
+def _finish(server: aio.Server, serving: Serving, services: tuple[str, ...], address: str) -> int:
+    """Add what every port has, and bind. Returns the port."""
+    health_pb2_grpc.add_HealthServicer_to_server(Health(serving, services), server)
+    _add_reflection(server, (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name))
     try:
-        return server, server.add_insecure_port(settings.listen)
+        return server.add_insecure_port(address)
     except RuntimeError:
-        raise AddressTaken(
-            f"cannot listen on {settings.listen}: it is in use, or not an address of this machine"
-        ) from None
+        raise AddressTaken(f"cannot listen on {address}: it is in use, or not an address of this machine") from None
+
+
+def is_free(address: str) -> bool:
+    """Whether this address can be listened on. gRPC would print on standard error that it cannot."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_server((host, int(port))):
+            return True
+    except OSError:
+        return False
 
 
 def options(settings: ServerSettings) -> list[tuple[str, Any]]:

@@ -16,7 +16,8 @@ from trunkline_server.fold import Fold
 from trunkline_server.prices.pricing import add_pricing
 from trunkline_server.routing.catalogue import get_model, list_models
 from trunkline_server.rpc.edge import CALL_ID
-from trunkline_server.rpc.health import health_of, probed
+from trunkline_server.rpc.health import health_of, probed, time_for
+from trunkline_server.rpc.refresh import REFRESH_TIME, refresh_models
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from trunkline.v1 import model_service_pb2
     from trunkline_server.core import Chain, Current
     from trunkline_server.rpc.health import Prober, Serving
+    from trunkline_server.rpc.refresh import Discoverer
+    from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
 
@@ -72,8 +75,10 @@ class Gateway(GatewayServiceServicer):
 class Models(ModelServiceServicer):
     """The catalogue of the configuration that new calls run on."""
 
-    def __init__(self, current: Current) -> None:
+    def __init__(self, current: Current, live: Live, discoverer: Discoverer) -> None:
         self._current = current
+        self._live = live
+        self._discoverer = discoverer
 
     async def ListModels(
         self, request: model_service_pb2.ListModelsRequest, context: Context
@@ -92,6 +97,14 @@ class Models(ModelServiceServicer):
         model.CopyFrom(get_model(snapshot, request.id))
         add_pricing(model, snapshot.prices, int(time.time()))
         return model
+
+    async def RefreshModels(
+        self, request: model_service_pb2.RefreshModelsRequest, context: Context
+    ) -> model_service_pb2.RefreshModelsResponse:
+        """Ask the providers now, and tell what that changed."""
+        within = time_for(REFRESH_TIME, context.time_remaining())
+        snapshot = self._current.chain.snapshot
+        return await refresh_models(snapshot, self._live, self._discoverer, request.provider, within)
 
 
 def _call(request: pb.GenerateRequest, context: Context, chain: Chain, *, streaming: bool) -> Call:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline_server.errors import CredentialMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,10 @@ ERRORS_KEPT = 10
 LATELY = 300.0
 # Seconds. No provider's word keeps a credential waiting for longer: it may be wrong, and it cannot be taken back.
 LONGEST_BLOCK = 86_400.0
+# Seconds. A credential that was refused may be tried again after this: where no probe asks about it, a call has to.
+RECHECK = 600.0
+# Seconds. Later than everything else: what cannot be sent is tried last.
+_NEVER = 1e9
 # Seconds: a hundred years. What is further away is no time of reset.
 _LONGEST_RESET = 3_155_760_000.0
 
@@ -39,6 +44,7 @@ _REMEDIES = {
     QUOTA: "the account has no quota or credit left: see to it at the provider",
     MISSING: "the provider wants a credential and there is none: set one",
 }
+_UNTRIED = "not tried yet"
 # What failed attempts say of the request or of us, and not of the provider.
 _NOT_THEIR_FAULT = frozenset(
     {
@@ -71,32 +77,69 @@ class Limit(Protocol):
         """Seconds until it is full again."""
 
 
+class Shown(Protocol):
+    """How a credential is at this moment."""
+
+    @property
+    def hint(self) -> str:
+        """Enough to tell it from others. Empty = there is none."""
+
+    @property
+    def version(self) -> int:
+        """Another number: another secret stands in its place, of which nothing is known yet."""
+
+    @property
+    def missing(self) -> str:
+        """Why there is nothing to send at present. Empty = there is."""
+
+    @property
+    def note(self) -> str:
+        """What is wrong with it while it is used all the same. Empty = nothing."""
+
+
+class Credential(Protocol):
+    """What is sent to the provider, as far as it concerns its state."""
+
+    def look(self) -> Shown:
+        """How it is now."""
+
+    def refused(self) -> None:
+        """The provider refuses it: a newer one may be had."""
+
+
 class EndpointState:
     """One credential at one endpoint. For one event loop; nothing in it waits."""
 
     def __init__(
         self,
         address: str,
-        credential: str,
+        credential: Credential,
         *,
         concurrency_limit: int,
         required: bool = False,
         clock: Clock = time.time,
     ) -> None:
-        """`credential` is how it is shown; empty = there is none. `required`: the provider wants one.
+        """`required`: the provider wants a credential.
 
         `clock` gives seconds since 1970. Calls beyond `concurrency_limit` wait for a free connection.
         """
         self.address = address
-        self.credential = credential
+        self._credential = credential
         self._concurrency_limit = concurrency_limit
         self._clock = clock
-        self._state: pb.EndpointHealth.CredentialState.ValueType = MISSING if required and not credential else UNKNOWN
-        self._reason = "not tried yet" if credential else "there is none"
+        shown = credential.look()
+        self._version = shown.version
+        self._state: pb.EndpointHealth.CredentialState.ValueType = MISSING if required and not shown.hint else UNKNOWN
+        self._reason = _UNTRIED if shown.hint else "there is none"
         self._learned: float | None = None
         self._blocked_until = 0.0
         self._running = 0
         self._limits: tuple[pb.RateLimitSnapshot, ...] = ()
+
+    @property
+    def credential(self) -> str:
+        """How the credential is shown now. Empty = there is none."""
+        return self._look().hint
 
     def begin(self) -> None:
         """A call begins; `end` is called once when it has ended."""
@@ -114,39 +157,65 @@ class EndpointState:
 
     def succeeded(self) -> None:
         """The provider took the credential. Where there is none, that says nothing of one."""
-        if self.credential:
+        if self._look().hint:
             self._learn(VALID, "the provider took it")
 
     def failed(self, error: UpstreamError) -> None:
         """A call or a probe ended so. Only AUTH and QUOTA tell of the credential."""
+        if isinstance(error, CredentialMissing):
+            return  # the credential itself tells of that
+        known, shown = self._version, self._look()
+        if self._version != known:
+            return  # that was another credential
         if error.retry_after is not None:
             wait = min(error.retry_after, LONGEST_BLOCK)
             self._blocked_until = max(self._blocked_until, self._clock() + wait)
         if error.outcome == call_pb2.OUTCOME_AUTH:
-            self._learn(REFUSED if self.credential else MISSING, _said(error))
+            self._learn(REFUSED if shown.hint else MISSING, _said(error))
+            self._credential.refused()
         elif error.outcome == call_pb2.OUTCOME_QUOTA:
             self._learn(QUOTA, _said(error))
-        elif self._state == UNKNOWN and self.credential:
+        elif self._state == UNKNOWN and shown.hint:
             self._reason = f"it could not be told: {_said(error)}"
 
     def _learn(self, state: pb.EndpointHealth.CredentialState.ValueType, reason: str) -> None:
         self._state, self._reason, self._learned = state, reason, self._clock()
 
+    def _look(self) -> Shown:
+        """How the credential is. What is known of one is not known of another."""
+        shown = self._credential.look()
+        if shown.version != self._version:
+            self._version = shown.version
+            self._state, self._reason, self._learned, self._blocked_until = UNKNOWN, _UNTRIED, None, 0.0
+        return shown
+
+    def wait(self) -> float:
+        """Seconds until it makes sense to use the credential. 0 = now."""
+        if self._look().missing:
+            return _NEVER
+        now = self._clock()
+        recheck = (self._learned or 0.0) + RECHECK if self._state in (REFUSED, QUOTA) else 0.0
+        return max(0.0, self._blocked_until - now, recheck - now)
+
     def hindrance(self) -> str:
         """Why the credential may not be used now, and what to do about it. Empty = it may."""
+        shown = self._look()
+        if shown.missing:
+            return f"not available yet: {shown.missing} ({shown.hint or self.address})"
         remedy = _REMEDIES.get(self._state, "")
         wait = self._blocked_until - self._clock()
         if not remedy and wait > 0:
             return f"the provider asked us to wait for another {wait:.0f} s: call again then, or another provider"
-        return f"{remedy} ({self.credential or self.address}: {self._reason})" if remedy else ""
+        return f"{remedy} ({shown.hint or self.address}: {self._reason})" if remedy else ""
 
     def health(self) -> pb.EndpointHealth:
         """All of it, as the contract has it."""
+        shown = self._look()
         health = pb.EndpointHealth(
             endpoint=self.address,
-            credential=self.credential,
+            credential=shown.hint,
             credential_state=self._state,
-            credential_reason=self._reason,
+            credential_reason=_reason(shown, self._reason),
             in_flight=min(self._running, self._concurrency_limit),
             queue_depth=max(0, self._running - self._concurrency_limit),
             concurrency_limit=self._concurrency_limit,
@@ -224,10 +293,15 @@ class ProviderStates:
     def credential(self, provider: str) -> str:
         """How the credential that calls of this provider use is shown. Empty = there is none."""
         known = self._providers.get(provider)
-        return known.endpoints[0].credential if known and known.endpoints else ""
+        endpoints = known.endpoints if known else ()
+        return f"one of {len(endpoints)}" if len(endpoints) > 1 else "".join(each.credential for each in endpoints)
 
     def _of(self, provider: str) -> _Provider:
         return self._providers.setdefault(provider, _Provider())
+
+
+def _reason(shown: Shown, learnt: str) -> str:
+    return f"not available yet: {shown.missing}" if shown.missing else "; ".join(filter(None, (learnt, shown.note)))
 
 
 def _said(error: UpstreamError) -> str:

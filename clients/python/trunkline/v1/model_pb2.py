@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18trunkline/v1/model.proto\x12\x0ctrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x02\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0eprovider_model\x18\x04 \x01(\t\x12\x12\n\nbase_model\x18\x05 \x01(\t\x12\x0f\n\x07\x61liases\x18\x06 \x03(\t\x12\x1b\n\x0e\x63ontext_window\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12.\n\x0c\x63\x61pabilities\x18\x0b \x03(\x0e\x32\x18.trunkline.v1.Capability\x12&\n\x07pricing\x18\x0c \x01(\x0b\x32\x15.trunkline.v1.Pricing\x12\r\n\x05local\x18\x12 \x01(\x08\x12\x11\n\tavailable\x18\x13 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x14 \x01(\tB\x11\n\x0f_context_window\"s\n\x07Pricing\x12#\n\x06prices\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Price\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x03\n\x05Price\x12&\n\x04unit\x18\x01 \x01(\x0e\x32\x18.trunkline.v1.Price.Unit\x12\x12\n\nother_unit\x18\x02 \x01(\t\x12\x19\n\x11pico_usd_per_unit\x18\x03 \x01(\x03\x12\x1a\n\x12\x61\x62ove_input_tokens\x18\x04 \x01(\x03\x12\x13\n\x0b\x65xcess_only\x18\x05 \x01(\x08\x12\x12\n\nprocessing\x18\x06 \x01(\t\"\xf4\x01\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x14\n\x10UNIT_INPUT_TOKEN\x10\x01\x12\x15\n\x11UNIT_OUTPUT_TOKEN\x10\x02\x12\x19\n\x15UNIT_CACHE_READ_TOKEN\x10\x03\x12\x1a\n\x16UNIT_CACHE_WRITE_TOKEN\x10\x04\x12\x18\n\x14UNIT_REASONING_TOKEN\x10\x05\x12\x10\n\x0cUNIT_REQUEST\x10\x06\x12\x17\n\x13UNIT_COMPUTE_SECOND\x10\x07\x12\x0e\n\nUNIT_OTHER\x10\x08\x12\x1d\n\x19UNIT_CACHE_WRITE_1H_TOKEN\x10\t*\x8b\x02\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41PABILITY_STREAMING\x10\x01\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x02\x12\x1a\n\x16\x43\x41PABILITY_JSON_SCHEMA\x10\x03\x12\x18\n\x14\x43\x41PABILITY_REASONING\x10\x04\x12\x17\n\x13\x43\x41PABILITY_LOGPROBS\x10\x05\x12\x1b\n\x17\x43\x41PABILITY_PROMPT_CACHE\x10\x06\x12\x15\n\x11\x43\x41PABILITY_VISION\x10\x07\x12\x14\n\x10\x43\x41PABILITY_AUDIO\x10\x08\x12\x18\n\x14\x43\x41PABILITY_JSON_MODE\x10\nBO\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18trunkline/v1/model.proto\x12\x0ctrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x02\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0eprovider_model\x18\x04 \x01(\t\x12\x12\n\nbase_model\x18\x05 \x01(\t\x12\x0f\n\x07\x61liases\x18\x06 \x03(\t\x12\x1b\n\x0e\x63ontext_window\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12.\n\x0c\x63\x61pabilities\x18\x0b \x03(\x0e\x32\x18.trunkline.v1.Capability\x12&\n\x07pricing\x18\x0c \x01(\x0b\x32\x15.trunkline.v1.Pricing\x12\r\n\x05local\x18\x12 \x01(\x08\x12\x11\n\tavailable\x18\x13 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x14 \x01(\t\x12\x12\n\ndiscovered\x18\x16 \x01(\x08\x42\x11\n\x0f_context_window\"s\n\x07Pricing\x12#\n\x06prices\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Price\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x03\n\x05Price\x12&\n\x04unit\x18\x01 \x01(\x0e\x32\x18.trunkline.v1.Price.Unit\x12\x12\n\nother_unit\x18\x02 \x01(\t\x12\x19\n\x11pico_usd_per_unit\x18\x03 \x01(\x03\x12\x1a\n\x12\x61\x62ove_input_tokens\x18\x04 \x01(\x03\x12\x13\n\x0b\x65xcess_only\x18\x05 \x01(\x08\x12\x12\n\nprocessing\x18\x06 \x01(\t\"\xf4\x01\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x14\n\x10UNIT_INPUT_TOKEN\x10\x01\x12\x15\n\x11UNIT_OUTPUT_TOKEN\x10\x02\x12\x19\n\x15UNIT_CACHE_READ_TOKEN\x10\x03\x12\x1a\n\x16UNIT_CACHE_WRITE_TOKEN\x10\x04\x12\x18\n\x14UNIT_REASONING_TOKEN\x10\x05\x12\x10\n\x0cUNIT_REQUEST\x10\x06\x12\x17\n\x13UNIT_COMPUTE_SECOND\x10\x07\x12\x0e\n\nUNIT_OTHER\x10\x08\x12\x1d\n\x19UNIT_CACHE_WRITE_1H_TOKEN\x10\t*\x8b\x02\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41PABILITY_STREAMING\x10\x01\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x02\x12\x1a\n\x16\x43\x41PABILITY_JSON_SCHEMA\x10\x03\x12\x18\n\x14\x43\x41PABILITY_REASONING\x10\x04\x12\x17\n\x13\x43\x41PABILITY_LOGPROBS\x10\x05\x12\x1b\n\x17\x43\x41PABILITY_PROMPT_CACHE\x10\x06\x12\x15\n\x11\x43\x41PABILITY_VISION\x10\x07\x12\x14\n\x10\x43\x41PABILITY_AUDIO\x10\x08\x12\x18\n\x14\x43\x41PABILITY_JSON_MODE\x10\nBO\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +33,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.v1.model_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024example.trunkline.v1P\001Z5trunkline.example/clients/go/trunkline/v1;trunklinev1'
-  _globals['_CAPABILITY']._serialized_start=905
-  _globals['_CAPABILITY']._serialized_end=1172
+  _globals['_CAPABILITY']._serialized_start=925
+  _globals['_CAPABILITY']._serialized_end=1192
   _globals['_MODEL']._serialized_start=76
-  _globals['_MODEL']._serialized_end=372
-  _globals['_PRICING']._serialized_start=374
-  _globals['_PRICING']._serialized_end=489
-  _globals['_PRICE']._serialized_start=492
-  _globals['_PRICE']._serialized_end=902
-  _globals['_PRICE_UNIT']._serialized_start=658
-  _globals['_PRICE_UNIT']._serialized_end=902
+  _globals['_MODEL']._serialized_end=392
+  _globals['_PRICING']._serialized_start=394
+  _globals['_PRICING']._serialized_end=509
+  _globals['_PRICE']._serialized_start=512
+  _globals['_PRICE']._serialized_end=922
+  _globals['_PRICE_UNIT']._serialized_start=678
+  _globals['_PRICE_UNIT']._serialized_end=922
 # @@protoc_insertion_point(module_scope)

@@ -89,6 +89,7 @@ class Model(_message.Message):
     LOCAL_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
+    DISCOVERED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """"provider/model": what a request may say."""
     provider: _builtins.str
@@ -107,6 +108,8 @@ class Model(_message.Message):
     """Whether it can be called now."""
     unavailable_reason: _builtins.str
     """If not, why, and what to do about it."""
+    discovered: _builtins.bool
+    """Nobody configured it: the provider lists it. What is known of it is what the provider and its row say."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other names that a request may say for it."""
@@ -133,10 +136,11 @@ class Model(_message.Message):
         local: _builtins.bool = ...,
         available: _builtins.bool = ...,
         unavailable_reason: _builtins.str = ...,
+        discovered: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "context_window", b"context_window", "pricing", b"pricing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "aliases", b"aliases", "available", b"available", "base_model", b"base_model", "capabilities", b"capabilities", "context_window", b"context_window", "id", b"id", "local", b"local", "pricing", b"pricing", "provider", b"provider", "provider_model", b"provider_model", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "aliases", b"aliases", "available", b"available", "base_model", b"base_model", "capabilities", b"capabilities", "context_window", b"context_window", "discovered", b"discovered", "id", b"id", "local", b"local", "pricing", b"pricing", "provider", b"provider", "provider_model", b"provider_model", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_window: _TypeAlias = _typing.Literal["context_window"]  # noqa: Y015
     _WhichOneofArgType__context_window: _TypeAlias = _typing.Literal["_context_window", b"_context_window"]  # noqa: Y015

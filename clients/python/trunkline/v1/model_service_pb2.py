@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from trunkline.v1 import call_pb2 as trunkline_dot_v1_dot_call__pb2
 from trunkline.v1 import model_pb2 as trunkline_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trunkline/v1/model_service.proto\x12\x0ctrunkline.v1\x1a\x18trunkline/v1/model.proto\"\xd5\x01\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x37\n\x15required_capabilities\x18\x04 \x03(\x0e\x32\x18.trunkline.v1.Capability\x12\x1f\n\x12min_context_window\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\x0e\x61vailable_only\x18\x0b \x01(\x08\x42\x15\n\x13_min_context_window\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t2\xa9\x01\n\x0cModelService\x12T\n\nListModels\x12\x1f.trunkline.v1.ListModelsRequest\x1a .trunkline.v1.ListModelsResponse\"\x03\x90\x02\x01\x12\x43\n\x08GetModel\x12\x1d.trunkline.v1.GetModelRequest\x1a\x13.trunkline.v1.Model\"\x03\x90\x02\x01\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trunkline/v1/model_service.proto\x12\x0ctrunkline.v1\x1a\x17trunkline/v1/call.proto\x1a\x18trunkline/v1/model.proto\"\xd5\x01\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x37\n\x15required_capabilities\x18\x04 \x03(\x0e\x32\x18.trunkline.v1.Capability\x12\x1f\n\x12min_context_window\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\x0e\x61vailable_only\x18\x0b \x01(\x08\x42\x15\n\x13_min_context_window\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"(\n\x14RefreshModelsRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\"i\n\x15RefreshModelsResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x03(\t\x12\x0f\n\x07removed\x18\x02 \x03(\t\x12\x30\n\tproviders\x18\x03 \x03(\x0b\x32\x1d.trunkline.v1.ProviderRefresh\"p\n\x0fProviderRefresh\x12\x10\n\x08provider\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.trunkline.v1.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0bmodel_count\x18\x04 \x01(\x05\x32\x88\x02\n\x0cModelService\x12T\n\nListModels\x12\x1f.trunkline.v1.ListModelsRequest\x1a .trunkline.v1.ListModelsResponse\"\x03\x90\x02\x01\x12\x43\n\x08GetModel\x12\x1d.trunkline.v1.GetModelRequest\x1a\x13.trunkline.v1.Model\"\x03\x90\x02\x01\x12]\n\rRefreshModels\x12\".trunkline.v1.RefreshModelsRequest\x1a#.trunkline.v1.RefreshModelsResponse\"\x03\x90\x02\x02\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +38,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001'
   _globals['_MODELSERVICE'].methods_by_name['GetModel']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['GetModel']._serialized_options = b'\220\002\001'
-  _globals['_LISTMODELSREQUEST']._serialized_start=77
-  _globals['_LISTMODELSREQUEST']._serialized_end=290
-  _globals['_LISTMODELSRESPONSE']._serialized_start=292
-  _globals['_LISTMODELSRESPONSE']._serialized_end=374
-  _globals['_GETMODELREQUEST']._serialized_start=376
-  _globals['_GETMODELREQUEST']._serialized_end=405
-  _globals['_MODELSERVICE']._serialized_start=408
-  _globals['_MODELSERVICE']._serialized_end=577
+  _globals['_MODELSERVICE'].methods_by_name['RefreshModels']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['RefreshModels']._serialized_options = b'\220\002\002'
+  _globals['_LISTMODELSREQUEST']._serialized_start=102
+  _globals['_LISTMODELSREQUEST']._serialized_end=315
+  _globals['_LISTMODELSRESPONSE']._serialized_start=317
+  _globals['_LISTMODELSRESPONSE']._serialized_end=399
+  _globals['_GETMODELREQUEST']._serialized_start=401
+  _globals['_GETMODELREQUEST']._serialized_end=430
+  _globals['_REFRESHMODELSREQUEST']._serialized_start=432
+  _globals['_REFRESHMODELSREQUEST']._serialized_end=472
+  _globals['_REFRESHMODELSRESPONSE']._serialized_start=474
+  _globals['_REFRESHMODELSRESPONSE']._serialized_end=579
+  _globals['_PROVIDERREFRESH']._serialized_start=581
+  _globals['_PROVIDERREFRESH']._serialized_end=693
+  _globals['_MODELSERVICE']._serialized_start=696
+  _globals['_MODELSERVICE']._serialized_end=960
 # @@protoc_insertion_point(module_scope)

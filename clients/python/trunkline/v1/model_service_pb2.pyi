@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from trunkline.v1 import call_pb2 as _call_pb2
 from trunkline.v1 import model_pb2 as _model_pb2
 import builtins as _builtins
 import sys
@@ -114,3 +115,95 @@ class GetModelRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetModelRequest: _TypeAlias = GetModelRequest  # noqa: Y015
+
+@_typing.final
+class RefreshModelsRequest(_message.Message):
+    """Whom to ask for models."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Only this provider. Empty = all. INVALID_ARGUMENT if there is no such provider, or if it has no list of models."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefreshModelsRequest: _TypeAlias = RefreshModelsRequest  # noqa: Y015
+
+@_typing.final
+class RefreshModelsResponse(_message.Message):
+    """What asking changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDED_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def added(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of models that ListModels shows from now on, or shows as there again."""
+
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of models that are gone: ListModels shows them as not available, with the reason."""
+
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderRefresh]:
+        """How it went with each provider that has a list of models, in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        added: _abc.Iterable[_builtins.str] | None = ...,
+        removed: _abc.Iterable[_builtins.str] | None = ...,
+        providers: _abc.Iterable[Global___ProviderRefresh] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "providers", b"providers", "removed", b"removed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefreshModelsResponse: _TypeAlias = RefreshModelsResponse  # noqa: Y015
+
+@_typing.final
+class ProviderRefresh(_message.Message):
+    """How it went with one provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MODEL_COUNT_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """Its name."""
+    outcome: _call_pb2.Outcome.ValueType
+    """How asking ended. NOT_SENT: it was not asked."""
+    reason: _builtins.str
+    """Unless it told its models, why not, and what stands meanwhile."""
+    model_count: _builtins.int
+    """How many models that generate text it told of when it last did."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        outcome: _call_pb2.Outcome.ValueType = ...,
+        reason: _builtins.str = ...,
+        model_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_count", b"model_count", "outcome", b"outcome", "provider", b"provider", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderRefresh: _TypeAlias = ProviderRefresh  # noqa: Y015

@@ -46,6 +46,11 @@ class ModelServiceStub:
                 request_serializer=trunkline_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=trunkline_dot_v1_dot_model__pb2.Model.FromString,
                 _registered_method=True)
+        self.RefreshModels = channel.unary_unary(
+                '/trunkline.v1.ModelService/RefreshModels',
+                request_serializer=trunkline_dot_v1_dot_model__service__pb2.RefreshModelsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_model__service__pb2.RefreshModelsResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -53,8 +58,8 @@ class ModelServiceServicer:
     """
 
     def ListModels(self, request, context):
-        """Lists the models that are configured, in the order of their ids. A provider may take more models than it lists:
-        "provider/model" passes any id on.
+        """Lists the models that are configured or that providers list themselves, in the order of their ids. A provider may
+        take more models than it lists: "provider/model" passes any id on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -62,6 +67,14 @@ class ModelServiceServicer:
 
     def GetModel(self, request, context):
         """Gets one model by whatever a request may say for it. NOT_FOUND, MODEL_NOT_FOUND if nothing answers to the name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshModels(self, request, context):
+        """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
+        and every so often. Takes 15 seconds at most, and no longer than the caller's deadline allows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +92,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=trunkline_dot_v1_dot_model__service__pb2.GetModelRequest.FromString,
                     response_serializer=trunkline_dot_v1_dot_model__pb2.Model.SerializeToString,
+            ),
+            'RefreshModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshModels,
+                    request_deserializer=trunkline_dot_v1_dot_model__service__pb2.RefreshModelsRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_model__service__pb2.RefreshModelsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +154,33 @@ class ModelService:
             '/trunkline.v1.ModelService/GetModel',
             trunkline_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
             trunkline_dot_v1_dot_model__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.ModelService/RefreshModels',
+            trunkline_dot_v1_dot_model__service__pb2.RefreshModelsRequest.SerializeToString,
+            trunkline_dot_v1_dot_model__service__pb2.RefreshModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

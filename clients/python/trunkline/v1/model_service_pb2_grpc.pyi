@@ -35,11 +35,15 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
-    """Lists the models that are configured, in the order of their ids. A provider may take more models than it lists:
-    "provider/model" passes any id on.
+    """Lists the models that are configured or that providers list themselves, in the order of their ids. A provider may
+    take more models than it lists: "provider/model" passes any id on.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_pb2.Model]
     """Gets one model by whatever a request may say for it. NOT_FOUND, MODEL_NOT_FOUND if nothing answers to the name."""
+    RefreshModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RefreshModelsRequest, _model_service_pb2.RefreshModelsResponse]
+    """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
+    and every so often. Takes 15 seconds at most, and no longer than the caller's deadline allows.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -47,11 +51,15 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists the models that are configured, in the order of their ids. A provider may take more models than it lists:
-    "provider/model" passes any id on.
+    """Lists the models that are configured or that providers list themselves, in the order of their ids. A provider may
+    take more models than it lists: "provider/model" passes any id on.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_pb2.Model]  # type: ignore[assignment]
     """Gets one model by whatever a request may say for it. NOT_FOUND, MODEL_NOT_FOUND if nothing answers to the name."""
+    RefreshModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RefreshModelsRequest, _model_service_pb2.RefreshModelsResponse]  # type: ignore[assignment]
+    """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
+    and every so often. Takes 15 seconds at most, and no longer than the caller's deadline allows.
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """The model catalogue."""
@@ -62,8 +70,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ListModelsResponse, _abc.Awaitable[_model_service_pb2.ListModelsResponse]]:
-        """Lists the models that are configured, in the order of their ids. A provider may take more models than it lists:
-        "provider/model" passes any id on.
+        """Lists the models that are configured or that providers list themselves, in the order of their ids. A provider may
+        take more models than it lists: "provider/model" passes any id on.
         """
 
     @_abc_1.abstractmethod
@@ -73,5 +81,15 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
         """Gets one model by whatever a request may say for it. NOT_FOUND, MODEL_NOT_FOUND if nothing answers to the name."""
+
+    @_abc_1.abstractmethod
+    def RefreshModels(
+        self,
+        request: _model_service_pb2.RefreshModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.RefreshModelsResponse, _abc.Awaitable[_model_service_pb2.RefreshModelsResponse]]:
+        """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
+        and every so often. Takes 15 seconds at most, and no longer than the caller's deadline allows.
+        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

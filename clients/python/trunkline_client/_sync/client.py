@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, UsageStatsRequest
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from trunkline.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
+from trunkline.v1.model_service_pb2 import GetModelRequest, ListModelsRequest, RefreshModelsRequest
 from trunkline.v1.model_service_pb2_grpc import ModelServiceStub
+from trunkline_client._sync.caller import Caller
 from trunkline_client._sync.stream import Stream
 from trunkline_client.answer import Answer
-from trunkline_client.channel import open_channel
 from trunkline_client.requests import build_request, dimension_of
-from trunkline_client.status import raising
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,14 +22,12 @@ if TYPE_CHECKING:
 
     from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, UsageStatsResponse
     from trunkline.v1.model_pb2 import Model
-    from trunkline_client.channel import Channel, Method
+    from trunkline.v1.model_service_pb2 import RefreshModelsResponse
+    from trunkline_client.channel import Channel
     from trunkline_client.requests import ModelFilters, Prompt, Settings
 
-_Request = TypeVar("_Request")
-_Response = TypeVar("_Response")
 
-
-class Client:
+class Client(Caller):
     """A gateway at `target`, or at the other end of a `channel` that the caller made and closes.
 
     Without `credentials` the connection is in the clear. `api_key` is sent with every call. Timeouts are in seconds and
@@ -47,13 +44,7 @@ class Client:
         timeout: float | None = None,
         channel: Channel | None = None,
     ) -> None:
-        if (not target) is (channel is None):
-            raise TypeError("either a target or a channel")
-        self._address = target or "the given channel"
-        self._owned = channel is None
-        self._channel = channel or open_channel(self._address, credentials)
-        self._metadata = (("authorization", f"Bearer {api_key}"),) if api_key else ()
-        self._timeout = timeout
+        super().__init__(target, credentials=credentials, api_key=api_key, timeout=timeout, channel=channel)
         self._gateway = GatewayServiceStub(self._channel)
         self._catalogue = ModelServiceStub(self._channel)
 
@@ -105,23 +96,9 @@ class Client:
         """One model by whatever a request may say for it. Raises ModelNotFound."""
         return self._ask(self._catalogue.GetModel, GetModelRequest(id=name), timeout)
 
-    def _ask(
-        self, method: Method[_Request, _Response], request: _Request, timeout: float | None
-    ) -> _Response:
-        limit = self._timeout if timeout is None else timeout
-        with raising(self._address):
-            return method(request, timeout=limit, metadata=self._metadata)
+    def refresh_models(self, *, provider: str = "", timeout: float | None = None) -> RefreshModelsResponse:
+        """Let the gateway ask its providers, or one of them, for their models now, which is free.
 
-    def close(self) -> None:
-        """Close the channel, if this client opened it. What still runs is cancelled."""
-        if self._owned:
-            self._channel.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._address!r})"
+        Takes up to fifteen seconds. Returns what that changed, and who could not be asked.
+        """
+        return self._ask(self._catalogue.RefreshModels, RefreshModelsRequest(provider=provider), timeout)

@@ -73,8 +73,11 @@ def _sound(media: Media, path: str, notes: Notes) -> JsonObject | None:
         return None
     if media.name:
         notes.dropped(f"{path}.name", "a sound has no name here: unset it")
+    data = b64encode(media.data).decode()
+    if notes.quirks.sound == "text":
+        return {"type": "input_audio", "input_audio": data}
     form = SOUNDS.get(_mime(media)) or _mime(media).partition("/")[2].removeprefix("x-")
-    return {"type": "input_audio", "input_audio": {"data": b64encode(media.data).decode(), "format": form}}
+    return {"type": "input_audio", "input_audio": {"data": data, "format": form}}
 
 
 def _file(media: Media) -> JsonObject:

@@ -146,6 +146,8 @@ class _Encoding:
         match part.WhichOneof("data"):
             case "text":
                 return {"type": "text", "text": part.text}
+            case "refusal" if not self._notes.quirks.refusals:
+                return {"type": "text", "text": part.refusal}
             case "provider_part":
                 return _provider_block(part.provider_part, f"{path}.provider_part", self._notes)
             case "media" if self._message.role == ROLE_USER:

@@ -1,0 +1,30 @@
+"""Where secrets may be sent: over https, to this machine itself, or to the machine's own metadata service."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+# What answers there is the machine's own host, over plain http only: Google Cloud, AWS and Azure, and AWS containers.
+METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "169.254.169.254", "169.254.170.2"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def may_have_secrets(url: str) -> bool:
+    """Whether a token or what is given for it may travel there."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if not host or parts.username is not None:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and (is_loopback(host) or host in METADATA_HOSTS))

@@ -1,0 +1,141 @@
+"""Providers over HTTP, built: each is a list of endpoints, which are one address with one credential each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from trunkline_server.config_secrets import SecretFiles
+from trunkline_server.layers.endpoint import one_of
+from trunkline_server.layers.watch import watch
+from trunkline_server.providers.as_asked import as_asked
+from trunkline_server.providers.auth import Means, build_aws_secrets, build_credentials, headers_of
+from trunkline_server.providers.by_model import by_model, dialects_of
+from trunkline_server.providers.discovery import build_lister
+from trunkline_server.providers.guarded import at_most, guarded
+from trunkline_server.providers.http import HttpClient
+from trunkline_server.providers.probe import Asked, build_probe
+from trunkline_server.providers.tokens.asking import build_ask
+from trunkline_server.providers.trace import TracedHttp
+from trunkline_server.providers.upstream import Endpoint, build_upstream
+from trunkline_server.settings import AwsSecrets
+from trunkline_server.state.provider_health import EndpointState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AsyncExitStack
+
+    from trunkline_server.core import Handler
+    from trunkline_server.dialects.dialect import Dialect, ModelList
+    from trunkline_server.logs import Log
+    from trunkline_server.providers.credential import Credential
+    from trunkline_server.providers.discovery import Lister
+    from trunkline_server.providers.probe import CredentialProbe, Prober
+    from trunkline_server.providers.refreshed import Refreshed
+    from trunkline_server.providers.table import Row
+    from trunkline_server.settings import Settings
+    from trunkline_server.state.provider_health import ProviderStates
+
+# Requests for tokens and secrets that are under way at once.
+_TOKENS_AT_ONCE = 16
+
+
+class _Built(NamedTuple):
+    """An endpoint: what is known of it, who asks it, and what asks about its credential and for its models."""
+
+    state: EndpointState
+    handler: Handler
+    probe: CredentialProbe | None
+    lister: Lister | None
+
+
+class Upstreams:
+    """Builds the providers of one configuration that are asked over HTTP. Nothing here waits for anybody."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        dialects: Mapping[str, Dialect],
+        lists: Mapping[str, ModelList],
+        log: Log,
+        opened: AsyncExitStack,
+    ) -> None:
+        """What has to be closed at the end goes into `opened`."""
+        self._settings = settings
+        self._dialects = dialects
+        self._lists = lists
+        self._log = log
+        self._opened = opened
+        # By provider: who asks it for its models.
+        self.listers: dict[str, Lister] = {}
+
+    def build(self, name: str, row: Row, states: ProviderStates, prober: Prober, *, brought: bool) -> Handler:
+        """The provider of this name, known to `states` and `prober`. `brought`: a package brought its dialect."""
+        provider = self._settings.providers[name]
+        credentials = build_credentials(row, provider, self._means(name))
+        built = [self._endpoint(name, row, credential, brought=brought) for credential in credentials]
+        states.open(name, row.status_url, [each.state for each in built])
+        if lister := built[0].lister:
+            self.listers[name] = lister
+        prober.add(name, [each.probe for each in built if each.probe is not None])
+        handler = one_of([each.state for each in built], [each.handler for each in built])
+        return as_asked(handler, provider.provider_tools)
+
+    def build_brought(self, name: str, row: Row, handler: Handler, states: ProviderStates) -> Handler:
+        """A provider that a package brings: known to `states`, and asked in the package's own way."""
+        provider, settings = self._settings.providers[name], self._settings
+        (credential, *_) = build_credentials(row, provider, self._means(name))
+        state = self._state(name, row, credential)
+        states.open(name, row.status_url, [state])
+        limited = at_most(guarded(handler, self._log), provider.max_connections, settings.limits.connect)
+        return watch(state)(as_asked(limited, provider.provider_tools))
+
+    def _endpoint(self, name: str, row: Row, credential: Credential, *, brought: bool) -> _Built:
+        """One credential at the provider's address, with connections of its own, and the probe of it."""
+        provider = self._settings.providers[name]
+        http = self._client(name)
+        endpoint = Endpoint(
+            row.base_url,
+            headers_of(provider, credential),
+            row.quirks,
+            row.stream_above,
+            credential.sign,
+        )
+        state = self._state(name, row, credential)
+        asked = Asked(http, self._dialects[row.dialect], credential.sign)
+        ask = {of: build_upstream(endpoint, self._dialects[of], http, state.limited) for of in dialects_of(row)}
+        handler = guarded(by_model(row, ask), self._log) if brought else by_model(row, ask)
+        lister = build_lister(name, row, endpoint, state.credential, asked, self._lists.get(row.dialect))
+        return _Built(state, watch(state)(handler), build_probe(name, row, endpoint, state, asked), lister)
+
+    def _state(self, name: str, row: Row, credential: Credential) -> EndpointState:
+        limit = self._settings.providers[name].max_connections
+        return EndpointState(row.base_url, credential, concurrency_limit=limit, required=row.key_required)
+
+    def _client(self, name: str) -> HttpClient | TracedHttp:
+        """Connections of their own: a slow provider, or a key that waits, cannot use up another's."""
+        provider, settings = self._settings.providers[name], self._settings
+        client = HttpClient(max_connections=provider.max_connections, connect_timeout=settings.limits.connect)
+        self._opened.push_async_callback(client.aclose)
+        traced = provider.debug or settings.logs.monitoring_level == "comprehensive"
+        return TracedHttp(client, self._log, name) if traced else client
+
+    def _means(self, name: str) -> Means:
+        def tell(credential: str, what: str) -> None:
+            self._log.warning("credential", provider=name, credential=credential, what=what)
+
+        return replace(self._common, tell=tell)
+
+    @cached_property
+    def _common(self) -> Means:
+        """What all credentials share: one client for tokens, and AWS's secrets where they are configured."""
+        client = HttpClient(max_connections=_TOKENS_AT_ONCE, connect_timeout=self._settings.limits.connect)
+        self._opened.push_async_callback(client.aclose)
+        means = Means(SecretFiles(), build_ask(client), self._start)
+        aws = self._settings.aws_secrets
+        return means if aws == AwsSecrets() else replace(means, stores={"aws-sm": build_aws_secrets(aws, means)})
+
+    def _start(self, source: Refreshed[Any]) -> None:
+        source.start()
+        self._opened.push_async_callback(source.aclose)
