@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from trunkline_client import TrunklineError
 from trunkline_server import __version__
-from trunkline_server.cli import configuration, model, reports
+from trunkline_server.cli import configuration, data, model, reports
 from trunkline_server.cli.demo import demo
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
 from trunkline_server.cli.generate import generate
@@ -38,6 +38,7 @@ app.command()(reports.models)
 app.command()(reports.usage)
 app.add_typer(configuration.commands)
 app.add_typer(model.commands)
+app.add_typer(data.commands)
 
 
 def _show_version(wanted: bool) -> None:

@@ -61,7 +61,7 @@ class Gateways(RuleBasedStateMachine):
     @rule(call=CALLS, number=NUMBERS, pick=PICK)
     def begin(self, call: str, number: int, pick: int) -> None:
         key = (call, number)
-        if key in self.begun or key in self.finished or call in self.ended:
+        if key in self.begun or key in self.refused or call in self.ended:
             return
         others = [gateway for (name, _), gateway in self.begun.items() if name == call]
         gateway = others[0] if others else self.gateway(pick)
@@ -72,7 +72,6 @@ class Gateways(RuleBasedStateMachine):
         except LedgerUnavailable:
             self.refused.add(key)
             return
-        self.refused.discard(key)
         self.begun[key] = gateway
 
     @rule(call=CALLS, number=NUMBERS, waits=st.booleans())

@@ -304,6 +304,21 @@ async def test_strict_takes_back_what_it_could_not_promise(
     await house.aclose()
 
 
+async def test_what_was_refused_is_not_lost_with_the_gateway(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(url, tmp_path / "journal", "strict")
+    running = await house.start()
+    failing(running).failure = "locked"
+    with monkeypatch.context() as impatient, pytest.raises(LedgerUnavailable):
+        impatient.setattr(ledger, "PATIENCE", 0.05)
+        await running.begin(begun())
+    await house.kill(running)
+    await house.start()
+    assert await house.attempts() == await house.calls() == []
+    await house.aclose()
+
+
 async def test_a_full_disk_refuses_calls_before_they_are_sent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     running = await house.start()
     await running.begin(begun("running"))
