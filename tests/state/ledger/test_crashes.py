@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,6 +176,14 @@ async def _end(gateway: Ledger, row: CallRow) -> None:
     gateway.end_call(row)
 
 
+def _machines(mode: Mode, server: str = "") -> type[RuleBasedStateMachine]:
+    class OfThisKind(Gateways):
+        def __init__(self) -> None:
+            super().__init__(mode, server)
+
+    return OfThisKind
+
+
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls are refused soon where the database fails."""
@@ -185,11 +192,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("mode", ["relaxed", "strict"])
 def test_any_order_of_deaths_on_sqlite(mode: Mode) -> None:
-    run_state_machine_as_test(partial(Gateways, mode), settings=settings(max_examples=30, stateful_step_count=25))
+    run_state_machine_as_test(_machines(mode), settings=settings(max_examples=30, stateful_step_count=25))
 
 
 @pytest.mark.parametrize("mode", ["relaxed", "strict"])
 def test_any_order_of_deaths_on_postgresql(mode: Mode, postgres: str) -> None:
-    run_state_machine_as_test(
-        partial(Gateways, mode, postgres), settings=settings(max_examples=8, stateful_step_count=20)
-    )
+    run_state_machine_as_test(_machines(mode, postgres), settings=settings(max_examples=8, stateful_step_count=20))
