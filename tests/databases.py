@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
-from trunkline_server.state.ledger.database import StoreFailed
+from trunkline_server.state.ledger.database import Query, StoreFailed
 from trunkline_server.state.ledger.schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from trunkline_server.state.ledger.database import Database, Failure, Query, Row, Script, T
+    from trunkline_server.state.ledger.database import Database, Failure, Row, Script, T
 
 _NUMBERS = count(1)
 

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import yaml
 from msgspec import inspect, structs
 
-from trunkline_server.config_check import Problem, Unfit, Walk, join, problems_of, read_seconds
+from trunkline_server.config_check import Problem, Walk, join, problems_of, read_seconds
 from trunkline_server.config_credential_check import credential_problems
 from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
+from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
-from trunkline_server.config_secrets import read_text, readers
+from trunkline_server.config_secrets import readers
 from trunkline_server.entry_points import Extensions, load_extensions
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
 from trunkline_server.settings import (
@@ -48,7 +47,6 @@ _READERS: Mapping[type, Callable[[object], object]] = {
     UnitPrice: read_unit_price,
     Moment: read_moment,
 }
-_FLOAT, _TEXT = "tag:yaml.org,2002:float", "tag:yaml.org,2002:str"
 
 
 class ConfigError(Exception):
@@ -105,7 +103,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     environ = {name: value for name, value in environ.items() if value.strip()}
     source = "the environment" if path is None else str(path)
     problems: list[Problem] = []
-    tree = {} if path is None else _read_tree(path, problems)
+    tree = {} if path is None else read_tree(path, problems)
     if tree is None:
         raise ConfigError(source, problems)
     extensions = _extensions(tree)
@@ -137,89 +135,6 @@ def version(settings: Settings) -> str:
 
     salt = hashlib.sha256(msgspec.json.encode(settings, enc_hook=plain)).digest()
     return hashlib.scrypt(msgspec.json.encode(secrets), salt=salt, n=1 << 12, r=8, p=1, dklen=6).hex()
-
-
-# --- the file ---------------------------------------------------------------------------------------------------------
-
-
-def _read_tree(path: Path, problems: list[Problem]) -> dict[str, Any] | None:
-    """What the file says. None, and why, if it cannot be read at all."""
-    try:
-        tree = _parse(read_text(path), problems)
-    except Unfit as unfit:
-        problems.append(Problem("the file", str(unfit)))
-        return None
-    if isinstance(tree, dict | None):
-        return tree or {}
-    problems.append(Problem("the file", "keys with values"))
-    return None
-
-
-def _parse(text: str, problems: list[Problem]) -> object:
-    """The document. Raises Unfit."""
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        problems += _repeated_keys(node)
-        _keep_decimals(node)
-        return None if node is None else loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        reason = _place(error.problem_mark or error.context_mark) + _harmless(error.problem or "")
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        # PyYAML's constructors fail in these ways on values such as 2026-13-45 and !!int x.
-        reason = "it has a value that YAML cannot read"
-    raise Unfit(f"YAML: {reason}")
-
-
-def _place(mark: yaml.Mark | None) -> str:
-    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-
-
-def _harmless(problem: str) -> str:
-    """PyYAML's words, unless they quote more of the file than a character."""
-    return problem if re.fullmatch(r"(?:[^'\"]|'(?:\\?.|<[a-z ]+>)')+", problem) else "it cannot be read"
-
-
-def _keep_decimals(root: yaml.Node | None) -> None:
-    """Make text of the numbers under `prices`, as they are written: no price goes through a float."""
-    sections = root.value if isinstance(root, yaml.MappingNode) else ()
-    pending = [value for key, value in sections if key.value == "prices"]
-    visited = set()
-    while pending:
-        node = pending.pop()
-        if id(node) in visited:
-            continue
-        visited.add(id(node))
-        if isinstance(node, yaml.ScalarNode) and node.tag == _FLOAT:
-            node.tag = _TEXT
-        elif isinstance(node, yaml.SequenceNode):
-            pending += node.value
-        elif isinstance(node, yaml.MappingNode):
-            pending += [value for _, value in node.value]
-
-
-def _repeated_keys(root: yaml.Node | None) -> Iterator[Problem]:
-    pending, visited = [root], {id(None)}
-    while pending:
-        node = pending.pop()
-        if id(node) in visited:
-            continue
-        visited.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            pending += node.value
-        elif isinstance(node, yaml.MappingNode):
-            pending += [value for _, value in node.value]
-            yield from _repeated_in(node)
-
-
-def _repeated_in(node: yaml.MappingNode) -> Iterator[Problem]:
-    first: dict[str, int] = {}
-    for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-        mark = key.start_mark
-        if key.value in first:
-            expected = f"each key once: {join('', key.value)} stands in line {first[key.value]}, too"
-            yield Problem(f"line {mark.line + 1}, column {mark.column + 1}", expected)
-        first.setdefault(key.value, mark.line + 1)
 
 
 # --- the environment --------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from trunkline_server.config_check import Unfit
+from trunkline_server.config_file import read_text
 from trunkline_server.config_ledger import is_database_url
 from trunkline_server.errors import Unreadable
 from trunkline_server.providers.stores import GROUP
@@ -36,17 +37,6 @@ def readers(environ: Mapping[str, str]) -> dict[type, Callable[[object], object]
         Document: _read_document,
         DatabaseUrl: _url_reader(environ),
     }
-
-
-def read_text(path: Path) -> str:
-    """The text of a file. Raises Unfit."""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or "it cannot be opened"
-    except ValueError:
-        reason = "it is not UTF-8 text"
-    raise Unfit(f"{path} to be readable: {reason}")
 
 
 class SecretFiles:

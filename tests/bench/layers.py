@@ -24,6 +24,7 @@ import uvloop
 from bench import answers
 from bench.callers import request_for
 from bench.figures import machine
+from bench.ledger import CALLS, ledger_work
 
 from trunkline_server.core import Chain, Current, Story, TaskRegistry
 from trunkline_server.dialects import openai_chat
@@ -258,7 +259,13 @@ def decode(reads: Sequence[bytes]) -> None:
 
 async def measure(log: Log) -> dict[str, Cost]:
     """Every cost by its name."""
-    return {**await layer_costs(Layers(log)), **await function_costs()}
+    return {**await layer_costs(Layers(log)), **await function_costs(), "ledger": await ledger_cost(log)}
+
+
+async def ledger_cost(log: Log) -> Cost:
+    """The rows of a call, the writer's thread included."""
+    async with ledger_work(log) as work:
+        return Cost(await cpu_us(work, 10) / CALLS)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from pathlib import Path
 
 import make
 from bench import answers
@@ -28,10 +29,10 @@ def unmerged(model: str) -> list[pb.StreamGenerateResponse]:
     return events + decoder.finish()
 
 
-async def test_a_merged_stream_says_what_the_unmerged_one_says() -> None:
+async def test_a_merged_stream_says_what_the_unmerged_one_says(tmp_path: Path) -> None:
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with running(settings_for(f"http://127.0.0.1:{port}/v1"), build_log(io.BytesIO())) as address:
+    async with running(settings_for(f"http://127.0.0.1:{port}/v1", tmp_path), build_log(io.BytesIO())) as address:
         caller = GrpcCaller(int(address.rpartition(":")[2]))
         events = await caller.events(MIXED)
         await caller.aclose()

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from trunkline_client import TrunklineError
 from trunkline_server import __version__
-from trunkline_server.cli import configuration, model, providers, reports
+from trunkline_server.cli import configuration, data, model, providers, reports
 from trunkline_server.cli.demo import demo
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
 from trunkline_server.cli.generate import generate
@@ -39,6 +39,7 @@ app.command()(reports.usage)
 app.add_typer(configuration.commands)
 app.add_typer(model.commands)
 app.add_typer(providers.commands)
+app.add_typer(data.commands)
 
 
 def _show_version(wanted: bool) -> None:

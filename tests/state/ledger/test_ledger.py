@@ -1,85 +1,28 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from databases import Failing
+from ledger_house import House, failing
 from ledger_rows import SUBJECT, begun, ended, finished
-from msgspec import json, structs
+from msgspec import structs
 
 from trunkline_server.errors import LedgerUnavailable
-from trunkline_server.logs import build_log
-from trunkline_server.settings import LedgerSettings, Seconds
 from trunkline_server.state.ledger import journal, ledger
-from trunkline_server.state.ledger.columns import ATTEMPT, CALL, attempt_of, call_of
 from trunkline_server.state.ledger.instances import LEASE
-from trunkline_server.state.ledger.ledger import Ledger, begin_ledger
-from trunkline_server.state.ledger.open import open_database
+from trunkline_server.state.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from trunkline_server.state.ledger.rows import AttemptRow, CallRow
+    from ledger_house import Mode
 
-    Mode = Literal["relaxed", "strict"]
 
 MODES: list[Mode] = ["relaxed", "strict"]
-
-
-class House:
-    """A machine with a database, and the gateways on it."""
-
-    def __init__(self, url: str, folder: Path, mode: Mode) -> None:
-        self._url = url
-        self.folder = folder
-        self.mode: Mode = mode
-        self.log = io.BytesIO()
-        self.running: list[Ledger] = []
-        self.reader = open_database(url)
-
-    async def start(self, folder: Path | None = None) -> Ledger:
-        database = Failing(open_database(self._url))
-        settings = LedgerSettings(mode=self.mode, retention=Seconds(1e9))
-        started = await begin_ledger(database, folder or self.folder, settings, build_log(self.log))
-        self.running.append(started)
-        return started
-
-    async def kill(self, victim: Ledger) -> None:
-        """What SIGKILL leaves: files, no locks, and a transaction that is done or not."""
-        self.running.remove(victim)
-        for task in (victim._housekeeping, victim._writer._task):
-            task.cancel()
-            await asyncio.wait([task])
-        for file in (*victim._journal._full, victim._journal._file):
-            os.close(file.descriptor)
-        victim._slot.release()
-        await victim.database.aclose()
-
-    async def stop(self) -> None:
-        for each in self.running:
-            await each.aclose()
-        self.running.clear()
-
-    async def aclose(self) -> None:
-        await self.stop()
-        await self.reader.aclose()
-
-    async def attempts(self) -> list[AttemptRow]:
-        rows = await self.reader.fetch(f"SELECT {', '.join(ATTEMPT)} FROM attempts ORDER BY call_id, attempt")
-        return [attempt_of(row) for row in rows]
-
-    async def calls(self) -> list[CallRow]:
-        return [
-            call_of(row) for row in await self.reader.fetch(f"SELECT {', '.join(CALL)} FROM calls ORDER BY call_id")
-        ]
-
-    def logged(self) -> list[dict[str, Any]]:
-        return [json.decode(line) for line in self.log.getvalue().splitlines()]
 
 
 @pytest.fixture(params=MODES)
@@ -93,12 +36,6 @@ async def house(url: str, tmp_path: Path, mode: Mode) -> AsyncIterator[House]:
     house = House(url, tmp_path / "journal", mode)
     yield house
     await house.aclose()
-
-
-def failing(running: Ledger) -> Failing:
-    database = running.database
-    assert isinstance(database, Failing)
-    return database
 
 
 async def call(running: Ledger, call_id: str = "c1") -> None:
@@ -364,6 +301,22 @@ async def test_strict_takes_back_what_it_could_not_promise(
     failing(running).runs.set()
     await running.flush()
     assert await house.attempts() == []
+    await house.aclose()
+
+
+async def test_what_was_refused_is_not_lost_with_the_gateway(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(url, tmp_path / "journal", "strict")
+    running = await house.start()
+    failing(running).failure = "locked"
+    with monkeypatch.context() as impatient, pytest.raises(LedgerUnavailable):
+        impatient.setattr(ledger, "PATIENCE", 0.05)
+        await running.begin(begun())
+    await house.kill(running)
+    await house.start()
+    assert await house.attempts() == []
+    assert await house.calls() == []
     await house.aclose()
 
 

@@ -7,12 +7,14 @@ synced: the journal outlives a SIGKILL, not a power failure.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from struct import Struct as Layout
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
 from msgspec import DecodeError, Struct, msgpack
 
+from trunkline_server.state.ledger.commit import Withdrawn
 from trunkline_server.state.ledger.mend import mended
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
@@ -20,15 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from trunkline_server.state.ledger.commit import Entry
+
 # Bytes after which a new file is begun.
 FILE_SIZE = 4 << 20
 # Whose body it is, its length, its checksum.
 _HEAD = Layout("<cII")
-_ATTEMPT, _CALL = b"a", b"c"
+_ATTEMPT, _CALL, _WITHDRAWN = b"a", b"c", b"w"
 _ENCODER = msgpack.Encoder()
-_DECODERS: dict[bytes, msgpack.Decoder[AttemptRow] | msgpack.Decoder[CallRow]] = {
+_DECODERS: dict[bytes, msgpack.Decoder[Any]] = {
     _ATTEMPT: msgpack.Decoder(AttemptRow),
     _CALL: msgpack.Decoder(CallRow),
+    _WITHDRAWN: msgpack.Decoder(Withdrawn),
 }
 
 
@@ -134,9 +139,11 @@ class Journal:
             if not call.begun:
                 del self._calls[call_id]
 
-    def withdraw(self, call_id: str, attempt: int) -> None:
-        """The attempt was never sent: its beginning is needless."""
-        file = self._call(call_id).begun.pop(attempt, None)
+    def withdraw(self, entry: Withdrawn) -> None:
+        """The attempt was never sent. If that cannot be written it counts as sent, for who comes after us."""
+        file = self._call(entry.call_id).begun.pop(entry.attempt, None)
+        with suppress(JournalFailed):
+            self._append(_WITHDRAWN, entry)
         if file is not None:
             self._release(file)
 
@@ -158,7 +165,7 @@ class Journal:
             call = self._calls[call_id] = _Call({}, [])
         return call
 
-    def _append(self, kind: bytes, row: AttemptRow | CallRow) -> _File:
+    def _append(self, kind: bytes, row: Entry) -> _File:
         if self._file.size >= self._size:
             self._rotate()
         self._file.append(_record(kind, row))
@@ -195,7 +202,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.journal"))
 
 
-def read(path: Path) -> Iterator[AttemptRow | CallRow]:
+def read(path: Path) -> Iterator[Entry]:
     """The records of a file, up to one that is torn."""
     data = path.read_bytes()
     position = 0
@@ -217,7 +224,7 @@ def append(path: Path, row: AttemptRow | CallRow) -> None:
         file.write(_record(_CALL if isinstance(row, CallRow) else _ATTEMPT, row))
 
 
-def _record(kind: bytes, row: AttemptRow | CallRow) -> bytes:
+def _record(kind: bytes, row: Entry) -> bytes:
     try:
         body = _ENCODER.encode(row)
     except (UnicodeError, OverflowError):

@@ -164,8 +164,9 @@ class Ledger:
             raise LedgerUnavailable(WORDS.get(self._writer.failing, _SLOW))
 
     def _withdraw(self, row: AttemptRow) -> None:
-        self._journal.withdraw(row.call_id, row.attempt)
-        self._writer.put(Withdrawn(row.call_id, row.attempt))
+        entry = Withdrawn(row.call_id, row.attempt)
+        self._journal.withdraw(entry)
+        self._writer.put(entry)
 
     # --- what the writer calls ----------------------------------------------------------------------------------------
 

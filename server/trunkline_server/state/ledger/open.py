@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from trunkline_server.state.ledger.database import StoreFailed
 from trunkline_server.state.ledger.ledger import WORDS, Ledger, begin_ledger
-from trunkline_server.state.ledger.schema import NewerSchema
+from trunkline_server.state.ledger.retention import Erased, erase
+from trunkline_server.state.ledger.schema import NewerSchema, migrate
 from trunkline_server.state.ledger.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from trunkline_server.logs import Log
     from trunkline_server.settings import LedgerSettings
     from trunkline_server.state.ledger.database import Database
-
-SCHEMES = ("sqlite", "postgresql")
 
 
 class LedgerNotOpened(Exception):
@@ -35,26 +37,48 @@ async def open_ledger(settings: LedgerSettings, data_folder: Path, log: Log) -> 
     """The ledger that the settings name. Raises LedgerNotOpened."""
     database = open_database(url_of(settings, data_folder))
     try:
-        return await begin_ledger(database, journal_folder(settings, data_folder), settings, log)
-    except BaseException as error:
+        with _in_words():
+            return await begin_ledger(database, journal_folder(settings, data_folder), settings, log)
+    except BaseException:
         await database.aclose()
-        if isinstance(error, StoreFailed | OSError):
-            why = WORDS[error.kind] if isinstance(error, StoreFailed) else "its folder cannot be written to"
-            raise LedgerNotOpened(f"the ledger cannot be opened: {why}; see ledger.url and ledger.folder") from error
-        if isinstance(error, NewerSchema):
-            raise LedgerNotOpened(str(error)) from error
         raise
+
+
+async def erase_end_user(settings: LedgerSettings, data_folder: Path, end_user: str) -> Erased:
+    """Take an end user's name out of the database, whether a gateway runs or not. Raises LedgerNotOpened."""
+    database = open_database(url_of(settings, data_folder))
+    try:
+        with _in_words():
+            await migrate(database)
+            return await erase(database, end_user)
+    finally:
+        await database.aclose()
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    try:
+        yield
+    except NewerSchema as newer:
+        raise LedgerNotOpened(str(newer)) from newer
+    except (StoreFailed, OSError) as error:
+        why = WORDS[error.kind] if isinstance(error, StoreFailed) else "its folder cannot be written to"
+        raise LedgerNotOpened(f"the ledger cannot be opened: {why}; see ledger.url and ledger.folder") from error
 
 
 def url_of(settings: LedgerSettings, data_folder: Path) -> str:
     """Where the database is: without a URL a file in the user's data folder."""
-    return settings.url.reveal() if settings.url else f"sqlite:///{data_folder / 'ledger.sqlite3'}"
+    return settings.url.reveal() if settings.url else f"sqlite:///{quote(str(data_folder / 'ledger.sqlite3'))}"
 
 
 def journal_folder(settings: LedgerSettings, data_folder: Path) -> Path:
     """Where journals are kept of gateways that write into this database: what is left there belongs into no other."""
-    parts = urlsplit(url_of(settings, data_folder))
-    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}?{parts.query}"
+    url = url_of(settings, data_folder)
+    parts = urlsplit(url)
+    # Who logs in makes no other database of it.
+    place = f"{parts.netloc.rpartition('@')[2]}{parts.path}?{parts.query}"
+    if parts.scheme == "sqlite":
+        place = str(sqlite_path(url).resolve())
     return Path(settings.folder or data_folder) / f"journal-{sha256(place.encode()).hexdigest()[:12]}"
 
 

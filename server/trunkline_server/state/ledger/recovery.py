@@ -11,7 +11,7 @@ from trunkline.v1 import call_pb2
 from trunkline_server.errors import reason_name
 from trunkline_server.state.ledger import instances, journal
 from trunkline_server.state.ledger.columns import ATTEMPT, attempt_of
-from trunkline_server.state.ledger.commit import Taken, take
+from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 from trunkline_server.state.ledger.slots import abandoned_slots
 
@@ -33,7 +33,7 @@ async def recover_slot(database: Database, slot: Slot) -> Taken:
     paths = journal.files(slot.folder)
     seen = max((path.stat().st_mtime_ns // 1000 for path in paths), default=0)
     entries = [entry for path in paths for entry in journal.read(path)]
-    whole = [row for row in entries if isinstance(row, CallRow) or row.duration is not None]
+    whole = [entry for entry in entries if not (isinstance(entry, AttemptRow) and entry.duration is None)]
     await _take_all(database, whole)
     lost = await _take_all(database, endings(entries, seen))
     for path in paths:
@@ -62,10 +62,13 @@ async def _recover_open(database: Database, instance: str, seen: int) -> Taken:
     return await _take_all(database, endings(open_rows, seen))
 
 
-def endings(entries: Sequence[AttemptRow | CallRow], seen: int) -> list[AttemptRow | CallRow]:
+def endings(entries: Sequence[Entry], seen: int) -> list[AttemptRow | CallRow]:
     """How attempts and calls end that nobody saw the end of: interrupted, at the last sign of life."""
     # Begun before finished: what is known last of an attempt stands.
     attempts = {(row.call_id, row.attempt): row for row in entries if isinstance(row, AttemptRow)}
+    for entry in entries:
+        if isinstance(entry, Withdrawn):
+            attempts.pop((entry.call_id, entry.attempt), None)
     ended = {row.call_id for row in entries if isinstance(row, CallRow)}
     interrupted = [_interrupted(row, seen) for row in attempts.values() if row.duration is None]
     tries: dict[str, list[AttemptRow]] = {}

@@ -108,6 +108,7 @@ class _Thread:
         self._connect = connect
         self._pool = ThreadPoolExecutor(1, name)
         self._connection: sqlite3.Connection | None = None
+        self._closed = False
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do the work on this thread. Raises StoreFailed."""
@@ -122,7 +123,10 @@ class _Thread:
             raise StoreFailed(_kind(error)) from error
 
     async def aclose(self, *, interrupt: bool = False) -> None:
-        """Close the connection once the work in hand is done."""
+        """Close the connection once the work in hand is done. A second time does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         if interrupt and self._connection is not None:
             self._connection.interrupt()
         await asyncio.get_running_loop().run_in_executor(self._pool, self._close)

@@ -1,0 +1,88 @@
+"""What an SQLite file says when it cannot be written to, and what the ledger makes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from ledger_rows import ended, finished
+
+from trunkline_server.logs import build_log
+from trunkline_server.settings import LedgerSettings, Seconds
+from trunkline_server.state.ledger.commit import take
+from trunkline_server.state.ledger.database import StoreFailed
+from trunkline_server.state.ledger.ledger import begin_ledger
+from trunkline_server.state.ledger.schema import migrate
+from trunkline_server.state.ledger.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    database = SqliteDatabase(tmp_path / "ledger.sqlite3", patience=0.05)
+    await migrate(database)
+    yield database
+    await database.aclose()
+
+
+async def pragma(database: SqliteDatabase, text: str) -> int:
+    found = await database._writer.run(lambda connection: connection.execute(f"PRAGMA {text}").fetchone())
+    return int(found[0])
+
+
+async def test_a_disk_that_fills_up_stops_nothing_for_good(database: SqliteDatabase, tmp_path: Path) -> None:
+    settings = LedgerSettings(retention=Seconds(1e9))
+    running = await begin_ledger(database, tmp_path / "journal", settings, build_log(io.BytesIO()))
+    await running.tidy()
+    await pragma(database, f"max_page_count={await pragma(database, 'page_count') + 20}")
+    for number in range(1000):
+        running.finish(finished(f"c{number}"))
+        running.end_call(ended(f"c{number}"))
+    while not running.health().failing:
+        await asyncio.sleep(0.01)
+    assert running.health().failing == "the disk is full"
+    await pragma(database, f"max_page_count={1 << 30}")
+    await running.flush()
+    assert await database.fetch("SELECT COUNT(*) FROM attempts") == [(1000,)]
+    assert await database.fetch("SELECT SUM(calls) FROM call_sums WHERE grain = 'day'") == [(1000,)]
+    assert await database.fetch("PRAGMA integrity_check") == [("ok",)]
+    await running.aclose()
+
+
+async def test_another_process_that_holds_the_lock_is_named(database: SqliteDatabase, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreFailed, match="locked"):
+        await database.transact(lambda: take([finished()], database.dialect))
+    assert await database.fetch("SELECT COUNT(*) FROM attempts") == [(0,)], "readers do not wait"
+    other.execute("ROLLBACK")
+    await database.transact(lambda: take([finished()], database.dialect))
+    other.close()
+
+
+async def test_each_commit_is_on_the_disk(database: SqliteDatabase) -> None:
+    full = 2
+    assert await pragma(database, "synchronous") == full
+    assert await database.fetch("PRAGMA journal_mode") == [("wal",)]
+
+
+async def test_a_reader_cannot_write(database: SqliteDatabase) -> None:
+    with pytest.raises(StoreFailed, match="read-only"):
+        await database.fetch("DELETE FROM attempts")
+
+
+async def test_closing_breaks_off_what_is_read(database: SqliteDatabase) -> None:
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT COUNT(*) FROM n"
+    reading = asyncio.ensure_future(database.fetch(endless))
+    while database._readers[database._reading]._connection is None:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    await database.aclose()
+    with pytest.raises(StoreFailed):
+        await reading
