@@ -136,7 +136,7 @@ async def test_a_taken_port_is_an_error_where_it_is_configured(tmp_path: Path) -
     async with gateway(settings) as running:
         server = structs.replace(settings.server, admin_listen=running.admin_address)
         with pytest.raises(AddressTaken, match=running.admin_address):
-            await App(structs.replace(settings, server=server), build_log(), Path("/nonexistent")).start()
+            await App(structs.replace(settings, server=server), build_log(), Path("/nonexistent"), tmp_path).start()
 
 
 async def test_a_second_gateway_goes_without_where_nobody_said_where(
