@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,14 @@ from trunkline_server.state.ledger.slots import abandoned_slots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from trunkline_server.state.ledger.commit import Entry
     from trunkline_server.state.ledger.database import Database
     from trunkline_server.state.ledger.slots import Slot
 
 # Rows that go into one transaction.
-BATCH = 2000
+BATCH = 500
 _OPEN = f"SELECT {', '.join(ATTEMPT)} FROM attempts WHERE instance = ? AND duration IS NULL"
 _LOST = reason_name(call_pb2.ERROR_REASON_INTERNAL)
 
@@ -31,14 +33,19 @@ _LOST = reason_name(call_pb2.ERROR_REASON_INTERNAL)
 async def recover_slot(database: Database, slot: Slot) -> Taken:
     """Take in what the slot's last gateway left; what was in flight is returned. May be repeated at any time."""
     paths = journal.files(slot.folder)
-    seen = max((path.stat().st_mtime_ns // 1000 for path in paths), default=0)
-    entries = [entry for path in paths for entry in journal.read(path)]
+    entries, seen = await asyncio.to_thread(_read, paths)
     whole = [entry for entry in entries if not (isinstance(entry, AttemptRow) and entry.duration is None)]
     await _take_all(database, whole)
     lost = await _take_all(database, endings(entries, seen))
     for path in paths:
         path.unlink()
     return _sum([lost, await _recover_open(database, slot.id, seen)])
+
+
+def _read(paths: Sequence[Path]) -> tuple[list[Entry], int]:
+    """What the files hold, and when they were written to last."""
+    seen = max((path.stat().st_mtime_ns // 1000 for path in paths), default=0)
+    return [entry for path in paths for entry in journal.read(path)], seen
 
 
 async def recover_others(database: Database, slot: Slot, now: int) -> list[Taken]:

@@ -32,7 +32,7 @@ _OLDEST = (3, 35, 0)
 
 _KINDS: dict[int, Failure] = {
     sqlite3.SQLITE_FULL: "disk full",
-    sqlite3.SQLITE_IOERR: "disk full",
+    sqlite3.SQLITE_IOERR_SHMSIZE: "disk full",
     sqlite3.SQLITE_BUSY: "locked",
     sqlite3.SQLITE_LOCKED: "locked",
     sqlite3.SQLITE_READONLY: "read-only",
@@ -183,4 +183,4 @@ def _kind(error: Exception) -> Failure:
     if code is None:
         return "not allowed" if isinstance(error, OSError) else "failed"
     # Extended codes have the primary one in their low byte.
-    return _KINDS.get(code & 0xFF, "failed")
+    return _KINDS.get(code) or _KINDS.get(code & 0xFF, "failed")

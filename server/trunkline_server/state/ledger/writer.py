@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from trunkline_server.state.ledger.commit import Entry
+    from trunkline_server.state.ledger.database import Failure
 
 # Rows in one transaction.
 BATCH = 256
 # Seconds between tries of a database that fails.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-REFUSED = "refused"
+REFUSED: Failure = "refused"
 
 
 class Writer:
@@ -114,7 +115,7 @@ class Writer:
 
     async def _take(self, batch: Sequence[Entry]) -> None:
         try:
-            await self._commit(batch)
+            await self._try(batch)
         except StoreFailed as failed:
             if failed.kind != REFUSED:
                 raise
@@ -122,12 +123,20 @@ class Writer:
             return
         self._done(batch)
 
+    async def _try(self, batch: Sequence[Entry]) -> None:
+        try:
+            await self._commit(batch)
+        except StoreFailed:
+            raise
+        except Exception as error:
+            raise StoreFailed(REFUSED) from error
+
     async def _take_singly(self, batch: Sequence[Entry]) -> None:
         """One of them is refused: the others go in, and that one as far as it can be mended."""
         for entry in batch:
             for version in (entry, mended(entry)):
                 try:
-                    await self._commit([version])
+                    await self._try([version])
                     break
                 except StoreFailed as failed:
                     if failed.kind != REFUSED:
