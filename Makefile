@@ -158,6 +158,10 @@ fuzz: .venv/dev ## Damage answers and read them, 600 seconds for each dialect; S
 properties: .venv/dev ## Look at the properties of decoders and framers a hundred times longer than the tests do
 	$(BIN)/pytest --numprocesses 2 --hypothesis-profile=long --timeout=0 tests/wire tests/dialects/test_*properties.py tests/dialects/test_limits.py
 
+.PHONY: crash
+crash: .venv/dev ## Kill gateways at every step and at KILLS=200 random moments, and judge their ledgers; SEED=N to repeat
+	PYTHONPATH=tests $(BIN)/python -m crash --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
+
 .PHONY: client-oldest
 client-oldest: ## Run the Python client on the oldest libraries that it allows
 	tests/clients/protobuf6.sh

@@ -67,8 +67,9 @@ async def _dies_at_start(configuration: Path, failpoint: str) -> None:
 
 def _configuration(folder: Path, mode: str, port: int) -> Path:
     document = {
-        "server": {"listen": "127.0.0.1:0", "notice": 0, "grace": 1},
+        "server": {"listen": "127.0.0.1:0", "admin_listen": "", "notice": 0, "grace": 1},
         "ledger": {"mode": mode, "url": f"sqlite:///{folder / 'ledger.sqlite3'}", "folder": str(folder / "journal")},
+        "discovery": {"every": 0},
         "prices": [{"model": "p/*", "input": "1", "output": "2"}],
         "providers": {"p": {"kind": "openai_compatible", "base_url": f"http://127.0.0.1:{port}/v1", "models": ["m"]}},
     }

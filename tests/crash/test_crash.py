@@ -1,0 +1,62 @@
+"""A sample of `make crash`: gateways are killed, and their ledgers say the truth. And the judge is not bribed."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+from crash.check import judge
+from crash.load import Calls
+from crash.run import run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SAMPLE = [
+    ("relaxed", "after an attempt's end is written down"),
+    ("strict", "amid a transaction"),
+    ("relaxed", "amid taking in what was left"),
+]
+
+
+@pytest.mark.parametrize(("mode", "failpoint"), SAMPLE)
+async def test_a_killed_gateway_leaves_a_true_ledger(tmp_path: Path, mode: str, failpoint: str) -> None:
+    report = await run(tmp_path, mode, failpoint, seed=1)
+    assert report.problems == []
+    assert report.asked > 0
+
+
+BRIBES = {
+    "DELETE FROM attempts WHERE call_id = (SELECT min(call_id) FROM attempts)": "is not in the ledger",
+    "UPDATE attempts SET cost = cost + 1": "stands as outcome",
+    "UPDATE attempts SET duration = NULL WHERE call_id = (SELECT min(call_id) FROM attempts)": "is still open",
+    "DELETE FROM calls": "has no call",
+    "UPDATE attempt_sums SET cost = cost + 1 WHERE grain = 'day'": "by day the attempts come to",
+    "UPDATE call_sums SET calls = calls + 1": "by hour the calls come to",
+    "INSERT INTO attempts SELECT 'twin', attempt, instance, workspace, api_key, end_user, task, agent, strategy, arm,"
+    " operation, requested_model, labels, started, provider, model, region, duration, outcome, provider_status,"
+    " provider_code, certainty, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,"
+    " other_units, cost, input_cost, output_cost, cache_read_cost, cache_write_cost, reasoning_cost, other_cost, saved,"
+    " price_version FROM attempts LIMIT 1": "stands 2 times",
+}
+
+
+async def test_the_judge_sees_what_is_wrong(tmp_path: Path) -> None:
+    assert (await run(tmp_path, "relaxed", "before a call's end is written down", seed=2)).problems == []
+    ledger, log = tmp_path / "ledger.sqlite3", tmp_path / "asked.log"
+    answered = set(log.read_text().split()) & _whole(ledger)
+    for bribe, problem in BRIBES.items():
+        database = sqlite3.connect(ledger, isolation_level=None)
+        database.execute("BEGIN")
+        database.execute(bribe)
+        database.execute("COMMIT")
+        report = judge(ledger, log, "strict", [Calls(made=answered, answered=answered)])
+        assert any(problem in found for found in report.problems), (bribe, report.problems)
+        database.close()
+
+
+def _whole(ledger: Path) -> set[str]:
+    with sqlite3.connect(ledger) as database:
+        rows = database.execute("SELECT json_extract(labels, '$.n') FROM attempts WHERE outcome = 1 AND certainty = 1")
+        return {n for (n,) in rows}
