@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from trunkline.v1 import admin_service_pb2, call_pb2, content_pb2, gateway_service_pb2, model_pb2, model_service_pb2
+from trunkline.v1 import (
+    admin_service_pb2,
+    call_pb2,
+    content_pb2,
+    gateway_service_pb2,
+    identity_pb2,
+    model_pb2,
+    model_service_pb2,
+)
 from trunkline_server.errors import STATUS_CODES
 
 if TYPE_CHECKING:
@@ -22,13 +30,30 @@ ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / ".venv-protos"
 FILES = [
     module.DESCRIPTOR
-    for module in (admin_service_pb2, call_pb2, content_pb2, gateway_service_pb2, model_pb2, model_service_pb2)
+    for module in (
+        admin_service_pb2,
+        call_pb2,
+        content_pb2,
+        gateway_service_pb2,
+        identity_pb2,
+        model_pb2,
+        model_service_pb2,
+    )
 ]
 
 RPCS = {
     "GatewayService": {"Generate", "StreamGenerate", "HealthCheck", "UsageStats"},
     "ModelService": {"ListModels", "GetModel", "RefreshModels"},
-    "AdminService": {"ListProviders", "ValidateCredentials", "SetProviderEnabled"},
+    "AdminService": {
+        "ListProviders",
+        "ValidateCredentials",
+        "SetProviderEnabled",
+        "CreateApiKey",
+        "ListApiKeys",
+        "RotateApiKey",
+        "RevokeApiKey",
+        "ListAuditEvents",
+    },
 }
 
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from trunkline.v1 import admin_service_pb2 as trunkline_dot_v1_dot_admin__service__pb2
+from trunkline.v1 import identity_pb2 as trunkline_dot_v1_dot_identity__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -26,8 +27,8 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes outlives
-    the process.
+    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes of providers
+    outlives the process. What only reads or asks needs an operator's key, once keys are needed; all else an admin's.
     """
 
     def __init__(self, channel):
@@ -51,11 +52,36 @@ class AdminServiceStub:
                 request_serializer=trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledRequest.SerializeToString,
                 response_deserializer=trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledResponse.FromString,
                 _registered_method=True)
+        self.CreateApiKey = channel.unary_unary(
+                '/trunkline.v1.AdminService/CreateApiKey',
+                request_serializer=trunkline_dot_v1_dot_identity__pb2.CreateApiKeyRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_identity__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/trunkline.v1.AdminService/ListApiKeys',
+                request_serializer=trunkline_dot_v1_dot_identity__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_identity__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
+        self.RotateApiKey = channel.unary_unary(
+                '/trunkline.v1.AdminService/RotateApiKey',
+                request_serializer=trunkline_dot_v1_dot_identity__pb2.RotateApiKeyRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_identity__pb2.RotateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.RevokeApiKey = channel.unary_unary(
+                '/trunkline.v1.AdminService/RevokeApiKey',
+                request_serializer=trunkline_dot_v1_dot_identity__pb2.RevokeApiKeyRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_identity__pb2.RevokeApiKeyResponse.FromString,
+                _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/trunkline.v1.AdminService/ListAuditEvents',
+                request_serializer=trunkline_dot_v1_dot_identity__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_identity__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
-    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes outlives
-    the process.
+    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes of providers
+    outlives the process. What only reads or asks needs an operator's key, once keys are needed; all else an admin's.
     """
 
     def ListProviders(self, request, context):
@@ -81,6 +107,42 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateApiKey(self, request, context):
+        """Makes a gateway key. The answer holds its secret, which is not kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiKeys(self, request, context):
+        """Lists gateway keys, without their secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateApiKey(self, request, context):
+        """Gives a key another secret; the one of before is taken for a while, too. INVALID_ARGUMENT if there is no such key that
+        is neither revoked nor expired.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeApiKey(self, request, context):
+        """Has a key refused from now on. INVALID_ARGUMENT if there is no such key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditEvents(self, request, context):
+        """Tells who did what: keys, credentials, providers, exports, and calls without a valid key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -99,6 +161,31 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledRequest.FromString,
                     response_serializer=trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledResponse.SerializeToString,
             ),
+            'CreateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApiKey,
+                    request_deserializer=trunkline_dot_v1_dot_identity__pb2.CreateApiKeyRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_identity__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=trunkline_dot_v1_dot_identity__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_identity__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'RotateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateApiKey,
+                    request_deserializer=trunkline_dot_v1_dot_identity__pb2.RotateApiKeyRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_identity__pb2.RotateApiKeyResponse.SerializeToString,
+            ),
+            'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeApiKey,
+                    request_deserializer=trunkline_dot_v1_dot_identity__pb2.RevokeApiKeyRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_identity__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=trunkline_dot_v1_dot_identity__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_identity__pb2.ListAuditEventsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'trunkline.v1.AdminService', rpc_method_handlers)
@@ -108,8 +195,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes outlives
-    the process.
+    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes of providers
+    outlives the process. What only reads or asks needs an operator's key, once keys are needed; all else an admin's.
     """
 
     @staticmethod
@@ -183,6 +270,141 @@ class AdminService:
             '/trunkline.v1.AdminService/SetProviderEnabled',
             trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledRequest.SerializeToString,
             trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/CreateApiKey',
+            trunkline_dot_v1_dot_identity__pb2.CreateApiKeyRequest.SerializeToString,
+            trunkline_dot_v1_dot_identity__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/ListApiKeys',
+            trunkline_dot_v1_dot_identity__pb2.ListApiKeysRequest.SerializeToString,
+            trunkline_dot_v1_dot_identity__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/RotateApiKey',
+            trunkline_dot_v1_dot_identity__pb2.RotateApiKeyRequest.SerializeToString,
+            trunkline_dot_v1_dot_identity__pb2.RotateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/RevokeApiKey',
+            trunkline_dot_v1_dot_identity__pb2.RevokeApiKeyRequest.SerializeToString,
+            trunkline_dot_v1_dot_identity__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/ListAuditEvents',
+            trunkline_dot_v1_dot_identity__pb2.ListAuditEventsRequest.SerializeToString,
+            trunkline_dot_v1_dot_identity__pb2.ListAuditEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ What operators do while the gateway runs."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from trunkline.v1 import admin_service_pb2 as _admin_service_pb2
+from trunkline.v1 import identity_pb2 as _identity_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -27,8 +28,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes outlives
-    the process.
+    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes of providers
+    outlives the process. What only reads or asks needs an operator's key, once keys are needed; all else an admin's.
     """
 
     @_typing.overload
@@ -45,11 +46,23 @@ class AdminServiceStub:
     """Takes a provider out of routing, or puts it back in. Calls that begin from now on obey; those that run do not
     change. Until the next start of the gateway: the configuration says what is so from then on.
     """
+    CreateApiKey: _grpc.UnaryUnaryMultiCallable[_identity_pb2.CreateApiKeyRequest, _identity_pb2.CreateApiKeyResponse]
+    """Makes a gateway key. The answer holds its secret, which is not kept."""
+    ListApiKeys: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListApiKeysRequest, _identity_pb2.ListApiKeysResponse]
+    """Lists gateway keys, without their secrets."""
+    RotateApiKey: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RotateApiKeyRequest, _identity_pb2.RotateApiKeyResponse]
+    """Gives a key another secret; the one of before is taken for a while, too. INVALID_ARGUMENT if there is no such key that
+    is neither revoked nor expired.
+    """
+    RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RevokeApiKeyRequest, _identity_pb2.RevokeApiKeyResponse]
+    """Has a key refused from now on. INVALID_ARGUMENT if there is no such key."""
+    ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListAuditEventsRequest, _identity_pb2.ListAuditEventsResponse]
+    """Tells who did what: keys, credentials, providers, exports, and calls without a valid key."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes outlives
-    the process.
+    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes of providers
+    outlives the process. What only reads or asks needs an operator's key, once keys are needed; all else an admin's.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -63,10 +76,22 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Takes a provider out of routing, or puts it back in. Calls that begin from now on obey; those that run do not
     change. Until the next start of the gateway: the configuration says what is so from then on.
     """
+    CreateApiKey: _aio.UnaryUnaryMultiCallable[_identity_pb2.CreateApiKeyRequest, _identity_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
+    """Makes a gateway key. The answer holds its secret, which is not kept."""
+    ListApiKeys: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListApiKeysRequest, _identity_pb2.ListApiKeysResponse]  # type: ignore[assignment]
+    """Lists gateway keys, without their secrets."""
+    RotateApiKey: _aio.UnaryUnaryMultiCallable[_identity_pb2.RotateApiKeyRequest, _identity_pb2.RotateApiKeyResponse]  # type: ignore[assignment]
+    """Gives a key another secret; the one of before is taken for a while, too. INVALID_ARGUMENT if there is no such key that
+    is neither revoked nor expired.
+    """
+    RevokeApiKey: _aio.UnaryUnaryMultiCallable[_identity_pb2.RevokeApiKeyRequest, _identity_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
+    """Has a key refused from now on. INVALID_ARGUMENT if there is no such key."""
+    ListAuditEvents: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListAuditEventsRequest, _identity_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
+    """Tells who did what: keys, credentials, providers, exports, and calls without a valid key."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes outlives
-    the process.
+    """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes of providers
+    outlives the process. What only reads or asks needs an operator's key, once keys are needed; all else an admin's.
     """
 
     @_abc_1.abstractmethod
@@ -96,5 +121,47 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes a provider out of routing, or puts it back in. Calls that begin from now on obey; those that run do not
         change. Until the next start of the gateway: the configuration says what is so from then on.
         """
+
+    @_abc_1.abstractmethod
+    def CreateApiKey(
+        self,
+        request: _identity_pb2.CreateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.CreateApiKeyResponse, _abc.Awaitable[_identity_pb2.CreateApiKeyResponse]]:
+        """Makes a gateway key. The answer holds its secret, which is not kept."""
+
+    @_abc_1.abstractmethod
+    def ListApiKeys(
+        self,
+        request: _identity_pb2.ListApiKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.ListApiKeysResponse, _abc.Awaitable[_identity_pb2.ListApiKeysResponse]]:
+        """Lists gateway keys, without their secrets."""
+
+    @_abc_1.abstractmethod
+    def RotateApiKey(
+        self,
+        request: _identity_pb2.RotateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.RotateApiKeyResponse, _abc.Awaitable[_identity_pb2.RotateApiKeyResponse]]:
+        """Gives a key another secret; the one of before is taken for a while, too. INVALID_ARGUMENT if there is no such key that
+        is neither revoked nor expired.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeApiKey(
+        self,
+        request: _identity_pb2.RevokeApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.RevokeApiKeyResponse, _abc.Awaitable[_identity_pb2.RevokeApiKeyResponse]]:
+        """Has a key refused from now on. INVALID_ARGUMENT if there is no such key."""
+
+    @_abc_1.abstractmethod
+    def ListAuditEvents(
+        self,
+        request: _identity_pb2.ListAuditEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.ListAuditEventsResponse, _abc.Awaitable[_identity_pb2.ListAuditEventsResponse]]:
+        """Tells who did what: keys, credentials, providers, exports, and calls without a valid key."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

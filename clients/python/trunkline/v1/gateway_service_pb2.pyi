@@ -1188,7 +1188,7 @@ class UsageDimension(_message.Message):
         KIND_WORKSPACE: UsageDimension._Kind.ValueType  # 1
         """The workspace that asked."""
         KIND_API_KEY: UsageDimension._Kind.ValueType  # 2
-        """The id of the gateway key that asked; empty without one."""
+        """The id of the gateway key that asked, or the name in the client certificate; empty without either."""
         KIND_END_USER: UsageDimension._Kind.ValueType  # 3
         """CallContext.end_user_id."""
         KIND_LABEL: UsageDimension._Kind.ValueType  # 4
@@ -1220,7 +1220,7 @@ class UsageDimension(_message.Message):
     KIND_WORKSPACE: UsageDimension.Kind.ValueType  # 1
     """The workspace that asked."""
     KIND_API_KEY: UsageDimension.Kind.ValueType  # 2
-    """The id of the gateway key that asked; empty without one."""
+    """The id of the gateway key that asked, or the name in the client certificate; empty without either."""
     KIND_END_USER: UsageDimension.Kind.ValueType  # 3
     """CallContext.end_user_id."""
     KIND_LABEL: UsageDimension.Kind.ValueType  # 4
