@@ -35,7 +35,7 @@ class Identity:
     """Who calls, and what they may use. Without keys everybody is the admin of the workspace "default"."""
 
     workspace: str = "default"
-    # The id of the gateway key; empty without one.
+    # The id of the gateway key, or the name in the client certificate; empty without either.
     key: str = ""
     role: Role = "admin"
     # What may be used: "provider/model" and model names, with * for any part; providers; strategies. Empty = all.

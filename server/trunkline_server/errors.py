@@ -99,6 +99,33 @@ class UnknownModel(CallError):
         super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_FOUND, f"no model or alias {name!r}: {remedy}", resource=name)
 
 
+class ModelNotAllowed(CallError):
+    """The caller's key does not go so far."""
+
+    def __init__(self, name: str, usable: str) -> None:
+        """`name` is empty where the call named no model."""
+        asked = repr(name) if name else "the default model"
+        message = f"this key may not use {asked}; it may use: {usable}"
+        super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED, message, resource=name)
+
+
+class RoleNotAllowed(CallError):
+    """The caller's role does not go so far."""
+
+    def __init__(self, what: str, least: str) -> None:
+        message = f"{what} needs a key with the role {least}"
+        super().__init__(call_pb2.ERROR_REASON_ROLE_NOT_ALLOWED, message)
+
+
+class KeyRefused(CallError):
+    """The caller is not known. What is wrong with a key is never told: the words are the same."""
+
+    def __init__(self, *, missing: bool) -> None:
+        reason = call_pb2.ERROR_REASON_KEY_MISSING if missing else call_pb2.ERROR_REASON_KEY_INVALID
+        what = "the call carries no gateway key" if missing else "the gateway key is wrong, expired or revoked"
+        super().__init__(reason, f"{what}: send metadata authorization: Bearer tl_...")
+
+
 class UnsupportedCapability(CallError):
     """The caller's fault: the model cannot do what these fields ask for."""
 
@@ -120,6 +147,15 @@ class LedgerUnavailable(CallError):
     def __init__(self, why: str) -> None:
         """`why` in words of ours: what the store does not do."""
         message = f"the ledger cannot be written to ({why}): no call is made that is not accounted for; try again"
+        super().__init__(call_pb2.ERROR_REASON_LEDGER_UNAVAILABLE, message, retry_after=1.0)
+
+
+class KeysUnavailable(CallError):
+    """Our own fault: the database does not say whether a key is right."""
+
+    def __init__(self, why: str) -> None:
+        """`why` in words of ours: what the database does not do."""
+        message = f"gateway keys cannot be looked up ({why}): try again"
         super().__init__(call_pb2.ERROR_REASON_LEDGER_UNAVAILABLE, message, retry_after=1.0)
 
 

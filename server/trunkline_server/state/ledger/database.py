@@ -62,9 +62,15 @@ class Dialect:
     # Functions that the SQL below uses and that have to be made first.
     functions: Sequence[str] = field(default=())
 
-    def schema(self, sql: str) -> str:
-        """A statement of the schema in this dialect."""
-        return sql.replace("{histogram}", self.histogram).replace("{clustered}", self.clustered)
+    # Has the database refuse changes of a `{table}`'s rows.
+    append_only: Sequence[str] = field(default=())
+
+    def schema(self, sql: str) -> Sequence[str]:
+        """A statement of the schema in this dialect. `{append_only:table}` may be several."""
+        if sql.startswith("{append_only:"):
+            table = sql.removeprefix("{append_only:").removesuffix("}")
+            return [statement.replace("{table}", table) for statement in self.append_only]
+        return [sql.replace("{histogram}", self.histogram).replace("{clustered}", self.clustered)]
 
 
 class Database(Protocol):

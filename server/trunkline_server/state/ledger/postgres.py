@@ -29,6 +29,15 @@ CREATE OR REPLACE FUNCTION merge_histograms(a BIGINT[], b BIGINT[]) RETURNS BIGI
     ) END
 $$
 """
+_REFUSE = """
+CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'these rows are never changed or removed'; END
+$$
+"""
+_APPEND_ONLY = """
+CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()
+"""
 DIALECT = Dialect(
     name="postgresql",
     histogram="BIGINT[]",
@@ -37,7 +46,8 @@ DIALECT = Dialect(
     label="({column} ->> {key}::text)",
     # A number of ours: nothing else in the database should wait for it.
     alone="SELECT pg_advisory_xact_lock(7526181)",
-    functions=(_MERGE,),
+    functions=(_MERGE, _REFUSE),
+    append_only=(_APPEND_ONLY,),
 )
 # Seconds to connect, and for a statement of ours.
 _CONNECT, _COMMAND = 10.0, 60.0

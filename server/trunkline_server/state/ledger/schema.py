@@ -6,6 +6,8 @@ call_sums,        hour, day (UTC): by workspace, operation, target and how it en
 unit_sums         detail: days by all dimensions. No rollup names a person, a label or a requested model.
 feedback          The last score of each call and metric.
 instances         Gateways that write open attempts, and until when they are surely alive.
+api_keys          Gateway keys: digests of their secrets, never these. None is ever removed.
+audit_events      Who did what. The database itself refuses to change or remove one.
 
 Times are microseconds since 1970, spans microseconds, money nano-USD.
 """
@@ -189,8 +191,43 @@ CREATE TABLE instances (
 )""",
 )
 
+_IDENTITY = (
+    """
+CREATE TABLE api_keys (
+    id TEXT NOT NULL PRIMARY KEY,
+    name TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    role TEXT NOT NULL,
+    -- JSON lists. Empty = all.
+    models TEXT NOT NULL,
+    providers TEXT NOT NULL,
+    created BIGINT NOT NULL,
+    expires BIGINT,
+    revoked BIGINT,
+    -- Of the secret, and of the one before until previous_ends.
+    digest TEXT NOT NULL,
+    previous TEXT,
+    previous_ends BIGINT
+)""",
+    """
+CREATE TABLE audit_events (
+    id TEXT NOT NULL PRIMARY KEY,
+    time BIGINT NOT NULL,
+    -- A value of the contract's AuditEvent.Kind.
+    kind BIGINT NOT NULL,
+    api_key TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    peer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    -- A value of the contract's AuditEvent.Outcome.
+    outcome BIGINT NOT NULL,
+    detail TEXT NOT NULL
+)""",
+    "{append_only:audit_events}",
+)
+
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER,)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY)
 
 
 class NewerSchema(Exception):
@@ -218,6 +255,7 @@ def _migrate(dialect: Dialect, migrations: tuple[tuple[str, ...], ...]) -> Scrip
     if version == len(migrations):
         return
     for sql in (*dialect.functions, *(sql for migration in migrations[version:] for sql in migration)):
-        yield Statement(dialect.schema(sql))
+        for statement in dialect.schema(sql):
+            yield Statement(statement)
     yield Statement("DELETE FROM schema_version")
     yield Statement("INSERT INTO schema_version (version) VALUES (?)", [(len(migrations),)])

@@ -22,6 +22,11 @@ DIALECT = Dialect(
     pack=blob,
     clustered="WITHOUT ROWID",
     label="json_extract({column}, '$.\"' || {key} || '\"')",
+    append_only=tuple(
+        f"CREATE TRIGGER {{table}}_no_{change} BEFORE {change} ON {{table}} "
+        "BEGIN SELECT RAISE(ABORT, 'these rows are never changed or removed'); END"
+        for change in ("UPDATE", "DELETE")
+    ),
 )
 # Seconds that a transaction waits for another process to end its own.
 PATIENCE = 5.0

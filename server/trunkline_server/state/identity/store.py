@@ -1,0 +1,111 @@
+"""Gateway keys in the ledger's database. What is done to a key and the audit event of it are one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from trunkline_server.errors import KeysUnavailable
+from trunkline_server.state.audit import insertion
+from trunkline_server.state.identity.keys import ApiKey, HeldSecret
+from trunkline_server.state.ledger.database import Statement, StoreFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from trunkline.v1.identity_pb2 import AuditEvent
+    from trunkline_server.state.ledger.database import Database, Row, Script
+
+_COLUMNS = "id, name, workspace, role, models, providers, created, expires, revoked, digest, previous, previous_ends"
+_FIND = f"SELECT {_COLUMNS} FROM api_keys WHERE id = ?"  # noqa: S608 - here and below: constants
+_LIST = f"""SELECT {_COLUMNS} FROM api_keys WHERE id > ? AND (? = '' OR workspace = ?)
+    AND (? = 1 OR revoked IS NULL AND (expires IS NULL OR expires > ?)) ORDER BY id LIMIT ?"""  # noqa: S608
+_ADD = f"INSERT INTO api_keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_ROTATE = f"""UPDATE api_keys SET previous = digest, previous_ends = ?, digest = ?
+    WHERE id = ? AND revoked IS NULL AND (expires IS NULL OR expires > ?) RETURNING {_COLUMNS}"""  # noqa: S608
+_REVOKE = f"UPDATE api_keys SET revoked = ? WHERE id = ? AND revoked IS NULL RETURNING {_COLUMNS}"  # noqa: S608
+
+
+class KeyStore:
+    """The keys. Every method raises KeysUnavailable when the database does not answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        """The key, revoked or not; None: there is none."""
+        rows = await self._fetch(_FIND, [key_id])
+        return _key(rows[0]) if rows else None
+
+    async def has_any(self) -> bool:
+        """Whether a key was ever made: none is ever removed."""
+        return bool(await self._fetch("SELECT 1 FROM api_keys LIMIT 1", []))
+
+    async def page(self, workspace: str, *, inactive: bool, now: int, after: str, limit: int) -> list[ApiKey]:
+        """Keys in the order of their ids, after the id `after`; of one workspace unless that is empty."""
+        rows = await self._fetch(_LIST, [after, workspace, workspace, int(inactive), now, limit])
+        return [_key(row) for row in rows]
+
+    async def add(self, key: ApiKey, event: AuditEvent) -> None:
+        """Keep a new key."""
+        await self._change(Statement(_ADD, [_row(key)]), event)
+
+    async def rotate(self, key_id: str, digest: str, previous_ends: int, now: int, event: AuditEvent) -> ApiKey | None:
+        """Give an active key another secret; the one of before is taken until `previous_ends`. None: no such key."""
+        return await self._change(Statement(_ROTATE, [(previous_ends, digest, key_id, now)], returns=True), event)
+
+    async def revoke(self, key_id: str, now: int, event: AuditEvent) -> ApiKey | None:
+        """Refuse a key from now on. None: no such key, or it was revoked before."""
+        return await self._change(Statement(_REVOKE, [(now, key_id)], returns=True), event)
+
+    async def _change(self, statement: Statement, event: AuditEvent) -> ApiKey | None:
+        """Do it and write it down, or neither. If the statement should return a row and does not, neither."""
+
+        def run() -> Script[list[Row]]:
+            rows = yield statement
+            if rows or not statement.returns:
+                yield insertion(event)
+            return rows
+
+        rows = await self._transact(run)
+        return _key(rows[0]) if rows else None
+
+    async def _fetch(self, sql: str, params: Sequence[Any]) -> list[Row]:
+        try:
+            return await self._database.fetch(sql, params)
+        except StoreFailed as failed:
+            raise KeysUnavailable(failed.kind) from failed
+
+    async def _transact(self, script: Callable[[], Script[list[Row]]]) -> list[Row]:
+        try:
+            return await self._database.transact(script)
+        except StoreFailed as failed:
+            raise KeysUnavailable(failed.kind) from failed
+
+
+def _row(key: ApiKey) -> tuple[Any, ...]:
+    lists = (msgspec.json.encode(names).decode() for names in (key.models, key.providers))
+    previous = key.previous or HeldSecret("")
+    times = (key.created, key.expires, key.revoked)
+    return (
+        *(key.id, key.name, key.workspace, key.role, *lists, *times, key.secret.digest),
+        *(previous.digest or None, previous.ends),
+    )
+
+
+def _key(row: Row) -> ApiKey:
+    key_id, name, workspace, role, models, providers, created, expires, revoked, digest, previous, ends = row
+    return ApiKey(
+        id=key_id,
+        name=name,
+        workspace=workspace,
+        role=role,
+        models=msgspec.json.decode(models, type=tuple[str, ...]),
+        providers=msgspec.json.decode(providers, type=tuple[str, ...]),
+        created=created,
+        expires=expires,
+        revoked=revoked,
+        secret=HeldSecret(digest),
+        previous=HeldSecret(previous, ends) if previous else None,
+    )
