@@ -1,4 +1,4 @@
-"""Route: the request's model becomes an ordered plan of targets. Pure over the call's snapshot."""
+"""Route: the request's model becomes an ordered plan of targets that the caller may use. Pure over the call."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def route(below: Handler) -> Handler:
-    """Give the call its plan. Raises UnknownModel or NoCandidate."""
+    """Give the call its plan. Raises UnknownModel, ModelNotAllowed or NoCandidate."""
 
     async def handle(call: Call) -> Events:
-        plan = resolve_model(call.snapshot, call.request.model)
+        plan = resolve_model(call.snapshot, call.request.model, call.identity)
         async with aclosing(below(replace(call, plan=plan))) as events:
             async for event in events:
                 yield event

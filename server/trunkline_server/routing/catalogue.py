@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1.model_pb2 import CAPABILITY_UNSPECIFIED, Capability, Model
 from trunkline.v1.model_service_pb2 import ListModelsRequest, ListModelsResponse
+from trunkline_server.core import ANYBODY
 from trunkline_server.errors import InvalidRequest, UnknownModel, Violation
 from trunkline_server.providers.table import configured, has_credential
-from trunkline_server.routing.names import find_targets, fine_tuned_of
+from trunkline_server.routing.allowed import may_use_model
+from trunkline_server.routing.names import allowed_targets, find_targets, fine_tuned_of
 from trunkline_server.snapshot import Offer, Snapshot, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Target
+    from trunkline_server.core import Identity
     from trunkline_server.providers.table import Row
     from trunkline_server.settings import ProviderSettings, Settings
 
@@ -176,8 +179,10 @@ def _model(name: str, model: str, provider: ProviderSettings, row: Row, rows: Ma
     )
 
 
-def list_models(snapshot: Snapshot, request: ListModelsRequest) -> ListModelsResponse:
-    """One page of the models that fit the request, in the order of their ids. A larger page_size means 1,000.
+def list_models(snapshot: Snapshot, request: ListModelsRequest, identity: Identity = ANYBODY) -> ListModelsResponse:
+    """One page of the models that fit the request and that the caller may use, in the order of their ids.
+
+    A larger page_size means 1,000.
 
     Pages neither repeat nor skip a model that is in both configurations when a reload comes between them.
     Raises InvalidRequest naming every bad field.
@@ -186,23 +191,24 @@ def list_models(snapshot: Snapshot, request: ListModelsRequest) -> ListModelsRes
         raise InvalidRequest(bad)
     last = _decode_token(request) if request.page_token else ""
     offers = snapshot.offers.values()
-    models = [model for offer in offers for model in (*offer.models.values(), *offer.discovered.values())]
+    listed = [model for offer in offers for model in (*offer.models.values(), *offer.discovered.values())]
+    models = [model for model in listed if may_use_model(identity, model.provider, model.provider_model)]
     rest = sorted((m for m in models if m.id > last and _is_wanted(m, request)), key=lambda model: model.id)
     size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
     token = _encode_token(request, rest[size - 1].id) if len(rest) > size else ""
     return ListModelsResponse(models=rest[:size], next_page_token=token)
 
 
-def get_model(snapshot: Snapshot, name: str) -> Model:
-    """The model that `name` means; of several the first that can be called.
+def get_model(snapshot: Snapshot, name: str, identity: Identity = ANYBODY) -> Model:
+    """The model that `name` means; of several the first that the caller may use and that can be called.
 
     Of a model that an open provider takes without listing it, only its names and whether it can be called are known;
     of one that is fine-tuned, what its base model can do, too.
-    Raises UnknownModel, and InvalidRequest for an empty name.
+    Raises UnknownModel, ModelNotAllowed, and InvalidRequest for an empty name.
     """
     if not name:
         raise InvalidRequest([Violation("id", "is empty")])
-    targets = find_targets(snapshot, name)
+    targets = allowed_targets(snapshot, name, identity, name)
     target = min(targets, key=lambda target: bool(snapshot.offers[target.provider].hindrance(target.model)))
     offer = snapshot.offers[target.provider]
     return offer.models.get(target.model) or offer.discovered.get(target.model) or _unlisted(snapshot, target)

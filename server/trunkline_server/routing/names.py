@@ -8,13 +8,16 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from trunkline.v1.call_pb2 import Target
-from trunkline_server.errors import InvalidRequest, NoCandidate, UnknownModel, Violation
+from trunkline_server.core import ANYBODY
+from trunkline_server.errors import InvalidRequest, ModelNotAllowed, NoCandidate, UnknownModel, Violation
 from trunkline_server.providers.table import ROWS
+from trunkline_server.routing.allowed import may_see, may_use, may_use_model, usable
 from trunkline_server.snapshot import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from trunkline_server.core import Identity
     from trunkline_server.providers.table import Row
     from trunkline_server.snapshot import Offer, Snapshot
 
@@ -26,21 +29,32 @@ MAX_LISTED = 20
 _FINE_TUNED = re.compile(r"ft:([^:]+):")
 
 
-def resolve_model(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
-    """The targets that `name` means and that can be called, in the order of the offers; at least one.
+def resolve_model(snapshot: Snapshot, name: str, identity: Identity = ANYBODY) -> tuple[Target, ...]:
+    """The targets that `name` means, that the caller may use and that can be called, in the order of the offers.
 
-    An empty name means the configured default, else the first provider that can be called; one that only says what it
-    was told to say (kind scripted) is never meant by an empty name unless it is the configured default.
-    Raises UnknownModel with names that are close, and NoCandidate with the reason of each target.
+    At least one. An empty name means the configured default, else the first provider that can be called; one that only
+    says what it was told to say (kind scripted) is never meant by an empty name unless it is the configured default.
+    Raises UnknownModel with names that are close, ModelNotAllowed, and NoCandidate with the reason of each target.
     """
-    targets = find_targets(snapshot, name or _default(snapshot))
+    targets = allowed_targets(snapshot, name or _default(snapshot, identity), identity, name)
     available = tuple(target for target in targets if not snapshot.offers[target.provider].hindrance(target.model))
     if not available:
         raise NoCandidate(f"{name or 'the default model'} cannot be called: {_reasons(snapshot, targets)}")
     return available
 
 
-def find_targets(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
+def allowed_targets(snapshot: Snapshot, name: str, identity: Identity, asked: str) -> tuple[Target, ...]:
+    """Those of find_targets that the caller may use; at least one.
+
+    Raises UnknownModel, and ModelNotAllowed, which names what was `asked`.
+    """
+    targets = usable(identity, find_targets(snapshot, name, identity))
+    if not targets:
+        raise ModelNotAllowed(asked, _listed(_sayable(snapshot, identity)))
+    return targets
+
+
+def find_targets(snapshot: Snapshot, name: str, identity: Identity = ANYBODY) -> tuple[Target, ...]:
     """The targets that `name` means, whether they can be called or not, in the order of the offers; at least one.
 
     The first of these that fits decides:
@@ -55,14 +69,15 @@ def find_targets(snapshot: Snapshot, name: str) -> tuple[Target, ...]:
        provider of that vendor, with the id as it stands.
     7. What people call open weights (llama-3-70b): every provider that is known to host them.
     8. An id that providers list themselves, in any spelling: a list that changes never takes a name from the rest.
-    Raises UnknownModel. Blanks at either end are refused, and so is what cannot be printed.
+    Raises UnknownModel, which names only what this caller may use. Blanks at either end are refused, and so is what
+    cannot be printed.
     """
     if len(name) > LONGEST or not name.isprintable() or name != name.strip():
         raise UnknownModel(name[:64], f"a name has at most {LONGEST} printable characters and no blank at its ends")
     is_provider = name.partition("/")[0] in snapshot.offers
     targets = _meant(snapshot, name if is_provider else snapshot.settings.aliases.get(name, name))
     if not targets:
-        raise UnknownModel(name, remedy(snapshot, name))
+        raise UnknownModel(name, remedy(snapshot, name, identity))
     return targets
 
 
@@ -129,14 +144,15 @@ def _takes(offer: Offer, model: str) -> bool:
     return model in offer.models or model in offer.discovered or (offer.open and model != "" and model == model.strip())
 
 
-def _default(snapshot: Snapshot) -> str:
+def _default(snapshot: Snapshot, identity: Identity) -> str:
     if snapshot.settings.default_model:
         return snapshot.settings.default_model
-    targets = [
+    defaults = [
         Target(provider=offer.provider, model=offer.default_model)
         for offer in snapshot.offers.values()
         if not _is_scripted(snapshot, offer.provider)
     ]
+    targets = usable(identity, defaults)
     for target in targets:
         if not snapshot.offers[target.provider].hindrance(target.model):
             return target.provider
@@ -152,17 +168,18 @@ def _reasons(snapshot: Snapshot, targets: Sequence[Target]) -> str:
     return "; ".join(reasons[:MAX_LISTED]) or "none is configured"
 
 
-def remedy(snapshot: Snapshot, name: str) -> str:
-    """What to say in place of a name that nothing answers to."""
+def remedy(snapshot: Snapshot, name: str, identity: Identity = ANYBODY) -> str:
+    """What to say in place of a name that nothing answers to: only what this caller may use."""
     if vendor := _vendor_of(name):
         return f"{name} is a model of {vendor.name}: set {vendor.key_env} to have it"
-    known = {other.lower(): other for other in _sayable(snapshot)[:MAX_COMPARED]}
+    known = {other.lower(): other for other in _sayable(snapshot, identity)[:MAX_COMPARED]}
     close = get_close_matches(name.lower(), known, cutoff=0.7)
     if close:
         return f"did you mean {' or '.join(known[other] for other in close)}?"
-    if offer := snapshot.offers.get(name.partition("/")[0]):
-        return f"{offer.provider} has {_listed(chain(offer.models, offer.discovered))}"
-    return f'say "provider/model"; the providers are {_listed(snapshot.offers)}'
+    offers = {provider: offer for provider, offer in snapshot.offers.items() if may_see(identity, offer)}
+    if offer := offers.get(name.partition("/")[0]):
+        return f"{offer.provider} has {_listed(_models(offer, identity))}"
+    return f'say "provider/model"; the providers are {_listed(offers)}'
 
 
 def _vendor_of(name: str) -> Row | None:
@@ -175,13 +192,26 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(islice(names, MAX_LISTED)) or "none"
 
 
-def _sayable(snapshot: Snapshot) -> list[str]:
-    """Everything that can be said, what is configured before what providers list."""
-    offers = snapshot.offers.values()
+def _sayable(snapshot: Snapshot, identity: Identity) -> list[str]:
+    """Everything that this caller can say and use, what is configured before what providers list."""
+    offers = [offer for offer in snapshot.offers.values() if may_see(identity, offer)]
+    names = [alias for alias in snapshot.settings.aliases if _may_say(snapshot, identity, alias)]
+    names += [o.provider for o in offers if may_use_model(identity, o.provider, o.default_model)]
     configured = [(offer.provider, model) for offer in offers for model in offer.models]
     discovered = [(offer.provider, model) for offer in offers for model in offer.discovered]
-    names = [*snapshot.settings.aliases, *snapshot.offers]
     for named in (configured, discovered):
-        names += [model for _, model in named]
-        names += [f"{provider}/{model}" for provider, model in named]
+        pairs = [(provider, model) for provider, model in named if may_use_model(identity, provider, model)]
+        names += [model for _, model in pairs]
+        names += [f"{provider}/{model}" for provider, model in pairs]
     return names
+
+
+def _models(offer: Offer, identity: Identity) -> Iterator[str]:
+    return (m for m in chain(offer.models, offer.discovered) if may_use_model(identity, offer.provider, m))
+
+
+def _may_say(snapshot: Snapshot, identity: Identity, alias: str) -> bool:
+    """Whether the caller may use what an alias stands for."""
+    return identity is ANYBODY or any(
+        may_use(identity, target) for target in _meant(snapshot, snapshot.settings.aliases[alias])
+    )
