@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from certificates import Authority
+
 EXAMPLE = Path(__file__).parent.parent / "trunkline.example.yaml"
 
 
@@ -14,4 +16,7 @@ def whole_example(folder: Path) -> tuple[str, dict[str, str]]:
     for name in re.findall(r"file:/run/secrets/([\w.-]+)", text):
         (folder / name).write_text("k")
     text = text.replace("file:/run/secrets/", f"file:{folder}/")
-    return text, dict.fromkeys(re.findall(r"\benv:([A-Z_0-9]+)", text), "k")
+    Authority.new(folder)
+    for path, name in {"tls.crt": "server.pem", "tls.key": "server.key", "callers.crt": "ca.pem"}.items():
+        text = text.replace(f"/etc/trunkline/{path}", f"{folder}/{name}")
+    return text, dict.fromkeys(re.findall(r"\benv:([A-Z_0-9]+)", text), "k" * 32)

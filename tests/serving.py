@@ -21,6 +21,7 @@ from trunkline_server.logs import build_log
 from trunkline_server.providers.discovery import Discoverer
 from trunkline_server.providers.probe import Prober
 from trunkline_server.rpc.edge import new_id
+from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.server import build_server
 from trunkline_server.rpc.service import Gateway, Models
@@ -70,7 +71,8 @@ async def serving(handler: Handler) -> AsyncIterator[Running]:
     settings = ServerSettings(listen="127.0.0.1:0")
     log = build_log(written)
     live = Live(current, {}, log)
-    server, port = build_server(settings, log, gateway, Models(current, live, Discoverer(live, {})), state)
+    models = Models(current, live, Discoverer(live, {}))
+    server, port = build_server(settings, log, gateway, models, state, Gatekeeper())
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Running(GatewayServiceStub(channel), channel, port, statistics, state, written)

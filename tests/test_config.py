@@ -62,7 +62,7 @@ def test_the_environment_configures_openai() -> None:
         "OPENAI_MODEL": "gpt-4o",
         "OPENAI_ORGANIZATION": "org-1",
         "OPENAI_BASE_URL": "https://example.test/v1/",
-        "TRUNKLINE_LISTEN": "0.0.0.0:1",
+        "TRUNKLINE_LISTEN": "127.0.0.1:1",
     }
     settings = config.load(None, environ)
     openai = settings.providers["openai"]
@@ -72,7 +72,7 @@ def test_the_environment_configures_openai() -> None:
     assert openai.default_model == "gpt-4o"
     assert openai.organization == "org-1"
     assert openai.base_url == "https://example.test/v1", "paths are appended to it, so it must not end in a slash"
-    assert settings.server.listen == "0.0.0.0:1"
+    assert settings.server.listen == "127.0.0.1:1"
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "\n"])
@@ -357,7 +357,8 @@ def test_what_is_not_yaml(load: Load, text: str, expected: str) -> None:
 
 
 def test_a_key_that_stands_twice_is_refused(load: Load) -> None:
-    text = "server:\n  listen: 'h:1'\n  listen: 'h:2'\nproviders:\n  mock: &a {slots: 1}\n  embedded: *a\n  mock: {}\n"
+    server = "server:\n  listen: 'localhost:1'\n  listen: 'localhost:2'\n"
+    text = server + "providers:\n  mock: &a {slots: 1}\n  embedded: *a\n  mock: {}\n"
     assert problems(load, text) == {
         "line 3, column 3": "each key once: listen stands in line 2, too",
         "line 7, column 3": "each key once: mock stands in line 5, too",

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
+from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, HealthCheckResponse
 from trunkline_server import config
 from trunkline_server.core import Chain, Current, TaskRegistry
 from trunkline_server.dialects import (
@@ -44,11 +45,17 @@ from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
-from trunkline_server.rpc.health import Serving
+from trunkline_server.rpc.gatekeeper import Gatekeeper, identities
+from trunkline_server.rpc.health import Serving, health_of
 from trunkline_server.rpc.server import build_admin_server, build_server, is_free
 from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.snapshot import Snapshot
+from trunkline_server.state.audit import Audit
+from trunkline_server.state.identity.issuing import Issuer
+from trunkline_server.state.identity.keyring import Keyring
+from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
+from trunkline_server.state.identity.store import KeyStore
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
@@ -65,7 +72,7 @@ if TYPE_CHECKING:
     from trunkline_server.providers.discovery import Lister
     from trunkline_server.providers.table import Row
     from trunkline_server.rpc.server import Server
-    from trunkline_server.settings import ProviderSettings, Settings
+    from trunkline_server.settings import ProviderSettings, ServerSettings, Settings
 
 DIALECTS: Mapping[str, Dialect] = {
     "openai_chat": openai_chat,
@@ -86,6 +93,18 @@ LISTS: Mapping[str, ModelList] = {
     "cohere_chat": cohere_list,
     "ollama_chat": ollama_list,
 }
+
+
+OPEN = "whoever reaches this address may do everything; once `trunkline keys create` made a key, calls need it"
+NO_KEYS = (
+    "others can reach {}, and there is no gateway key: make one with `trunkline keys create NAME`; or start without, "
+    "so that nobody is let in until there is, with server.auth: keys; or, where the network is trusted, let everybody "
+    "in with server.insecure: [no_keys]"
+)
+
+
+class CannotStart(Exception):
+    """The gateway cannot start, for a reason that its operator can do something about."""
 
 
 class App:
@@ -119,11 +138,12 @@ class App:
         self._discovers = discovers and settings.discovery.every > 0
         # What goes on until the end.
         self._background: list[asyncio.Task[None]] = []
+        self._gatekeeper = Gatekeeper(always=True)
         # What is closed at the end, last opened first.
         self._opened = AsyncExitStack()
 
     async def start(self) -> None:
-        """Build everything and take calls on `port`. Raises AddressTaken and LedgerNotOpened; then nothing is open."""
+        """Build everything and take calls on `port`. Raises AddressTaken, LedgerNotOpened and CannotStart."""
         try:
             await self._start()
         except BaseException:
@@ -133,6 +153,8 @@ class App:
     async def _start(self) -> None:
         self._ledger = await open_ledger(self._settings.ledger, self._data, self._log)
         self._opened.push_async_callback(self._ledger.aclose)
+        self._audit = Audit(self._ledger.database, self._registry.spawn, self._log)
+        self._gatekeeper = await self._build_gatekeeper(self._settings.server)
         self.current = Current(self.build_chain(self._settings))
         live = Live(self.current, self._rows, self._log)
         for name in self._listers:
@@ -140,7 +162,9 @@ class App:
         discoverer = Discoverer(live, self._listers)
         gateway = Gateway(self.current, self._statistics, self._serving, self._states, self._prober)
         models = Models(self.current, live, discoverer)
-        server, self.port = build_server(self._settings.server, self._log, gateway, models, self._serving)
+        server, self.port = build_server(
+            self._settings.server, self._log, gateway, models, self._serving, self._gatekeeper
+        )
         self._servers = [server, *self._build_admin(live)]
         for each in self._servers:
             await each.start()
@@ -160,8 +184,10 @@ class App:
             return
         if settings.admin_listen is None and not is_free(address):
             return
-        admin = Admin(self.current, self._statistics, self._states, self._prober, live)
-        server, self.admin_port = build_admin_server(settings, address, self._log, admin, self._serving)
+        admin = Admin(self.current, self._statistics, self._states, self._prober, live, self._issuer, self._audit)
+        server, self.admin_port = build_admin_server(
+            settings, address, self._log, admin, self._serving, self._gatekeeper
+        )
         yield server
 
     async def stop(self) -> None:
@@ -182,6 +208,31 @@ class App:
             task.cancel()
         await self._registry.wait_idle()
         await self._opened.aclose()
+
+    async def needs_keys(self) -> bool:
+        """Whether calls need a gateway key, or a client certificate that names its caller."""
+        return await self._gatekeeper.is_needed()
+
+    def health(self) -> HealthCheckResponse:
+        """What HealthCheck tells an operator."""
+        request, snapshot = HealthCheckRequest(include_providers=True), self.current.chain.snapshot
+        return health_of(snapshot, self._serving, self._statistics, self._states, request, {})
+
+    async def _build_gatekeeper(self, server: ServerSettings) -> Gatekeeper:
+        """Raises CannotStart where nobody would get in, and the configuration does not say that this is meant."""
+        certificates = identities(server.tls)
+        try:
+            pepper = server.pepper.reveal().encode() if server.pepper else load_pepper(self._data)
+        except PepperUnfit as unfit:
+            raise CannotStart(str(unfit)) from None
+        store = KeyStore(self._ledger.database)
+        keyring = Keyring(store, pepper)
+        self._issuer = Issuer(store, pepper, keyring.forget)
+        if server.auth == "none":
+            return Gatekeeper()
+        if server.auth == "auto" and server.needs_keys and not certificates and not await keyring.has_any():
+            raise CannotStart(NO_KEYS.format(server.listen))
+        return Gatekeeper(keyring, self._audit, always=server.needs_keys, certificates=certificates)
 
     def build_chain(self, settings: Settings) -> Chain:
         """The layers for one configuration. Nothing here waits for a provider."""

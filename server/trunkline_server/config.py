@@ -18,6 +18,7 @@ from msgspec import inspect, structs
 from trunkline_server.config_check import Problem, Walk, join, problems_of, read_seconds
 from trunkline_server.config_credential_check import credential_problems
 from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
+from trunkline_server.config_doors import door_problems
 from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
@@ -111,7 +112,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     walk = Walk({**_READERS, **readers(environ)}, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
     problems += _wrong_extensions(settings, extensions)
-    for find in (problems_of, credential_problems, price_problems, ledger_problems):
+    for find in (problems_of, credential_problems, price_problems, ledger_problems, door_problems):
         problems += find(settings, extensions.rows)
     if problems:
         raise ConfigError(source, _told_once(problems, origins))

@@ -14,11 +14,10 @@ from urllib.parse import urlsplit
 from msgspec import UNSET, inspect, structs
 
 from trunkline_server.errors import UnknownModel
-from trunkline_server.providers.addresses import is_loopback
 from trunkline_server.providers.table import CUSTOM, QUIRKS, configured
 from trunkline_server.routing.catalogue import build_offers, default_model
 from trunkline_server.routing.names import LONGEST, find_targets, remedy
-from trunkline_server.settings import Seconds
+from trunkline_server.settings import Seconds, is_loopback
 from trunkline_server.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -205,7 +204,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 def problems_of(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem]:
     """What is wrong with settings whose fields are right one by one."""
-    if not _is_address(settings.server.listen):
+    if not is_address(settings.server.listen):
         yield Problem("server.listen", "host:port, such as 0.0.0.0:50051 or [::]:50051")
     yield from _admin(settings.server)
     yield from _limits(settings.limits)
@@ -221,7 +220,8 @@ def problems_of(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem
     yield from _names(settings, rows)
 
 
-def _is_address(listen: str) -> bool:
+def is_address(listen: str) -> bool:
+    """Whether it can be listened on by its form."""
     match = re.fullmatch(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", listen)
     return match is not None and int(match[1]) <= 65535
 
@@ -231,7 +231,7 @@ def _admin(server: ServerSettings) -> Iterator[Problem]:
     listen = server.admin_listen
     if not listen:
         return
-    if not _is_address(listen):
+    if not is_address(listen):
         yield Problem("server.admin_listen", 'host:port, such as 127.0.0.1:50052, or "" for no admin service')
     elif not is_loopback(listen.rpartition(":")[0].strip("[]")):
         yield Problem(

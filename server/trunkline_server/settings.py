@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+# A file by reference, read anew when it changes.
+FileReference = Annotated[str, Meta(pattern=r"^file:(/|[A-Za-z]:[/\\]).+$", description="file:/an/absolute/path")]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="lower-case letters, digits, - and _")]
 
 
@@ -101,8 +104,40 @@ class DatabaseUrl(Secret):
     """Where a database is. It may stand in the file itself if it holds no password."""
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine is meant."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A part of the file: unknown keys are refused."""
+
+
+class CertifiedSettings(_Section, frozen=True, kw_only=True):
+    """Whom a name in a client's certificate stands for."""
+
+    workspace: Name = "default"
+    role: Literal["caller", "operator", "admin"] = "caller"
+    # As of a key: "provider/model" and model names, * for any text; providers. Empty = all.
+    models: tuple[str, ...] = ()
+    providers: tuple[str, ...] = ()
+
+
+class TlsSettings(_Section, frozen=True, kw_only=True):
+    """TLS. The files are looked at with each new connection."""
+
+    # The chain of the gateway's certificate, its own first, and its key without a password; PEM.
+    cert: FileReference
+    key: FileReference
+    # Who vouches for callers' certificates; then no connection is made without one. Empty = callers need none.
+    client_ca: Annotated[str, Meta(pattern=r"^(file:(/|[A-Za-z]:[/\\]).+)?$", description="file:/an/absolute/path")] = (
+        ""
+    )
+    # By a DNS name or a URI (spiffe://...) in a caller's certificate: who that is. The first that fits.
+    clients: dict[str, CertifiedSettings] = field(default_factory=dict)
 
 
 class ServerSettings(_Section, frozen=True, kw_only=True):
@@ -118,6 +153,26 @@ class ServerSettings(_Section, frozen=True, kw_only=True):
     # On SIGTERM: how long health says NOT_SERVING before new calls are refused, for load balancers to notice.
     notice: Seconds = Seconds(2.0)
     max_message_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 30)] = 32 << 20
+    # keys: every call needs a gateway key. none: no call does. auto: on the loopback interface as soon as a key was
+    # ever made, elsewhere always.
+    auth: Literal["auto", "keys", "none"] = "auto"
+    # What makes the digests of keys: env:NAME or file:/path in the file. None: a file that is made beside the ledger.
+    pepper: Secret | None = None
+    tls: TlsSettings | None = None
+    # What is allowed beyond the loopback interface all the same: calls without keys, calls in the clear.
+    insecure: tuple[Literal["no_keys", "no_tls"], ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the gateway."""
+        return is_loopback(self.listen.rpartition(":")[0].strip("[]"))
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether a call needs a key, or a certificate that names its caller, even before any key was made."""
+        if self.auth == "auto":
+            return bool(self.tls and self.tls.client_ca) or not (self.is_local or "no_keys" in self.insecure)
+        return self.auth == "keys"
 
 
 class TimeLimits(_Section, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import make
@@ -38,8 +38,11 @@ from trunkline_server.logs import build_log
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.table import ROWS
 from trunkline_server.rpc.edge import Edge, new_id
+from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.service import Gateway
+from trunkline_server.state.identity.keyring import Keyring
+from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.statistics import Statistics
 
@@ -59,6 +62,9 @@ REPEATS = 5
 FEW, MANY = 5, 405
 # Events that are worked through for one measurement.
 EVENTS = 30_000
+PEPPER, SECRET = b"p" * 64, new_secret()
+METADATA = (("user-agent", "grpc-python-asyncio/1.85"), ("authorization", f"Bearer {write_key('0' * 12, SECRET)}"))
+METHOD = "/trunkline.v1.GatewayService/Generate"
 QUIRKS = ROWS["openai_compatible"].quirks
 
 
@@ -79,6 +85,7 @@ class Layers:
         self._registry = TaskRegistry()
         self._statistics = Statistics(time.time())
         self._template = make.call(timeout=1e6)
+        self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
         self.attempt = attempt(self._registry, attempt_log(log))
         self.whole_chain: Layer = lambda handler: self.observe(resolve(route(self.attempt(handler))))
@@ -112,10 +119,19 @@ class Layers:
 
         return work
 
+    def admitting(self) -> Work:
+        """The check of a key alone, once it was looked up; a part of the edge."""
+
+        async def admit() -> None:
+            await self._gatekeeper.admit(METHOD, cast("Any", Context()))
+
+        return lambda _: admit
+
     def _wrapped(self, gateway: Gateway, *, streaming: bool) -> Callable[..., Awaitable[Any]]:
-        method: Any = gateway.StreamGenerate if streaming else gateway.Generate
+        name = "StreamGenerate" if streaming else "Generate"
+        method: Any = getattr(gateway, name)
         kind: Any = grpc.unary_stream_rpc_method_handler if streaming else grpc.unary_unary_rpc_method_handler
-        wrapped: Any = Edge(self._log)._wrap(kind(method))
+        wrapped: Any = Edge(self._log, self._gatekeeper)._wrap(f"/trunkline.v1.GatewayService/{name}", kind(method))
         rpc: Callable[..., Awaitable[Any]] = wrapped.unary_stream if streaming else wrapped.unary_unary
         return rpc
 
@@ -126,8 +142,23 @@ class Layers:
         await self._registry.wait_idle()
 
 
+class OneKey:
+    """A database with one key, which is looked up every five seconds."""
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        return ApiKey(
+            id=key_id, name="k", workspace="w", role="caller", created=0, secret=HeldSecret(digest_of(PEPPER, SECRET))
+        )
+
+    async def has_any(self) -> bool:
+        return True
+
+
 class Context:
-    """A gRPC context whose caller takes everything at once."""
+    """A gRPC context whose caller has a key and takes everything at once."""
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return METADATA
 
     def time_remaining(self) -> float:
         return 60.0
@@ -225,6 +256,7 @@ async def layer_costs(layers: Layers) -> dict[str, Cost]:
         costs[f"{name}, unary"] = await cost(layers.reading(layer, together, streaming=False), all_at_once)
     costs["edge and service, streamed"] = await cost(layers.serving(streaming=True), all_at_once)
     costs["edge and service, unary"] = await cost(layers.serving(streaming=False), all_at_once)
+    costs["check of a key"] = await cost(layers.admitting(), idle)
     await layers.wait_idle()
     return costs
 

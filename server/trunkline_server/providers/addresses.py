@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 from urllib.parse import urlsplit
 
+from trunkline_server.settings import is_loopback
+
 # What answers there is the machine's own host, over plain http only: Google Cloud, AWS and Azure, and AWS containers.
 METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "169.254.169.254", "169.254.170.2"})
-
-
-def is_loopback(host: str) -> bool:
-    """Whether it is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def may_have_secrets(url: str) -> bool:

@@ -6,12 +6,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from trunkline.v1 import admin_service_pb2 as pb
-from trunkline.v1.admin_service_pb2_grpc import AdminServiceServicer
 from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, ProviderHealth
+from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.prices.pricing import add_pricing
 from trunkline_server.routing.names import known_provider
 from trunkline_server.rpc.health import PROBE_TIME, by_provider, provider_health, time_for
+from trunkline_server.rpc.keys import KeyMethods, actor_of
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from trunkline_server.core import Current
     from trunkline_server.rpc.health import Prober
     from trunkline_server.snapshot import Snapshot
+    from trunkline_server.state.audit import Audit
+    from trunkline_server.state.identity.issuing import Issuer
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
@@ -31,12 +34,20 @@ _SWITCHED_OFF = "the configuration switches it off: set providers.{}.enabled to 
 _LONGEST_REASON = 200
 
 
-class Admin(AdminServiceServicer):
+class Admin(KeyMethods):
     """The RPCs. Errors are raised as CallError; rpc/edge makes statuses of them."""
 
     def __init__(
-        self, current: Current, statistics: Statistics, states: ProviderStates, prober: Prober, live: Live
+        self,
+        current: Current,
+        statistics: Statistics,
+        states: ProviderStates,
+        prober: Prober,
+        live: Live,
+        issuer: Issuer,
+        audit: Audit,
     ) -> None:
+        super().__init__(issuer, audit)
         self._current = current
         self._statistics = statistics
         self._states = states
@@ -74,11 +85,17 @@ class Admin(AdminServiceServicer):
         _check_switch(self._current.chain.snapshot, request)
         reason = "" if request.enabled else _disabled(request)
         changed = self._live.set_enabled(request.provider, reason)
+        self._tell(request, context)
         return pb.SetProviderEnabledResponse(
             provider=self._provider(self._current.chain.snapshot, request.provider),
             changed=changed,
             lasts=_AS_CONFIGURED if request.enabled else _LASTS,
         )
+
+    def _tell(self, request: pb.SetProviderEnabledRequest, context: Context) -> None:
+        enabled, disabled = AuditEvent.KIND_PROVIDER_ENABLED, AuditEvent.KIND_PROVIDER_DISABLED
+        kind = enabled if request.enabled else disabled
+        self._audit.record(kind, actor_of(context), request.provider, detail=request.reason)
 
     def _provider(self, snapshot: Snapshot, name: str) -> pb.Provider:
         kind = snapshot.settings.providers[name].kind or name

@@ -1,4 +1,4 @@
-"""The outermost interceptor: each call gets its id, and whatever a handler raises becomes one honest status."""
+"""The outermost interceptor: each call gets its id and its caller, and whatever a handler raises one honest status."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from grpc import aio
 from trunkline.v1 import call_pb2
 from trunkline_server.errors import STATUS_CODES, CallerGone, CallError
 from trunkline_server.logs import frames_of
+from trunkline_server.rpc.access import PUBLIC
 from trunkline_server.rpc.status import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from trunkline_server.core import Identity
     from trunkline_server.logs import Log
+    from trunkline_server.rpc.gatekeeper import Gatekeeper
 
     Context = aio.ServicerContext[Any, Any]
     Behaviour = Callable[[Any, Context], Awaitable[Any]]
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 CALL_ID_KEY = "trunkline-call-id"
 # The id of the call whose task this is. Set here and read by the services, never below them.
 CALL_ID: ContextVar[str] = ContextVar("call_id")
+# Who makes it: likewise. Not set in methods that are called without a key.
+IDENTITY: ContextVar[Identity] = ContextVar("identity")
 
 
 # Seeded by the system once; asking it for each id would cost as much as the rest of the edge.
@@ -41,13 +46,14 @@ def new_id() -> str:
 
 
 class Edge(aio.ServerInterceptor):
-    """Wraps every handler but those of streamed requests.
+    """Wraps every handler but that of reflection, the only one of streamed requests.
 
     Handlers are coroutines that write, not generators: the clean-up of a generator can run detached from its RPC.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, gatekeeper: Gatekeeper) -> None:
         self._log = log
+        self._gatekeeper = gatekeeper
         self._wrapped: dict[str, RpcHandler] = {}
 
     async def intercept_service(
@@ -60,23 +66,27 @@ class Edge(aio.ServerInterceptor):
         if method in self._wrapped:
             return self._wrapped[method]
         handler: RpcHandler | None = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:
+        if handler is None or (handler.request_streaming and method in PUBLIC):
             return handler  # an unknown method, or reflection
-        self._wrapped[method] = wrapped = self._wrap(handler)
+        self._wrapped[method] = wrapped = self._wrap(method, handler)
         return wrapped
 
-    def _wrap(self, handler: RpcHandler) -> RpcHandler:
+    def _wrap(self, method: str, handler: RpcHandler) -> RpcHandler:
         codecs = (handler.request_deserializer, handler.response_serializer)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._guarded(handler.unary_stream), *codecs)
-        return grpc.unary_unary_rpc_method_handler(self._guarded(handler.unary_unary), *codecs)
+            return grpc.unary_stream_rpc_method_handler(self._guarded(method, handler.unary_stream), *codecs)
+        return grpc.unary_unary_rpc_method_handler(self._guarded(method, handler.unary_unary), *codecs)
 
-    def _guarded(self, behaviour: Any) -> Behaviour:
+    def _guarded(self, method: str, behaviour: Any) -> Behaviour:
+        is_public, admit = method in PUBLIC, self._gatekeeper.admit
+
         async def guarded(request: Any, context: Context) -> Any:
             call_id = new_id()
             CALL_ID.set(call_id)
             context.set_trailing_metadata(((CALL_ID_KEY, call_id),))
             try:
+                if not is_public:
+                    IDENTITY.set(await admit(method, context))
                 return await behaviour(request, context)
             except aio.AbortError:
                 raise

@@ -11,13 +11,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server import __version__
+from trunkline_server.routing.allowed import may_see
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from grpc import aio
 
-    from trunkline_server.core import Chain
+    from trunkline_server.core import Chain, Identity
     from trunkline_server.snapshot import Offer, Snapshot
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
@@ -160,6 +161,24 @@ def health_of(
         start_time=serving.start_time,
         providers=providers if told else (),
         config_version=snapshot.version,
+    )
+
+
+def health_for_callers(
+    health: pb.HealthCheckResponse, snapshot: Snapshot, identity: Identity
+) -> pb.HealthCheckResponse:
+    """What a caller is told: the states of the providers that it may use, and nothing of credentials or other calls."""
+    providers = [
+        pb.ProviderHealth(provider=each.provider, state=each.state, status_url=each.status_url)
+        for each in health.providers
+        if may_see(identity, snapshot.offers[each.provider])
+    ]
+    return pb.HealthCheckResponse(
+        state=health.state,
+        version=health.version,
+        start_time=health.start_time,
+        providers=providers,
+        config_version=health.config_version,
     )
 
 

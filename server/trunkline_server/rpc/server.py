@@ -13,10 +13,13 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from trunkline.v1 import admin_service_pb2_grpc, gateway_service_pb2_grpc, model_service_pb2_grpc
 from trunkline_server.rpc.edge import Edge
 from trunkline_server.rpc.health import ADMIN_SERVICES, SERVICES, Health
+from trunkline_server.rpc.tls import server_credentials
+from trunkline_server.state.certificates import Certificates
 
 if TYPE_CHECKING:
     from trunkline_server.logs import Log
     from trunkline_server.rpc.admin import Admin
+    from trunkline_server.rpc.gatekeeper import Gatekeeper
     from trunkline_server.rpc.health import Serving
     from trunkline_server.rpc.service import Gateway, Models
     from trunkline_server.settings import ServerSettings
@@ -32,30 +35,44 @@ class AddressTaken(Exception):
 
 
 def build_server(
-    settings: ServerSettings, log: Log, gateway: Gateway, models: Models, serving: Serving
+    settings: ServerSettings,
+    log: Log,
+    gateway: Gateway,
+    models: Models,
+    serving: Serving,
+    gatekeeper: Gatekeeper,
 ) -> tuple[aio.Server, int]:
-    """A server that is bound but not started, and its port. Raises AddressTaken."""
-    server = aio.server(interceptors=[Edge(log)], options=options(settings))
+    """A server that is bound but not started, and its port. Raises AddressTaken, and CertificatesUnfit."""
+    server = aio.server(interceptors=[Edge(log, gatekeeper)], options=options(settings))
     gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
-    return server, _finish(server, serving, SERVICES, settings.listen)
+    credentials = server_credentials(Certificates(settings.tls, log)) if settings.tls else None
+    return server, _finish(server, serving, SERVICES, settings.listen, credentials)
 
 
 def build_admin_server(
-    settings: ServerSettings, address: str, log: Log, admin: Admin, serving: Serving
+    settings: ServerSettings, address: str, log: Log, admin: Admin, serving: Serving, gatekeeper: Gatekeeper
 ) -> tuple[aio.Server, int]:
-    """The same for operators: another port, the same edge. Raises AddressTaken."""
-    server = aio.server(interceptors=[Edge(log)], options=options(settings))
+    """The same for operators: another port, on the loopback interface and in the clear. Raises AddressTaken."""
+    server = aio.server(interceptors=[Edge(log, gatekeeper)], options=options(settings))
     admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
     return server, _finish(server, serving, ADMIN_SERVICES, address)
 
 
-def _finish(server: aio.Server, serving: Serving, services: tuple[str, ...], address: str) -> int:
+def _finish(
+    server: aio.Server,
+    serving: Serving,
+    services: tuple[str, ...],
+    address: str,
+    credentials: grpc.ServerCredentials | None = None,
+) -> int:
     """Add what every port has, and bind. Returns the port."""
     health_pb2_grpc.add_HealthServicer_to_server(Health(serving, services), server)
     _add_reflection(server, (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name))
     try:
-        return server.add_insecure_port(address)
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
     except RuntimeError:
         raise AddressTaken(f"cannot listen on {address}: it is in use, or not an address of this machine") from None
 

@@ -15,8 +15,9 @@ from trunkline_server.errors import CallerGone
 from trunkline_server.fold import Fold
 from trunkline_server.prices.pricing import add_pricing
 from trunkline_server.routing.catalogue import get_model, list_models
-from trunkline_server.rpc.edge import CALL_ID
-from trunkline_server.rpc.health import health_of, probed, time_for
+from trunkline_server.rpc.access import is_at_least, require
+from trunkline_server.rpc.edge import CALL_ID, IDENTITY
+from trunkline_server.rpc.health import health_for_callers, health_of, probed, time_for
 from trunkline_server.rpc.refresh import REFRESH_TIME, refresh_models
 
 if TYPE_CHECKING:
@@ -62,10 +63,13 @@ class Gateway(GatewayServiceServicer):
                 await _write(context, event)
 
     async def HealthCheck(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
-        """How the gateway is; never fails."""
-        chain = self._current.chain
+        """How the gateway is. Probes, and what is told of credentials and endpoints, are an operator's."""
+        chain, identity = self._current.chain, IDENTITY.get()
+        if request.probe or request.probe_models:
+            require(identity, "operator", "a probe")
         probes = await probed(request, chain, self._states, self._prober, context.time_remaining())
-        return health_of(chain.snapshot, self._serving, self._statistics, self._states, request, probes)
+        health = health_of(chain.snapshot, self._serving, self._statistics, self._states, request, probes)
+        return health if is_at_least(identity, "operator") else health_for_callers(health, chain.snapshot, identity)
 
     async def UsageStats(self, request: pb.UsageStatsRequest, context: Context) -> pb.UsageStatsResponse:
         """What the statistics say."""
@@ -85,7 +89,7 @@ class Models(ModelServiceServicer):
     ) -> model_service_pb2.ListModelsResponse:
         """A page of the models."""
         snapshot = self._current.chain.snapshot
-        page = list_models(snapshot, request)
+        page = list_models(snapshot, request, IDENTITY.get())
         for model in page.models:
             add_pricing(model, snapshot.prices, int(time.time()))
         return page
@@ -94,7 +98,7 @@ class Models(ModelServiceServicer):
         """One model by any of its names."""
         snapshot = self._current.chain.snapshot
         model = model_pb2.Model()
-        model.CopyFrom(get_model(snapshot, request.id))
+        model.CopyFrom(get_model(snapshot, request.id, IDENTITY.get()))
         add_pricing(model, snapshot.prices, int(time.time()))
         return model
 
@@ -118,6 +122,7 @@ def _call(request: pb.GenerateRequest, context: Context, chain: Chain, *, stream
         deadline=arrival + timeout,
         streaming=streaming,
         snapshot=chain.snapshot,
+        identity=IDENTITY.get(),
     )
 
 

@@ -1,0 +1,105 @@
+"""The gatekeeper: who calls, by gateway key or by client certificate, and whether that is enough for the method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trunkline_server.core import ANYBODY, Identity
+from trunkline_server.errors import KeyRefused
+from trunkline_server.rpc.access import check_role
+from trunkline_server.state.audit import Actor
+from trunkline_server.state.identity.keys import read_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from grpc import aio
+
+    from trunkline_server.settings import TlsSettings
+    from trunkline_server.state.identity.keyring import Keyring
+
+    Context = aio.ServicerContext[Any, Any]
+
+HEADER = "authorization"
+_SCHEME = "bearer "
+# What gRPC calls the names in a client's certificate, once it has verified that.
+_NAMES = ("peer_uri", "peer_dns")
+
+
+class RefusalLog(Protocol):
+    """Who is told of calls without a valid key."""
+
+    def refused(self, actor: Actor, method: str) -> None:
+        """A call was refused. Must not block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gatekeeper:
+    """Lets callers in. Without a keyring no key is right."""
+
+    keyring: Keyring | None = None
+    refusals: RefusalLog | None = None
+    # Whether a call needs a key or a certificate that names its caller even before any key was made.
+    always: bool = False
+    # By the names in client certificates: who that is. Empty where certificates are not asked for.
+    certificates: Mapping[str, Identity] = field(default_factory=dict)
+
+    async def admit(self, method: str, context: Context) -> Identity:
+        """Who calls. Raises KeyRefused, RoleNotAllowed and KeysUnavailable."""
+        token = token_of(context.invocation_metadata() or ())
+        named = certified(context.auth_context(), self.certificates) if self.certificates else None
+        identity = await self._identity(token, named)
+        if identity is None:
+            self._tell(token, method, context)
+            raise KeyRefused(missing=token is None)
+        check_role(identity, method)
+        return identity
+
+    async def _identity(self, token: str | None, named: Identity | None) -> Identity | None:
+        """By the key, if there is one; it must be of the workspace of the certificate, if that names one."""
+        if self.keyring is None:
+            return named or (None if self.always else ANYBODY)
+        if token is None:
+            return named or (None if await self.is_needed() else ANYBODY)
+        found = self.keyring.recall(token) or await self.keyring.identify(token)
+        if found is None and not await self.is_needed() and not token.startswith("tl_"):
+            return ANYBODY
+        return None if found and named and found.workspace != named.workspace else found
+
+    async def is_needed(self) -> bool:
+        """Whether a call needs a key now, or a certificate in its place. Raises KeysUnavailable."""
+        return self.always or (self.keyring is not None and await self.keyring.has_any())
+
+    def _tell(self, token: str | None, method: str, context: Context) -> None:
+        """Of what was presented only the id is told, which is no secret."""
+        parts = read_key(token) if token else None
+        if self.refusals is not None:
+            self.refusals.refused(Actor(key=parts[0] if parts else "", peer=context.peer()), method)
+
+
+def identities(tls: TlsSettings | None) -> Mapping[str, Identity]:
+    """By the names in client certificates: who that is."""
+    return {
+        name: Identity(workspace=each.workspace, key=name, role=each.role, models=each.models, providers=each.providers)
+        for name, each in (tls.clients if tls else {}).items()
+    }
+
+
+def token_of(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+    """What stands in authorization: Bearer ...; None: there is no such header. One that is no Bearer is an empty token.
+
+    Of several the last counts, none of them is tried after another.
+    """
+    found = None
+    for key, value in metadata:
+        if key == HEADER:
+            text = str(value)
+            found = text[len(_SCHEME) :].strip() if text[: len(_SCHEME)].lower() == _SCHEME else ""
+    return found
+
+
+def certified(peer: Mapping[str, Iterable[bytes]], certificates: Mapping[str, Identity]) -> Identity | None:
+    """Whom the names in a verified certificate stand for: of several the first that is configured."""
+    names = {name.decode(errors="replace") for kind in _NAMES for name in peer.get(kind, ())}
+    return next((identity for name, identity in certificates.items() if name in names), None)
