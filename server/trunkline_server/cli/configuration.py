@@ -13,6 +13,8 @@ from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.settings import ADMIN_LISTEN, Settings
 
+_NEED = {"keys": "yes", "none": "no", "auto": "as soon as one was ever made"}
+
 commands = Typer(name="config", help="Look at the configuration.")
 
 
@@ -32,8 +34,10 @@ def check(
     path = config.find_path(explicit=file)
     settings = config.load(path)
     print_line(f"{path or 'The environment alone'}: right (configuration {config.version(settings)})", style="green")
-    print_line(f"listens on: {settings.server.listen}")
-    admin = settings.server.admin_listen
+    server = settings.server
+    print_line(f"listens on: {server.listen}, {'with TLS' if server.tls else 'in the clear'}")
+    print_line(f"calls need a key: {_NEED['keys' if server.needs_keys else server.auth]}")
+    admin = server.admin_listen
     print_line(f"admin service: {f'{ADMIN_LISTEN}, if it is free' if admin is None else admin or 'none'}")
     print_line(f"default model: {settings.default_model or 'the first provider that can be called'}")
     print_table(("provider", "kind", "key", "default model", "base URL", "missing"), _providers(settings))

@@ -39,7 +39,9 @@ async def _demonstrate(prompt: str, port: int, log: Log, *, keep: bool) -> None:
 def _settings(port: int) -> Settings:
     """A gateway that has only the embedded model and ends without waiting for anybody."""
     return Settings(
-        server=ServerSettings(listen=f"127.0.0.1:{port}", admin_listen="", notice=Seconds(0.0), grace=Seconds(1.0)),
+        server=ServerSettings(
+            listen=f"127.0.0.1:{port}", admin_listen="", auth="none", notice=Seconds(0.0), grace=Seconds(1.0)
+        ),
         default_model="embedded",
         providers={"embedded": ProviderSettings(kind="embedded")},
     )

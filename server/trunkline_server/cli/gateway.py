@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from trunkline_client import AsyncClient
 from trunkline_server import __version__
-from trunkline_server.app import App
+from trunkline_server.app import OPEN, App, CannotStart
 from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.cli.reports import WORKS
 from trunkline_server.cli.terminal import is_terminal, tell
@@ -20,6 +19,7 @@ from trunkline_server.config import cache_folder, data_folder
 from trunkline_server.logs import build_log
 from trunkline_server.rpc.server import AddressTaken
 from trunkline_server.settings import ADMIN_LISTEN
+from trunkline_server.state.certificates import CertificatesUnfit
 from trunkline_server.state.ledger.open import LedgerNotOpened
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds. What starts us may pass one signal on twice: GNU timeout sends it to us and then to all of its group.
 _ECHO = 0.5
 _NO_ADMIN = f"is not there, for {ADMIN_LISTEN} is taken: set server.admin_listen"
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - what others may listen on
 
 
 def serve_until_signalled(settings: Settings) -> None:
@@ -46,11 +45,14 @@ async def _serve(settings: Settings, log: Log) -> None:
         address, admin = _address(settings, app), _admin_address(settings, app)
         missing = not admin and settings.server.admin_listen is None
         if is_terminal(stderr=True):
-            await _greet(address, f"listens on {admin}: trunkline providers list" if admin else missing * _NO_ADMIN)
+            told = f"listens on {admin}: trunkline providers list" if admin else missing * _NO_ADMIN
+            await _greet(app, address, told)
         else:
             log.info("listening", address=address, admin=admin or None)
             if missing:
                 log.warning("no_admin_service", taken=ADMIN_LISTEN, remedy="set server.admin_listen")
+            if not await app.needs_keys():
+                log.warning("no_key_needed", means=OPEN)
         await asked_to_stop.wait()
         log.info("draining")
     log.info("stopped")
@@ -91,6 +93,8 @@ async def started(settings: Settings, log: Log) -> AsyncIterator[App]:
         await app.start()
     except (AddressTaken, LedgerNotOpened) as refused:
         raise Failed(ExitCode.FAILED, str(refused)) from None
+    except (CannotStart, CertificatesUnfit) as unfit:
+        raise Failed(ExitCode.USAGE, str(unfit)) from None
     _spare_the_collector()
     try:
         yield app
@@ -115,13 +119,14 @@ def _spare_the_collector() -> None:
     gc.set_threshold(10_000, 20, 50)
 
 
-async def _greet(address: str, admin: str) -> None:
-    """Tell a person where the gateway is and which providers it can call, as the gateway itself says it."""
-    host, _, port = address.rpartition(":")
-    async with AsyncClient(f"{_WILDCARDS.get(host, host)}:{port}") as client:
-        health = await client.health(include_providers=True)
+async def _greet(app: App, address: str, admin: str) -> None:
+    """Tell a person where the gateway is, who gets in, and which providers it can call."""
     tell("", f"Trunkline {__version__} listens on {address}", style="bold")
-    for provider in health.providers:
+    if await app.needs_keys():
+        tell("", "  calls need a gateway key, or a client certificate that names the caller")
+    else:
+        tell("", f"  no key is needed: {OPEN}", style="yellow")
+    for provider in app.health().providers:
         works = provider.state in WORKS
         words = "can be called" if works else f"cannot be called: {provider.reason}"
         tell("", f"  {provider.provider}: {words}", style="green" if works else "yellow")

@@ -8,12 +8,15 @@ from typer import Argument, Option
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig
 from trunkline_client import Answer, Client
 from trunkline_server.cli.answer import AnswerWriter, tell_about, writing_answer
+from trunkline_server.cli.connection import Connection, calling
 from trunkline_server.cli.failures import ExitCode, Failed
-from trunkline_server.cli.options import DEFAULT_ADDRESS, Address, AsJson, MaxTokens, Timeout
+from trunkline_server.cli.options import AsJson, MaxTokens, Timeout
 from trunkline_server.cli.terminal import print_json
 
 
+@calling
 def generate(  # noqa: PLR0913 - a parameter for each option
+    connection: Connection,
     prompt: Annotated[
         str | None, Argument(metavar="PROMPT", help="What to ask. Without it, or with -, standard input is read.")
     ] = None,
@@ -25,7 +28,6 @@ def generate(  # noqa: PLR0913 - a parameter for each option
     max_tokens: MaxTokens = None,
     temperature: Annotated[float | None, Option(metavar="T", help="From 0, always the likeliest token, to 2.")] = None,
     as_json: AsJson = False,
-    address: Address = DEFAULT_ADDRESS,
     timeout: Timeout = None,
     no_stream: Annotated[bool, Option("--no-stream", help="Ask for the whole answer at once.")] = False,
 ) -> None:
@@ -39,7 +41,7 @@ def generate(  # noqa: PLR0913 - a parameter for each option
         system_instruction=system,
         config=GenerationConfig(max_output_tokens=max_tokens, temperature=temperature),
     )
-    with Client(address, timeout=timeout) as client, writing_answer(quiet=as_json) as writer:
+    with connection.client(timeout) as client, writing_answer(quiet=as_json) as writer:
         answer = _ask(client, request, writer, stream=not no_stream)
     if as_json:
         print_json(answer.raw)

@@ -10,7 +10,8 @@ from typer.main import get_command
 
 from trunkline_client import TrunklineError
 from trunkline_server import __version__
-from trunkline_server.cli import configuration, data, model, providers, reports
+from trunkline_server.cli import configuration, data, keys, model, providers, reports
+from trunkline_server.cli.audit import audit
 from trunkline_server.cli.demo import demo
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
 from trunkline_server.cli.generate import generate
@@ -36,7 +37,9 @@ app.command()(generate)
 app.command()(reports.health)
 app.command()(reports.models)
 app.command()(reports.usage)
+app.command()(audit)
 app.add_typer(configuration.commands)
+app.add_typer(keys.commands)
 app.add_typer(model.commands)
 app.add_typer(providers.commands)
 app.add_typer(data.commands)

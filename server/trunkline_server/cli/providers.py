@@ -8,8 +8,9 @@ from trunkline.v1.admin_service_pb2 import Discovery, Provider, SetProviderEnabl
 from trunkline.v1.call_pb2 import OUTCOME_SUCCESS, Outcome
 from trunkline.v1.gateway_service_pb2 import EndpointHealth, ProviderHealth
 from trunkline_client import AdminClient
+from trunkline_server.cli.connection import DEFAULT_ADMIN_ADDRESS, PATIENCE, AdminAddress, ApiKey
 from trunkline_server.cli.failures import ExitCode
-from trunkline_server.cli.options import DEFAULT_ADMIN_ADDRESS, PATIENCE, AdminAddress, AsJson
+from trunkline_server.cli.options import AsJson
 from trunkline_server.cli.reports import PROBE_TIME, ago, state_name
 from trunkline_server.cli.terminal import print_json, print_line, print_table
 
@@ -23,10 +24,14 @@ _GOOD = EndpointHealth.CREDENTIAL_STATE_VALID
 
 @commands.command("list")
 def list_providers(
-    provider: OnlyOne = "", *, as_json: AsJson = False, address: AdminAddress = DEFAULT_ADMIN_ADDRESS
+    provider: OnlyOne = "",
+    *,
+    as_json: AsJson = False,
+    address: AdminAddress = DEFAULT_ADMIN_ADDRESS,
+    api_key: ApiKey = "",
 ) -> None:
     """Tell of each provider: where and how it is, its credentials (masked), and how many models it has."""
-    with AdminClient(address, timeout=PATIENCE) as client:
+    with AdminClient(address, api_key=api_key or None, timeout=PATIENCE) as client:
         told = client.providers(provider=provider)
     if as_json:
         print_json(told)
@@ -36,9 +41,15 @@ def list_providers(
 
 
 @commands.command()
-def validate(provider: OnlyOne = "", *, as_json: AsJson = False, address: AdminAddress = DEFAULT_ADMIN_ADDRESS) -> int:
+def validate(
+    provider: OnlyOne = "",
+    *,
+    as_json: AsJson = False,
+    address: AdminAddress = DEFAULT_ADMIN_ADDRESS,
+    api_key: ApiKey = "",
+) -> int:
     """Ask providers about their credentials now; free. The exit code is 1 unless all that were asked took them."""
-    with AdminClient(address, timeout=PATIENCE + PROBE_TIME) as client:
+    with AdminClient(address, api_key=api_key or None, timeout=PATIENCE + PROBE_TIME) as client:
         told = client.validate_credentials(provider=provider)
     if as_json:
         print_json(told)
@@ -49,9 +60,9 @@ def validate(provider: OnlyOne = "", *, as_json: AsJson = False, address: AdminA
 
 
 @commands.command()
-def enable(provider: Named, *, address: AdminAddress = DEFAULT_ADMIN_ADDRESS) -> None:
+def enable(provider: Named, *, address: AdminAddress = DEFAULT_ADMIN_ADDRESS, api_key: ApiKey = "") -> None:
     """Put a provider back into routing."""
-    with AdminClient(address, timeout=PATIENCE) as client:
+    with AdminClient(address, api_key=api_key or None, timeout=PATIENCE) as client:
         _tell(client.set_provider_enabled(provider, enabled=True))
 
 
@@ -61,9 +72,10 @@ def disable(
     *,
     reason: Annotated[str, Option(metavar="TEXT", help="Why; shown to those whose calls meet it.")] = "",
     address: AdminAddress = DEFAULT_ADMIN_ADDRESS,
+    api_key: ApiKey = "",
 ) -> None:
     """Take a provider out of routing until it is enabled or the gateway starts again. Calls that run go on."""
-    with AdminClient(address, timeout=PATIENCE) as client:
+    with AdminClient(address, api_key=api_key or None, timeout=PATIENCE) as client:
         _tell(client.set_provider_enabled(provider, enabled=False, reason=reason))
 
 

@@ -17,9 +17,9 @@ from trunkline.v1.gateway_service_pb2 import (
 )
 from trunkline.v1.model_pb2 import Model, Price
 from trunkline.v1.model_service_pb2 import ListModelsResponse, RefreshModelsResponse
-from trunkline_client import Client
+from trunkline_server.cli.connection import PATIENCE, Connection, calling
 from trunkline_server.cli.failures import ExitCode
-from trunkline_server.cli.options import DEFAULT_ADDRESS, PATIENCE, Address, AsJson
+from trunkline_server.cli.options import AsJson
 from trunkline_server.cli.terminal import print_json, print_line, print_table, tell
 from trunkline_server.spans import seconds
 
@@ -46,7 +46,9 @@ _USAGE_COLUMNS = (
 )
 
 
+@calling
 def health(
+    connection: Connection,
     *,
     as_json: AsJson = False,
     providers: Annotated[bool, Option("--providers", help="Tell of each provider, too.")] = False,
@@ -54,11 +56,10 @@ def health(
     models: Annotated[
         bool, Option("--models", help="Ask each provider's default model for one token now; costs money.")
     ] = False,
-    address: Address = DEFAULT_ADDRESS,
 ) -> int:
     """Tell how the gateway is. The exit code is 0 if it can be called, else 3."""
     patience = PATIENCE + PROBE_TIME if probe or models else PATIENCE
-    with Client(address, timeout=patience) as client:
+    with connection.client(patience) as client:
         told = client.health(include_providers=providers, probe=probe, probe_models=models)
     if as_json:
         print_json(told)
@@ -159,7 +160,9 @@ def _span(length_of_time: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+@calling
 def models(
+    connection: Connection,
     *,
     as_json: AsJson = False,
     provider: Annotated[str, Option(metavar="P", help="Only models of this provider.")] = "",
@@ -167,10 +170,9 @@ def models(
     refresh: Annotated[
         bool, Option("--refresh", help="Let the gateway ask its providers first; free. What changed is told, too.")
     ] = False,
-    address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """List the models that the gateway offers."""
-    with Client(address, timeout=PATIENCE) as client:
+    with connection.client(PATIENCE) as client:
         if refresh:
             _tell_refresh(client.refresh_models(provider=provider, timeout=PATIENCE + REFRESH_TIME))
         found = client.models(provider=provider, available_only=available)
@@ -212,18 +214,19 @@ def _usd_per_million(pico_usd: int) -> str:
     return f"{whole}.{rest:06}".rstrip("0").rstrip(".")
 
 
+@calling
 def usage(
+    connection: Connection,
     *,
     as_json: AsJson = False,
     by: Annotated[str, Option(metavar="provider,model", help="A line for each of these.")] = "",
-    address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Tell what was called since the gateway started: counts, tokens and times.
 
     Times are those of whole answers, in seconds; of the first token, of streamed ones.
     """
     dimensions = [name.strip() for name in by.split(",")] if by else []
-    with Client(address, timeout=PATIENCE) as client:
+    with connection.client(PATIENCE) as client:
         try:
             told = client.usage(group_by=dimensions)
         except ValueError as error:

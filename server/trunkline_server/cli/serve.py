@@ -1,26 +1,20 @@
 """`trunkline serve`."""
 
-from pathlib import Path
 from typing import Annotated
 
 from msgspec import structs
 from typer import Option
 
 from trunkline_server import config
+from trunkline_server.cli.options import ConfigFile
 from trunkline_server.config_check import problems_of
+from trunkline_server.config_doors import door_problems
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.settings import Settings
 
 
 def serve(
-    config_file: Annotated[
-        Path | None,
-        Option(
-            "--config",
-            metavar="FILE",
-            help="Default: what TRUNKLINE_CONFIG names, else trunkline.yaml in this folder.",
-        ),
-    ] = None,
+    config_file: ConfigFile = None,
     listen: Annotated[
         str,
         Option(metavar="HOST:PORT", help="Where to listen, in place of what the configuration says."),
@@ -40,6 +34,6 @@ def serve(
 def _listening_on(address: str, settings: Settings) -> Settings:
     """The settings with another address. Raises ConfigError if it is none."""
     moved = structs.replace(settings, server=structs.replace(settings.server, listen=address))
-    if problems := [*problems_of(moved, extensions_of(moved).rows)]:
+    if problems := [*problems_of(moved, extensions_of(moved).rows), *door_problems(moved, None)]:
         raise config.ConfigError(f"--listen {address}", problems)
     return moved

@@ -1,0 +1,41 @@
+"""The database of keys and audit events, and the pepper, as the configuration says: for commands without a gateway."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from trunkline_server import config
+from trunkline_server.cli.failures import ExitCode, Failed
+from trunkline_server.settings import Settings
+from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
+from trunkline_server.state.ledger.database import Database, StoreFailed
+from trunkline_server.state.ledger.ledger import WORDS
+from trunkline_server.state.ledger.open import LedgerNotOpened, open_database, url_of
+from trunkline_server.state.ledger.schema import NewerSchema, migrate
+
+
+class Keeping(NamedTuple):
+    """What keys are kept in, and what their digests are made with."""
+
+    database: Database
+    pepper: bytes
+
+
+@asynccontextmanager
+async def keeping(settings: Settings) -> AsyncIterator[Keeping]:
+    """The database with the tables of today; closed at the end. Raises Failed."""
+    pepper, folder = settings.server.pepper, config.data_folder()
+    try:
+        kept = pepper.reveal().encode() if pepper else load_pepper(folder)
+        database = open_database(url_of(settings.ledger, folder))
+    except (PepperUnfit, LedgerNotOpened) as unfit:
+        raise Failed(ExitCode.USAGE, str(unfit)) from None
+    try:
+        await migrate(database)
+        yield Keeping(database, kept)
+    except StoreFailed as failed:
+        raise Failed(ExitCode.FAILED, f"the ledger cannot be opened: {WORDS[failed.kind]}; see ledger.url") from None
+    except NewerSchema as newer:
+        raise Failed(ExitCode.FAILED, str(newer)) from None
+    finally:
+        await database.aclose()
