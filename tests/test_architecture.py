@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,13 @@ def test_one_module_speaks_http() -> None:
 def test_one_module_reads_the_environment() -> None:
     readers = {str(path.relative_to(SERVER)) for path in MODULES if re.search(r"os\.environ|getenv", path.read_text())}
     assert readers == {"config.py"}
+
+
+def test_reading_the_configuration_loads_no_http_client() -> None:
+    """Every command does that first, and most of them need none."""
+    loaded = "import sys, trunkline_server.config; print(*{'aiohttp', 'cryptography', 'sqlite3'} & {*sys.modules})"
+    ran = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == ""
 
 
 def test_grpc_stays_at_the_edge() -> None:

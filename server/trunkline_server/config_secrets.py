@@ -12,8 +12,7 @@ from trunkline_server.config_check import Unfit
 from trunkline_server.config_file import read_text
 from trunkline_server.config_ledger import is_database_url
 from trunkline_server.errors import Unreadable
-from trunkline_server.providers.stores import GROUP
-from trunkline_server.settings import DatabaseUrl, Document, Header, Reference, Secret
+from trunkline_server.settings import SECRETS_GROUP, DatabaseUrl, Document, Header, Reference, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,7 +76,7 @@ def _secret_reader(environ: Mapping[str, str]) -> Callable[[object], Secret]:
 def _is_known(scheme: str) -> bool:
     if scheme in BUILT_IN:
         return scheme == "aws-sm"
-    return bool(entry_points(group=GROUP, name=scheme))
+    return bool(entry_points(group=SECRETS_GROUP, name=scheme))
 
 
 def _header_reader(environ: Mapping[str, str]) -> Callable[[object], Header]:

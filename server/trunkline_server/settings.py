@@ -72,6 +72,10 @@ class Document(Secret):
         return self.origin
 
 
+# The entry points that add kinds of stores.
+SECRETS_GROUP = "trunkline.secrets"
+
+
 class Reference(Secret):
     """A secret in a store: it is fetched while the gateway runs. Until then only its name is known."""
 

@@ -136,7 +136,7 @@ def test_serve_says_when_it_listens_and_ends_what_it_began(tmp_path: Path) -> No
     path = tmp_path / "trunkline.yaml"
     script = "{text: word, repeat: 10, rate: 50}"
     path.write_text(
-        "server: {listen: '127.0.0.1:0', notice: 0}\n"
+        "server: {listen: '127.0.0.1:0', admin_listen: '', notice: 0}\n"
         f"providers: {{slow: {{kind: scripted, scripts: {{talk: {script}}}}}}}\n"
     )
     arguments = [sys.executable, "-m", "trunkline_server", "serve", "--config", str(path)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from trunkline_server.errors import CredentialMissing
 from trunkline_server.providers.refreshed import Lease
-from trunkline_server.settings import Secret
+from trunkline_server.settings import SECRETS_GROUP, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # Gives the secret of this name. May fail in any way; CredentialMissing tells why.
 Resolve = Callable[[str], Awaitable[str]]
 
-GROUP: Final = "trunkline.secrets"
 # Seconds between two looks at a secret. The one that was read stays good however long the store is away.
 LOOK_EVERY: Final = 300.0
 _VISIBLE = re.compile(r"[!-~]+")
@@ -40,7 +39,7 @@ async def fetch(reference: Reference, own: Mapping[str, Resolve]) -> Lease[Secre
 
 
 def _load(scheme: str) -> Resolve:
-    for found in entry_points(group=GROUP, name=scheme):
+    for found in entry_points(group=SECRETS_GROUP, name=scheme):
         resolve: Resolve = found.load()
         return resolve
     raise CredentialMissing(f"no package here knows the scheme {scheme}")
