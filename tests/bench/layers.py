@@ -25,6 +25,7 @@ from bench import answers
 from bench.callers import request_for
 from bench.figures import machine
 from bench.ledger import CALLS, ledger_work
+from ledger_serving import no_reports
 
 from trunkline_server.core import Chain, Current, Story, TaskRegistry
 from trunkline_server.dialects import openai_chat
@@ -83,7 +84,7 @@ class Layers:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._registry = TaskRegistry()
-        self._statistics = Statistics(time.time())
+        self._statistics = Statistics()
         self._template = make.call(timeout=1e6)
         self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
@@ -109,7 +110,8 @@ class Layers:
 
         def work(events: int) -> Callable[[], Awaitable[None]]:
             chain = Chain(self._template.snapshot, together(events))
-            gateway = Gateway(Current(chain), self._statistics, Serving(0.0), ProviderStates(), Prober(new_id))
+            states, prober = ProviderStates(), Prober(new_id)
+            gateway = Gateway(Current(chain), self._statistics, Serving(0.0), states, prober, no_reports())
             rpc = self._wrapped(gateway, streaming=streaming)
 
             async def serve() -> None:

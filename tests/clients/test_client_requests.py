@@ -21,9 +21,9 @@ from trunkline.v1.content_pb2 import (
     ToolChoice,
     ToolResult,
 )
-from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking, UsageDimension
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking
 from trunkline.v1.model_service_pb2 import ListModelsRequest
-from trunkline_client.requests import ModelFilters, Settings, build_request, dimension_of
+from trunkline_client.requests import ModelFilters, Settings, build_request
 
 TOOLS = [Tool(function=FunctionTool(name="add"))]
 
@@ -121,14 +121,6 @@ def test_a_setting_that_does_not_exist() -> None:
     mistaken: Any = {"temprature": 1, "messages": []}
     with pytest.raises(TypeError, match="no such setting: messages, temprature"):
         build_request("Hi", mistaken)
-
-
-def test_dimensions() -> None:
-    assert dimension_of("provider") == UsageDimension(kind=UsageDimension.KIND_PROVIDER)
-    assert dimension_of("model") == UsageDimension(kind=UsageDimension.KIND_MODEL)
-    for wrong in ("unspecified", "label", ""):
-        with pytest.raises(ValueError, match="there are provider, model"):
-            dimension_of(wrong)
 
 
 def test_hints_of_the_public_types_can_be_read() -> None:

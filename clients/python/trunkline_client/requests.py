@@ -9,7 +9,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from trunkline.v1 import content_pb2
 from trunkline.v1.content_pb2 import Message, Part, ResponseFormat, Tool, ToolChoice
-from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking, UsageDimension
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking
 
 if TYPE_CHECKING:
     from trunkline.v1.model_pb2 import Capability
@@ -111,13 +111,3 @@ def _struct(options: Mapping[str, Any]) -> Struct:
     struct = Struct()
     struct.update(options)
     return struct
-
-
-def dimension_of(name: str) -> UsageDimension:
-    """What to group the usage by: provider, model. Raises ValueError for anything else."""
-    kinds = UsageDimension.Kind
-    key = f"KIND_{name.upper()}"
-    if key not in kinds.keys() or not kinds.Value(key):  # noqa: SIM118 - it is no dict
-        known = ", ".join(kind.removeprefix("KIND_").lower() for kind in kinds.keys()[1:])
-        raise ValueError(f"nothing to group by: {name!r}; there are {known}")
-    return UsageDimension(kind=kinds.Value(key))

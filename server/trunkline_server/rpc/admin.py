@@ -13,6 +13,7 @@ from trunkline_server.prices.pricing import add_pricing
 from trunkline_server.routing.names import known_provider
 from trunkline_server.rpc.health import PROBE_TIME, by_provider, provider_health, time_for
 from trunkline_server.rpc.keys import KeyMethods, actor_of
+from trunkline_server.rpc.ledger_methods import LedgerMethods
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from trunkline_server.snapshot import Snapshot
     from trunkline_server.state.audit import Audit
     from trunkline_server.state.identity.issuing import Issuer
+    from trunkline_server.state.ledger.reports import LedgerReports
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
@@ -34,10 +36,10 @@ _SWITCHED_OFF = "the configuration switches it off: set providers.{}.enabled to 
 _LONGEST_REASON = 200
 
 
-class Admin(KeyMethods):
+class Admin(KeyMethods, LedgerMethods):
     """The RPCs. Errors are raised as CallError; rpc/edge makes statuses of them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what its three parts need
         self,
         current: Current,
         statistics: Statistics,
@@ -46,8 +48,10 @@ class Admin(KeyMethods):
         live: Live,
         issuer: Issuer,
         audit: Audit,
+        reports: LedgerReports,
     ) -> None:
-        super().__init__(issuer, audit)
+        KeyMethods.__init__(self, issuer, audit)
+        LedgerMethods.__init__(self, reports)
         self._current = current
         self._statistics = statistics
         self._states = states

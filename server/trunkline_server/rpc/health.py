@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Context = aio.ServicerContext[Any, Any]
 
-SERVICES = ("trunkline.v1.GatewayService", "trunkline.v1.ModelService")
+SERVICES = ("trunkline.v1.GatewayService", "trunkline.v1.ModelService", "trunkline.v1.FeedbackService")
 ADMIN_SERVICES = ("trunkline.v1.AdminService",)
 State = pb.HealthCheckResponse.State
 # Seconds that probes may take, and the part of the caller's own time: the rest is for the answer.
