@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import pytest
 from google.protobuf.struct_pb2 import Struct, Value
 
-from trunkline.v1.call_pb2 import Routing
+from trunkline.v1.call_pb2 import CallContext, Routing
 from trunkline.v1.content_pb2 import (
     ROLE_ASSISTANT,
     ROLE_SYSTEM,
@@ -62,6 +62,10 @@ def test_every_setting_has_its_place() -> None:
         "tool_choice": ToolChoice(mode=ToolChoice.MODE_REQUIRED),
         "response_format": ResponseFormat(kind=ResponseFormat.KIND_JSON),
         "strict_params": True,
+        "task": "review",
+        "agent": "a1",
+        "end_user_id": "u1",
+        "labels": {"team": "red"},
         "stream_options": StreamOptions(include_final_message=True),
         "thinking": Thinking(effort=Thinking.EFFORT_LOW),
         "provider_options": {"openai_chat": {"service_tier": "flex"}},
@@ -87,7 +91,8 @@ def test_every_setting_has_its_place() -> None:
         tools=TOOLS,
         tool_choice=ToolChoice(mode=ToolChoice.MODE_REQUIRED),
         response_format=ResponseFormat(kind=ResponseFormat.KIND_JSON),
-        routing=Routing(strict_params=True),
+        routing=Routing(strict_params=True, task="review", agent="a1"),
+        context=CallContext(end_user_id="u1", labels={"team": "red"}),
         stream_options=StreamOptions(include_final_message=True),
         provider_options={"openai_chat": struct},
     )
@@ -95,8 +100,8 @@ def test_every_setting_has_its_place() -> None:
 
 def test_nothing_of_the_contract_is_out_of_reach() -> None:
     fields = set(GenerateRequest.DESCRIPTOR.fields_by_name) | set(GenerationConfig.DESCRIPTOR.fields_by_name)
-    fields |= set(Routing.DESCRIPTOR.fields_by_name)
-    reached = set(Settings.__annotations__) | {"messages", "prompt", "config", "routing"}
+    fields |= set(Routing.DESCRIPTOR.fields_by_name) | set(CallContext.DESCRIPTOR.fields_by_name)
+    reached = set(Settings.__annotations__) | {"messages", "prompt", "config", "routing", "context"}
     assert fields == reached - {"system"} | {"system_instruction"}
     paging = {"page_size", "page_token"}
     assert set(ListModelsRequest.DESCRIPTOR.fields_by_name) == set(ModelFilters.__annotations__) | paging
