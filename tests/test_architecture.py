@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVER = ROOT / "server" / "trunkline_server"
 CLIENT = ROOT / "clients" / "python" / "trunkline_client"
 MODULES = sorted(SERVER.rglob("*.py"))
-VOCABULARY = {"core", "errors", "fold", "snapshot", "settings", "spans", "logs", "__init__"}
+SETTINGS = {"settings", "sections", "settings_prices", "settings_reliability", "settings_scripted"}
+VOCABULARY = {"core", "errors", "fold", "snapshot", "spans", "logs", "__init__"} | SETTINGS
 
 # Which packages a package may import, beside the contract, the vocabulary and itself. None = any.
 MAY_IMPORT: dict[str, set[str] | None] = {

@@ -15,7 +15,8 @@ from msgspec import inspect
 from trunkline_server import config
 from trunkline_server.config import ConfigError
 from trunkline_server.config_check import LONGEST_SPAN, Unfit, read_seconds
-from trunkline_server.settings import ProviderSettings, ScriptedToolCall, Settings
+from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.settings_scripted import ScriptedToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
