@@ -42,7 +42,7 @@ HEALTHY = 300.0
 # Probes that have to succeed, one stage after the other.
 STAGES = (1, 3)
 
-_STARTED, _ANSWERED, _SLOW, _FAILED = range(4)
+_STARTED, _DECIDED, _SLOW, _FAILED = range(4)
 
 
 class State(Enum):
@@ -119,7 +119,7 @@ class Breaker:
         if not self._decides(trial):
             return
         bucket = self._window.at(now)
-        self._window.add(_ANSWERED, bucket)
+        self._window.add(_DECIDED, bucket)
         self._in_a_row = 0
         if slow:
             self._window.add(_SLOW, bucket)
@@ -151,6 +151,7 @@ class Breaker:
         if trial.generation != self.generation:
             return
         bucket = self._window.at(now)
+        self._window.add(_DECIDED, bucket, int(self._decides(trial)))
         self._window.add(_FAILED, bucket)
         self._in_a_row += 1
         if self._state is State.HALF_OPEN:
@@ -171,9 +172,9 @@ class Breaker:
             self._become(State.CLOSED)
 
     def _judge(self, now: float) -> None:
-        started, answered, slow, failed = self._window.totals
+        started, decided, slow, failed = self._window.totals
         # Of calls that last longer than the window, only the ends are in it.
-        calls = max(started, answered + failed)
+        calls = max(started, decided)
         enough = calls >= MIN_CALLS
         if self._in_a_row >= self._failures or (
             enough and (failed >= FAILURE_SHARE * calls or slow >= SLOW_SHARE * calls)
@@ -189,9 +190,9 @@ class Breaker:
 
     def _open_time(self) -> float:
         if self._recovery is not None:
-            return self._recovery
-        # 2**6 times the first is the longest already; a larger exponent would only grow.
-        open_time = min(LONGEST_OPEN, FIRST_OPEN * 2 ** min(self._times_opened, 10))
+            return float(self._recovery)
+        # The longest is reached at 6; an exponent that grows for ever would be too large one day.
+        open_time = min(LONGEST_OPEN, FIRST_OPEN * 2.0 ** min(self._times_opened, 10))
         return open_time * (1 - JITTER + 2 * JITTER * self._draw())
 
     def _become(self, state: State) -> None:

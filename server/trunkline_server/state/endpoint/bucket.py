@@ -1,8 +1,8 @@
 """Token buckets that are reserved from and settled with: limits a minute, of requests, tokens or anything else.
 
 What a call uses is known only afterwards. So an estimate is taken before it begins, and the difference is settled when
-it has ended: what was too much comes back if that is certain, what was too little is owed, and a bucket that owes admits
-nothing until it has been filled again.
+it has ended: what was too much comes back if that is certain, what was too little is owed, and a bucket that owes
+admits nothing until it has been filled again.
 
 For costs (what was reserved while a call runs, what was used once that is settled) of what was admitted in any time T:
     costs <= capacity + rate * T + what admitted calls used beyond their reservations

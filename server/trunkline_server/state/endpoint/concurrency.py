@@ -6,6 +6,8 @@ from typing import Protocol
 
 # What is left of a limit after the endpoint said that it was too much.
 BACKOFF = 0.9
+# The share of a new latency in averages.
+WEIGHT = 0.1
 
 
 class ConcurrencyLimit(Protocol):
@@ -54,53 +56,56 @@ class Aimd:
 
 
 class Gradient:
-    """For servers of one's own, which queue what is too much: it shrinks as first tokens take longer than when idle.
+    """For servers of one's own, which queue what is too much: it shrinks as first tokens take longer than at half.
 
-    Netflix's Gradient2, with two changes that let it stay at the knee of the curve: what it compares with is the best
-    latency and not a long average, which rises with the queue that it is to find; and a queue of one is wanted, not of
-    four.
+    Netflix's Gradient2, but for what it compares with: a long average rises with the very queue that it is to find. So
+    now and then only half of the limit is used for two rounds, to see what is normal; that costs a few percent.
     """
 
-    __slots__ = ("_best", "_highest", "_limit", "_lowest", "_recent", "_shrunk")
+    __slots__ = ("_answers", "_highest", "_limit", "_lowest", "_normal", "_recent", "_shrunk")
 
-    # A latency this much longer is still as good.
+    # A latency this much longer is still normal.
     TOLERANCE = 1.1
-    # Calls that may wait at the server: growth.
-    QUEUE = 1.0
-    # The share of a new value in averages: of the limit, of latencies lately, of the best latency when it rises.
-    SMOOTHING, RECENT, RISE = 0.2, 0.1, 0.01
+    # The share of a round's change that is made.
+    SMOOTHING = 0.2
+    # A round is as many answers as the limit. So many from one look to the next, of which so many for the look.
+    ROUNDS, LOOK = 60, 2
 
     def __init__(self, initial: int = 4, *, lowest: int = 1, highest: int = 200) -> None:
         self._limit = float(initial)
         self._lowest, self._highest = lowest, highest
-        self._recent = self._best = 0.0
+        self._recent = self._normal = 0.0
+        self._answers = 0
         self._shrunk = 0.0
 
     @property
     def limit(self) -> int:
         """Calls at once."""
-        return int(self._limit)
+        looking = self._answers < self.LOOK * self._limit
+        return max(self._lowest, int(self._limit / 2)) if looking else int(self._limit)
 
     def answered(self, latency: float, in_flight: int) -> None:
-        """Compare with the best; change by a small step."""
-        self._recent += (latency - self._recent) * (self.RECENT if self._recent else 1.0)
-        self._compare(in_flight)
-        gradient = min(1.0, max(0.5, self.TOLERANCE * self._best / self._recent)) if self._recent else 1.0
-        if gradient == 1.0 and 2 * in_flight < self.limit:
-            return
-        # A step a call, so smaller the more calls there are in a round.
-        step = self.SMOOTHING / self._limit * (self._limit * gradient + self.QUEUE - self._limit)
-        self._limit = min(self._highest, max(self._lowest, self._limit + step))
+        """Under half load, learn what is normal; else compare with it, and change by a small step."""
+        self._answers = self._answers + 1 if self._answers < self.ROUNDS * self._limit else 0
+        looking = self._answers < self.LOOK * self._limit
+        if in_flight <= (self.limit if looking else self._limit / 2) or not self._normal:
+            self._normal = _average(self._normal, latency)
+        elif not looking:
+            self._recent = _average(self._recent, latency)
+            self._step()
 
-    def _compare(self, in_flight: int) -> None:
-        """The best only falls while the server is busy; else it follows: the server itself may have become slower."""
-        if not self._best or self._recent < self._best:
-            self._best = self._recent
-        elif in_flight <= max(self._lowest, self._limit / 2):
-            self._best += (self._recent - self._best) * self.RISE
+    def _step(self) -> None:
+        gradient = max(0.5, self.TOLERANCE * self._normal / self._recent) if self._recent else 1.0
+        change = 1.0 if gradient >= 1.0 else self._limit * (gradient - 1.0)
+        self._limit += self.SMOOTHING * change / self._limit
+        self._limit = min(self._highest, max(self._lowest, self._limit))
 
     def overloaded(self, started: float, now: float) -> None:
         """Shrink; for all calls that were under way when it last did, that was enough."""
         if started >= self._shrunk:
             self._shrunk = now
             self._limit = max(self._lowest, self._limit * BACKOFF)
+
+
+def _average(average: float, latency: float) -> float:
+    return average + (latency - average) * (WEIGHT if average else 1.0)
