@@ -110,6 +110,13 @@ def test_pure_packages_have_no_clock_and_no_io(package: str) -> None:
         assert not imports(path) & impure, path
 
 
+def test_the_machines_of_an_endpoint_are_told_the_time_and_draw_no_lots() -> None:
+    impure = {"time", "socket", "os", "pathlib", "random", "threading"}
+    for path in (SERVER / "state" / "endpoint").rglob("*.py"):
+        waits = {"asyncio"} if path.name != "queue.py" else set()
+        assert not imports(path) & (impure | waits), path
+
+
 @pytest.mark.parametrize("path", [*MODULES, *CLIENT.rglob("*.py")], ids=str)
 def test_no_file_outgrows_its_reader(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400

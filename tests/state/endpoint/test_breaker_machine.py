@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from trunkline.v1 import call_pb2
-from trunkline_server.state.endpoint.breaker import PROVIDER_FAULTS, Breaker, State, Trial
+from trunkline_server.state.endpoint.breaker import Breaker, State, Trial
 
+FAULTS = {"OVERLOADED", "SERVER_ERROR", "TIMEOUT", "NOT_CONNECTED", "INTERRUPTED", "PROTOCOL_ERROR"}
 OUTCOMES = st.sampled_from([*call_pb2.Outcome.values()])
 
 
@@ -68,10 +69,10 @@ class Model:
         elif slow:
             self.judge(now)
 
-    def end(self, trial: ModelTrial, outcome: int, now: float) -> None:
+    def end(self, trial: ModelTrial, outcome: call_pb2.Outcome.ValueType, now: float) -> None:
         if trial.born != self.born:
             return
-        if outcome in PROVIDER_FAULTS:
+        if call_pb2.Outcome.Name(outcome).removeprefix("OUTCOME_") in FAULTS:
             self.events += [("failure", now)] + [("decided", now)] * (not trial.decided)
             trial.decided = True
             self.row += 1

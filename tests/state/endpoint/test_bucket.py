@@ -177,6 +177,15 @@ def test_debt_is_paid_before_anything_is_admitted() -> None:
     assert one(bucket, 1, 0.0) == Wait(41.0, 0)
 
 
+def test_what_comes_back_does_not_go_over_the_brim() -> None:
+    bucket = Bucket(60)
+    admitted = one(bucket, 30, 0.0)
+    assert isinstance(admitted, Admitted)
+    assert bucket.level(60.0) == 60
+    admitted.release(60.0)
+    assert bucket.level(60.0) == 60
+
+
 def test_a_release_gives_all_of_it_back() -> None:
     bucket = Bucket(60)
     admitted = one(bucket, 60, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 # What is left of a limit after the endpoint said that it was too much.
 BACKOFF = 0.9
@@ -10,30 +10,10 @@ BACKOFF = 0.9
 WEIGHT = 0.1
 
 
-class ConcurrencyLimit(Protocol):
+class ConcurrencyLimit(ABC):
     """A limit that follows what it observes."""
 
-    @property
-    def limit(self) -> int:
-        """Calls at once."""
-
-    def answered(self, latency: float, in_flight: int) -> None:
-        """A call got its first token; so many were running, itself included.
-
-        `latency` says how long that took in relation to what a call of its size takes (1 = as expected) or in seconds:
-        always in the same measure.
-        """
-
-    def overloaded(self, started: float, now: float) -> None:
-        """A call that began at `started` was refused (429, 529) or had no answer in time."""
-
-
-class Aimd:
-    """For hosted APIs, which refuse what is too much: up by one a round, down by a tenth when refused."""
-
-    __slots__ = ("_highest", "_limit", "_lowest", "_shrunk")
-
-    def __init__(self, initial: int = 20, *, lowest: int = 1, highest: int = 1000) -> None:
+    def __init__(self, initial: int, *, lowest: int = 1, highest: int = 1000) -> None:
         self._limit = float(initial)
         self._lowest, self._highest = lowest, highest
         self._shrunk = 0.0
@@ -43,26 +23,45 @@ class Aimd:
         """Calls at once."""
         return int(self._limit)
 
+    @abstractmethod
+    def answered(self, latency: float, in_flight: int) -> None:
+        """A call got its first token; so many were running, itself included.
+
+        `latency` says how long that took in relation to what a call of its size takes (1 = as expected) or in seconds:
+        always in the same measure.
+        """
+
+    def overloaded(self, started: float, now: float) -> None:
+        """A call that began at `started` was refused (429, 529) or had no answer in time: shrink.
+
+        For all calls that were under way when it last did, that was enough.
+        """
+        if started >= self._shrunk:
+            self._shrunk = now
+            self._change(self._limit * (BACKOFF - 1))
+
+    def _change(self, by: float) -> None:
+        self._limit = min(self._highest, max(self._lowest, self._limit + by))
+
+
+class Aimd(ConcurrencyLimit):
+    """For hosted APIs, which refuse what is too much: up by one a round, down by a tenth when refused."""
+
+    def __init__(self, initial: int = 20, *, lowest: int = 1, highest: int = 1000) -> None:
+        super().__init__(initial, lowest=lowest, highest=highest)
+
     def answered(self, latency: float, in_flight: int) -> None:  # noqa: ARG002
         """Grow, if what there is was used: a limit that nobody reaches has not been tried."""
         if 2 * in_flight >= self.limit:
-            self._limit = min(self._highest, self._limit + 1 / self._limit)
-
-    def overloaded(self, started: float, now: float) -> None:
-        """Shrink; for all calls that were under way when it last did, that was enough."""
-        if started >= self._shrunk:
-            self._shrunk = now
-            self._limit = max(self._lowest, self._limit * BACKOFF)
+            self._change(1 / self._limit)
 
 
-class Gradient:
+class Gradient(ConcurrencyLimit):
     """For servers of one's own, which queue what is too much: it shrinks as first tokens take longer than at half.
 
     Netflix's Gradient2, but for what it compares with: a long average rises with the very queue that it is to find. So
     now and then only half of the limit is used for two rounds, to see what is normal; that costs a few percent.
     """
-
-    __slots__ = ("_answers", "_highest", "_limit", "_lowest", "_normal", "_recent", "_shrunk")
 
     # A latency this much longer is still normal.
     TOLERANCE = 1.1
@@ -72,11 +71,9 @@ class Gradient:
     ROUNDS, LOOK = 60, 2
 
     def __init__(self, initial: int = 4, *, lowest: int = 1, highest: int = 200) -> None:
-        self._limit = float(initial)
-        self._lowest, self._highest = lowest, highest
+        super().__init__(initial, lowest=lowest, highest=highest)
         self._recent = self._normal = 0.0
         self._answers = 0
-        self._shrunk = 0.0
 
     @property
     def limit(self) -> int:
@@ -97,14 +94,7 @@ class Gradient:
     def _step(self) -> None:
         gradient = max(0.5, self.TOLERANCE * self._normal / self._recent) if self._recent else 1.0
         change = 1.0 if gradient >= 1.0 else self._limit * (gradient - 1.0)
-        self._limit += self.SMOOTHING * change / self._limit
-        self._limit = min(self._highest, max(self._lowest, self._limit))
-
-    def overloaded(self, started: float, now: float) -> None:
-        """Shrink; for all calls that were under way when it last did, that was enough."""
-        if started >= self._shrunk:
-            self._shrunk = now
-            self._limit = max(self._lowest, self._limit * BACKOFF)
+        self._change(self.SMOOTHING * change / self._limit)
 
 
 def _average(average: float, latency: float) -> float:
