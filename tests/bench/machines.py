@@ -15,7 +15,7 @@ from random import random
 from trunkline.v1 import call_pb2
 from trunkline_server.errors import UpstreamError
 from trunkline_server.routing.retries import Next, Situation, next_step
-from trunkline_server.settings import RetrySettings
+from trunkline_server.settings_reliability import RetrySettings
 from trunkline_server.state.endpoint.attempt_budget import AttemptBudget
 from trunkline_server.state.endpoint.breaker import Breaker
 from trunkline_server.state.endpoint.bucket import Admitted, Bucket, Claim, reserve

@@ -26,7 +26,8 @@ from trunkline_server.routing.retries import (
     Step,
     next_step,
 )
-from trunkline_server.settings import RetrySettings, Seconds
+from trunkline_server.sections import Seconds
+from trunkline_server.settings_reliability import RetrySettings
 from trunkline_server.state.endpoint.attempt_budget import AttemptBudget
 
 ALONE = Situation(
@@ -86,10 +87,10 @@ def test_the_table(outcome: call_pb2.Outcome.ValueType) -> None:
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES, ids=call_pb2.Outcome.Name)
-@pytest.mark.parametrize("why", [{"content_sent": True}, {"attempts_left": 0}], ids=["content", "attempts"])
-def test_nothing_follows(outcome: call_pb2.Outcome.ValueType, why: dict[str, int]) -> None:
-    assert step(outcome, replace(NOT_ALONE, **why), ALL) == End()
-    assert step(outcome, replace(ALONE, **why), ALL) == End()
+@pytest.mark.parametrize("alone", [ALONE, NOT_ALONE], ids=["alone", "not alone"])
+def test_nothing_follows_content_or_the_last_attempt(outcome: call_pb2.Outcome.ValueType, alone: Situation) -> None:
+    assert step(outcome, replace(alone, content_sent=True), ALL) == End()
+    assert step(outcome, replace(alone, attempts_left=0), ALL) == End()
 
 
 @pytest.mark.parametrize("outcome", sorted(UNKNOWN_OUTCOMES), ids=call_pb2.Outcome.Name)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
 from trunkline.v1 import call_pb2
 from trunkline_server.state.endpoint.breaker import Breaker, State, Trial
@@ -96,8 +105,11 @@ class Model:
             self.become("open")
 
 
+Pair = tuple[Trial, ModelTrial]
+
+
 class BreakerMachine(RuleBasedStateMachine):
-    trials: Bundle[tuple[Trial, ModelTrial]] = Bundle("trials")
+    trials: Bundle[Pair] = Bundle("trials")
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,30 +125,34 @@ class BreakerMachine(RuleBasedStateMachine):
         self.now += self.breaker.wait(self.now)
 
     @rule(target=trials)
-    def start(self) -> object:
+    def start(self) -> MultipleResults[Pair]:
+        return multiple(*self.started())
+
+    def started(self) -> list[Pair]:
+        """None if both refuse."""
         real, model = self.breaker.start(self.now), self.model.start(self.now)
-        assert (real is None) == (model is None)
-        return (real, model)
+        if real is not None and model is not None:
+            return [(real, model)]
+        assert real is None
+        assert model is None
+        return []
 
     @rule(pair=trials, slow=st.booleans())
-    def first_token(self, pair: tuple[Trial | None, ModelTrial | None], slow: bool) -> None:
+    def first_token(self, pair: Pair, slow: bool) -> None:
         real, model = pair
-        if real is not None and model is not None and not real.ended:
-            self.breaker.first_token(real, self.now, slow=slow)
-            self.model.answer(model, self.now, slow)
+        self.breaker.first_token(real, self.now, slow=slow)
+        self.model.answer(model, self.now, slow)
 
     @rule(pair=consumes(trials), outcome=OUTCOMES)
-    def end(self, pair: tuple[Trial | None, ModelTrial | None], outcome: call_pb2.Outcome.ValueType) -> None:
+    def end(self, pair: Pair, outcome: call_pb2.Outcome.ValueType) -> None:
         real, model = pair
-        if real is not None and model is not None:
-            self.breaker.end(real, outcome, self.now)
-            self.model.end(model, outcome, self.now)
+        self.breaker.end(real, outcome, self.now)
+        self.model.end(model, outcome, self.now)
 
     @rule(count=st.integers(1, 12), outcome=OUTCOMES)
     def calls(self, count: int, outcome: call_pb2.Outcome.ValueType) -> None:
-        for _ in range(count):
-            pair = self.breaker.start(self.now), self.model.start(self.now)
-            self.end(pair, outcome)  # type: ignore[arg-type]
+        for pair in [pair for _ in range(count) for pair in self.started()]:
+            self.end(pair, outcome)
 
     @invariant()
     def same(self) -> None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from trunkline_server.state.endpoint.bucket import Admitted, Bucket, Claim, NeverAdmissible, Wait, reserve
 
@@ -60,7 +60,7 @@ class BucketMachine(RuleBasedStateMachine):
         self.ticks += ticks
 
     @rule(target=running, units=st.integers(0, 55))
-    def reserve(self, units: int) -> object:
+    def reserve(self, units: int) -> MultipleResults[tuple[Admitted, int, int]]:
         answer, wait = one(self.bucket, units, self.now), self.oracle.wait(units)
         if wait is None:
             assert isinstance(answer, NeverAdmissible)
@@ -71,13 +71,11 @@ class BucketMachine(RuleBasedStateMachine):
             assert isinstance(answer, Admitted)
             self.oracle.level -= units
             self.costs[len(self.costs)] = (self.ticks, units, 0)
-            return answer, units, len(self.costs) - 1
-        return None
+            return multiple((answer, units, len(self.costs) - 1))
+        return multiple()
 
     @rule(run=consumes(running), used=st.integers(0, 90), exact=st.booleans(), twice=st.booleans())
-    def settle(self, run: tuple[Admitted, int, int] | None, used: int, exact: bool, twice: bool) -> None:
-        if run is None:
-            return
+    def settle(self, run: tuple[Admitted, int, int], used: int, exact: bool, twice: bool) -> None:
         admitted, units, number = run
         admitted.settle([used], self.now, exact=exact)
         self.oracle.settle(units, used, exact)

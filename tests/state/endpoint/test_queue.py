@@ -270,7 +270,8 @@ def test_while_anybody_waits_every_place_is_taken(seed: int) -> None:
     random = Random(seed)
 
     async def main() -> None:
-        crowd, tasks = Crowd(3, bound=5), []
+        crowd = Crowd(3, bound=5)
+        tasks: list[asyncio.Task[None]] = []
         for number in range(60):
             act = random.randrange(4)
             if act == 0 and crowd.places:
