@@ -161,6 +161,7 @@ properties: .venv/dev ## Look at the properties of decoders and framers a hundre
 .PHONY: crash
 crash: .venv/dev ## Kill gateways at every step and at KILLS=200 random moments, and judge their ledgers; SEED=N to repeat
 	PYTHONPATH=tests $(BIN)/python -m crash --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
+
 .PHONY: mutants
 mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find each; ONLY=TEXT for those with it in their name
 	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),"$(ONLY)")
