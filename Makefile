@@ -162,6 +162,10 @@ properties: .venv/dev ## Look at the properties of decoders and framers a hundre
 crash: .venv/dev ## Kill gateways at every step and at KILLS=200 random moments, and judge their ledgers; SEED=N to repeat
 	PYTHONPATH=tests $(BIN)/python -m crash --kills $(or $(KILLS),200) $(if $(SEED),--seed $(SEED))
 
+.PHONY: mutants
+mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find each; ONLY=TEXT for those with it in their name
+	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),"$(ONLY)")
+
 .PHONY: client-oldest
 client-oldest: ## Run the Python client on the oldest libraries that it allows
 	tests/clients/protobuf6.sh
@@ -182,6 +186,7 @@ bench-quick: .venv/dev ## The same in a minute, without judging the figures
 .PHONY: bench-layers
 bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 	PYTHONPATH=tests $(BIN)/python -m bench.layers
+	PYTHONPATH=tests $(BIN)/python -m bench.machines
 
 .PHONY: bench-usage
 bench-usage: .venv/dev ## Milliseconds of UsageStats over a million attempts, held to its bars; ATTEMPTS=N for another number

@@ -11,7 +11,8 @@ from databases import Failing
 from msgspec import json
 
 from trunkline_server.logs import build_log
-from trunkline_server.settings import LedgerSettings, Seconds
+from trunkline_server.sections import Seconds
+from trunkline_server.settings import LedgerSettings
 from trunkline_server.state.ledger.columns import ATTEMPT, CALL, attempt_of, call_of
 from trunkline_server.state.ledger.ledger import begin_ledger
 from trunkline_server.state.ledger.open import open_database

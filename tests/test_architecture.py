@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVER = ROOT / "server" / "trunkline_server"
 CLIENT = ROOT / "clients" / "python" / "trunkline_client"
 MODULES = sorted(SERVER.rglob("*.py"))
-VOCABULARY = {"core", "errors", "fold", "snapshot", "settings", "spans", "logs", "__init__"}
+SETTINGS = {"settings", "sections", "settings_prices", "settings_reliability", "settings_scripted"}
+VOCABULARY = {"core", "errors", "fold", "snapshot", "spans", "logs", "__init__"} | SETTINGS
 
 # Which packages a package may import, beside the contract, the vocabulary and itself. None = any.
 MAY_IMPORT: dict[str, set[str] | None] = {
@@ -107,6 +108,13 @@ def test_pure_packages_have_no_clock_and_no_io(package: str) -> None:
     impure = {"asyncio", "time", "socket", "os", "pathlib", "random", "threading"}
     for path in (SERVER / package).rglob("*.py"):
         assert not imports(path) & impure, path
+
+
+def test_the_machines_of_an_endpoint_are_told_the_time_and_draw_no_lots() -> None:
+    impure = {"time", "socket", "os", "pathlib", "random", "threading"}
+    for path in (SERVER / "state" / "endpoint").rglob("*.py"):
+        waits = {"asyncio"} if path.name != "queue.py" else set()
+        assert not imports(path) & (impure | waits), path
 
 
 @pytest.mark.parametrize("path", [*MODULES, *CLIENT.rglob("*.py")], ids=str)

@@ -15,7 +15,8 @@ from msgspec import inspect
 from trunkline_server import config
 from trunkline_server.config import ConfigError
 from trunkline_server.config_check import LONGEST_SPAN, Unfit, read_seconds
-from trunkline_server.settings import ProviderSettings, ScriptedToolCall, Settings
+from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.settings_scripted import ScriptedToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -216,6 +217,14 @@ WRONG = [
     ("limits: {connect: 0}", "limits.connect", "more than 0"),
     ("limits: {max_deadline: 1m}", "limits.max_deadline", "at least limits.default_deadline"),
     ("providers: {mock: {first_token: 0}}", "providers.mock.first_token", "more than 0"),
+    ("providers: {mock: {retry: {base: 9s}}}", "providers.mock.retry.cap", "at least providers.mock.retry.base"),
+    ("providers: {mock: {retry: {max_attempts: 0}}}", "providers.mock.retry.max_attempts", "from 1 to 10"),
+    ("providers: {mock: {retry: {attempt_timeout: 0}}}", "providers.mock.retry.attempt_timeout", "more than 0"),
+    ("providers: {mock: {retry: {retryable: [invalid]}}}", "providers.mock.retry.retryable[0]", "rate_limited"),
+    ("providers: {mock: {breaker: {recovery: 0}}}", "providers.mock.breaker.recovery", "more than 0"),
+    ("providers: {mock: {breaker: {failures: 0}}}", "providers.mock.breaker.failures", "from 1 to 1000"),
+    ("providers: {mock: {limits: {concurrency: 0}}}", "providers.mock.limits.concurrency", "from 1 to 100000"),
+    ("providers: {mock: {limits: {tokens_per_minute: 0}}}", "providers.mock.limits.tokens_per_minute", "at least 1"),
     ("providers: {a: {}}", "providers.a.kind", "a known kind: openai, anthropic, gemini, "),
     ("providers: {a: {kind: scriptd}}", "providers.a.kind", "a known kind (did you mean scripted?)"),
     ("providers: {a: {kind: openai_compatible, models: [m]}}", "providers.a.base_url", "an http or https URL"),

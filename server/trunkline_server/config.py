@@ -22,19 +22,13 @@ from trunkline_server.config_doors import door_problems
 from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
+from trunkline_server.config_reliability import reliability_problems
 from trunkline_server.config_secrets import readers
 from trunkline_server.entry_points import Extensions, load_extensions
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
-from trunkline_server.settings import (
-    Moment,
-    ProviderSettings,
-    Reference,
-    Seconds,
-    Secret,
-    Settings,
-    TokenPrice,
-    UnitPrice,
-)
+from trunkline_server.sections import Seconds
+from trunkline_server.settings import ProviderSettings, Reference, Secret, Settings
+from trunkline_server.settings_prices import Moment, TokenPrice, UnitPrice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +42,15 @@ _READERS: Mapping[type, Callable[[object], object]] = {
     UnitPrice: read_unit_price,
     Moment: read_moment,
 }
+# What is wrong with settings whose fields are right one by one.
+_CHECKS = (
+    problems_of,
+    credential_problems,
+    price_problems,
+    ledger_problems,
+    door_problems,
+    reliability_problems,
+)
 
 
 class ConfigError(Exception):
@@ -112,7 +115,14 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     walk = Walk({**_READERS, **readers(environ)}, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
     problems += _wrong_extensions(settings, extensions)
-    for find in (problems_of, credential_problems, price_problems, ledger_problems, door_problems):
+    for find in (
+        problems_of,
+        credential_problems,
+        price_problems,
+        ledger_problems,
+        door_problems,
+        reliability_problems,
+    ):
         problems += find(settings, extensions.rows)
     if problems:
         raise ConfigError(source, _told_once(problems, origins))

@@ -17,7 +17,8 @@ from trunkline_server.errors import UnknownModel
 from trunkline_server.providers.table import CUSTOM, QUIRKS, configured
 from trunkline_server.routing.catalogue import build_offers, default_model
 from trunkline_server.routing.names import LONGEST, find_targets, remedy
-from trunkline_server.settings import Seconds, is_loopback
+from trunkline_server.sections import Seconds
+from trunkline_server.settings import is_loopback
 from trunkline_server.snapshot import Snapshot
 
 if TYPE_CHECKING:

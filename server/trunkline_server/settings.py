@@ -5,7 +5,12 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
+
+from trunkline_server.sections import Seconds, Section
+from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
+from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
 
 # A file by reference, read anew when it changes.
 FileReference = Annotated[str, Meta(pattern=r"^file:(/|[A-Za-z]:[/\\]).+$", description="file:/an/absolute/path")]
@@ -13,10 +18,6 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="l
 
 
 ADMIN_LISTEN = "127.0.0.1:50052"
-
-
-class Seconds(float):
-    """A span of time. Written as "30s", "250ms", "2m", "1h", "90d" or a number of seconds."""
 
 
 # Characters. Four of a shorter secret would be too much of it.
@@ -92,18 +93,6 @@ class Reference(Secret):
         return self._origin
 
 
-class TokenPrice(int):
-    """Pico-USD (10**-12 USD) a token. Written as USD per million tokens: 0.45 is 450,000."""
-
-
-class UnitPrice(int):
-    """Pico-USD a unit that is no token. Written in USD: 0.01 is 10,000,000,000."""
-
-
-class Moment(int):
-    """Seconds since 1970. Written as a date, which begins at midnight UTC, or as a time with its zone."""
-
-
 class DatabaseUrl(Secret):
     """Where a database is. It may stand in the file itself if it holds no password."""
 
@@ -116,11 +105,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-class _Section(Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """A part of the file: unknown keys are refused."""
-
-
-class CertifiedSettings(_Section, frozen=True, kw_only=True):
+class CertifiedSettings(Section, frozen=True, kw_only=True):
     """Whom a name in a client's certificate stands for."""
 
     workspace: Name = "default"
@@ -130,7 +115,7 @@ class CertifiedSettings(_Section, frozen=True, kw_only=True):
     providers: tuple[str, ...] = ()
 
 
-class TlsSettings(_Section, frozen=True, kw_only=True):
+class TlsSettings(Section, frozen=True, kw_only=True):
     """TLS. The files are looked at with each new connection."""
 
     # The chain of the gateway's certificate, its own first, and its key without a password; PEM.
@@ -144,7 +129,7 @@ class TlsSettings(_Section, frozen=True, kw_only=True):
     clients: dict[str, CertifiedSettings] = field(default_factory=dict)
 
 
-class ServerSettings(_Section, frozen=True, kw_only=True):
+class ServerSettings(Section, frozen=True, kw_only=True):
     """Where and how the gateway listens."""
 
     # host:port; port 0 takes a free one.
@@ -179,7 +164,7 @@ class ServerSettings(_Section, frozen=True, kw_only=True):
         return self.auth == "keys"
 
 
-class TimeLimits(_Section, frozen=True, kw_only=True):
+class TimeLimits(Section, frozen=True, kw_only=True):
     """How long things may take."""
 
     # For calls that come without a deadline.
@@ -194,56 +179,19 @@ class TimeLimits(_Section, frozen=True, kw_only=True):
     connect: Seconds = Seconds(10.0)
 
 
-class DiscoverySettings(_Section, frozen=True, kw_only=True):
+class DiscoverySettings(Section, frozen=True, kw_only=True):
     """How providers are asked for their models."""
 
     # From one time to the next, after the one at the start. 0 = never, unless somebody asks for it.
     every: Seconds = Seconds(3600.0)
 
 
-class LogSettings(_Section, frozen=True, kw_only=True):
+class LogSettings(Section, frozen=True, kw_only=True):
     """What is written down. Prompts, answers and secrets never are."""
 
     # basic: a line a call, a line a failed attempt. detailed: and a line an attempt, with its timeline.
     # comprehensive: and masked headers and sizes.
     monitoring_level: Literal["basic", "detailed", "comprehensive"] = "basic"
-
-
-class ScriptedFailure(_Section, frozen=True, kw_only=True):
-    """How the scripted provider fails. `after` counts bytes of the wire format (SSE of openai_chat)."""
-
-    # status: answers with this HTTP status. cut: the connection closes after `after` bytes. stall: nothing more comes
-    # after `after` bytes. malformed: what comes after `after` bytes is not the wire format. slow: after `after` bytes,
-    # each piece takes `delay`.
-    kind: Literal["status", "cut", "stall", "malformed", "slow"]
-    status: Annotated[int, Meta(ge=400, le=599)] = 503
-    # With status: seconds that the answer asks callers to wait.
-    retry_after: Seconds | None = None
-    after: Annotated[int, Meta(ge=0)] = 0
-    delay: Seconds = Seconds(1.0)
-    # Fail only the first so many calls. Unset = each.
-    times: Annotated[int, Meta(ge=1)] | None = None
-
-
-class ScriptedToolCall(_Section, frozen=True, kw_only=True):
-    """A tool that the scripted provider asks for."""
-
-    name: str
-    arguments: str = "{}"
-
-
-class Script(_Section, frozen=True, kw_only=True):
-    """What a model of the scripted provider does."""
-
-    text: str = "Mock response"
-    tool_calls: tuple[ScriptedToolCall, ...] = ()
-    first_token: Seconds = Seconds(0.0)
-    # Pieces a second; 0 = all at once. A piece is a word with the space before it.
-    rate: Annotated[float, Meta(ge=0)] = 0.0
-    # How often the text is said.
-    repeat: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
-    usage: bool = True
-    failure: ScriptedFailure | None = None
 
 
 Auth = Literal["none", "bearer", "api-key", "x-api-key", "x-goog-api-key"]
@@ -264,7 +212,7 @@ SettingName = Literal[
 _Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]+$", description="the name of a JSON member")]
 
 
-class QuirkSettings(_Section, frozen=True, kw_only=True):
+class QuirkSettings(Section, frozen=True, kw_only=True):
     """How a vendor strays from its dialect (dialects/dialect.py), in place of the row's. Unset = as the row has it."""
 
     path: Annotated[str, Meta(pattern=r"^/[!-~]*$", description="a path such as /chat/completions")] | None = None
@@ -294,7 +242,7 @@ class QuirkSettings(_Section, frozen=True, kw_only=True):
     cache_control: bool | None = None
 
 
-class GenerationDefaults(_Section, frozen=True, kw_only=True):
+class GenerationDefaults(Section, frozen=True, kw_only=True):
     """What is said to a provider where the caller is silent. Unset = what the row says, if it says anything."""
 
     max_output_tokens: Annotated[int, Meta(ge=1, le=1 << 31)] | None = None
@@ -305,7 +253,7 @@ class GenerationDefaults(_Section, frozen=True, kw_only=True):
     frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
 
 
-class TokenSettings(_Section, frozen=True, kw_only=True):
+class TokenSettings(Section, frozen=True, kw_only=True):
     """Where credentials come from that are more than a key. Which of these are needed depends on the kind."""
 
     # AWS: an access key, and the region.
@@ -393,6 +341,9 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     between_tokens: Seconds | None = None
     # Connections to it at once, for each key; at a provider that a package brings: calls.
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
+    retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
+    limits: ProviderLimits = ProviderLimits()
     # kind scripted: its models. Empty = those of the table.
     scripts: dict[Name, Script] = field(default_factory=dict)
     # kind embedded: how many streams at once, and the window of each.
@@ -406,45 +357,7 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
         return (*filter(None, (self.api_key,)), *self.api_keys)
 
 
-class TierSettings(_Section, frozen=True, kw_only=True):
-    """Other prices in calls with many input tokens."""
-
-    # More than so many, cached ones included.
-    above: Annotated[int, Meta(ge=1)]
-    # False: the whole call costs so much. True: only the tokens of each kind beyond the first so many do.
-    excess_only: bool = False
-    input: TokenPrice | None = None
-    cache_read: TokenPrice | None = None
-    cache_write: TokenPrice | None = None
-    cache_write_1h: TokenPrice | None = None
-    output: TokenPrice | None = None
-    reasoning: TokenPrice | None = None
-
-
-class PriceSettings(_Section, frozen=True, kw_only=True):
-    """What models cost, in place of what the price book says."""
-
-    # "provider/model", the provider's name as it is configured; * stands for any characters.
-    model: str
-    # From when on. Several entries of one model are its history.
-    since: Moment = Moment(0)
-    # Kinds of tokens that are left out cost what the whole costs that they are part of.
-    input: TokenPrice | None = None
-    cache_read: TokenPrice | None = None
-    cache_write: TokenPrice | None = None
-    cache_write_1h: TokenPrice | None = None
-    output: TokenPrice | None = None
-    reasoning: TokenPrice | None = None
-    # A call.
-    request: UnitPrice | None = None
-    # A second of compute, by the clock on the wall: for models on machines of one's own.
-    second: UnitPrice | None = None
-    # Units by their names in Usage.other_units.
-    other: dict[str, UnitPrice] = field(default_factory=dict)
-    tiers: tuple[TierSettings, ...] = ()
-
-
-class LedgerSettings(_Section, frozen=True, kw_only=True):
+class LedgerSettings(Section, frozen=True, kw_only=True):
     """Where it is written down what calls used and cost."""
 
     # sqlite:///path or postgresql://user@host/database; one with a password as env:NAME or file:/path. None = an SQLite
@@ -459,7 +372,7 @@ class LedgerSettings(_Section, frozen=True, kw_only=True):
     folder: str = ""
 
 
-class Settings(_Section, frozen=True, kw_only=True):
+class Settings(Section, frozen=True, kw_only=True):
     """The whole configuration."""
 
     server: ServerSettings = ServerSettings()

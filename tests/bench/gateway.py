@@ -16,12 +16,12 @@ from bench.control import obey, usage
 
 from trunkline_server.cli.gateway import running
 from trunkline_server.logs import build_log
+from trunkline_server.sections import Seconds
 from trunkline_server.settings import (
     DatabaseUrl,
     DiscoverySettings,
     LedgerSettings,
     ProviderSettings,
-    Seconds,
     ServerSettings,
     Settings,
 )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ledger_rows import begun, ended, finished
 
-from trunkline_server.settings import LedgerSettings, Seconds
+from trunkline_server.sections import Seconds
+from trunkline_server.settings import LedgerSettings
 from trunkline_server.state.ledger.ledger import begin_ledger
 from trunkline_server.state.ledger.sqlite import SqliteDatabase
 

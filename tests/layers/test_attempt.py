@@ -16,7 +16,8 @@ from trunkline_server.core import Call, Handler, TaskRegistry
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import fold
 from trunkline_server.layers.attempt import attempt
-from trunkline_server.settings import ProviderSettings, Seconds, Settings, TimeLimits
+from trunkline_server.sections import Seconds
+from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

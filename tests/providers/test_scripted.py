@@ -14,7 +14,8 @@ from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.errors import UpstreamError
 from trunkline_server.fold import fold
 from trunkline_server.providers.scripted import build_scripted
-from trunkline_server.settings import Script, ScriptedFailure, ScriptedToolCall, Seconds
+from trunkline_server.sections import Seconds
+from trunkline_server.settings_scripted import Script, ScriptedFailure, ScriptedToolCall
 
 if TYPE_CHECKING:
     from trunkline_server.core import Handler

@@ -13,7 +13,8 @@ from trunkline_server.cli.answer import summary, writing_answer
 from trunkline_server.cli.gateway import running, stop_on_signals
 from trunkline_server.cli.terminal import print_line
 from trunkline_server.logs import Log, build_log
-from trunkline_server.settings import ProviderSettings, Seconds, ServerSettings, Settings
+from trunkline_server.sections import Seconds
+from trunkline_server.settings import ProviderSettings, ServerSettings, Settings
 
 _EXAMPLE = "Why is the sky blue?"
 # The model is small and forgets to stop.

@@ -28,7 +28,7 @@ from trunkline_server.prices.tables import history_of, rates_of, read_tables
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from trunkline_server.settings import PriceSettings
+    from trunkline_server.settings_prices import PriceSettings
 
 _UNITS = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING, REQUEST, SECOND)
 _STEPPED = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING)

@@ -20,7 +20,8 @@ from trunkline_server.providers.hosts import CHAT, HOSTS
 from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS
 from trunkline_server.providers.row import Row
 from trunkline_server.providers.vendor_names import NAMES, NO_NAMES
-from trunkline_server.settings import Script, Seconds
+from trunkline_server.sections import Seconds
+from trunkline_server.settings_scripted import Script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,8 @@ import pytest
 from ledger_rows import ended, finished
 
 from trunkline_server.logs import build_log
-from trunkline_server.settings import LedgerSettings, Seconds
+from trunkline_server.sections import Seconds
+from trunkline_server.settings import LedgerSettings
 from trunkline_server.state.ledger.commit import take
 from trunkline_server.state.ledger.database import StoreFailed
 from trunkline_server.state.ledger.ledger import begin_ledger

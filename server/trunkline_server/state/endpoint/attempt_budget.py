@@ -1,0 +1,21 @@
+"""How often one call is tried in all."""
+
+from __future__ import annotations
+
+ATTEMPTS = 4
+
+
+class AttemptBudget:
+    """One a call, shared by its first attempt, retries, fallbacks and hedges: they add up, and never multiply."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, attempts: int = ATTEMPTS) -> None:
+        self.left = attempts
+
+    def take(self) -> bool:
+        """An attempt wants to begin, whatever for. False = it must not."""
+        if self.left <= 0:
+            return False
+        self.left -= 1
+        return True

@@ -1,0 +1,171 @@
+"""The queue before an endpoint: who may call it next, and who need not wait at all because it would be too late."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import count
+
+# The share of the newest call in the average of how long calls take.
+_SMOOTHING = 0.1
+# Seconds. Whoever is refused is never told to come back at once.
+_SHORTEST_RETRY = 0.1
+
+
+class Priority(IntEnum):
+    """Who goes first. Under overload the lowest is refused first."""
+
+    BATCH = 0
+    NORMAL = 1
+    INTERACTIVE = 2
+
+
+@dataclass(eq=False)
+class Refused(Exception):
+    """No place: there are too many, or it would be too late."""
+
+    # Seconds until another try makes sense.
+    retry_after: float
+
+    def __str__(self) -> str:
+        return f"come back in {self.retry_after:.1f} s"
+
+
+@dataclass(order=True, slots=True)
+class _Waiter:
+    """Sorted from the last to the first: lowest priority, latest deadline, latest come."""
+
+    priority: Priority
+    earliness: float
+    number: int
+    place: asyncio.Future[None] = field(compare=False)
+    timer: asyncio.TimerHandle | None = field(default=None, compare=False)
+
+
+class Place:
+    """One of the endpoint's places. Left once: leaving again changes nothing."""
+
+    __slots__ = ("_queue", "_since")
+
+    def __init__(self, queue: AdmissionQueue, since: float) -> None:
+        self._queue: AdmissionQueue | None = queue
+        self._since = since
+
+    def leave(self) -> None:
+        """The call is over: the next may come."""
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            queue.vacate(self._since)
+
+
+class AdmissionQueue:
+    """For one event loop, whose clock is the one of all deadlines. Health probes do not go through it.
+
+    First come those of the highest priority, among them those with the earliest deadline, then those who came first.
+    While anybody waits, every place is taken.
+    """
+
+    def __init__(self, limit: int, *, bound: int) -> None:
+        """`limit` places, and at most `bound` who wait."""
+        self.limit = limit
+        self.taken = 0
+        self._bound = bound
+        self._waiting: list[_Waiter] = []
+        self._numbers = count()
+        # Seconds for which a place is taken, on average. 0 = not known yet.
+        self._held = 0.0
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    async def enter(self, priority: Priority, deadline: float, *, first_token: float = 0.0) -> Place:
+        """Wait for a place. `first_token`: seconds from there to an answer, most likely.
+
+        Raises Refused: at once if it could not be in time or there is no room to wait, later if that becomes so.
+        """
+        loop = asyncio.get_running_loop()
+        if loop.time() + first_token > deadline:
+            raise Refused(_SHORTEST_RETRY)
+        if self.taken < self.limit:
+            self.taken += 1
+            return Place(self, loop.time())
+        waiter = self._queued(loop, priority, deadline, deadline - first_token)
+        try:
+            await waiter.place
+        except BaseException:
+            self._give_up(waiter)
+            raise
+        return Place(self, loop.time())
+
+    def _queued(
+        self, loop: asyncio.AbstractEventLoop, priority: Priority, deadline: float, latest_start: float
+    ) -> _Waiter:
+        waiter = _Waiter(priority, -deadline, -next(self._numbers), loop.create_future())
+        ahead = len(self._waiting) - bisect_left(self._waiting, waiter)
+        predicted = self.predicted_wait(ahead)
+        if loop.time() + predicted > latest_start:
+            raise Refused(max(_SHORTEST_RETRY, predicted))
+        if len(self._waiting) >= self._bound:
+            self._shed(waiter)
+        insort(self._waiting, waiter)
+        waiter.timer = loop.call_at(latest_start, self._expire, waiter)
+        return waiter
+
+    def predicted_wait(self, ahead: int) -> float:
+        """Seconds until a place for whoever has so many ahead, if calls take as long as they did."""
+        return (ahead + 1) * self._held / max(1, self.limit)
+
+    def _shed(self, newcomer: _Waiter) -> None:
+        """Make room for who comes before the last in the queue. Raises Refused if nobody would be behind."""
+        drained = max(_SHORTEST_RETRY, self.predicted_wait(len(self._waiting)))
+        if not self._waiting or newcomer < self._waiting[0]:
+            raise Refused(drained)
+        self._refuse(self._waiting[0], drained)
+
+    def _expire(self, waiter: _Waiter) -> None:
+        self._refuse(waiter, max(_SHORTEST_RETRY, self.predicted_wait(0)))
+
+    def _refuse(self, waiter: _Waiter, retry_after: float) -> None:
+        self._remove(waiter)
+        if not waiter.place.done():
+            waiter.place.set_exception(Refused(retry_after))
+
+    def _remove(self, waiter: _Waiter) -> None:
+        """Unless it has been removed already."""
+        at = bisect_left(self._waiting, waiter)
+        if at < len(self._waiting) and self._waiting[at] is waiter:
+            del self._waiting[at]
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+
+    def _give_up(self, waiter: _Waiter) -> None:
+        """Its task ends: while it waited, or when it had been given a place that it does not know of."""
+        self._remove(waiter)
+        place = waiter.place
+        if place.done() and not place.cancelled() and place.exception() is None:
+            self.taken -= 1
+            self._fill()
+
+    def vacate(self, since: float) -> None:
+        """A place that was taken at `since` is free."""
+        held = asyncio.get_running_loop().time() - since
+        self._held += (held - self._held) * (_SMOOTHING if self._held else 1.0)
+        self.taken -= 1
+        self._fill()
+
+    def resize(self, limit: int) -> None:
+        """There are so many places from now on. Nobody loses one."""
+        self.limit = limit
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._waiting and self.taken < self.limit:
+            first = self._waiting[-1]
+            self._remove(first)
+            # Its task may have been cancelled and not know it yet.
+            if not first.place.done():
+                self.taken += 1
+                first.place.set_result(None)

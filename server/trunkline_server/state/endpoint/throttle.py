@@ -1,0 +1,55 @@
+"""How much of an endpoint's traffic should go elsewhere, before its breaker opens.
+
+The adaptive throttling of Google's SRE book: with `requests` in the window, of which the endpoint took `accepts`, the
+share max(0, (requests - K * accepts) / (requests + 1)) goes elsewhere. So up to K times what it takes still reaches it.
+"""
+
+from __future__ import annotations
+
+from trunkline_server.state.endpoint.window import Window
+
+K = 2.0
+# Two minutes: longer than first tokens take.
+BUCKETS, BUCKET = 12, 10.0
+# Those that began in the newest two buckets, 10 to 20 seconds, may still be answered: they count once they are decided.
+_YOUNG = 2
+
+_STARTED, _DECIDED, _ACCEPTED = range(3)
+
+
+class Throttle:
+    """One endpoint's. A call that is neither accepted, refused nor withdrawn in time counts as refused."""
+
+    __slots__ = ("_k", "_window")
+
+    def __init__(self, k: float = K) -> None:
+        """`k`: at 2 it begins when more than half is refused, at 1.1 when a tenth is."""
+        self._k = k
+        self._window = Window(3, BUCKETS, BUCKET)
+
+    def start(self, now: float) -> int:
+        """A call begins. Returns the bucket, which the other methods are told."""
+        bucket = self._window.at(now)
+        self._window.add(_STARTED, bucket)
+        return bucket
+
+    def accepted(self, bucket: int) -> None:
+        """The call has its first token, or an answer for which the endpoint is not to blame."""
+        self._window.add(_DECIDED, bucket)
+        self._window.add(_ACCEPTED, bucket)
+
+    def refused(self, bucket: int) -> None:
+        """The endpoint failed or limited the call."""
+        self._window.add(_DECIDED, bucket)
+
+    def withdrawn(self, bucket: int) -> None:
+        """The caller went away before it could be told."""
+        self._window.add(_STARTED, bucket, -1)
+
+    def share_away(self, now: float) -> float:
+        """The probability with which a call should go elsewhere, from 0 to below 1."""
+        window = self._window
+        window.at(now)
+        undecided = window.newest(_STARTED, _YOUNG) - window.newest(_DECIDED, _YOUNG)
+        requests = window.totals[_STARTED] - undecided
+        return max(0.0, (requests - self._k * window.totals[_ACCEPTED]) / (requests + 1))

@@ -1,0 +1,46 @@
+"""Counts over the last seconds: what is older falls out, a bucket of time at once."""
+
+from __future__ import annotations
+
+
+class Window:
+    """How often things of some kinds happened in the last `buckets` times `width` seconds, the running bucket included.
+
+    A bucket is told by its number since time 0. Time that goes back counts as standing still.
+    """
+
+    __slots__ = ("_last", "_rows", "_width", "totals")
+
+    def __init__(self, kinds: int, buckets: int, width: float) -> None:
+        """`width` in seconds. Kinds are told by their numbers, from 0."""
+        # By kind, as of the latest moment that `at` was told.
+        self.totals = [0] * kinds
+        self._rows = [[0] * kinds for _ in range(buckets)]
+        self._width = width
+        self._last = 0
+
+    def at(self, now: float) -> int:
+        """The bucket of this moment. What is too old by now is forgotten."""
+        bucket = int(now // self._width)
+        if bucket > self._last:
+            self._forget(bucket)
+        return self._last
+
+    def _forget(self, bucket: int) -> None:
+        size = len(self._rows)
+        for number in range(max(self._last + 1, bucket - size + 1), bucket + 1):
+            row = self._rows[number % size]
+            for kind, count in enumerate(row):
+                self.totals[kind] -= count
+                row[kind] = 0
+        self._last = bucket
+
+    def add(self, kind: int, bucket: int, count: int = 1) -> None:
+        """Count into this bucket, unless it is forgotten already."""
+        if bucket > self._last - len(self._rows):
+            self._rows[bucket % len(self._rows)][kind] += count
+            self.totals[kind] += count
+
+    def newest(self, kind: int, buckets: int) -> int:
+        """The total of the newest `buckets` alone."""
+        return sum(self._rows[(self._last - back) % len(self._rows)][kind] for back in range(buckets))

@@ -1,0 +1,130 @@
+"""What the state machines of an endpoint cost, each operation by itself.
+
+    python -m bench.machines
+
+Prints microseconds of CPU time; of five runs the least.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from random import random
+
+from trunkline.v1 import call_pb2
+from trunkline_server.errors import UpstreamError
+from trunkline_server.routing.retries import Next, Situation, next_step
+from trunkline_server.settings_reliability import RetrySettings
+from trunkline_server.state.endpoint.attempt_budget import AttemptBudget
+from trunkline_server.state.endpoint.breaker import Breaker
+from trunkline_server.state.endpoint.bucket import Admitted, Bucket, Claim, reserve
+from trunkline_server.state.endpoint.concurrency import Aimd, Gradient
+from trunkline_server.state.endpoint.pacer import Pacer
+from trunkline_server.state.endpoint.queue import AdmissionQueue, Priority
+from trunkline_server.state.endpoint.retry_budget import RetryBudget
+from trunkline_server.state.endpoint.throttle import Throttle
+
+REPEATS, TIMES = 5, 20_000
+SUCCESS = call_pb2.OUTCOME_SUCCESS
+# A call every millisecond.
+STEP = 0.001
+
+
+def operations() -> dict[str, Callable[[float], object]]:
+    """By name, what one call does with a machine at a moment."""
+    breaker, pacer, throttle, retries = Breaker(random), Pacer(random), Throttle(), RetryBudget()
+    requests, tokens = Bucket(10**9), Bucket(10**12)
+    aimd, gradient = Aimd(), Gradient()
+    error = UpstreamError(call_pb2.OUTCOME_SERVER_ERROR)
+    at = Situation(
+        content_sent=False,
+        repeatable=True,
+        attempts_left=3,
+        attempts_here=1,
+        deadline=1e12,
+        first_token=1.0,
+        other=Next(),
+    )
+    settings = RetrySettings()
+
+    def breaker_call(now: float) -> None:
+        trial = breaker.start(now)
+        if trial is not None:
+            breaker.first_token(trial, now)
+            breaker.end(trial, SUCCESS, now)
+
+    def bucket_call(now: float) -> None:
+        admitted = reserve((Claim(requests, 1), Claim(tokens, 500)), now)
+        if isinstance(admitted, Admitted):
+            admitted.settle((1, 400), now, exact=True)
+
+    return {
+        "breaker: start, first token, end": breaker_call,
+        "breaker: wait": breaker.wait,
+        "pacer: wait": pacer.wait,
+        "throttle: start, accepted": lambda now: throttle.accepted(throttle.start(now)),
+        "throttle: share away": throttle.share_away,
+        "retry budget: deposit": retries.deposit,
+        "attempt budget: make one, take": lambda _: AttemptBudget().take(),
+        "bucket: reserve and settle requests and tokens": bucket_call,
+        "aimd: answered": lambda _: aimd.answered(1.0, 20),
+        "gradient: answered": lambda _: gradient.answered(1.0, 4),
+        "retries: next step": lambda now: next_step(error, at, settings, now, random),
+    }
+
+
+def least(work: Callable[[], None]) -> float:
+    """Microseconds an operation."""
+    spent = []
+    for _ in range(REPEATS):
+        began = time.process_time()
+        work()
+        spent.append(time.process_time() - began)
+    return min(spent) / TIMES * 1e6
+
+
+def many(operation: Callable[[float], object]) -> Callable[[], None]:
+    """The same at one moment after another."""
+    now = 1e9
+
+    def work() -> None:
+        nonlocal now
+        for _ in range(TIMES):
+            now += STEP
+            operation(now)
+
+    return work
+
+
+async def admissions() -> None:
+    """There is always a place."""
+    queue = AdmissionQueue(10, bound=10)
+    for _ in range(TIMES):
+        (await queue.enter(Priority.NORMAL, 1e12)).leave()
+
+
+async def waits() -> None:
+    """There is a place only for one: each that leaves wakes the next."""
+    queue = AdmissionQueue(1, bound=TIMES)
+
+    async def call() -> None:
+        place = await queue.enter(Priority.NORMAL, 1e12)
+        await asyncio.sleep(0)
+        place.leave()
+
+    for _ in range(TIMES // 100):
+        await asyncio.gather(*(call() for _ in range(100)))
+
+
+def main() -> None:
+    """Print all of it."""
+    figures = {name: least(many(operation)) for name, operation in operations().items()}
+    figures["queue: enter and leave, with a place"] = least(lambda: asyncio.run(admissions()))
+    figures["queue: the same with a task that waits in a line of 100"] = least(lambda: asyncio.run(waits()))
+    for name, microseconds in figures.items():
+        print(f"{microseconds:8.2f} us  {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""Bugs that the tests must find: how a line would look if somebody got it wrong, and which tests should notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SERVER = "trunkline_server"
+ENDPOINT = "state/endpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One planted bug: in `file` of the server, `right` stands once and becomes `wrong`."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    # Below tests/.
+    tests: tuple[str, ...]
+
+
+def _endpoint(file: str, name: str, right: str, wrong: str, *tests: str) -> Mutant:
+    found_by = tests or (f"test_{file}.py",)
+    return Mutant(name, f"{ENDPOINT}/{file}.py", right, wrong, tuple(f"{ENDPOINT}/{test}" for test in found_by))
+
+
+def _retries(file: str, name: str, right: str, wrong: str) -> Mutant:
+    return Mutant(name, f"routing/{file}.py", right, wrong, ("routing/test_retries.py",))
+
+
+_MACHINE = ("test_breaker.py", "test_breaker_machine.py")
+
+MUTANTS: tuple[Mutant, ...] = (
+    # The breaker.
+    _endpoint(
+        "breaker",
+        "breaker counts a rate limit as a failure",
+        "        call_pb2.OUTCOME_SERVER_ERROR,\n",
+        "        call_pb2.OUTCOME_SERVER_ERROR,\n        call_pb2.OUTCOME_RATE_LIMITED,\n",
+        *_MACHINE,
+    ),
+    _endpoint(
+        "breaker",
+        "breaker counts a bad request as a failure",
+        "        call_pb2.OUTCOME_SERVER_ERROR,\n",
+        "        call_pb2.OUTCOME_SERVER_ERROR,\n        call_pb2.OUTCOME_INVALID,\n",
+        *_MACHINE,
+    ),
+    _endpoint(
+        "breaker",
+        "half-open admits without bound",
+        "self._probing + self._passed < STAGES[self._stage]",
+        "self._stage >= 0",
+        *_MACHINE,
+    ),
+    _endpoint(
+        "breaker",
+        "a probe whose caller goes away keeps its place",
+        "            self._probing -= self._state is State.HALF_OPEN\n",
+        "",
+        *_MACHINE,
+    ),
+    _endpoint(
+        "breaker",
+        "breaker counts calls when they end",
+        "        calls = max(started, decided)\n",
+        "        calls = decided\n",
+        *_MACHINE,
+    ),
+    _endpoint(
+        "breaker",
+        "a call from before the breaker opened decides a probe",
+        "        if trial.generation != self.generation:\n            return\n",
+        "",
+        *_MACHINE,
+    ),
+    _endpoint(
+        "breaker",
+        "breaker forgets how often it opened",
+        "now - self._closed_at >= HEALTHY",
+        "now - self._closed_at >= 0",
+        *_MACHINE,
+    ),
+    _endpoint(
+        "breaker",
+        "an answer does not end a row of failures",
+        "        self._in_a_row = 0\n        if slow",
+        "        if slow",
+        *_MACHINE,
+    ),
+    # The pacer.
+    _endpoint(
+        "pacer",
+        "pacer keeps the last deadline",
+        "self.blocked_until = max(self.blocked_until, now + wait)",
+        "self.blocked_until = now + wait",
+    ),
+    _endpoint(
+        "pacer",
+        "pacer keeps the shorter deadline",
+        "self.blocked_until = max(self.blocked_until, now + wait)",
+        "self.blocked_until = min(self.blocked_until or now + wait, now + wait)",
+    ),
+    _endpoint(
+        "pacer", "pacer's jitter shortens the wait", "(1 + JITTER * self._draw())", "(1 - JITTER * self._draw())"
+    ),
+    # The throttle.
+    _endpoint(
+        "throttle",
+        "throttle counts calls that only just began",
+        "window.totals[_STARTED] - undecided",
+        "window.totals[_STARTED]",
+    ),
+    _endpoint(
+        "throttle",
+        "throttle never sees a black hole",
+        "window.totals[_STARTED] - undecided",
+        "window.totals[_DECIDED]",
+    ),
+    # The budgets.
+    _endpoint("retry_budget", "retry budget never empties", "bucket, -PRICE)", "bucket, 0)", "test_budgets.py"),
+    _endpoint(
+        "retry_budget",
+        "a retry costs no more than an attempt brings",
+        "DEPOSIT, PRICE = 1, 5",
+        "DEPOSIT, PRICE = 1, 1",
+        "test_budgets.py",
+    ),
+    _endpoint(
+        "attempt_budget", "attempt budget is off by one", "if self.left <= 0", "if self.left < 0", "test_budgets.py"
+    ),
+    # The bucket.
+    _endpoint(
+        "bucket",
+        "bucket gives back what is not certain",
+        "back = reserved - used if exact else min(0, reserved - used)",
+        "back = reserved - used",
+    ),
+    _endpoint("bucket", "bucket settles twice", "claims, self._claims = self._claims, ()", "claims = self._claims"),
+    _endpoint(
+        "bucket",
+        "bucket forgives debt",
+        "self._level = min(self._capacity, self._level + back * self._period)",
+        "self._level = min(self._capacity, max(0, self._level + back * self._period))",
+    ),
+    _endpoint(
+        "bucket",
+        "a refund goes over the brim",
+        "self._level = min(self._capacity, self._level + back * self._period)",
+        "self._level += back * self._period",
+    ),
+    _endpoint(
+        "bucket",
+        "one claim is taken though another waits",
+        "        if wait > longest:\n",
+        "        claim.bucket.take(0 if wait else claim.units)\n        if wait > longest:\n",
+    ),
+    _endpoint(
+        "bucket",
+        "what never fits waits",
+        "if units * self._period > self._capacity:",
+        "if units * self._period > 2 * self._capacity:",
+    ),
+    _endpoint(
+        "bucket",
+        "bucket believes in more than it knows",
+        "self._level = min(self._level, (remaining - in_flight) * self._period)",
+        "self._level = (remaining - in_flight) * self._period",
+    ),
+    _endpoint(
+        "bucket",
+        "bucket forgets what is in flight",
+        "(remaining - in_flight) * self._period",
+        "remaining * self._period",
+    ),
+    _endpoint(
+        "bucket",
+        "the wait is a little too short",
+        "-(-missing // self.limit) / _TICKS",
+        "missing // self.limit / _TICKS",
+    ),
+    # The concurrency.
+    _endpoint(
+        "concurrency",
+        "every failure of a burst shrinks the limit",
+        "        if started >= self._shrunk:\n            self._shrunk = now\n",
+        "        if now:\n",
+    ),
+    _endpoint(
+        "concurrency",
+        "a limit that nobody uses grows",
+        "if 2 * in_flight >= self.limit",
+        "if in_flight",
+    ),
+    _endpoint(
+        "concurrency", "gradient never looks what is normal", "ROUNDS, LOOK = 60, 2", "ROUNDS, LOOK = 1_000_000_000, 0"
+    ),
+    # The queue.
+    _endpoint("queue", "queue forgets a cancelled waiter", "            self._give_up(waiter)\n", ""),
+    _endpoint(
+        "queue",
+        "a place given to a cancelled waiter is lost",
+        "            self.taken -= 1\n            self._fill()\n\n    def vacate",
+        "            self.taken -= 1\n\n    def vacate",
+    ),
+    _endpoint(
+        "queue",
+        "queue sheds the highest",
+        "self._refuse(self._waiting[0], drained)",
+        "self._refuse(self._waiting[-1], drained)",
+    ),
+    _endpoint(
+        "queue", "queue ignores deadlines within a priority", "_Waiter(priority, -deadline,", "_Waiter(priority, 0.0,"
+    ),
+    _endpoint("queue", "who waits in vain is never told", "loop.call_at(latest_start, self._expire, waiter)", "None"),
+    _endpoint(
+        "queue", "leaving twice gives two places", "queue, self._queue = self._queue, None", "queue = self._queue"
+    ),
+    _endpoint(
+        "queue",
+        "queue lets in who would be too late",
+        "if loop.time() + predicted > latest_start:",
+        "if loop.time() > latest_start:",
+    ),
+    # The retries.
+    _retries("retries", "retry after content", "if at.content_sent or at.attempts_left", "if at.attempts_left"),
+    _retries("retries", "retry without attempts left", "at.attempts_left <= 0", "at.attempts_left < 0"),
+    _retries("retries", "what may have had effects is made twice", " or unsafe:", ":"),
+    _retries(
+        "retries",
+        "a filtered request goes to a laxer model",
+        "call_pb2.OUTCOME_CONTENT_FILTER: Way.NOWHERE",
+        "call_pb2.OUTCOME_CONTENT_FILTER: Way.ELSEWHERE",
+    ),
+    _retries(
+        "retries",
+        "a refused key is tried again",
+        "call_pb2.OUTCOME_AUTH: Way.ELSEWHERE",
+        "call_pb2.OUTCOME_AUTH: Way.NOWHERE",
+    ),
+    _retries(
+        "retries",
+        "a retry starts that ends too late",
+        "if now + wait + at.first_token <= at.deadline",
+        "if now + at.first_token <= at.deadline",
+    ),
+    _retries(
+        "retries",
+        "one attempt more than a provider gets",
+        "at.attempts_here < settings.max_attempts",
+        "at.attempts_here <= settings.max_attempts",
+    ),
+    _retries("backoff", "retry-after is no floor", "max(retry_after or 0.0, wait)", "wait"),
+    _retries("backoff", "half jitter", "settings.jitter * draw()", "settings.jitter * (0.5 + draw() / 2)"),
+)
