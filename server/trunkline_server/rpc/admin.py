@@ -51,7 +51,7 @@ class Admin(KeyMethods, LedgerMethods):
         reports: LedgerReports,
     ) -> None:
         KeyMethods.__init__(self, issuer, audit)
-        LedgerMethods.__init__(self, reports)
+        LedgerMethods.__init__(self, reports, audit)
         self._current = current
         self._statistics = statistics
         self._states = states
@@ -73,6 +73,8 @@ class Admin(KeyMethods, LedgerMethods):
         names = _named(self._current.chain.snapshot, request.provider)
         within = time_for(PROBE_TIME, context.time_remaining())
         results = by_provider(await self._prober.credentials(within, request.provider))
+        for name in names:
+            self._audit.record(AuditEvent.KIND_CREDENTIAL_VALIDATED, actor_of(context), name)
         offers = self._current.chain.snapshot.offers
         return pb.ValidateCredentialsResponse(
             providers=[

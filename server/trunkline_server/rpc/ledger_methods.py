@@ -6,14 +6,17 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from trunkline.v1 import calls_pb2 as pb
 from trunkline.v1.admin_service_pb2_grpc import AdminServiceServicer
+from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline_server.errors import CallerGone
 from trunkline_server.rpc.edge import IDENTITY
+from trunkline_server.rpc.keys import actor_of
 
 if TYPE_CHECKING:
     from grpc import aio
 
-    from trunkline.v1 import calls_pb2 as pb
+    from trunkline_server.state.audit import Audit
     from trunkline_server.state.ledger.reports import LedgerReports
 
     Context = aio.ServicerContext[Any, Any]
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
 class LedgerMethods(AdminServiceServicer):
     """Errors are raised as CallError; rpc/edge makes statuses of them."""
 
-    def __init__(self, reports: LedgerReports) -> None:
+    def __init__(self, reports: LedgerReports, audit: Audit) -> None:
         self._reports = reports
+        self._audit = audit
 
     async def ListCalls(self, request: pb.ListCallsRequest, context: Context) -> pb.ListCallsResponse:
         """A page of calls."""
@@ -31,13 +35,22 @@ class LedgerMethods(AdminServiceServicer):
 
     async def ExportUsage(self, request: pb.ExportUsageRequest, context: Context) -> None:  # type: ignore[override]
         """The pieces; the next one is made when gRPC has taken the last."""
+        self._audit.record(AuditEvent.KIND_DATA_EXPORTED, actor_of(context), detail=_what(request))
         async with aclosing(self._reports.export(request, IDENTITY.get())) as pieces:
             async for piece in pieces:
                 await _write(context, piece)
 
     async def ResetStatistics(self, request: pb.ResetStatisticsRequest, context: Context) -> pb.ResetStatisticsResponse:
         """Begin anew."""
-        return await self._reports.reset(request, IDENTITY.get())
+        done = await self._reports.reset(request, IDENTITY.get())
+        self._audit.record(AuditEvent.KIND_STATISTICS_RESET, actor_of(context), request.workspace)
+        return done
+
+
+def _what(request: pb.ExportUsageRequest) -> str:
+    """What is exported, for whoever reads the audit events."""
+    record = pb.ExportUsageRequest.Record.Name(request.record or pb.ExportUsageRequest.RECORD_ATTEMPTS)
+    return record.removeprefix("RECORD_").lower()
 
 
 async def _write(context: Context, piece: pb.ExportUsageResponse) -> None:
