@@ -12,7 +12,7 @@ from trunkline_server.layers.watch import watch
 from trunkline_server.providers.as_asked import as_asked
 from trunkline_server.providers.auth import Means, build_aws_secrets, build_credentials, headers_of
 from trunkline_server.providers.by_model import by_model, dialects_of
-from trunkline_server.providers.discovery import build_lister
+from trunkline_server.providers.discovery import AnyOf, build_lister
 from trunkline_server.providers.guarded import at_most, guarded
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import Asked, build_probe
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
     from trunkline_server.providers.credential import Credential
-    from trunkline_server.providers.discovery import Lister
+    from trunkline_server.providers.discovery import Lister, Lists
     from trunkline_server.providers.probe import CredentialProbe, Prober
     from trunkline_server.providers.refreshed import Refreshed
     from trunkline_server.providers.table import Row
@@ -68,7 +68,7 @@ class Upstreams:
         self._log = log
         self._opened = opened
         # By provider: who asks it for its models.
-        self.listers: dict[str, Lister] = {}
+        self.listers: dict[str, Lists] = {}
 
     def build(self, name: str, row: Row, states: ProviderStates, prober: Prober, *, brought: bool) -> Handler:
         """The provider of this name, known to `states` and `prober`. `brought`: a package brought its dialect."""
@@ -76,8 +76,8 @@ class Upstreams:
         credentials = build_credentials(row, provider, self._means(name))
         built = [self._endpoint(name, row, credential, brought=brought) for credential in credentials]
         states.open(name, row.status_url, [each.state for each in built])
-        if lister := built[0].lister:
-            self.listers[name] = lister
+        if listers := [(each.state.wait, each.lister) for each in built if each.lister is not None]:
+            self.listers[name] = AnyOf(listers)
         prober.add(name, [each.probe for each in built if each.probe is not None])
         handler = one_of([each.state for each in built], [each.handler for each in built])
         return as_asked(handler, provider.provider_tools)

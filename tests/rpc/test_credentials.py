@@ -37,7 +37,7 @@ WHOLE = answer(b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}
 REFUSAL = answer(b'{"error": {"code": "invalid_api_key"}}', 401)
 EMPTY = answer(b'{"error": {"code": "insufficient_quota"}}', 429)
 LATER = answer(b"{}", 429, retry_after="50")
-LIST = answer(b'{"data": []}')
+LIST = answer(b'{"data": [{"id": "m"}]}')
 # What a Vertex provider answers.
 GEMINI = answer(
     b'{"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}]}', content_type="application/json"
@@ -137,6 +137,27 @@ async def test_a_key_without_quota_or_told_to_wait_is_left_out(tmp_path: Path, r
         for _ in range(4):
             assert await generate(running) is None
         assert vendor.seen[1:] == ["B", "C"] * 2 or vendor.seen[1:] == ["C", "B"] * 2
+
+
+@pytest.mark.parametrize("reply", [REFUSAL, EMPTY, LATER], ids=["refused", "no quota", "told to wait"])
+async def test_models_are_asked_for_with_a_key_that_may_be_used(tmp_path: Path, reply: bytes) -> None:
+    vendor = Vendor({"A": reply})
+    async with upstream([vendor]) as vendor.server, gateway(three(tmp_path, vendor.server.base_url)) as running:
+        for _ in range(2):
+            told = await running.models.RefreshModels(model_service_pb2.RefreshModelsRequest())
+            assert [(each.provider, each.outcome) for each in told.providers] == [("up", call_pb2.OUTCOME_SUCCESS)]
+        assert vendor.seen == ["A", "B"] * 2
+        assert await generate(running) is not None
+        vendor.seen.clear()
+        await running.models.RefreshModels(model_service_pb2.RefreshModelsRequest())
+        assert vendor.seen == ["B"]
+
+
+async def test_when_every_key_is_refused_the_list_is_too(tmp_path: Path) -> None:
+    vendor = Vendor({}, REFUSAL)
+    async with upstream([vendor]) as vendor.server, gateway(three(tmp_path, vendor.server.base_url)) as running:
+        (told,) = (await running.models.RefreshModels(model_service_pb2.RefreshModelsRequest())).providers
+        assert (told.outcome, vendor.seen) == (call_pb2.OUTCOME_AUTH, ["A", "B", "C"])
 
 
 async def test_when_none_may_be_used_the_one_that_is_back_first_is_tried(tmp_path: Path) -> None:
