@@ -16,6 +16,7 @@ from upstreams import answer, hold, upstream
 
 from trunkline.v1 import call_pb2, model_service_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -277,6 +278,13 @@ async def test_without_a_token_nothing_is_sent_and_the_provider_is_not_available
             assert up.reason.startswith("not available yet: ")
             assert "answered 400 (invalid_grant)" in up.reason
             assert up.endpoints[0].credential_reason.startswith("not available yet: ")
+            listed = (await running.models.ListModels(ListModelsRequest(provider="up"))).models
+            assert listed
+            assert {(each.available, each.unavailable_reason) for each in listed} == {(False, up.reason)}
+            callable_ = ListModelsRequest(provider="up", available_only=True)
+            assert not (await running.models.ListModels(callable_)).models
+            model = await running.models.GetModel(GetModelRequest(id="up"))
+            assert (model.available, model.unavailable_reason) == (False, up.reason)
             assert "canary" not in f"{up}{error.details()}{running.log.getvalue().decode()}"
 
 
@@ -317,6 +325,8 @@ async def test_one_key_that_cannot_be_had_leaves_the_others(tmp_path: Path) -> N
                 for _ in range(3):
                     assert await generate(running) is None
                 assert vendor.seen == ["A"] * 3
+                (model,) = (await running.models.ListModels(ListModelsRequest(provider="up"))).models
+                assert model.available
 
 
 # --- no key -----------------------------------------------------------------------------------------------------------

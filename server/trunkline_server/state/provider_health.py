@@ -197,11 +197,16 @@ class EndpointState:
         recheck = (self._learned or 0.0) + RECHECK if self._state in (REFUSED, QUOTA) else 0.0
         return max(0.0, self._blocked_until - now, recheck - now)
 
+    def missing(self) -> str:
+        """Why there is nothing to send at present. Empty = there is."""
+        shown = self._look()
+        return f"not available yet: {shown.missing} ({shown.hint or self.address})" if shown.missing else ""
+
     def hindrance(self) -> str:
         """Why the credential may not be used now, and what to do about it. Empty = it may."""
+        if missing := self.missing():
+            return missing
         shown = self._look()
-        if shown.missing:
-            return f"not available yet: {shown.missing} ({shown.hint or self.address})"
         remedy = _REMEDIES.get(self._state, "")
         wait = self._blocked_until - self._clock()
         if not remedy and wait > 0:
@@ -289,6 +294,12 @@ class ProviderStates:
             recent_errors=known.errors,
             status_url=known.status_url,
         )
+
+    def missing(self, provider: str) -> str:
+        """Why the provider has nothing to send at present: each credential of it is still to be had. Empty = it has."""
+        known = self._providers.get(provider)
+        why = [endpoint.missing() for endpoint in known.endpoints] if known else []
+        return why[0] if why and all(why) else ""
 
     def credential(self, provider: str) -> str:
         """How the credential that calls of this provider use is shown. Empty = there is none."""
