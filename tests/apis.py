@@ -157,7 +157,7 @@ APIS = [
 
 CHUNK = {"id": "c_1", "object": "chat.completion.chunk", "model": "m"}
 CHAT = Api(
-    "openai_chat",
+    "openai_compatible",
     {
         "id": "c_1",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi there"}, "finish_reason": "stop"}],
@@ -171,4 +171,5 @@ CHAT = Api(
     + b"data: [DONE]\n\n",
     "/chat/completions",
     "/chat/completions",
+    settings={"models": ["m"]},
 )

@@ -6,14 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from apis import APIS, Api
+from apis import APIS, CHAT, Api
 from gateway import gateway, settings_of
+from google.protobuf.json_format import ParseDict
 from grpc import aio
 from make import kinds, text_of
 from serving import details
 from upstreams import answer, chunk, close, head, upstream
 
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline_server.providers.table import ROWS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +77,41 @@ async def test_every_cut_of_a_stream_has_one_outcome(tmp_path: Path, api: Api) -
                     async for event in running.stub.StreamGenerate(REQUEST):
                         seen.append(event)
                 assert "completed" not in kinds(seen), cut
+
+
+EVERY = pytest.mark.parametrize("api", [*APIS, CHAT], ids=lambda api: api.kind)
+
+
+def with_options(**options: Any) -> pb.GenerateRequest:
+    return ParseDict({"model": "up/m", "prompt": "Hello", "provider_options": options}, pb.GenerateRequest())
+
+
+@EVERY
+@pytest.mark.parametrize("stream", [False, True])
+async def test_options_under_the_providers_own_name_are_said_to_it(tmp_path: Path, api: Api, stream: bool) -> None:
+    whole = answer(json.dumps(api.whole).encode(), content_type="application/json")
+    options: dict[str, Any] = {"up": {"own": 1, "both": {"a": 1}}, "elsewhere": {"x": 3}}
+    request = with_options(**options, **{ROWS[api.kind].dialect: {"other": 2, "both": 2}})
+    async with upstream([whole]) as server:
+        settings = settings_of(tmp_path, document(api, server.base_url), {"KEY": "k-1"})
+        async with gateway(settings) as running:
+            if stream:
+                assert [event async for event in running.stub.StreamGenerate(request)]
+            else:
+                await running.stub.Generate(request)
+        sent = json.loads(next(request for request in server.requests if request.body).body)
+    assert (sent["own"], sent["other"], sent["both"]) == (1, 2, {"a": 1})
+    assert "x" not in sent
+
+
+async def test_options_that_are_refused_are_named_as_the_caller_has_them(tmp_path: Path) -> None:
+    request = with_options(up={"n": 2}, openai_chat={"model": "x"})
+    settings = settings_of(tmp_path, document(CHAT, "http://127.0.0.1:9"), {"KEY": "k-1"})
+    async with gateway(settings) as running:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await running.stub.Generate(request)
+    refused = details(caught.value)["google.rpc.BadRequest"].field_violations
+    assert sorted(each.field for each in refused) == ["provider_options.openai_chat.model", "provider_options.up.n"]
 
 
 KEY_OF_ANY_SHAPE = "hunter2-of-ours"

@@ -15,6 +15,7 @@ from trunkline_server.providers.by_model import by_model, dialects_of
 from trunkline_server.providers.discovery import AnyOf, build_lister
 from trunkline_server.providers.guarded import at_most, guarded
 from trunkline_server.providers.http import HttpClient
+from trunkline_server.providers.named_options import named_options
 from trunkline_server.providers.probe import Asked, build_probe
 from trunkline_server.providers.tokens.asking import build_ask
 from trunkline_server.providers.trace import TracedHttp
@@ -104,7 +105,10 @@ class Upstreams:
         )
         state = self._state(name, row, credential)
         asked = Asked(http, self._dialects[row.dialect], credential.sign)
-        ask = {of: build_upstream(endpoint, self._dialects[of], http, state.limited) for of in dialects_of(row)}
+        ask = {
+            of: named_options(build_upstream(endpoint, self._dialects[of], http, state.limited), name, of)
+            for of in dialects_of(row)
+        }
         handler = guarded(by_model(row, ask), self._log) if brought else by_model(row, ask)
         lister = build_lister(name, row, endpoint, state.credential, asked, self._lists.get(row.dialect))
         return _Built(state, watch(state)(handler), build_probe(name, row, endpoint, state, asked), lister)
