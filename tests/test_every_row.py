@@ -139,7 +139,9 @@ def test_every_row_that_is_asked_over_http_is_here() -> None:
     assert set(EXPECTED) == {name for name, row in ROWS.items() if row.dialect}
 
 
-async def asked(tmp_path: Path, name: str, api: Api, *, stream: bool) -> tuple[str, call_pb2.Usage, Request]:
+async def asked(
+    tmp_path: Path, name: str, api: Api, *, stream: bool, config: pb.GenerationConfig = REQUESTED
+) -> tuple[str, call_pb2.Usage, Request]:
     """What the gateway answers to a call of the provider by its name alone, and what it sent."""
     whole = [answer(json.dumps(api.whole).encode(), content_type="application/json")]
     begun = head(200, {"content-type": api.content_type, "transfer-encoding": "chunked"})
@@ -150,7 +152,7 @@ async def asked(tmp_path: Path, name: str, api: Api, *, stream: bool) -> tuple[s
         else:
             environ[ROWS[name].base_url_env] = server.base_url
         async with gateway(settings_of(tmp_path, document, environ)) as running:
-            request = pb.GenerateRequest(model=name, prompt="Hello", config=REQUESTED)
+            request = pb.GenerateRequest(model=name, prompt="Hello", config=config)
             if stream:
                 events = [event async for event in running.stub.StreamGenerate(request)]
                 assert (kinds(events)[0], kinds(events)[-1]) == ("started", "completed")
@@ -197,3 +199,23 @@ async def test_stream_generate(tmp_path: Path, name: str) -> None:
     body = json.loads(sent.body)
     assert body.get("model", expected.model) == expected.model
     assert body.get("stream", False) == (streamed(row, expected.url) == expected.url)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "streamed"),
+    [
+        ("fireworks", 5000, False),
+        ("fireworks", 5001, True),
+        ("fireworks", None, True),
+        ("anthropic", 8192, False),
+        ("anthropic", 8193, True),
+        ("openai", 100_000, False),
+        ("openai", None, False),
+    ],
+)
+async def test_a_long_unary_call_is_streamed_where_the_provider_would_end_it(
+    tmp_path: Path, name: str, limit: int | None, streamed: bool
+) -> None:
+    config = pb.GenerationConfig(max_output_tokens=limit)
+    said, _, sent = await asked(tmp_path, name, BY_DIALECT[ROWS[name].dialect], stream=False, config=config)
+    assert (said, json.loads(sent.body).get("stream", False)) == ("Hi there", streamed)
