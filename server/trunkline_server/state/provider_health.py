@@ -252,7 +252,8 @@ class _Provider:
             return pb.HealthCheckResponse.STATE_DEGRADED, hindrances[0]
         if self.failure is not None and now - self.failure[0] <= LATELY:
             outcome = call_pb2.Outcome.Name(self.failure[1].outcome).removeprefix("OUTCOME_")
-            reason = f"its last attempt failed ({outcome}): see its recent errors and its status page"
+            page = " and its status page" if self.status_url else ""
+            reason = f"its last attempt failed ({outcome}): see its recent errors{page}"
             return pb.HealthCheckResponse.STATE_DEGRADED, reason
         return pb.HealthCheckResponse.STATE_SERVING, ""
 
