@@ -25,27 +25,27 @@ ABSENT = 1
 _FAILED = f"FILTER (WHERE t.outcome <> {call_pb2.OUTCOME_SUCCESS})"
 _AT_FAULT = f"t.outcome IN ({', '.join(map(str, sorted(PROVIDERS_FAULTS)))})"
 _ESTIMATED = f"FILTER (WHERE t.certainty = {call_pb2.CERTAINTY_ESTIMATED})"
-_TOKENS = tuple(f"SUM(t.{name})" for name in TOKENS)
+_TOKENS = tuple(f"coalesce(SUM(t.{name}), 0)" for name in TOKENS)
 # In the order of figures.ATTEMPT_SUMS and figures.TOKENS.
 _ATTEMPTS = (
     "COUNT(*)",
     f"COUNT(*) FILTER (WHERE {_AT_FAULT})",
     f"COUNT(*) {_ESTIMATED}",
     "COUNT(*) - COUNT(t.cost)",
-    "SUM(t.cost)",
-    "SUM(t.saved)",
-    f"SUM(t.cost) {_FAILED}",
-    f"SUM(t.cost) {_ESTIMATED}",
+    "coalesce(SUM(t.cost), 0)",
+    "coalesce(SUM(t.saved), 0)",
+    f"coalesce(SUM(t.cost) {_FAILED}, 0)",
+    f"coalesce(SUM(t.cost) {_ESTIMATED}, 0)",
     *_TOKENS,
 )
 _ATTEMPT_SUMS = (
     "SUM(t.attempts)",
-    f"SUM(t.attempts) FILTER (WHERE {_AT_FAULT})",
+    f"coalesce(SUM(t.attempts) FILTER (WHERE {_AT_FAULT}), 0)",
     "SUM(t.estimated)",
     "SUM(t.unpriced)",
-    "SUM(t.cost)",
-    "SUM(t.saved)",
-    f"SUM(t.cost) {_FAILED}",
+    "coalesce(SUM(t.cost), 0)",
+    "coalesce(SUM(t.saved), 0)",
+    f"coalesce(SUM(t.cost) {_FAILED}, 0)",
     "SUM(t.estimated_cost)",
     *_TOKENS,
 )
@@ -58,9 +58,9 @@ _CALLS = (
     "COUNT(*) FILTER (WHERE t.result = 'cancelled')",
     "SUM(t.fell_back)",
     "SUM(t.interrupted)",
-    "SUM(t.duration) FILTER (WHERE t.time_bucket IS NOT NULL)",
-    "SUM(t.time_to_first_token) FILTER (WHERE t.first_token_bucket IS NOT NULL)",
-    "SUM(t.output_rate) FILTER (WHERE t.rate_bucket IS NOT NULL)",
+    "coalesce(SUM(t.duration) FILTER (WHERE t.time_bucket IS NOT NULL), 0)",
+    "coalesce(SUM(t.time_to_first_token) FILTER (WHERE t.first_token_bucket IS NOT NULL), 0)",
+    "coalesce(SUM(t.output_rate) FILTER (WHERE t.rate_bucket IS NOT NULL), 0)",
 )
 _CODES = tuple(f"coalesce({bucket} + {FIRST_CHARACTER}, {ABSENT})" for bucket in _BUCKETS)
 _CALL_SUMS = ("SUM(t.successes)", "SUM(t.errors)", "SUM(t.cancelled)", "SUM(t.fallbacks)", "SUM(t.interrupted)")

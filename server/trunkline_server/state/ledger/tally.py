@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 from trunkline_server.errors import InvalidRequest, Violation
@@ -19,11 +20,59 @@ if TYPE_CHECKING:
 
 # Rows of an answer, of all pages together: what is held in memory to order them.
 MAX_ROWS = 50_000
+# How many characters of histograms are gathered before they are counted: cheap for many at once, dear to hold.
+_MOST_CHARACTERS = 8_000_000
 
 # Sums of distributions in millionths: the ledger's times are, its rates are not.
 _SCALE = {"output_rate": MILLION}
+_ATTEMPT_NAMES = (*ATTEMPT_SUMS, *TOKENS)
 # Which bucket, and the group's values as they were found.
 Key = tuple[Any, ...]
+
+
+class _Gathered:
+    """What was found of one group, as cheap to add to as can be: it is made sense of once, at the end."""
+
+    __slots__ = ("attempts", "calls", "characters", "figures", "packed")
+
+    def __init__(self) -> None:
+        # By _ATTEMPT_NAMES; by CALL_SUMS and DISTRIBUTIONS.
+        self.attempts: list[Any] = [0] * len(_ATTEMPT_NAMES)
+        self.calls: list[Any] = [0] * (len(CALL_SUMS) + len(DISTRIBUTIONS))
+        self.characters: list[str] = []
+        # Packed histograms, one for each of DISTRIBUTIONS: cheap to add and dear to unpack.
+        self.packed: tuple[Merged, ...] = ()
+        self.figures = Figures()
+
+    def add_packed(self, packed: Row) -> None:
+        self.packed = self.packed or tuple(Merged() for _ in DISTRIBUTIONS)
+        for one, more in zip(self.packed, packed, strict=True):
+            one.add(more)
+
+    def count(self) -> None:
+        """Count the characters."""
+        characters = "".join(self.characters)
+        self.characters.clear()
+        for index, name in enumerate(DISTRIBUTIONS):
+            counts = Counter(characters[index :: len(DISTRIBUTIONS)])
+            counts.pop(chr(ABSENT), None)
+            _add_buckets(self.figures, name, {ord(each) - FIRST_CHARACTER: count for each, count in counts.items()})
+
+    def settled(self) -> Figures:
+        """All of it. It is not to be used any more."""
+        figures = self.figures
+        # PostgreSQL's sums are decimals.
+        for name, value in zip((*_ATTEMPT_NAMES, *CALL_SUMS), (*self.attempts, *self.calls), strict=False):
+            if value:
+                figures.add(name, int(value))
+        for name, total in zip(DISTRIBUTIONS, self.calls[len(CALL_SUMS) :], strict=True):
+            if total:
+                figures.distribution(name).sum += float(total) * _SCALE.get(name, 1)
+        if self.characters:
+            self.count()
+        for name, merged in zip(DISTRIBUTIONS, self.packed, strict=False):
+            _add_buckets(figures, name, merged.buckets())
+        return figures
 
 
 class Tally:
@@ -31,89 +80,65 @@ class Tally:
 
     def __init__(self, group_by: Sequence[Dimension]) -> None:
         self._group_by = group_by
-        self._figures: dict[Key, Figures] = {}
-        # Packed histograms are cheap to add and dear to unpack: they are unpacked once.
-        self._packed: dict[Key, tuple[Merged, ...]] = {}
+        self._groups: dict[Key, _Gathered] = {}
+        self._characters = 0
 
     def add_attempts(self, rows: Iterable[Row]) -> None:
         """Add what Queries.attempts found."""
-        names = (*ATTEMPT_SUMS, *TOKENS)
         for key, values in self._keyed(rows):
-            figures = self._of(key)
-            for name, value in zip(names, values, strict=True):
-                if value:
-                    # PostgreSQL's sums are decimals.
-                    figures.add(name, int(value))
+            group = self._of(key)
+            group.attempts = [*map(add, group.attempts, values)]
 
     def add_units(self, rows: Iterable[Row]) -> None:
         """Add what Queries.units found."""
         for key, (unit, amount) in self._keyed(rows):
-            self._of(key).add_units(unit, int(amount))
+            self._of(key).figures.add_units(unit, int(amount))
 
     def add_calls(self, rows: Iterable[Row]) -> None:
         """Add what Queries.calls found."""
         for key, (*values, characters) in self._keyed(rows):
-            figures = self._of(key)
-            for name, value in zip(CALL_SUMS, values, strict=False):
-                figures.add(name, int(value))
-            for name, total in zip(DISTRIBUTIONS, values[len(CALL_SUMS) :], strict=True):
-                if total:
-                    figures.distribution(name).sum += float(total) * _SCALE.get(name, 1)
+            group = self._of(key)
+            group.calls = [*map(add, group.calls, values)]
             if characters:
-                _add_characters(figures, characters)
+                group.characters.append(characters)
+                self._characters += len(characters)
+        if self._characters > _MOST_CHARACTERS:
+            self._count()
+
+    def _count(self) -> None:
+        for group in self._groups.values():
+            if group.characters:
+                group.count()
+        self._characters = 0
 
     def add_histograms(self, rows: Iterable[Row]) -> None:
         """Add what Queries.histograms found."""
         for key, packed in self._keyed(rows):
-            merged = self._packed.get(key)
-            if merged is None:
-                merged = self._packed[key] = tuple(Merged() for _ in DISTRIBUTIONS)
-            for one, more in zip(merged, packed, strict=True):
-                one.add(more)
+            self._of(key).add_packed(packed)
 
     def add_scores(self, rows: Iterable[Row]) -> None:
         """Add what Queries.scores found."""
         for key, (metric, count, total) in self._keyed(rows):
-            self._of(key).add_scores(metric, count, total)
-
-    def merge(self, other: Tally) -> None:
-        """Add all that `other` has. It is not to be used any more."""
-        for key, figures in other._figures.items():
-            self._of(key).merge(figures)
-        other._unpack_into(self)
+            self._of(key).figures.add_scores(metric, count, total)
 
     def results(self) -> dict[tuple[int, tuple[str, ...]], Figures]:
-        """The figures by bucket and group."""
-        self._unpack_into(self)
+        """The figures by bucket and group. The tally is not to be used any more."""
         return {
-            (bucket, tuple(map(told, self._group_by, group))): figures
-            for (bucket, *group), figures in self._figures.items()
+            (bucket, tuple(map(told, self._group_by, values))): group.settled()
+            for (bucket, *values), group in self._groups.items()
         }
-
-    def _unpack_into(self, tally: Tally) -> None:
-        for key, merged in self._packed.items():
-            for name, packed in zip(DISTRIBUTIONS, merged, strict=True):
-                _add_buckets(tally._of(key), name, packed.buckets())
-        self._packed.clear()
 
     def _keyed(self, rows: Iterable[Row]) -> Iterable[tuple[Key, Row]]:
         size = 1 + len(self._group_by)
         return ((row[:size], row[size:]) for row in rows)
 
-    def _of(self, key: Key) -> Figures:
-        found = self._figures.get(key)
+    def _of(self, key: Key) -> _Gathered:
+        found = self._groups.get(key)
         if found is None:
-            if len(self._figures) >= MAX_ROWS:
+            if len(self._groups) >= MAX_ROWS:
                 raise _too_many()
-            found = self._figures[key] = Figures()
+            found = self._groups[key] = _Gathered()
         return found
-
-
-def _add_characters(figures: Figures, characters: str) -> None:
-    for index, name in enumerate(DISTRIBUTIONS):
-        counts = Counter(characters[index :: len(DISTRIBUTIONS)])
-        counts.pop(chr(ABSENT), None)
-        _add_buckets(figures, name, {ord(character) - FIRST_CHARACTER: count for character, count in counts.items()})
 
 
 def _add_buckets(figures: Figures, name: str, buckets: dict[int, int]) -> None:

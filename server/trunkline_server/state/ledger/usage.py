@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,7 +31,7 @@ from trunkline_server.state.ledger.tally import Tally
 from trunkline_server.state.ledger.timestamps import LATEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from trunkline.v1.gateway_service_pb2 import UsageStatsRequest
     from trunkline_server.core import Identity
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from trunkline_server.state.ledger.question import Question
     from trunkline_server.state.ledger.sources import Segment, Source
 
-# Parts of an answer that are read in one go.
-_AT_ONCE = 8
+# Queries that are read in one go, and how many such goes there are at once: a database has two readers.
+_AT_ONCE, _SIDE_BY_SIDE = 8, 3
 # Most ledgers have no other units: to look for them in every row would take a quarter of the time.
 _UNITS = "SELECT 1 FROM unit_sums WHERE grain = 'day' AND start >= ? AND start < ? LIMIT 1"
 # Their starts are found in indexes, one at a time.
@@ -103,45 +103,44 @@ async def _kept(database: Database) -> Kept:
 
 
 async def _count(database: Database, question: Question, sources: tuple[Source, ...], kept: Kept) -> Tally:
-    """Attempts and calls side by side: there are two readers."""
-    queries, ofs = Queries(question, database.dialect), question.group_by
-    of_attempts, of_calls = Tally(ofs), Tally(ofs)
+    """Several parts at once: there are two readers, and neither should wait for what is added up."""
+    queries, tally = Queries(question, database.dialect), Tally(question.group_by)
     units = await read(database, _UNITS, (question.start - question.start % DAY, question.end))
 
     def cut(found: Iterable[Piece]) -> Iterable[Segment]:
         return slices(segments(question, found), kept.first, kept.last)
 
-    await asyncio.gather(
-        _add(
-            database,
-            cut(pieces(question, sources)),
-            (queries.attempts, of_attempts.add_attempts),
-            *([(queries.units, of_attempts.add_units)] if units else []),
-        ),
-        _add(
-            database,
-            cut(pieces_of_calls(question, sources, kept.complete)),
-            (queries.calls, of_calls.add_calls),
-            (queries.histograms, of_calls.add_histograms),
-        ),
-    )
+    of_attempts = ((queries.attempts, tally.add_attempts), *([(queries.units, tally.add_units)] if units else []))
+    of_calls = ((queries.calls, tally.add_calls), (queries.histograms, tally.add_histograms))
     everything = [Piece("rows", question.start, question.end)]
-    await _add(database, segments(question, everything), (queries.scores, of_calls.add_scores))
-    await asyncio.to_thread(of_calls.merge, of_attempts)
-    return of_calls
+    asked = chain(
+        _asked(cut(pieces(question, sources)), *of_attempts),
+        _asked(cut(pieces_of_calls(question, sources, kept.complete)), *of_calls),
+        _asked(segments(question, everything), (queries.scores, tally.add_scores)),
+    )
+    adding = asyncio.Lock()
+    await asyncio.gather(*(_add(database, asked, adding) for _ in range(_SIDE_BY_SIDE)))
+    return tally
+
+
+def _asked(
+    cut: Iterable[Segment], *kinds: tuple[Callable[[Segment], Query | None], Callable[[list[Row]], None]]
+) -> Iterator[tuple[Query, Callable[[list[Row]], None]]]:
+    """What to ask of each part, and what takes the answer."""
+    for segment in cut:
+        for query, adder in kinds:
+            if (asked := query(segment)) is not None:
+                yield asked, adder
 
 
 async def _add(
-    database: Database,
-    cut: Iterable[Segment],
-    *kinds: tuple[Callable[[Segment], Query | None], Callable[[list[Row]], None]],
+    database: Database, asked: Iterator[tuple[Query, Callable[[list[Row]], None]]], adding: asyncio.Lock
 ) -> None:
     """Ask and add, several parts at a time: what is in memory at once is bounded."""
-    parts = iter(cut)
-    while some := [*islice(parts, _AT_ONCE)]:
-        asked = [(query(segment), add) for segment in some for query, add in kinds]
-        found = await read_all(database, [query for query, _ in asked if query is not None])
-        await asyncio.to_thread(_add_all, [add for query, add in asked if query is not None], found)
+    while some := [*islice(asked, _AT_ONCE)]:
+        found = await read_all(database, [query for query, _ in some])
+        async with adding:
+            await asyncio.to_thread(_add_all, [adder for _, adder in some], found)
 
 
 def _add_all(adders: Sequence[Callable[[list[Row]], None]], found: Sequence[list[Row]]) -> None:
