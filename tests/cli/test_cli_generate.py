@@ -18,6 +18,7 @@ from serving import serving
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline_server.cli.answer import summary
 from trunkline_server.errors import CallError, InvalidRequest, UnknownModel, Violation
 
 if TYPE_CHECKING:
@@ -61,6 +62,24 @@ async def test_the_request_says_what_the_options_say(command: Command, monkeypat
     assert 0 < seen[0].deadline - seen[0].arrival < 9.1  # gRPC rounds a timeout up
     assert seen[1].request.config == pb.GenerationConfig()
     assert [call.streaming for call in seen] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("cost", "words"),
+    [
+        (call_pb2.Cost(total_nano_usd=12_345, certainty=call_pb2.CERTAINTY_REPORTED), " · 0.000012345 USD · "),
+        (call_pb2.Cost(total_nano_usd=0, certainty=call_pb2.CERTAINTY_REPORTED), " · 0.00 USD · "),
+        (call_pb2.Cost(total_nano_usd=12_345, certainty=call_pb2.CERTAINTY_ESTIMATED), " · about 0.000012345 USD · "),
+        (call_pb2.Cost(price_version="1", certainty=call_pb2.CERTAINTY_REPORTED), " · unpriced · "),
+    ],
+)
+def test_the_summary_says_what_it_cost_and_how_sure_that_is(cost: call_pb2.Cost, words: str) -> None:
+    assert words in summary(pb.GenerateResponse(cost=cost))
+
+
+def test_a_call_without_cost_says_nothing_of_it() -> None:
+    assert "USD" not in summary(pb.GenerateResponse())
+    assert "unpriced" not in summary(pb.GenerateResponse())
 
 
 @pytest.mark.parametrize("argument", [[], ["-"]])

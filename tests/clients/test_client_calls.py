@@ -56,6 +56,7 @@ async def test_generate_gives_the_whole_answer(gateway: FakeGateway, caller: Cal
     gateway.response = HELLO
     answer = await caller.call("generate", "Say hi", model="mock", temperature=0)
     assert (answer.text, answer.usage.output_tokens, answer.finish_reason) == ("Hi there", 2, FINISH_REASON_STOP)
+    assert answer.cost == answer.raw.cost
     assert (answer.id, answer.raw, answer.refusal, answer.tool_calls) == ("c1", HELLO, "", [])
     expected = GenerateRequest(prompt="Say hi", model="mock")
     expected.config.temperature = 0

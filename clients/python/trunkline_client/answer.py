@@ -9,7 +9,7 @@ from trunkline.v1.content_pb2 import ROLE_ASSISTANT, Part
 from trunkline.v1.gateway_service_pb2 import GenerateResponse
 
 if TYPE_CHECKING:
-    from trunkline.v1.call_pb2 import Usage
+    from trunkline.v1.call_pb2 import Cost, Usage
     from trunkline.v1.content_pb2 import FinishReason, LogprobToken, Message, ProviderState, ToolCall
     from trunkline.v1.gateway_service_pb2 import PartDelta, StreamCompleted, StreamGenerateResponse
 
@@ -63,6 +63,14 @@ class Answer:
     def usage(self) -> Usage:
         """What it used. A figure that the provider did not report is absent: ask HasField."""
         return self.raw.usage
+
+    @property
+    def cost(self) -> Cost:
+        """What it cost in nano-USD, failed attempts included.
+
+        Without `total_nano_usd` the price is not known, which is not free: ask HasField.
+        """
+        return self.raw.cost
 
 
 class Fold:

@@ -6,15 +6,17 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from trunkline.v1.call_pb2 import CERTAINTY_REPORTED
 from trunkline.v1.content_pb2 import FinishReason
 from trunkline_client import TrunklineError
 from trunkline_server.cli.failures import failed_call
+from trunkline_server.cli.figures import usd
 from trunkline_server.cli.terminal import harmless, is_terminal, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trunkline.v1.call_pb2 import Served
+    from trunkline.v1.call_pb2 import Cost, Served
     from trunkline.v1.gateway_service_pb2 import GenerateResponse
     from trunkline_client import Answer
 
@@ -80,9 +82,17 @@ def _facts(response: GenerateResponse) -> Iterator[str]:
             yield f"{usage.output_tokens / (total - first):.1f} tokens/s"
     else:
         yield f"{total:.2f} s"
+    if response.HasField("cost"):
+        yield _price(response.cost)
     yield f"{served.target.provider}/{served.target.model}"
     yield FinishReason.Name(response.finish_reason).removeprefix("FINISH_REASON_")
     yield f"call {response.id}"
+
+
+def _price(cost: Cost) -> str:
+    if not cost.HasField("total_nano_usd"):
+        return "unpriced"
+    return f"{'' if cost.certainty == CERTAINTY_REPORTED else 'about '}{usd(cost.total_nano_usd)} USD"
 
 
 def _total(served: Served) -> float:

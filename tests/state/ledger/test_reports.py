@@ -192,6 +192,16 @@ async def test_an_export_has_every_row_once_and_in_order(serving: Serving) -> No
     assert len((await exported(serving, filters=[where("PROVIDER", "groq")])).splitlines()) == 0
 
 
+async def test_an_export_has_the_cost_of_every_kind(serving: Serving) -> None:
+    parts = dict.fromkeys(
+        ("input_cost", "output_cost", "cache_read_cost", "cache_write_cost", "reasoning_cost", "other_cost"), 7
+    )
+    await serving.write(finished("c1", 1, **of("red"), **parts, cost=42))
+    line = json.loads(await exported(serving))
+    others = ("cost_nano_usd", "saved_nano_usd")
+    assert sum(amount for name, amount in line.items() if name.endswith("_nano_usd") and name not in others) == 42
+
+
 async def test_the_client_for_operators_lists_exports_and_resets(serving: Serving) -> None:
     await serving.write(
         *(finished(f"c{n}", 1, **of("red"), started=BEGIN + n) for n in range(3)), ended("c0", **of("red"))
