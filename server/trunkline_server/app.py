@@ -42,7 +42,7 @@ from trunkline_server.providers.embedded import Embedded
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.providers.table import configured
-from trunkline_server.routing.catalogue import build_offers
+from trunkline_server.routing.catalogue import build_offers, sold_as
 from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.feedback import Feedback
@@ -249,7 +249,11 @@ class App:
         reasons = {name: engine.unavailable_reason() for name, engine in engines.items()}
         extensions = extensions_of(settings)
         offers = build_offers(settings, extensions.rows, reasons)
-        prices = PriceBook({name: each.kind or name for name, each in settings.providers.items()}, settings.prices)
+        prices = PriceBook(
+            {name: each.kind or name for name, each in settings.providers.items()},
+            settings.prices,
+            {name: sold_as(each) for name, each in settings.providers.items()},
+        )
         snapshot = Snapshot(config.version(settings), settings, offers, prices)
         kinds = {name: settings.providers[name].kind or name for name in snapshot.offers}
         rows = {name: configured(extensions.rows[kind], settings.providers[name]) for name, kind in kinds.items()}

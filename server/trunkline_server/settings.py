@@ -325,8 +325,8 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     default_model: str = ""
     # What ListModels shows, in place of what the row has; most providers take other ids, too.
     models: tuple[str, ...] = ()
-    # By a model's id (a deployment of Azure's, a LoRA's name): the model that it is made of, whose window and
-    # capabilities it has. They are listed, too.
+    # By a model's id (a deployment of Azure's, a LoRA's name): the model that it is made of, whose window,
+    # capabilities and price it has. They are listed, too.
     base_models: dict[str, str] = field(default_factory=dict)
     # Types of tools that the provider runs itself (web_search) and that callers may use: they cost money, and what they
     # are told leaves the house.

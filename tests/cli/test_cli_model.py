@@ -63,7 +63,8 @@ def test_demo_streams_an_answer_and_tells_how_to_go_on(
     answer, summary, hints = re.fullmatch(r"(.+?)\n([^\n]+)\n\n(.+)", ran.out, re.DOTALL).groups()  # type: ignore[union-attr]
     assert "Paris" in answer
     assert re.fullmatch(
-        r"\d+ tokens · first token \d+ ms · [\d.]+ tokens/s · 0\.00 USD · embedded/smollm2-135m-instruct · \w+ · call \w+",
+        r"\d+ tokens · first token \d+ ms · [\d.]+ tokens/s · "
+        r"0\.00 USD · embedded/smollm2-135m-instruct · \w+ · call \w+",
         summary,
     )
     assert "trunkline generate" in hints

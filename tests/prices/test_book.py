@@ -203,6 +203,45 @@ def test_a_price_that_was_found_once_is_found_fast() -> None:
 # --- the configuration's own ------------------------------------------------------------------------------------------
 
 
+SOLD = PriceBook(
+    {"azure": "azure_openai", "lora": "openai_compatible"},
+    [PriceSettings(model="azure/cheap", input=TokenPrice(7))],
+    {
+        "azure": {
+            "chat": "gpt-4o",
+            "vendor": "openai/gpt-4o",
+            "gpt-4o-mini": "gpt-4o",
+            "own": "nobody",
+            "cheap": "gpt-4o",
+        },
+        "lora": {"sql": "openai/gpt-4o"},
+    },
+)
+
+
+@pytest.mark.parametrize("deployment", ["chat", "vendor", "gpt-4o-mini"])
+def test_a_deployment_costs_what_was_deployed(deployment: str) -> None:
+    """Whatever it is called, and however its base is written."""
+    expected = BOOK.find("azure_openai", "gpt-4o", NOW)
+    found = SOLD.find("azure", deployment, NOW)
+    assert expected is not None
+    assert found is not None
+    assert found.rates == expected.rates
+    assert [*SOLD.processings("azure", deployment, NOW)] == [*BOOK.processings("azure_openai", "gpt-4o", NOW)]
+
+
+def test_a_base_that_the_seller_has_no_price_of_is_no_price() -> None:
+    """Neither the deployment's own name nor another seller of the base says what this one takes."""
+    assert SOLD.find("azure", "own", NOW) is None
+    assert SOLD.find("lora", "sql", NOW) is None
+
+
+def test_the_configuration_beats_the_price_of_the_base() -> None:
+    found = SOLD.find("azure", "cheap", NOW)
+    assert found is not None
+    assert found.rates == {"input": Rate(7)}
+
+
 def own(*settings: PriceSettings) -> PriceBook:
     return PriceBook({"eu": "openai"}, settings)
 

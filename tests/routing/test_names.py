@@ -18,7 +18,7 @@ from trunkline.v1.model_pb2 import (
 from trunkline.v1.model_service_pb2 import ListModelsRequest
 from trunkline_server.errors import InvalidRequest, NoCandidate, UnknownModel
 from trunkline_server.providers.table import ROWS, SCRIPTS
-from trunkline_server.routing.catalogue import build_offers, get_model, list_models
+from trunkline_server.routing.catalogue import build_offers, get_model, list_models, sold_as
 from trunkline_server.routing.names import LONGEST, find_targets, resolve_model
 from trunkline_server.settings import ProviderSettings, Secret, Settings
 from trunkline_server.snapshot import Snapshot
@@ -339,6 +339,11 @@ def test_a_fine_tuned_model_has_what_its_base_has(name: str) -> None:
 def test_a_fine_tuned_model_of_an_unknown_base_has_nothing_of_it() -> None:
     tuned = get_model(SNAPSHOT, "my-vllm/ft:secret:acme::1")
     assert (tuned.base_model, tuned.HasField("context_window"), list(tuned.capabilities)) == ("secret", False, [])
+
+
+def test_what_is_fine_tuned_is_not_sold_at_the_price_of_its_base() -> None:
+    settings = ProviderSettings(base_models={"ft:gpt-4o:acme::1": "gpt-4o", "chat": "gpt-4o"})
+    assert sold_as(settings) == {"chat": "gpt-4o"}
 
 
 BASED = snapshot(

@@ -28,6 +28,7 @@ from trunkline_server.prices.tables import history_of, rates_of, read_tables
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from trunkline_server.prices.tables import Period
     from trunkline_server.settings_prices import PriceSettings
 
 _UNITS = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING, REQUEST, SECOND)
@@ -38,9 +39,18 @@ _REMEMBERED = 4096
 class PriceBook:
     """Prices for one configuration. Never changed: another configuration makes another book."""
 
-    def __init__(self, kinds: Mapping[str, str] = MappingProxyType({}), own: Sequence[PriceSettings] = ()) -> None:
-        """`kinds`: by provider's name, its kind; of others the name is the kind. `own`: the configuration's prices."""
+    def __init__(
+        self,
+        kinds: Mapping[str, str] = MappingProxyType({}),
+        own: Sequence[PriceSettings] = (),
+        bases: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    ) -> None:
+        """`kinds`: by provider's name, its kind; of others the name is the kind. `own`: the configuration's prices.
+
+        `bases`: by provider's name and model's id, the model that it is sold as: a deployment, what was deployed.
+        """
         self._kinds = kinds
+        self._bases = bases
         self._settings = own
         self._overrides = [(_pattern(each.model), int(each.since), _rates(each)) for each in own]
         # Which of them a target has hangs on nothing else: found once for each.
@@ -66,7 +76,7 @@ class PriceBook:
         for since, rates in own:
             if since <= when:
                 return Prices(rates, self.version, since)
-        for period in reversed(history_of(self._kinds.get(provider, provider), model)):
+        for period in reversed(self._history(provider, model)):
             if period.since <= when:
                 rates = rates_of(period.rates_at(when, processing))
                 return Prices(rates, self.version, period.since) if rates else None
@@ -76,10 +86,17 @@ class PriceBook:
         """How calls may be processed at prices of their own."""
         if any(since <= when for since, _ in self._own(provider, model)):
             return
-        for period in reversed(history_of(self._kinds.get(provider, provider), model)):
+        for period in reversed(self._history(provider, model)):
             if period.since <= when:
                 yield from period.processing
                 return
+
+    def _history(self, provider: str, model: str) -> tuple[Period, ...]:
+        """What the seller takes for it. A base may be written with a vendor before it; the seller stays the same."""
+        kind, base = self._kinds.get(provider, provider), self._bases.get(provider, {}).get(model, "")
+        if not base:
+            return history_of(kind, model)
+        return history_of(kind, base) or (history_of(kind, base.partition("/")[2]) if "/" in base else ())
 
     def _find_own(self, provider: str, model: str) -> tuple[tuple[int, Mapping[str, Rate]], ...]:
         """The latest first; those of the first pattern that fits, and no others."""

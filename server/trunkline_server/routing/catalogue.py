@@ -131,6 +131,11 @@ def _unavailable_reason(name: str, provider: ProviderSettings, row: Row) -> str:
     return f"set {row.key_env} or {settings}" if row.key_env else f"set {settings}"
 
 
+def sold_as(provider: ProviderSettings) -> Mapping[str, str]:
+    """By a model's id: the model at whose price it is sold. What was fine-tuned costs more than its base."""
+    return {model: base for model, base in provider.base_models.items() if not fine_tuned_of(model)}
+
+
 @dataclass(frozen=True, slots=True)
 class _Facts:
     """What is known of a model, by itself or by the model that it is made of."""
