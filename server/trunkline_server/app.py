@@ -162,7 +162,7 @@ class App:
         for name in self._listers:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
-        reports = LedgerReports(self._ledger.database, self._ledger.flush)
+        reports = LedgerReports(self._ledger.database, self._ledger.flush, health=self._ledger.health)
         server, self.port = build_server(
             self._settings.server,
             self._log,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import Failing
 from gateway import gateway, settings_of
 from upstreams import answer, upstream
+
+from trunkline.v1.gateway_service_pb2 import GenerateRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,3 +147,19 @@ def test_no_gateway_is_unavailable(command: Command, report: str) -> None:
     ran = command(report, "--address", "127.0.0.1:1")
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.startswith("error: no connection to the gateway at 127.0.0.1:1: ")
+
+
+async def test_health_says_what_is_wrong_with_the_ledger(tmp_path: Path, command: Command) -> None:
+    async with gateway(settings_of(tmp_path, {})) as running:
+        database = running.app._ledger.database = Failing(running.app._ledger.database)
+        database.failure = "disk full"
+        await running.stub.Generate(GenerateRequest(model="mock", prompt="hi"))
+        while not running.app._ledger.health().failing:
+            await asyncio.sleep(0)
+        ran = await command.later("health", "--address", running.address)
+        assert "ledger: 2 rows wait" in ran.out
+        assert "the disk is full" in ran.out
+        database.failure = None
+        while running.app._ledger.health().failing:
+            await asyncio.sleep(0)
+        assert "ledger" not in (await command.later("health", "--address", running.address)).out

@@ -11,6 +11,7 @@ from trunkline.v1.call_pb2 import OUTCOME_SUCCESS, Outcome
 from trunkline.v1.gateway_service_pb2 import (
     EndpointHealth,
     HealthCheckResponse,
+    LedgerHealth,
     ProviderHealth,
 )
 from trunkline.v1.model_pb2 import Model, Price
@@ -57,6 +58,8 @@ def _print_health(told: HealthCheckResponse) -> None:
     up = time.time() - told.start_time.ToNanoseconds() / 1e9
     about = f"trunkline {told.version}, up {_span(up)}, configuration {told.config_version}"
     print_line(f"{state_name(told.state)}: {about}", style="green" if told.state in WORKS else "red")
+    if problems := "; ".join(_ledger_problems(told.ledger)):
+        print_line(f"ledger: {problems}", style="red")
     if told.providers:
         print_table(("provider", "state", "last answer", "last failure", "reason"), map(_provider_row, told.providers))
         for columns, rows_of in _DETAILS:
@@ -64,6 +67,16 @@ def _print_health(told: HealthCheckResponse) -> None:
             if rows:
                 print_line("")
                 print_table(("provider", *columns), rows)
+
+
+def _ledger_problems(ledger: LedgerHealth) -> Iterator[str]:
+    if ledger.failing_reason:
+        since = ago(ledger.failing_since_time)
+        yield f"{ledger.queued_rows} rows wait, the first failure was {since}: {ledger.failing_reason}"
+    if ledger.refused_rows:
+        yield f"{ledger.refused_rows} rows are set aside in a file: the database refused them"
+    if ledger.unrecorded_calls:
+        yield f"{ledger.unrecorded_calls} refused calls were not written down"
 
 
 def _provider_row(provider: ProviderHealth) -> tuple[str, ...]:

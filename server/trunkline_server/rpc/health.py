@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.core import Chain, Identity
     from trunkline_server.snapshot import Offer, Snapshot
+    from trunkline_server.state.ledger.ledger import LedgerHealth
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
 
@@ -163,6 +164,16 @@ def health_of(
         providers=providers if told else (),
         config_version=snapshot.version,
     )
+
+
+def add_ledger(health: pb.HealthCheckResponse, ledger: LedgerHealth) -> None:
+    """Tell how the ledger is, too. DEGRADED while its database takes no rows: strict, calls are refused."""
+    health.ledger.queued_rows, health.ledger.failing_reason = ledger.queued, ledger.failing
+    health.ledger.refused_rows, health.ledger.unrecorded_calls = ledger.set_aside, ledger.unrecorded
+    if ledger.failing_since is not None:
+        health.ledger.failing_since_time.FromNanoseconds(int(ledger.failing_since * 1e9))
+    if ledger.failing and health.state == pb.HealthCheckResponse.STATE_SERVING:
+        health.state = pb.HealthCheckResponse.STATE_DEGRADED
 
 
 def health_for_callers(

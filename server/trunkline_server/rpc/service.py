@@ -17,7 +17,7 @@ from trunkline_server.prices.pricing import add_pricing
 from trunkline_server.routing.catalogue import get_model, list_models
 from trunkline_server.rpc.access import is_at_least, require
 from trunkline_server.rpc.edge import CALL_ID, IDENTITY
-from trunkline_server.rpc.health import health_for_callers, health_of, probed, time_for
+from trunkline_server.rpc.health import add_ledger, health_for_callers, health_of, probed, time_for
 from trunkline_server.rpc.refresh import REFRESH_TIME, refresh_models
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Gateway(GatewayServiceServicer):
             require(identity, "operator", "a probe")
         probes = await probed(request, chain, self._states, self._prober, context.time_remaining())
         health = health_of(chain.snapshot, self._serving, self._statistics, self._states, request, probes)
+        add_ledger(health, self._reports.health())
         return health if is_at_least(identity, "operator") else health_for_callers(health, chain.snapshot, identity)
 
     async def UsageStats(self, request: pb.UsageStatsRequest, context: Context) -> pb.UsageStatsResponse:

@@ -733,7 +733,7 @@ class HealthCheckResponse(_message.Message):
         STATE_SERVING: HealthCheckResponse._State.ValueType  # 1
         """Works."""
         STATE_DEGRADED: HealthCheckResponse._State.ValueType  # 2
-        """The gateway works, but a provider that it should call cannot be called."""
+        """The gateway works, but a provider that it should call cannot be called, or its ledger's database takes no rows."""
         STATE_NOT_SERVING: HealthCheckResponse._State.ValueType  # 3
         """Cannot be called."""
         STATE_DRAINING: HealthCheckResponse._State.ValueType  # 4
@@ -747,7 +747,7 @@ class HealthCheckResponse(_message.Message):
     STATE_SERVING: HealthCheckResponse.State.ValueType  # 1
     """Works."""
     STATE_DEGRADED: HealthCheckResponse.State.ValueType  # 2
-    """The gateway works, but a provider that it should call cannot be called."""
+    """The gateway works, but a provider that it should call cannot be called, or its ledger's database takes no rows."""
     STATE_NOT_SERVING: HealthCheckResponse.State.ValueType  # 3
     """Cannot be called."""
     STATE_DRAINING: HealthCheckResponse.State.ValueType  # 4
@@ -758,6 +758,7 @@ class HealthCheckResponse(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     PROVIDERS_FIELD_NUMBER: _builtins.int
     CONFIG_VERSION_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
     state: Global___HealthCheckResponse.State.ValueType
     """The gateway as a whole."""
     version: _builtins.str
@@ -772,6 +773,10 @@ class HealthCheckResponse(_message.Message):
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProviderHealth]:
         """With include_providers: each configured provider, in the order of their names."""
 
+    @_builtins.property
+    def ledger(self) -> Global___LedgerHealth:
+        """How the ledger is. For operators and admins."""
+
     def __init__(
         self,
         *,
@@ -780,14 +785,55 @@ class HealthCheckResponse(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         providers: _abc.Iterable[Global___ProviderHealth] | None = ...,
         config_version: _builtins.str = ...,
+        ledger: Global___LedgerHealth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_version", b"config_version", "providers", b"providers", "start_time", b"start_time", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_version", b"config_version", "ledger", b"ledger", "providers", b"providers", "start_time", b"start_time", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HealthCheckResponse: _TypeAlias = HealthCheckResponse  # noqa: Y015
+
+@_typing.final
+class LedgerHealth(_message.Message):
+    """How the ledger is: whether what is used and paid gets into its database."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUED_ROWS_FIELD_NUMBER: _builtins.int
+    FAILING_REASON_FIELD_NUMBER: _builtins.int
+    FAILING_SINCE_TIME_FIELD_NUMBER: _builtins.int
+    REFUSED_ROWS_FIELD_NUMBER: _builtins.int
+    UNRECORDED_CALLS_FIELD_NUMBER: _builtins.int
+    queued_rows: _builtins.int
+    """Rows on their way into the database. They are in files until they are there, and outlive a crash."""
+    failing_reason: _builtins.str
+    """Why the database takes no rows, for a person. Empty = it does."""
+    refused_rows: _builtins.int
+    """Since the start: rows that the database refused for what is in them; they are kept in a file."""
+    unrecorded_calls: _builtins.int
+    """Since the start: calls that were refused before any provider was asked, and not written down as the queue was full."""
+    @_builtins.property
+    def failing_since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it takes none. Unset: it does."""
+
+    def __init__(
+        self,
+        *,
+        queued_rows: _builtins.int = ...,
+        failing_reason: _builtins.str = ...,
+        failing_since_time: _timestamp_pb2.Timestamp | None = ...,
+        refused_rows: _builtins.int = ...,
+        unrecorded_calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failing_since_time", b"failing_since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failing_reason", b"failing_reason", "failing_since_time", b"failing_since_time", "queued_rows", b"queued_rows", "refused_rows", b"refused_rows", "unrecorded_calls", b"unrecorded_calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerHealth: _TypeAlias = LedgerHealth  # noqa: Y015
 
 @_typing.final
 class ProviderHealth(_message.Message):

@@ -11,6 +11,7 @@ from trunkline_server.errors import LedgerUnreadable, UnknownCall
 from trunkline_server.state.ledger import feedback
 from trunkline_server.state.ledger.calls import list_calls
 from trunkline_server.state.ledger.export import export_usage
+from trunkline_server.state.ledger.ledger import LedgerHealth
 from trunkline_server.state.ledger.resets import reset_statistics
 from trunkline_server.state.ledger.usage import usage_stats
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Identity
     from trunkline_server.state.ledger.database import Database
 
+WELL = LedgerHealth(0, "", None, 0, 0)
 # Seconds that a report waits for rows that are queued; it is told without them after that.
 PATIENCE = 2.0
 
@@ -38,12 +40,17 @@ class LedgerReports:
     """Reads the database that a ledger writes to. Every method raises CallError."""
 
     def __init__(
-        self, database: Database, flush: Callable[[], Awaitable[None]], clock: Callable[[], float] = time.time
+        self,
+        database: Database,
+        flush: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = time.time,
+        health: Callable[[], LedgerHealth] = lambda: WELL,
     ) -> None:
-        """`flush` waits until what is queued is in the database."""
+        """`flush` waits until what is queued is in the database, `health` says how the ledger is."""
         self._database = database
         self._flush = flush
         self._clock = clock
+        self.health = health
 
     async def usage(self, request: UsageStatsRequest, identity: Identity) -> UsageStatsResponse:
         """UsageStats. A call that ended before it was asked is counted."""
