@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 SERVER = "trunkline_server"
 ENDPOINT = "state/endpoint"
+LEDGER = "state/ledger"
+IDENTITY = "state/identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ def _endpoint(file: str, name: str, right: str, wrong: str, *tests: str) -> Muta
 
 def _retries(file: str, name: str, right: str, wrong: str) -> Mutant:
     return Mutant(name, f"routing/{file}.py", right, wrong, ("routing/test_retries.py",))
+
+
+def _money(file: str, name: str, right: str, wrong: str, *tests: str) -> Mutant:
+    return Mutant(name, file, right, wrong, tests)
 
 
 _MACHINE = ("test_breaker.py", "test_breaker_machine.py")
@@ -253,4 +259,97 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _retries("backoff", "retry-after is no floor", "max(retry_after or 0.0, wait)", "wait"),
     _retries("backoff", "half jitter", "settings.jitter * draw()", "settings.jitter * (0.5 + draw() / 2)"),
+    # Who pays: prices, identity, the ledger.
+    _money("prices/cost.py", "cost is rounded down", "-(-rest // _A_NANO)", "rest // _A_NANO", "prices/test_cost.py"),
+    _money(
+        "prices/cost.py", "money is a float", "-(-rest // _A_NANO)", "-int(-rest / _A_NANO // 1)", "prices/test_cost.py"
+    ),
+    _money(
+        "routing/catalogue.py",
+        "what is fine-tuned costs what its base costs",
+        " if not fine_tuned_of(model)}",
+        "}",
+        "routing/test_names.py",
+    ),
+    _money(
+        "prices/book.py",
+        "a deployment costs what its name says",
+        "        if not base:\n            return history_of(kind, model)\n",
+        "        if not base or history_of(kind, model):\n            return history_of(kind, model)\n",
+        "prices/test_book.py",
+    ),
+    _money(
+        "state/ledger/commit.py",
+        "an attempt that has ended is finished again",
+        "WHERE attempts.duration IS NULL RETURNING",
+        "RETURNING",
+        f"{LEDGER}/test_commit.py",
+    ),
+    _money(
+        "state/ledger/commit.py",
+        "rollups count a row again when it is replayed",
+        "    for key in new_attempts:\n        sums.add_attempt(ended[key])\n",
+        "    for row in ended.values():\n        sums.add_attempt(row)\n",
+        f"{LEDGER}/test_commit.py",
+    ),
+    _money(
+        "state/ledger/journal.py",
+        "the journal forgets a call of which a row is still queued",
+        "if call.ended and not call.uncommitted:",
+        "if call.ended:",
+        f"{LEDGER}/test_journal.py",
+    ),
+    _money(
+        "state/ledger/ledger.py",
+        "strict does not wait for the intent to send",
+        "            await self._sure(partial(self._withdraw, row))\n",
+        "",
+        f"{LEDGER}/test_ledger.py",
+    ),
+    _money(
+        "state/ledger/question.py",
+        "callers see every workspace",
+        'if identity.role != "caller":',
+        "if identity.role:",
+        "test_workspaces.py",
+    ),
+    _money(
+        "state/ledger/tally.py",
+        "histograms that were counted early are lost",
+        "                group.count()\n",
+        "                group.characters.clear()\n",
+        f"{LEDGER}/test_usage.py",
+    ),
+    _money(
+        "state/identity/keys.py",
+        "a key is compared by its beginning",
+        "hmac.compare_digest(current.digest, digest)",
+        "current.digest.startswith(digest[:1])",
+        f"{IDENTITY}/test_keyring.py",
+        f"{IDENTITY}/test_keys.py",
+    ),
+    _money(
+        "state/identity/keys.py",
+        "a revoked key is taken",
+        "not key.is_active(now) or ",
+        "",
+        f"{IDENTITY}/test_keyring.py",
+        f"{IDENTITY}/test_keys.py",
+    ),
+    _money(
+        "state/identity/keys.py",
+        "a secret that was rotated out is taken for ever",
+        "FOREVER if is_current else previous.ends or 0",
+        "FOREVER",
+        f"{IDENTITY}/test_keyring.py",
+        f"{IDENTITY}/test_keys.py",
+    ),
+    _money(
+        "state/identity/keyring.py",
+        "a key that was revoked elsewhere is remembered for ever",
+        "now() >= found.stale or ",
+        "",
+        f"{IDENTITY}/test_keyring.py",
+        f"{IDENTITY}/test_keys.py",
+    ),
 )

@@ -257,3 +257,9 @@ def test_more_than_an_int64_holds_stays_there() -> None:
     cost = cost_of(Usage(input_tokens=MOST, output_tokens=MOST), priced(input=10**9, output=10**9))
     assert cost.total_nano_usd == MOST == cost.input_nano_usd
     assert cost.output_nano_usd == 0
+
+
+def test_an_amount_that_no_float_holds_is_exact() -> None:
+    """2^53 nano-USD and a bit: a float would round it to its neighbour."""
+    one = Prices({"input": Rate(1), "output": Rate(1)}, "test", 0)
+    assert cost_of(Usage(input_tokens=9_007_199_254_740_992_400, output_tokens=0), one).total_nano_usd == 2**53 + 1

@@ -16,6 +16,7 @@ from state.ledger.usage_oracle import expected
 
 from trunkline.v1.gateway_service_pb2 import UsageDimension, UsageFilter, UsageStatsRequest
 from trunkline_server.core import Identity
+from trunkline_server.state.ledger import tally
 from trunkline_server.state.ledger.commit import take
 from trunkline_server.state.ledger.database import Statement, script
 from trunkline_server.state.ledger.usage import usage_stats
@@ -217,6 +218,19 @@ async def test_rollups_rows_and_plain_python_agree(database: Database, seed: int
         agrees(totals, groups[key])
     together = UsageStatsRequest(filters=request.filters)
     agrees(fast.totals, expected(together, rows.attempts, rows.calls, rows.scores, start, end)[start, ()])
+
+
+async def test_histograms_may_be_counted_in_between(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in memory at once is bounded; nothing is lost or counted twice for that."""
+    rows = Rows(Random(4), calls=200)
+    await rows.into(database)
+    end = max(each.started for each in rows.calls) + 1
+    request = UsageStatsRequest(filters=[rows.only()])
+    request.start_time.FromMicroseconds(min(each.started for each in rows.attempts))
+    whole = await usage_stats(database, request, ADMIN, now=end, rollups=False)
+    monkeypatch.setattr(tally, "_MOST_CHARACTERS", 3)
+    assert whole.totals.total_time.count > 50
+    same(whole, await usage_stats(database, request, ADMIN, now=end, rollups=False))
 
 
 def bucket(row: Any, start: int) -> int:
