@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 from crash.provider import USED
 
 from trunkline.v1 import call_pb2
@@ -56,6 +57,19 @@ def judge(ledger: Path, log: Path, mode: str, lives: Sequence[Calls]) -> Report:
         _as_seen(report, attempts, calls, lives)
         _rollups(report, database, attempts, calls)
     return report
+
+
+async def copy_ledger(url: str, file: Path) -> None:
+    """Copy what is judged from PostgreSQL into an SQLite file."""
+    source = await asyncpg.connect(url)
+    with sqlite3.connect(file) as target:
+        for table in ("attempts", "calls", "attempt_sums", "call_sums"):
+            rows = [dict(row) for row in await source.fetch(f"SELECT * FROM {table}")]
+            columns = [name for name in rows[0] if not name.endswith("_buckets")] if rows else ["grain", "labels"]
+            target.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
+            values = f"VALUES ({', '.join('?' * len(columns))})"
+            target.executemany(f"INSERT INTO {table} {values}", [[row[name] for name in columns] for row in rows])
+    await source.close()
 
 
 def _rows(database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from crash.check import Report, judge
+from crash.check import Report, copy_ledger, judge
 from crash.failpoints import AT_START
 from crash.load import call_until_gone
 from crash.provider import remembering
@@ -27,12 +27,15 @@ MOST = 400
 SOON = 0.6
 
 
-async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0) -> Report:
-    """Kill a gateway at a failpoint, or where there is none at a random moment, and judge what is left."""
+async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0, postgres: str = "") -> Report:
+    """Kill a gateway at a failpoint, or where there is none at a random moment, and judge what is left.
+
+    The ledger is an SQLite file in `folder`, or what the URL `postgres` names.
+    """
     dice = random.Random(seed)
-    asked = folder / "asked.log"
+    asked, ledger = folder / "asked.log", folder / "ledger.sqlite3"
     async with remembering(asked) as provider:
-        configuration = _configuration(folder, mode, provider.port)
+        configuration = _configuration(folder, mode, provider.port, postgres or f"sqlite:///{ledger}")
         at_start = failpoint in AT_START
         async with gateway(configuration, "" if at_start else failpoint) as (process, address):
             loading = asyncio.create_task(call_until_gone(address, seed, "a", MOST))
@@ -46,7 +49,9 @@ async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0) -> Re
             later = await call_until_gone(address, seed, "b", 5)
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
-    return judge(folder / "ledger.sqlite3", asked, mode, [calls, later])
+    if postgres:
+        await copy_ledger(postgres, ledger)
+    return judge(ledger, asked, mode, [calls, later])
 
 
 async def _end(process: asyncio.subprocess.Process, loading: asyncio.Task[Any], name: str, dice: random.Random) -> None:
@@ -65,10 +70,10 @@ async def _dies_at_start(configuration: Path, failpoint: str) -> None:
     assert process.returncode == -signal.SIGKILL, f"{failpoint} was not reached"
 
 
-def _configuration(folder: Path, mode: str, port: int) -> Path:
+def _configuration(folder: Path, mode: str, port: int, url: str) -> Path:
     document = {
         "server": {"listen": "127.0.0.1:0", "admin_listen": "", "notice": 0, "grace": 1},
-        "ledger": {"mode": mode, "url": f"sqlite:///{folder / 'ledger.sqlite3'}", "folder": str(folder / "journal")},
+        "ledger": {"mode": mode, "url": url, "folder": str(folder / "journal")},
         "discovery": {"every": 0},
         "prices": [{"model": "p/*", "input": "1", "output": "2"}],
         "providers": {"p": {"kind": "openai_compatible", "base_url": f"http://127.0.0.1:{port}/v1", "models": ["m"]}},

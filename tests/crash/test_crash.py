@@ -9,6 +9,7 @@ import pytest
 from crash.check import judge
 from crash.load import Calls
 from crash.run import run
+from databases import new_database, postgres_server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,18 @@ async def test_a_killed_gateway_leaves_a_true_ledger(tmp_path: Path, mode: str, 
     report = await run(tmp_path, mode, failpoint, seed=1)
     assert report.problems == []
     assert report.asked > 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "failpoint"),
+    [("relaxed", "before rows leave the queue"), ("strict", "before rows leave the queue"), ("strict", "")],
+)
+async def test_the_same_on_postgresql(tmp_path: Path, mode: str, failpoint: str) -> None:
+    with postgres_server() as server:
+        report = await run(tmp_path, mode, failpoint, seed=3, postgres=await new_database(server))
+    assert report.problems == []
+    assert report.asked > 0
+    assert report.rows > 0
 
 
 BRIBES = {
