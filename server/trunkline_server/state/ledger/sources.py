@@ -22,7 +22,7 @@ Source = Literal["rows", "hour", "day", "detail"]
 
 DAY = 24 * HOUR
 # Rows are counted in about this many parts: a small sort is faster than a large one.
-_PARTS = 60
+_PARTS = 180
 _COARSE = frozenset(
     {
         UsageDimension.KIND_WORKSPACE,
