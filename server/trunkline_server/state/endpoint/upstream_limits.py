@@ -150,7 +150,7 @@ def _estimate(request: GenerateRequest) -> Mapping[str, int]:
 
 
 def _is_a_minutes(limit: Limit) -> bool:
-    """Limits of a second or a day have the same names. Held a minute, that of a day is loose and of a second too strict."""
+    """Limits of a second or a day have the same names. Held a minute, that of a second is too strict."""
     if not limit.limit or limit.remaining is None or limit.reset_after is None:
         return True
     used = limit.limit - limit.remaining
