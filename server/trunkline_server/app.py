@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, HealthCheckResponse
 from trunkline_server import config
-from trunkline_server.core import Chain, Current, TaskRegistry
+from trunkline_server.core import Chain, Current, TaskRegistry, now
 from trunkline_server.dialects import (
     anthropic_messages,
     bedrock_converse,
@@ -58,6 +58,7 @@ from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
 from trunkline_server.state.identity.store import KeyStore
+from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
@@ -134,6 +135,7 @@ class App:
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
+        self._experience = Experience(now)
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
@@ -289,7 +291,7 @@ class App:
             # Knows what the request asks for, and how those did lately who may answer.
             route(self._endpoints.figures, random.random),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
-            attempt(self._registry, self._report),
+            attempt(self._registry, self._report, self._experience),
         )
 
     def _report(self, call: Call, record: call_pb2.Attempt) -> None:

@@ -19,6 +19,7 @@ from trunkline_server.config_check import Problem, Walk, join, problems_of, read
 from trunkline_server.config_credential_check import credential_problems
 from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
 from trunkline_server.config_doors import door_problems
+from trunkline_server.config_fallbacks import fallback_problems
 from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price

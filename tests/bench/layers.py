@@ -27,7 +27,7 @@ from bench.callers import request_for
 from bench.figures import machine
 from bench.ledger import CALLS, ledger_work
 
-from trunkline_server.core import Chain, Current, Story, TaskRegistry
+from trunkline_server.core import Chain, Current, Story, TaskRegistry, now
 from trunkline_server.dialects import openai_chat
 from trunkline_server.fold import fold, merge
 from trunkline_server.layers.attempt import attempt
@@ -48,6 +48,7 @@ from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
+from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Layers:
         self._template = make.call(timeout=1e6)
         self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
-        self.attempt = attempt(self._registry, attempt_log(log))
+        self.attempt = attempt(self._registry, attempt_log(log), Experience(now))
         self._endpoints = Endpoints()
         self.route = route(self._endpoints.figures, random.random)
         self.whole_chain: Layer = lambda handler: self.observe(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trunkline_server.routing.names import resolve_model
+from trunkline_server.routing.plan import plan_of
 from trunkline_server.routing.steering import steer
 
 if TYPE_CHECKING:
@@ -26,15 +27,16 @@ def route(figures: Figures, draw: Callable[[], float]) -> Layer:
     ModelNotAllowed or NoCandidate.
     """
 
-    def plan_of(call: Call) -> tuple[Target, ...]:
-        targets = resolve_model(call.snapshot, call.request.model, call.identity)
-        if len(targets) == 1:
-            return targets
-        return steer(targets, figures(target.provider for target in targets), draw)
-
     def layer(below: Handler) -> Handler:
         async def handle(call: Call) -> Events:
-            async with aclosing(below(replace(call, plan=plan_of(call)))) as events:
+            def resolve(name: str) -> tuple[Target, ...]:
+                targets = resolve_model(call.snapshot, name, call.identity)
+                if len(targets) == 1:
+                    return targets
+                return steer(targets, figures(target.provider for target in targets), draw)
+
+            plan = plan_of(call.snapshot.settings, call.request.model, call.request.routing, resolve)
+            async with aclosing(below(replace(call, plan=plan.targets, larger=plan.larger))) as events:
                 async for event in events:
                     yield event
 

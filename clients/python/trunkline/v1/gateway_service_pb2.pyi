@@ -388,7 +388,7 @@ class GenerateResponse(_message.Message):
 
     @_builtins.property
     def usage(self) -> _call_pb2.Usage:
-        """What it used. Absent: the provider did not say."""
+        """What the answer used; failed attempts have theirs in served.attempts. Absent: the provider did not say."""
 
     @_builtins.property
     def cost(self) -> _call_pb2.Cost:
@@ -449,6 +449,7 @@ class StreamGenerateResponse(_message.Message):
     PART_DELTA_FIELD_NUMBER: _builtins.int
     PART_COMPLETED_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    RESTARTED_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___StreamStarted:
@@ -471,6 +472,10 @@ class StreamGenerateResponse(_message.Message):
         """Nothing new; the gateway is there."""
 
     @_builtins.property
+    def restarted(self) -> Global___Restarted:
+        """The answer broke off and is made again, or goes on: see Routing.on_interruption."""
+
+    @_builtins.property
     def completed(self) -> Global___StreamCompleted:
         """The answer is whole. Nothing comes after it."""
 
@@ -482,13 +487,14 @@ class StreamGenerateResponse(_message.Message):
         part_delta: Global___PartDelta | None = ...,
         part_completed: Global___PartCompleted | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        restarted: Global___Restarted | None = ...,
         completed: Global___StreamCompleted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "heartbeat", b"heartbeat", "part_completed", b"part_completed", "part_delta", b"part_delta", "part_started", b"part_started", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "heartbeat", b"heartbeat", "part_completed", b"part_completed", "part_delta", b"part_delta", "part_started", b"part_started", "restarted", b"restarted", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "heartbeat", b"heartbeat", "part_completed", b"part_completed", "part_delta", b"part_delta", "part_started", b"part_started", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "heartbeat", b"heartbeat", "part_completed", b"part_completed", "part_delta", b"part_delta", "part_started", b"part_started", "restarted", b"restarted", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "part_started", "part_delta", "part_completed", "heartbeat", "completed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "part_started", "part_delta", "part_completed", "heartbeat", "restarted", "completed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -660,6 +666,38 @@ class Heartbeat(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class Restarted(_message.Message):
+    """An answer that broke off has begun to come again. Sent with its next piece, never before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCARD_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    discard: _builtins.bool
+    """Everything before does not count: parts begin again with part_index 0. Else the open part goes on."""
+    cause: _call_pb2.Outcome.ValueType
+    """How the attempt before it ended."""
+    @_builtins.property
+    def target(self) -> _call_pb2.Target:
+        """Who answers now."""
+
+    def __init__(
+        self,
+        *,
+        discard: _builtins.bool = ...,
+        target: _call_pb2.Target | None = ...,
+        cause: _call_pb2.Outcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "discard", b"discard", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Restarted: _TypeAlias = Restarted  # noqa: Y015
 
 @_typing.final
 class StreamCompleted(_message.Message):
