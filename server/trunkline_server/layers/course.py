@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
 
 from trunkline.v1 import call_pb2
-from trunkline_server.core import Fate, now
+from trunkline_server.core import now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import Fold
 from trunkline_server.layers.failure import call_error, interrupted
@@ -112,8 +111,7 @@ class Course:
         request = call.request
         if isinstance(resumption, Continuation):
             request = continued(request, resumption.sent)
-        its = replace(call, request=request, target=target, attempt=call.story.attempts, fate=Fate())
-        trial = Trial(its, self._shared, resumption, hedge=hedge)
+        trial = Trial(call.at(target, call.story.attempts, request), self._shared, resumption, hedge=hedge)
         self._running[trial] = number
         if not again:
             self._endpoints.first(target.provider)
@@ -125,7 +123,7 @@ class Course:
         self.trial = trial
         story = self._call.story
         story.target = trial.call.target
-        story.fell_back = trial.call.target != self._shared.trials[0].call.target
+        story.fell_back = trial.call.target is not self._targets[0]
 
     # --- failures -----------------------------------------------------------------------------------------------------
 
