@@ -11,7 +11,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-import make
 from ledgers import MemoryLedger, price_of
 from simulation.upstream import Upstream
 
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from simulation.upstream import Behaviour
+
+    from trunkline_server.core import Handler, Layer
 
 TIMES = TimeLimits(first_token=Seconds(10), between_tokens=Seconds(5))
 
@@ -73,7 +74,7 @@ class Stack:
         self._registry = TaskRegistry()
         self._handler = self._build()
 
-    def _build(self) -> make.Handler:
+    def _build(self) -> Handler:
         known = Endpoints()
         clock = asyncio.get_running_loop().time
         for name, provider in self._settings.providers.items():
@@ -99,7 +100,7 @@ class Stack:
             handler = layer(handler)
         return handler
 
-    def _attempt(self) -> make.Layer:
+    def _attempt(self) -> Layer:
         return attempt(self._registry, lambda *_: None)
 
     async def offer(self, rate: float, seconds: float, request: pb.GenerateRequest | None = None) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trunkline_server.state.endpoint.breaker import Trial
     from trunkline_server.state.endpoint.concurrency import ConcurrencyLimit
     from trunkline_server.state.endpoint.queue import Place
+    from trunkline_server.state.endpoint.recent import Kind
     from trunkline_server.state.endpoint.upstream_limits import Reserved
     from trunkline_server.state.provider_health import EndpointState, Limit
 
@@ -125,12 +126,8 @@ class Endpoint:
         Raises UpstreamError NOT_SENT, which says why and when to come back: circuit_open, blocked, limit, too_late or
         queue_full. A call that goes away meanwhile leaves nothing behind.
         """
-        now = self._clock()
-        self._fuse(now)
-        if block := self.known.blocked():
-            if block > self._patience_of(call, now):
-                raise _not_sent("blocked", block)
-            await asyncio.sleep(block)
+        self._fuse(self._clock())
+        await self._pause(call)
         reserved, wait = self._reserve(call)
         try:
             if wait:
@@ -146,8 +143,17 @@ class Endpoint:
         if wait := self._circuit(now):
             raise _not_sent("circuit_open", wait)
 
+    async def _pause(self, call: Call) -> None:
+        """Wait until the endpoint may be asked again, if that is soon."""
+        now = self._clock()
+        until = now + self._patience_of(call, now)
+        while block := self.known.blocked():
+            if self._clock() + block > until:
+                raise _not_sent("blocked", block)
+            await asyncio.sleep(block)
+
     def _patience_of(self, call: Call, now: float) -> float:
-        return min(PATIENCE, call.deadline - now - self._recent.usual(now))
+        return min(PATIENCE, call.deadline - now - self._recent.usual(_kind(call), now))
 
     def _reserve(self, call: Call) -> tuple[Reserved, float]:
         now = self._clock()
@@ -158,7 +164,7 @@ class Endpoint:
 
     async def _enter_queue(self, call: Call) -> Place:
         now = self._clock()
-        usual = self._recent.usual(now)
+        usual = self._recent.usual(_kind(call), now)
         try:
             return await self._queue.enter(
                 Priority.NORMAL, min(call.deadline, now + self._patience + usual), first_token=usual
@@ -167,16 +173,19 @@ class Endpoint:
             raise _not_sent("queue_full" if refused.full else "too_late", refused.retry_after) from None
 
     def _begin(self, call: Call, place: Place, reserved: Reserved) -> Visit:
+        """What was so before the call waited may have changed."""
         now = self._clock()
-        trial = self._breaker.start(now)
+        block = self.known.blocked()
+        trial = None if block else self._breaker.start(now)
         self._notice()
-        if trial is None:  # it opened meanwhile
+        if trial is None:
             self._limits.seen(reserved)
             reserved.release(now)
             place.leave()
-            raise _not_sent("circuit_open", self._breaker.wait(now) or PROBED)
-        visit = Visit(self, place, reserved, trial, self._throttle.start(now), now, streaming=call.streaming)
-        self._recent.begin(visit, now)
+            raise _not_sent("blocked", block) if block else _not_sent("circuit_open", self._circuit(now) or PROBED)
+        visit = Visit(self, call, place, reserved, trial, now)
+        visit.bucket = self._throttle.start(now)
+        self._recent.begin(visit, visit.kind, now)
         return visit
 
     # --- what a call tells --------------------------------------------------------------------------------------------
@@ -190,13 +199,13 @@ class Endpoint:
     def first_token(self, visit: Visit) -> None:
         """A call has the first piece of its answer."""
         now = self._clock()
-        seconds = self._recent.first_token(visit, now)
-        slow = visit.streaming and seconds > self._slow
+        seconds = self._recent.first_token(visit, visit.kind, now)
+        slow = visit.kind[1] and seconds > self._slow
         self._breaker.first_token(visit.trial, now, slow=slow)
         self._throttle.accepted(visit.bucket)
         self._limits.seen(visit.reserved)
         # A unary call's first piece is its last: that says how long the answer is, too.
-        if self._concurrency is not None and (visit.streaming or isinstance(self._concurrency, Aimd)):
+        if self._concurrency is not None and (visit.kind[1] or isinstance(self._concurrency, Aimd)):
             self._concurrency.answered(seconds, self._queue.taken)
             self._resize()
         self._notice()
@@ -206,6 +215,9 @@ class Endpoint:
     ) -> None:
         """A call has ended so. `answered`: its first piece had come."""
         now = self._clock()
+        early = outcome == call_pb2.OUTCOME_TIMEOUT and not answered
+        if early and not self._recent.is_overdue(visit.kind, visit.began, now):
+            outcome = call_pb2.OUTCOME_CANCELLED  # its time went by in the queue, or was short
         self._breaker.end(visit.trial, outcome, now)
         self._count(visit, outcome, now, answered=answered)
         if not answered:
@@ -224,11 +236,11 @@ class Endpoint:
         if outcome == call_pb2.OUTCOME_SUCCESS:
             self._recent.succeeded(now)
         elif outcome in _NOT_TAKEN:
-            self._recent.failed(visit, now)
+            self._recent.failed(visit, visit.kind, now)
             if not answered:
                 self._throttle.refused(visit.bucket)
         else:
-            self._recent.withdrawn(visit)
+            self._recent.withdrawn(visit, visit.kind)
             if not answered and outcome in _SILENT:
                 self._throttle.withdrawn(visit.bucket)
             elif not answered:
@@ -274,9 +286,9 @@ class Endpoint:
         health.throttle_share = self._throttle.share_away(now)
         if (rate := recent.error_rate(now)) is not None:
             health.error_rate = rate
-        if late := recent.late(now):
-            set_seconds(health.time_to_first_token_p50, recent.usual(now))
-            set_seconds(health.time_to_first_token_p95, late)
+        if (found := recent.first_tokens(now)) is not None:
+            set_seconds(health.time_to_first_token_p50, found[0])
+            set_seconds(health.time_to_first_token_p95, found[1])
         wall = self.known.clock() - now
         for field, when in (("last_success_time", recent.succeeded_at), ("last_failure_time", recent.failed_at)):
             if when is not None:
@@ -289,22 +301,14 @@ class Endpoint:
 class Visit:
     """A call at an endpoint, from when it may begin until it has ended."""
 
-    __slots__ = ("_answered", "_at", "_ended", "began", "bucket", "place", "reserved", "streaming", "trial")
+    __slots__ = ("_answered", "_at", "_ended", "began", "bucket", "kind", "place", "reserved", "trial")
 
-    def __init__(
-        self,
-        at: Endpoint,
-        place: Place,
-        reserved: Reserved,
-        trial: Trial,
-        bucket: int,
-        began: float,
-        *,
-        streaming: bool,
-    ) -> None:
+    def __init__(self, at: Endpoint, call: Call, place: Place, reserved: Reserved, trial: Trial, began: float) -> None:
         self._at = at
-        self.place, self.reserved, self.trial, self.bucket = place, reserved, trial, bucket
-        self.began, self.streaming = began, streaming
+        self.kind = _kind(call)
+        self.place, self.reserved, self.trial, self.began = place, reserved, trial, began
+        # Of the throttle.
+        self.bucket = 0
         self._answered = self._ended = False
 
     def first_token(self) -> None:
@@ -358,6 +362,10 @@ def together(figures: Sequence[Figure]) -> Figure:
 def _adaptive(most: int, *, local: bool) -> ConcurrencyLimit:
     """Nothing is held back before the provider, or its slowness, says so."""
     return Gradient(most, highest=most) if local else Aimd(most, highest=most)
+
+
+def _kind(call: Call) -> Kind:
+    return call.target.model, call.streaming
 
 
 def _not_sent(code: str, retry_after: float) -> UpstreamError:

@@ -31,8 +31,13 @@ class FirstTokens:
 
     def quantile(self, share: float, now: float, least: int = 1) -> float | None:
         """What the share of them does not exceed. None: there are fewer than `least`."""
+        both = self.both(now)
+        return both.quantile(share) if both.count >= least else None
+
+    def both(self, now: float) -> Histogram:
+        """All of them. A copy."""
         self._forget(now)
         both = Histogram()
         both.merge(self._before)
         both.merge(self._current)
-        return both.quantile(share) if both.count >= least else None
+        return both

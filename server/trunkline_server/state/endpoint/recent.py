@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trunkline_server.state.endpoint.first_tokens import FirstTokens
 from trunkline_server.state.endpoint.window import Window
+from trunkline_server.state.histogram import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 WEIGHT = 0.1
 # Seconds after which what is known of an endpoint that nobody calls has faded to a third.
 FORGETTING = 30.0
-# A call is overdue if its first token takes so many times as long as usual, and so many seconds.
+# A call is overdue if its first token takes so many times as long as usual, and so many seconds. It counts as failed:
+# for the choice of whom to ask, late is as bad.
 OVERDUE, SHORTEST_OVERDUE = 4.0, 2.0
 # Seconds. Where nothing is known of first tokens.
 UNKNOWN_OVERDUE = 10.0
@@ -24,7 +26,45 @@ _FRESH = 1.0
 # The window of the error rate: a minute.
 _BUCKETS, _BUCKET = 12, 5.0
 
+# What is told apart: a model, streamed or not. More kinds than these are one.
+MOST_KINDS = 1000
+
 _DECIDED, _FAILED = range(2)
+
+Kind = tuple[str, bool]
+
+
+class _Pace:
+    """How soon answers of one kind begin, and which are waited for."""
+
+    __slots__ = ("first_tokens", "usual", "usual_until", "waiting")
+
+    def __init__(self) -> None:
+        self.first_tokens = FirstTokens()
+        self.usual, self.usual_until = 0.0, float("-inf")
+        self.waiting: dict[Hashable, float] = {}
+
+    def limit(self, now: float) -> float:
+        """Seconds after which a first token is overdue."""
+        usual = self.median(now)
+        return max(SHORTEST_OVERDUE, OVERDUE * usual) if usual else UNKNOWN_OVERDUE
+
+    def median(self, now: float) -> float:
+        """Seconds to the first token. 0 = not known."""
+        if now >= self.usual_until:
+            self.usual, self.usual_until = self.first_tokens.quantile(0.5, now) or 0.0, now + _FRESH
+        return self.usual
+
+    def overdue(self, now: float) -> int:
+        """How many of those that are waited for."""
+        if not self.waiting:
+            return 0
+        before, count = now - self.limit(now), 0
+        for begin in self.waiting.values():  # in the order in which they began
+            if begin > before:
+                break
+            count += 1
+        return count
 
 
 class Recent:
@@ -33,27 +73,34 @@ class Recent:
     def __init__(self) -> None:
         self._estimate, self._estimated_at = 1.0, 0.0
         self._window = Window(2, _BUCKETS, _BUCKET)
-        self._waiting: dict[Hashable, float] = {}
-        self._first_tokens = FirstTokens()
-        self._usual, self._usual_until = 0.0, float("-inf")
+        self._paces: dict[Kind, _Pace] = {}
         # On the clock of `now`. None = never.
         self.succeeded_at: float | None = None
         self.failed_at: float | None = None
 
-    def begin(self, call: Hashable, now: float) -> None:
+    def begin(self, call: Hashable, kind: Kind, now: float) -> None:
         """A call waits for its first token."""
-        self._waiting[call] = now
+        self._pace(kind).waiting[call] = now
 
-    def first_token(self, call: Hashable, now: float) -> float:
-        """It has it, after so many seconds: it was taken."""
-        seconds = now - self._waiting.pop(call)
-        self._first_tokens.record(max(0.0, seconds), now)
-        self._learn(1.0, now)
+    def _pace(self, kind: Kind) -> _Pace:
+        pace = self._paces.get(kind)
+        if pace is None:
+            rest = ("", kind[1])
+            kind = kind if len(self._paces) < MOST_KINDS else rest
+            pace = self._paces.get(kind) or self._paces.setdefault(kind, _Pace())
+        return pace
+
+    def first_token(self, call: Hashable, kind: Kind, now: float) -> float:
+        """It has it, after so many seconds."""
+        pace = self._pace(kind)
+        seconds = max(0.0, now - pace.waiting.pop(call, now))
+        self._learn(float(seconds <= pace.limit(now)), now)
+        pace.first_tokens.record(seconds, now)
         return seconds
 
-    def failed(self, call: Hashable, now: float) -> None:
+    def failed(self, call: Hashable, kind: Kind, now: float) -> None:
         """The provider failed it, before its first token or after."""
-        self.withdrawn(call)
+        self.withdrawn(call, kind)
         self._learn(0.0, now)
         self._decided(now)
         self._window.add(_FAILED, self._window.at(now))
@@ -64,9 +111,9 @@ class Recent:
         self._decided(now)
         self.succeeded_at = now
 
-    def withdrawn(self, call: Hashable) -> None:
+    def withdrawn(self, call: Hashable, kind: Kind) -> None:
         """It says nothing of the endpoint."""
-        self._waiting.pop(call, None)
+        self._pace(kind).waiting.pop(call, None)
 
     def _decided(self, now: float) -> None:
         self._window.add(_DECIDED, self._window.at(now))
@@ -79,30 +126,28 @@ class Recent:
         return 1.0 - (1.0 - self._estimate) * exp(-max(0.0, now - self._estimated_at) / FORGETTING)
 
     def success(self, now: float) -> float:
-        """How likely a call that begins now is taken. One that is overdue counts as failed until it is decided."""
-        return self._faded(now) * (1.0 - WEIGHT) ** self._overdue(now)
+        """How likely a call that begins now is taken, and in time."""
+        overdue = sum(pace.overdue(now) for pace in self._paces.values() if pace.waiting)
+        return self._faded(now) * (1.0 - WEIGHT) ** overdue
 
-    def _overdue(self, now: float) -> int:
-        if not self._waiting:
-            return 0
-        usual = self.usual(now)
-        before = now - (max(SHORTEST_OVERDUE, OVERDUE * usual) if usual else UNKNOWN_OVERDUE)
-        count = 0
-        for begin in self._waiting.values():  # in the order in which they began
-            if begin > before:
-                break
-            count += 1
-        return count
+    def is_overdue(self, kind: Kind, began: float, now: float) -> bool:
+        """Whether a call that began then should have its first token by now."""
+        return now - began >= self._pace(kind).limit(now)
 
-    def usual(self, now: float) -> float:
+    def usual(self, kind: Kind, now: float) -> float:
         """Seconds to the first token: the median. 0 = not known."""
-        if now >= self._usual_until:
-            self._usual, self._usual_until = self._first_tokens.quantile(0.5, now) or 0.0, now + _FRESH
-        return self._usual
+        return self._pace(kind).median(now)
 
-    def late(self, now: float) -> float:
-        """What one in twenty first tokens takes longer than. 0 = not known."""
-        return self._first_tokens.quantile(0.95, now) or 0.0
+    def first_tokens(self, now: float) -> tuple[float, float] | None:
+        """Median and 95th percentile of the seconds to the first token of what was streamed. None: nothing was."""
+        everything = Histogram()
+        for (_, streaming), pace in self._paces.items():
+            if streaming:
+                everything.merge(pace.first_tokens.both(now))
+        if not everything.count:
+            return None
+        median, late = everything.quantiles(0.5, 0.95)
+        return median, late
 
     def error_rate(self, now: float) -> float | None:
         """The share of the last minute's calls that failed. None: there were none."""

@@ -1,0 +1,14 @@
+"""Every scenario once: its bars hold. `make simulate` plays them with several seeds and prints the figures."""
+
+from __future__ import annotations
+
+import pytest
+from simulation.scenarios import SCENARIOS
+from virtual_time import run_virtual
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_bars_hold(name: str) -> None:
+    bars = run_virtual(SCENARIOS[name](7))
+    assert bars
+    assert not [str(bar) for bar in bars if not bar.holds]
