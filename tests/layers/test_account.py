@@ -21,7 +21,8 @@ from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.logs import build_log
-from trunkline_server.settings import ProviderSettings, RetrySettings, Settings
+from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.settings_reliability import RetrySettings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:

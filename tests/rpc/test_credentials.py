@@ -86,7 +86,7 @@ async def told_when(running: Gateway, fits: Callable[[pb.ProviderHealth], bool])
 
 async def generate(running: Gateway) -> aio.AioRpcError | None:
     try:
-        await running.stub.Generate(pb.GenerateRequest(model="up", prompt="x"))
+        await running.stub.Generate(pb.GenerateRequest(model="up", prompt="x", routing=ONCE))
     except aio.AioRpcError as error:
         return error
     return None

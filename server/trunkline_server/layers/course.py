@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Call
     from trunkline_server.layers.trial import Report
     from trunkline_server.routing.choice import Chosen
-    from trunkline_server.settings import Retryable, RetrySettings
+    from trunkline_server.settings_reliability import Retryable, RetrySettings
 
 # How an attempt ended that the gateway itself ended, by the reason that its caller is told. Every other was not sent.
 ENDINGS = {
@@ -240,7 +240,7 @@ class Course:
     def _failure(self, error: UpstreamError) -> CallError:
         """The call fails with the attempt that was read last."""
         outcomes = [record.outcome for record in self._shared.records()]
-        return self._told(call_error(self.trial.call, error, self._tried.values(), outcomes, now()))
+        return self._told(call_error(self.trial.call, error, self._tried.values(), outcomes))
 
     def ended(self, error: CallError) -> CallError:
         """The call is ended by the gateway itself, or has failed."""

@@ -50,7 +50,6 @@ def call_error(
     error: UpstreamError,
     tried: Collection[Tried],
     outcomes: Collection[call_pb2.Outcome.ValueType],
-    now: float,
 ) -> CallError:
     """The error that the caller sees. Its words are ours: the provider's own are in CallFailure.
 
@@ -63,7 +62,7 @@ def call_error(
     return CallError(
         reason,
         f"{target}: {MESSAGES[reason]} ({outcome}{attempts})",
-        retry_after=_retry_after(tried, now) if reason in _PUSHED_BACK else None,
+        retry_after=_retry_after(tried) if reason in _PUSHED_BACK else None,
         repeatable=reason not in _PUSHED_BACK or UNKNOWN_OUTCOMES.isdisjoint(outcomes),
         resource=target if reason == call_pb2.ERROR_REASON_MODEL_NOT_FOUND else "",
         metadata={"provider": call.target.provider, "model": call.target.model, "outcome": outcome},
@@ -86,10 +85,11 @@ def _meaning(error: UpstreamError) -> call_pb2.ErrorReason.ValueType:
     return REASONS.get(error.outcome, call_pb2.ERROR_REASON_ALL_PROVIDERS_FAILED)
 
 
-def _retry_after(tried: Iterable[Tried], now: float) -> float:
+def _retry_after(tried: Collection[Tried]) -> float:
     """When the first target may answer again, of those that may."""
+    now = max(each.ended for each in tried)
     waits = [
-        max(0.0, each.ended + each.error.retry_after - now) if each.error.retry_after is not None else RETRY_AFTER
+        max(0.0, each.error.retry_after - (now - each.ended)) if each.error.retry_after is not None else RETRY_AFTER
         for each in tried
         if WAYS.get(each.error.outcome) is Way.ANYWHERE or each.error.retry_after is not None or _is_ours(each.error)
     ]

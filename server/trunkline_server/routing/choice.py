@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from trunkline_server.errors import UpstreamError
-    from trunkline_server.settings import RetrySettings
+    from trunkline_server.settings_reliability import RetrySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
