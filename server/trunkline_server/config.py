@@ -116,21 +116,16 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     walk = Walk({**_READERS, **readers(environ)}, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
     problems += _wrong_extensions(settings, extensions)
-    for find in (
+    finders = (
         problems_of,
         credential_problems,
         price_problems,
         ledger_problems,
-<<<<<<< HEAD
         door_problems,
-        reliability_problems,
-    ):
-=======
         reliability_problems,
         fallback_problems,
     )
     for find in finders:
->>>>>>> a30b3af (Hold attempts to their budget, deadline and ledger in every combination)
         problems += find(settings, extensions.rows)
     if problems:
         raise ConfigError(source, _told_once(problems, origins))

@@ -30,6 +30,7 @@ from trunkline_server.providers.credential import Fixed
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.snapshot import Offer, Snapshot
+from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.provider_health import EndpointState
 
@@ -101,7 +102,7 @@ class Stack:
         return handler
 
     def _attempt(self) -> Layer:
-        return attempt(self._registry, lambda *_: None)
+        return attempt(self._registry, lambda *_: None, Experience(asyncio.get_running_loop().time))
 
     async def offer(self, rate: float, seconds: float, request: pb.GenerateRequest | None = None) -> None:
         """Calls come at random, `rate` a second, each whether those before are done or not; all are waited for."""
