@@ -44,11 +44,11 @@ from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.service import Gateway
+from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
-from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.statistics import Statistics
 
 if TYPE_CHECKING:

@@ -141,7 +141,7 @@ def knee(most: int, retry_after: float | None = None) -> Behaviour:
 async def mass_429(seed: int) -> list[Bar]:
     """Twice as many calls as it takes, and refusals that do not say for how long."""
     stack = await alone(knee(20), seed, 50.0, 90)
-    asked, refused = stack.upstreams["a"].count(20), sum(at >= 20 for at in stack.upstreams["a"].failed)
+    asked, refused = stack.upstreams["a"].count(20, 90), sum(20 <= at < 90 for at in stack.upstreams["a"].failed)
     return [
         Bar("refused by the provider from 15 s on, of all asked", refused / asked, 0.05),
         # An answer takes 0.7 s (the rest in four pauses of 0.1 s): 20 at once are 28.6 a second.

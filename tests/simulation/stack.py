@@ -30,6 +30,7 @@ from trunkline_server.providers.credential import Fixed
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.snapshot import Offer, Snapshot
+from trunkline_server.state.endpoint.breaker import Breaker
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.provider_health import EndpointState
@@ -55,12 +56,25 @@ class Told:
     events: int = 0
 
 
+class Steadfast(Breaker):
+    """Never opens."""
+
+    def _open(self, now: float) -> None:
+        pass
+
+
 class Stack:
     """A gateway whose providers all have the model "m"."""
 
     def __init__(
-        self, behaviours: Mapping[str, Behaviour], seed: int, settings: Mapping[str, ProviderSettings] | None = None
+        self,
+        behaviours: Mapping[str, Behaviour],
+        seed: int,
+        settings: Mapping[str, ProviderSettings] | None = None,
+        *,
+        breakers: bool = True,
     ) -> None:
+        """`breakers`: whether those of the endpoints ever open."""
         self.random = Random(seed)
         self.start = asyncio.get_running_loop().time()
         self.upstreams = {name: Upstream(each, self.random) for name, each in behaviours.items()}
@@ -72,6 +86,7 @@ class Stack:
         )
         self._snapshot = Snapshot("test", self._settings, {name: _offer(name) for name in behaviours})
         self._ids = count()
+        self._breakers = breakers
         self._registry = TaskRegistry()
         self._handler = self._build()
 
@@ -81,6 +96,8 @@ class Stack:
         for name, provider in self._settings.providers.items():
             state = EndpointState(name, Fixed("env:KEY ...abcd"), clock=clock, draw=self.random.random)
             made = Endpoint(state, provider, TIMES, lambda _: None, self.random.random)
+            if not self._breakers:
+                made._breaker = Steadfast(self.random.random)
             known.open(name, [made])
             self.endpoints[name] = made
         write_down = account(self.ledger, price_of)
