@@ -85,8 +85,9 @@ class Endpoint:
         self.known = known
         limits, most = settings.limits, settings.limits.concurrency or settings.max_connections
         self._tell, self._draw, self._clock = tell, draw, clock
-        # Seconds: in the queue at most; until a first token is a slow one.
-        self._patience, self._slow = times.connect, SLOW * (settings.first_token or times.first_token)
+        first_token = settings.first_token or times.first_token
+        # Seconds: in the queue at most, for which the attempt's time for a first token goes by; until one is slow.
+        self._patience, self._slow = min(times.connect, SLOW * first_token), SLOW * first_token
         self._breaker = Breaker(draw, failures=settings.breaker.failures, recovery=settings.breaker.recovery)
         self._told, self._times_opened = State.CLOSED, 0
         self._throttle = Throttle()
