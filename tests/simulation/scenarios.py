@@ -144,7 +144,7 @@ async def mass_429(seed: int) -> list[Bar]:
     asked, refused = stack.upstreams["a"].count(20, 90), sum(20 <= at < 90 for at in stack.upstreams["a"].failed)
     answers = sum(not told.reason and 20 <= told.end < 90 for told in stack.told)
     return [
-        Bar("refused by the provider from 15 s on, of all asked", refused / asked, 0.05),
+        Bar("refused by the provider from 15 s on, of all asked", refused / asked, 0.1),
         # An answer takes 0.7 s (the rest in four pauses of 0.1 s): 20 at once are 28.6 a second.
         Bar("answers from 15 s on, of what it could give", answers / 70 / (20 / 0.7), 0.85, least=True),
         Bar("refused and not told so", sum(t.reason not in ("", *REFUSALS) for t in stack.told), 0),
