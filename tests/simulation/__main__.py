@@ -9,8 +9,10 @@ import argparse
 import sys
 import time
 
-from simulation.scenarios import SCENARIOS
+from simulation import scenarios, scenarios_of_attempts
 from virtual_time import run_virtual
+
+SCENARIOS = {**scenarios.SCENARIOS, **scenarios_of_attempts.SCENARIOS}
 
 
 def main() -> int:

@@ -54,8 +54,9 @@ async def retry_storm(seed: int) -> list[Bar]:
 
 async def retry_storm_without_breakers(seed: int) -> list[Bar]:
     """All fail, and no breaker opens: the budgets alone."""
-    two, one = Stack({"a": broken, "b": broken}, seed, breakers=False), Stack({"a": broken}, seed, breakers=False)
+    two = Stack({"a": broken, "b": broken}, seed, breakers=False)
     await two.offer(RATE, 60)
+    one = Stack({"a": broken}, seed, breakers=False)
     await one.offer(RATE, 60)
     # Three retries a second are there whatever is offered.
     floor = 3 / RATE
@@ -82,14 +83,15 @@ def bimodal(_: float, __: int, random: Random) -> Doing:
 
 async def hedging(seed: int) -> list[Bar]:
     """One in 25 first tokens takes ten times as long."""
-    plain, hedged = (Stack({"a": bimodal, "b": bimodal}, seed) for _ in range(2))
-    request = pb.GenerateRequest(model="m", prompt="x", routing={"allow_hedging": True})
+    plain = Stack({"a": bimodal, "b": bimodal}, seed)
     await plain.offer(RATE, 120)
-    await hedged.offer(RATE, 120, request)
+    hedged = Stack({"a": bimodal, "b": bimodal}, seed)
+    await hedged.offer(RATE, 120, pb.GenerateRequest(model="m", prompt="x", routing={"allow_hedging": True}))
     asked = sum(upstream.count(20) for upstream in hedged.upstreams.values())
     calls = sum(told.begin >= 20 for told in hedged.told)
+    shorter = plain.first_tokens(0.99, 20) / hedged.first_tokens(0.99, 20)
     return [
-        Bar("first token p99, times shorter", plain.first_tokens(0.99, 20) / hedged.first_tokens(0.99, 20), 3, least=True),
+        Bar("first token p99, times shorter", shorter, 3, least=True),
         Bar("attempts beyond the calls", asked / calls - 1, 0.05),
         Bar("answers, of all", hedged.succeeded(0), 1, least=True),
     ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from simulation.scenarios import SCENARIOS
+from simulation import scenarios, scenarios_of_attempts
 from virtual_time import run_virtual
+
+SCENARIOS = {**scenarios.SCENARIOS, **scenarios_of_attempts.SCENARIOS}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
