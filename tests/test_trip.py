@@ -170,7 +170,7 @@ async def test_a_providers_error_is_told_in_our_words_with_theirs_scrubbed_besid
     said = told(body, status, x_request_id="req-9", retry_after="7")
     async with upstream([said]) as server:
         async with gateway(settings_of(tmp_path, document(server.base_url), {"KEY": KEY})) as running:
-            call = getattr(running.stub, method)(request())
+            call = getattr(running.stub, method)(request(routing=call_pb2.Routing(max_attempts=1)))
             with pytest.raises(aio.AioRpcError) as raised:
                 await call if method == "Generate" else [event async for event in call]
             log = running.lines("attempt failed")

@@ -97,6 +97,16 @@ def test_calls_that_fail_together_shrink_it_once(limit: ConcurrencyLimit) -> Non
     assert limit.limit == 8
 
 
+def test_it_shrinks_from_what_was_under_way() -> None:
+    limit = Aimd(1000)
+    limit.overloaded(1.0, 2.0, 50)
+    assert limit.limit == 45
+    limit.overloaded(2.0, 3.0, 1)
+    assert limit.limit == 14
+    limit.overloaded(3.0, 4.0, 1)
+    assert limit.limit == 12
+
+
 @pytest.mark.parametrize("limit", [Aimd(10), settled(10)], ids=["aimd", "gradient"])
 def test_what_nobody_uses_does_not_grow(limit: ConcurrencyLimit) -> None:
     for _ in range(300):

@@ -6,6 +6,9 @@ from abc import ABC, abstractmethod
 
 # What is left of a limit after the endpoint said that it was too much.
 BACKOFF = 0.9
+# So few calls at once are hardly ever too many: if one of them is refused, it was their rate. That takes its tenth off,
+# from here at most.
+FEW = 16
 # The share of a new latency in averages.
 WEIGHT = 0.1
 
@@ -31,14 +34,16 @@ class ConcurrencyLimit(ABC):
         always in the same measure.
         """
 
-    def overloaded(self, started: float, now: float) -> None:
+    def overloaded(self, started: float, now: float, in_flight: int | None = None) -> None:
         """A call that began at `started` was refused (429, 529) or had no answer in time: shrink.
 
-        For all calls that were under way when it last did, that was enough.
+        So many were running, itself included: what was too much is that, if the limit is beyond it. None = the limit.
+        For all calls that were under way when it last shrank, that was enough.
         """
         if started >= self._shrunk:
             self._shrunk = now
-            self._change(self._limit * (BACKOFF - 1))
+            reached = self._limit if in_flight is None else min(self._limit, max(FEW, in_flight))
+            self._change(reached * BACKOFF - self._limit)
 
     def _change(self, by: float) -> None:
         self._limit = min(self._highest, max(self._lowest, self._limit + by))
