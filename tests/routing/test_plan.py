@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from trunkline.v1.call_pb2 import Routing
-from trunkline_server.errors import NoCandidate, UnknownModel
-from trunkline_server.routing.plan import plan_of
+from trunkline_server.core import ANYBODY, Identity
+from trunkline_server.errors import ModelNotAllowed, NoCandidate, UnknownModel
+from trunkline_server.routing.names import resolve_model
+from trunkline_server.routing.plan import Plan, plan_of
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.snapshot import Offer, Snapshot
 
@@ -29,8 +31,12 @@ def snapshot(missing: str = "", **settings: object) -> Snapshot:
     return Snapshot("test", Settings(providers=providers, **settings), offers)  # type: ignore[arg-type]
 
 
-def names(it: Snapshot, model: str = "a/x", **routing: object) -> list[str]:
-    plan = plan_of(it, model, Routing(**routing))  # type: ignore[arg-type]
+def planned(it: Snapshot, model: str, routing: Routing, identity: Identity = ANYBODY) -> Plan:
+    return plan_of(it.settings, model, routing, lambda name: resolve_model(it, name, identity))
+
+
+def names(it: Snapshot, model: str = "a/x", identity: Identity = ANYBODY, **routing: object) -> list[str]:
+    plan = planned(it, model, Routing(**routing), identity)  # type: ignore[arg-type]
     return [f"{target.provider}/{target.model}" for target in plan.targets]
 
 
@@ -64,5 +70,16 @@ def test_what_is_configured_may_be_missing_and_may_stand_in() -> None:
 
 
 def test_larger_windows_are_kept_apart() -> None:
-    plan = plan_of(snapshot(context_fallbacks={"a/x": ("a/x", "b/long")}), "a/x", Routing())
+    plan = planned(snapshot(context_fallbacks={"a/x": ("a/x", "b/long")}), "a/x", Routing())
     assert [target.provider for target in plan.larger] == ["b"]
+
+
+def test_fallbacks_do_not_get_round_what_a_key_may_use() -> None:
+    only_a = Identity(role="caller", providers=("a",))
+    both = snapshot(fallbacks=FALLBACKS, context_fallbacks={"a/x": ("b/long",)})
+    assert names(both, "a/x", only_a) == ["a/x"]
+    assert planned(both, "a/x", Routing(), only_a).larger == ()
+    with pytest.raises(ModelNotAllowed, match=r"routing.fallback_models\[0\]"):
+        names(both, "a/x", only_a, fallback_models=["b/y"])
+    with pytest.raises(ModelNotAllowed):
+        names(both, "b", only_a)

@@ -8,6 +8,7 @@ from simulation.scenarios import MOVED, RATE, TROUBLE, Bar, beside_a_healthy_one
 from simulation.stack import Stack
 from simulation.upstream import BROKEN, HANGS, WELL, Doing
 
+from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ async def hedging(seed: int) -> list[Bar]:
     plain = Stack({"a": bimodal, "b": bimodal}, seed)
     await plain.offer(RATE, 120)
     hedged = Stack({"a": bimodal, "b": bimodal}, seed)
-    await hedged.offer(RATE, 120, pb.GenerateRequest(model="m", prompt="x", routing={"allow_hedging": True}))
+    await hedged.offer(
+        RATE, 120, pb.GenerateRequest(model="m", prompt="x", routing=call_pb2.Routing(allow_hedging=True))
+    )
     asked = sum(upstream.count(20) for upstream in hedged.upstreams.values())
     calls = sum(told.begin >= 20 for told in hedged.told)
     shorter = plain.first_tokens(0.99, 20) / hedged.first_tokens(0.99, 20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from trunkline_server.errors import CallError, NoCandidate, UnknownModel
+from trunkline_server.errors import CallError, ModelNotAllowed, NoCandidate, UnknownModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,8 +71,8 @@ def _configured(
     for name in names or ():
         try:
             yield from resolve(name)
-        except (UnknownModel, NoCandidate):
-            continue  # a key is missing here, perhaps: that is no fault of this call
+        except (UnknownModel, NoCandidate, ModelNotAllowed):
+            continue  # a key is missing here, perhaps, or the caller may not use it: that is no fault of this call
 
 
 def _unique(targets: Iterable[Target]) -> tuple[Target, ...]:

@@ -11,7 +11,7 @@ from trunkline_server.settings_reliability import ProviderLimits
 from trunkline_server.state.endpoint.bucket import Wait
 from trunkline_server.state.endpoint.upstream_limits import NOTHING, Reserved, UpstreamLimits
 
-SMALL = pb.GenerateRequest(prompt="x" * 290, config={"max_output_tokens": 100})
+SMALL = pb.GenerateRequest(prompt="x" * 290, config=pb.GenerationConfig(max_output_tokens=100))
 
 
 def limits(**configured: int) -> UpstreamLimits:
