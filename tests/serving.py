@@ -69,11 +69,12 @@ async def serving(handler: Handler) -> AsyncIterator[Running]:
     """Serve `handler`; on leaving, nothing of it runs any more."""
     written = io.BytesIO()
     current, statistics, state = Current(Chain(snapshot(), handler)), Statistics(), Serving(time.time())
-    gateway = Gateway(current, statistics, state, ProviderStates(), Prober(new_id), no_reports())
+    states = ProviderStates()
+    gateway = Gateway(current, statistics, state, states, Prober(new_id), no_reports())
     settings = ServerSettings(listen="127.0.0.1:0")
     log = build_log(written)
     live = Live(current, {}, log)
-    models = Models(current, live, Discoverer(live, {}))
+    models = Models(current, states, live, Discoverer(live, {}))
     server, port = build_server(settings, log, gateway, models, Feedback(no_reports()), state, Gatekeeper())
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Call, Layer
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
-    from trunkline_server.providers.discovery import Lister
+    from trunkline_server.providers.discovery import Lists
     from trunkline_server.providers.table import Row
     from trunkline_server.rpc.server import Server
     from trunkline_server.settings import ProviderSettings, ServerSettings, Settings
@@ -141,7 +141,7 @@ class App:
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
-        self._listers: Mapping[str, Lister] = {}
+        self._listers: Mapping[str, Lists] = {}
         self._validates = validates
         self._discovers = discovers and settings.discovery.every > 0
         # What goes on until the end.
@@ -173,7 +173,7 @@ class App:
             self._settings.server,
             self._log,
             Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
-            Models(self.current, live, discoverer),
+            Models(self.current, self._states, live, discoverer),
             Feedback(reports),
             self._serving,
             self._gatekeeper,

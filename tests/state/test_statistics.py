@@ -43,3 +43,7 @@ def test_output_rates_are_from_the_first_piece_to_the_end(
     usage: Usage | None, first: float | None, rate: float | None
 ) -> None:
     assert finished(usage=usage, time_to_first_token=first).output_rate() == rate
+
+
+def test_a_rate_that_no_float_can_hold_is_none() -> None:
+    assert finished(usage=Usage(output_tokens=1), total_time=2e-309, time_to_first_token=0.0).output_rate() is None

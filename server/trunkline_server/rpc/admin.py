@@ -10,6 +10,7 @@ from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, ProviderHealth
 from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.prices.pricing import add_pricing
+from trunkline_server.routing.catalogue import models_now
 from trunkline_server.routing.names import known_provider
 from trunkline_server.rpc.health import PROBE_TIME, by_provider, provider_health, time_for
 from trunkline_server.rpc.keys import KeyMethods, actor_of
@@ -111,7 +112,6 @@ class Admin(KeyMethods, LedgerMethods):
             health = ProviderHealth(provider=name, state=HealthCheckResponse.STATE_NOT_SERVING, reason=reason)
             return pb.Provider(name=name, kind=kind, disabled_reason=reason, health=health)
         health = provider_health(offer, self._statistics, self._states)
-        models = [*offer.models.values(), *offer.discovered.values()]
         reason = self._live.disabled_reason(name)
         told = pb.Provider(
             name=name,
@@ -120,7 +120,7 @@ class Admin(KeyMethods, LedgerMethods):
             enabled=not reason,
             disabled_reason=reason,
             health=health,
-            models=sorted(models, key=lambda model: model.id),
+            models=sorted(models_now(offer, self._states.missing), key=lambda model: model.id),
             discovery=self._live.discovery(name),
         )
         for model in told.models:

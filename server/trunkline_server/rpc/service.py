@@ -87,8 +87,9 @@ class Gateway(GatewayServiceServicer):
 class Models(ModelServiceServicer):
     """The catalogue of the configuration that new calls run on."""
 
-    def __init__(self, current: Current, live: Live, discoverer: Discoverer) -> None:
+    def __init__(self, current: Current, states: ProviderStates, live: Live, discoverer: Discoverer) -> None:
         self._current = current
+        self._states = states
         self._live = live
         self._discoverer = discoverer
 
@@ -97,7 +98,7 @@ class Models(ModelServiceServicer):
     ) -> model_service_pb2.ListModelsResponse:
         """A page of the models."""
         snapshot = self._current.chain.snapshot
-        page = list_models(snapshot, request, IDENTITY.get())
+        page = list_models(snapshot, request, IDENTITY.get(), self._states.missing)
         for model in page.models:
             add_pricing(model, snapshot.prices, int(time.time()))
         return page
@@ -106,7 +107,7 @@ class Models(ModelServiceServicer):
         """One model by any of its names."""
         snapshot = self._current.chain.snapshot
         model = model_pb2.Model()
-        model.CopyFrom(get_model(snapshot, request.id, IDENTITY.get()))
+        model.CopyFrom(get_model(snapshot, request.id, IDENTITY.get(), self._states.missing))
         add_pricing(model, snapshot.prices, int(time.time()))
         return model
 

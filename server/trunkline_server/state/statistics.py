@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Finished:
         if self.usage is None or self.time_to_first_token is None:
             return None
         tokens, span = self.usage.output_tokens, self.total_time - self.time_to_first_token
-        return tokens / span if tokens > 0 and span > 0 else None
+        rate = tokens / span if tokens > 0 and span > 0 else inf
+        return rate if isfinite(rate) else None
 
 
 class Statistics:

@@ -104,7 +104,8 @@ class GenerateRequest(_message.Message):
     @_builtins.property
     def provider_options(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Struct]:
         """Settings that the contract has no word for, by dialect or provider name; merged into what is sent there and left out
-        elsewhere. What the dialect writes itself (model, messages, max_tokens, ...) is refused.
+        elsewhere. Of the same key in both the provider's stands. What the dialect writes itself (model, messages,
+        max_tokens, ...) is refused.
         """
 
     def __init__(
