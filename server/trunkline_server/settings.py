@@ -339,7 +339,7 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     debug: bool = False
     first_token: Seconds | None = None
     between_tokens: Seconds | None = None
-    # Connections to it at once, for each key; at a provider that a package brings: calls.
+    # Calls to it at once, for each key; fewer as soon as it refuses some. More wait, for limits.connect at most.
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()

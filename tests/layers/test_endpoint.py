@@ -164,6 +164,21 @@ def test_who_has_to_wait_long_is_not_let_in_and_who_has_to_wait_shortly_waits() 
     run(main())
 
 
+def test_who_waits_goes_on_waiting_if_he_is_asked_to_once_more() -> None:
+    async def main() -> None:
+        world = World()
+        limited = UpstreamError(call_pb2.OUTCOME_RATE_LIMITED, retry_after=1.0)
+        await world.ask(playing([limited]))
+        waiting = asyncio.create_task(world.ask(playing(answer("x"))))
+        await asyncio.sleep(0.8)
+        world.at.known.failed(limited)
+        begin = asyncio.get_running_loop().time()
+        assert await waiting == "answer"
+        assert asyncio.get_running_loop().time() - begin == pytest.approx(1.05, abs=0.01)
+
+    run(main())
+
+
 def test_one_who_waited_in_the_queue_is_not_let_in_if_the_provider_asked_to_wait_meanwhile() -> None:
     async def main() -> None:
         world = World(limits=ProviderLimits(concurrency=1))
@@ -211,6 +226,18 @@ def test_who_is_too_many_is_sent_away_when_he_would_be_too_late() -> None:
         assert (world.health.in_flight, world.health.concurrency_limit) == (1, 1)
         assert sorted(await asyncio.gather(*slow)) == ["answer", "answer", "too_late"]
         world.assert_free()
+
+    run(main())
+
+
+def test_who_is_sent_away_gives_back_what_was_reserved_for_him() -> None:
+    async def main() -> None:
+        world = World(limits=ProviderLimits(concurrency=1, requests_per_minute=1000))
+        first = asyncio.create_task(world.ask(playing([5.0, *answer("x")])))
+        await asyncio.sleep(0)
+        assert await world.ask(playing(answer("x")), timeout=1.0) == "too_late"
+        assert world.health.kept_limits[0].remaining == 999
+        await first
 
     run(main())
 
