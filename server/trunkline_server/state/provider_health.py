@@ -232,6 +232,9 @@ class Told(Protocol):
     def credential(self) -> str:
         """How the credential is shown now. Empty = there is none."""
 
+    def missing(self) -> str:
+        """Why there is no credential to send at present. Empty = there is."""
+
     def hindrance(self) -> str:
         """Why it cannot be asked now, and what to do about it. Empty = it can."""
 
