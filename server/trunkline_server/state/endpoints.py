@@ -208,6 +208,7 @@ class Endpoint:
         # A unary call's first piece is its last: that says how long the answer is, too.
         if self._concurrency is not None and (visit.kind[1] or isinstance(self._concurrency, Aimd)):
             self._concurrency.answered(seconds, self._queue.taken)
+            self._concurrency.forget(now)
             self._resize()
         self._notice()
 
