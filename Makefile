@@ -183,6 +183,10 @@ bench: .venv/dev ## Compare with a bare server that does the same translation: C
 bench-quick: .venv/dev ## The same in a minute, without judging the figures
 	PYTHONPATH=tests $(BIN)/python -m bench --quick --no-bars
 
+.PHONY: simulate
+simulate: .venv/dev ## Let simulated providers fail in every way, in virtual time, and hold the bars; SEEDS=N, ONLY=NAME
+	PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(or $(SEEDS),3) $(if $(ONLY),--only $(ONLY))
+
 .PHONY: bench-layers
 bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 	PYTHONPATH=tests $(BIN)/python -m bench.layers

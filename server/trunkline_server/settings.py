@@ -344,7 +344,7 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     hedge_after: Seconds | None = None
     # Models that go on with an answer of theirs that stands at the request's end; * stands for any characters.
     prefill: tuple[str, ...] = ()
-    # Connections to it at once, for each key; at a provider that a package brings: calls.
+    # Calls to it at once, for each key; fewer as soon as it refuses some. More wait, for limits.connect at most.
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()

@@ -41,9 +41,9 @@ def test_equals_share_evenly_and_so_do_those_of_whom_nothing_is_known() -> None:
     assert 4_800 < counts["p0"] < 5_200
 
 
-def test_one_that_fails_three_of_ten_gets_a_tenth_of_what_two_get() -> None:
+def test_one_that_fails_three_of_ten_gets_a_seventeenth_of_what_the_other_gets() -> None:
     counts = firsts([Figure(0.7), Figure()])
-    assert counts["p0"] / 20_000 == pytest.approx(0.7**6 / (1 + 0.7**6), abs=0.01)
+    assert counts["p0"] / 20_000 == pytest.approx(0.7**8 / (1 + 0.7**8), abs=0.01)
 
 
 def test_what_should_go_elsewhere_does() -> None:

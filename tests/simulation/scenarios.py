@@ -65,7 +65,7 @@ async def brown_out(seed: int) -> list[Bar]:
     return [
         Bar("share before, of an even one", stack.share("a", 0, TROUBLE), 0.7, least=True),
         Bar("share from 3 s on, of an even one", stack.share("a", MOVED), 0.35),
-        Bar("share in the first 3 s thereafter, of an even one", stack.share("a", MOVED, MOVED + 3), 0.6),
+        Bar("share in the first 3 s thereafter, of an even one", stack.share("a", MOVED, MOVED + 3), 0.35),
     ]
 
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from trunkline.v1.call_pb2 import Target
 
-# A provider that fails three calls of ten gets an eighth of the traffic that it had.
-POWER = 6
+# Beside one that is well, a provider that fails three calls of ten gets a seventeenth of its traffic.
+POWER = 8
 # What the worst gets beside one that is well: enough to see that it is well again.
 LEAST = 0.01
 
