@@ -153,3 +153,18 @@ def test_when_an_answer_has_begun() -> None:
     assert (folding.begun, folding.completed, folding.id) == (True, False, "c1")
     folding.add(COMPLETED)
     assert folding.completed
+
+
+def test_what_was_before_a_restart_does_not_count() -> None:
+    def event(**fields: Any) -> pb.StreamGenerateResponse:
+        return pb.StreamGenerateResponse(**fields)
+
+    started = event(part_started=pb.PartStarted(part=content_pb2.Part(text="half")))
+    again = event(part_started=pb.PartStarted(part=content_pb2.Part(text="whole")))
+    ended = event(completed=pb.StreamCompleted())
+    for discard, text in ((True, "whole"), (False, "half")):
+        fold = Fold()
+        goes_on = [again] if discard else []
+        for each in (started, event(restarted=pb.Restarted(discard=discard)), *goes_on, ended):
+            fold.add(each)
+        assert [part.text for part in fold.response().message.parts] == [text]

@@ -505,7 +505,7 @@ def test_a_unary_call_begins_again_unseen() -> None:
 
 WORLDS: dict[str, tuple[list[list[Script]], dict[str, Any]]] = {
     "fallback": ([[fail(DOWN)], [said("a", "b")]], {}),
-    "retry": ([[fail(DOWN), said("a", "b")]], {}),
+    "retry": ([[fail(RATE, retry_after=0.3), said("a", "b")]], {}),
     "hedge": ([[[3.0, *said("a")]], [[0.2, *said("a", "b")]]], {"allow_hedging": True}),
     "restart": ([[BROKEN[0]], [said("a", "b")]], {"on_interruption": RESTART}),
     "continue": ([[BROKEN[0]], [said("a", "b")]], {"on_interruption": CONTINUE}),
@@ -539,7 +539,7 @@ def cancelled_after(turns: int, name: str, *, streaming: bool) -> bool:
 
         reading = asyncio.create_task(read())
         for _ in range(turns):
-            await asyncio.sleep(0 if name not in ("hedge", "retry") else 0.05)
+            await asyncio.sleep({"hedge": 0.05, "retry": 0.01}.get(name, 0))
         ended = reading.done()
         reading.cancel()
         await asyncio.wait([reading])

@@ -34,6 +34,8 @@ State = pb.HealthCheckResponse
 PATIENCE = 20.0
 KEYS = {name: f"sk-canary-0123456789-{name.lower()}" for name in ("A", "B", "C")}
 WHOLE = answer(b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"stop"}]}', content_type="application/json")
+# One attempt a call: which key it gets is what is looked at.
+ONCE = call_pb2.Routing(max_attempts=1)
 REFUSAL = answer(b'{"error": {"code": "invalid_api_key"}}', 401)
 EMPTY = answer(b'{"error": {"code": "insufficient_quota"}}', 429)
 LATER = answer(b"{}", 429, retry_after="50")
