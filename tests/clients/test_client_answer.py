@@ -27,6 +27,7 @@ from trunkline.v1.gateway_service_pb2 import (
     PartCompleted,
     PartDelta,
     PartStarted,
+    Restarted,
     StreamCompleted,
     StreamGenerateResponse,
     StreamStarted,
@@ -155,16 +156,12 @@ def test_when_an_answer_has_begun() -> None:
     assert folding.completed
 
 
-def test_what_was_before_a_restart_does_not_count() -> None:
-    def event(**fields: Any) -> pb.StreamGenerateResponse:
-        return pb.StreamGenerateResponse(**fields)
-
-    started = event(part_started=pb.PartStarted(part=content_pb2.Part(text="half")))
-    again = event(part_started=pb.PartStarted(part=content_pb2.Part(text="whole")))
-    ended = event(completed=pb.StreamCompleted())
-    for discard, text in ((True, "whole"), (False, "half")):
-        fold = Fold()
-        goes_on = [again] if discard else []
-        for each in (started, event(restarted=pb.Restarted(discard=discard)), *goes_on, ended):
-            fold.add(each)
-        assert [part.text for part in fold.response().message.parts] == [text]
+@pytest.mark.parametrize(("discard", "text"), [(True, "whole"), (False, "half")])
+def test_what_was_before_a_restart_does_not_count(discard: bool, text: str) -> None:
+    fold = Fold()
+    fold.add(StreamGenerateResponse(part_started=PartStarted(part=Part(text="half"))))
+    fold.add(StreamGenerateResponse(restarted=Restarted(discard=discard)))
+    if discard:
+        fold.add(StreamGenerateResponse(part_started=PartStarted(part=Part(text="whole"))))
+    fold.add(StreamGenerateResponse(completed=StreamCompleted()))
+    assert [each.text for each in fold.response().message.parts] == [text]

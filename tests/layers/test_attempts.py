@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 NAMES = ("a", "b", "c")
 TARGETS = tuple(call_pb2.Target(provider=name, model="m") for name in NAMES)
 SETTINGS = Settings(
-    providers={name: ProviderSettings(hedge_after=Seconds(1), prefill=("m",), first_token=Seconds(20)) for name in NAMES}
+    providers={
+        name: ProviderSettings(hedge_after=Seconds(1), prefill=("m",), first_token=Seconds(20)) for name in NAMES
+    }
 )
 USAGE = call_pb2.Usage(input_tokens=10, output_tokens=4)
 RATE, DOWN, AUTH, QUOTA, MISSING, INVALID, FILTER, LONG, CUT, TIMEOUT, FULL = (
@@ -64,12 +66,14 @@ def said(*texts: str) -> list[Step]:
 class World:
     """Targets that play their scripts, one after the other; the last one again and again."""
 
-    scripts: dict[str, list[Script]]
+    scripts: dict[str, Sequence[Script]]
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     # (seconds since the call's arrival, provider) of each attempt, and what was asked.
     asked: list[tuple[float, str]] = field(default_factory=list)
     requests: list[pb.GenerateRequest] = field(default_factory=list)
     closed: int = 0
+    # Seconds since the call's arrival, by provider.
+    closed_at: dict[str, float] = field(default_factory=dict)
     events: list[pb.StreamGenerateResponse] = field(default_factory=list)
     error: CallError | None = None
     records: list[call_pb2.Attempt] = field(default_factory=list)
@@ -91,6 +95,7 @@ class World:
                     yield step
         finally:
             self.closed += 1
+            self.closed_at[name] = now() - it.arrival
 
     @property
     def outcomes(self) -> list[int]:
@@ -113,7 +118,7 @@ def fail(outcome: call_pb2.Outcome.ValueType, **more: Any) -> list[Step]:
 
 
 def run(
-    *scripts: list[Script],
+    *scripts: Sequence[Script],
     streaming: bool = True,
     timeout: float = 60.0,
     settings: Settings = SETTINGS,
@@ -132,7 +137,9 @@ def run(
     async def main() -> None:
         registry = TaskRegistry()
         layer = attempt(registry, lambda _, record: world.records.append(record), experience or Experience(now))
-        it = call(request, streaming=streaming, timeout=timeout, settings=settings, plan=plan or TARGETS[: len(scripts)])
+        it = call(
+            request, streaming=streaming, timeout=timeout, settings=settings, plan=plan or TARGETS[: len(scripts)]
+        )
         world.story = it.story
         try:
             async for event in layer(account(world.ledger, price_of)(world.below))(it):
@@ -292,9 +299,11 @@ def test_an_attempt_has_its_own_time() -> None:
     limit = Duration(seconds=2)
     for streaming in (True, False):
         world = run([[100.0]], [said("hello")], streaming=streaming, attempt_timeout=limit)
-        assert world.asked[1] == (pytest.approx(2.0, abs=0.01), "b")
+        when, name = world.asked[1]
+        assert name == "b"
+        assert 1.99 < when < 2.01
         assert world.served.attempts[0].provider_code == "attempt_timeout"
-    slow = [part("a"), 4.0, delta("b"), completed(usage=USAGE)]
+    slow: Script = [part("a"), 4.0, delta("b"), completed(usage=USAGE)]
     assert run([slow], attempt_timeout=limit).error is None
 
 
@@ -364,6 +373,12 @@ def test_a_late_answer_is_raced_and_one_is_served(streaming: bool) -> None:
     assert row.certainty == call_pb2.CERTAINTY_UNKNOWN
     assert row.duration == pytest.approx(1.5e6)
     assert world.story.fell_back
+
+
+def test_the_loser_is_closed_at_once() -> None:
+    winner: Script = [0.5, part("a"), 5.0, delta("b"), completed(usage=USAGE)]
+    world = run([[100.0]], [winner], allow_hedging=True)
+    assert world.closed_at == {"a": pytest.approx(1.5), "b": pytest.approx(6.5)}
 
 
 def test_the_first_one_may_win_all_the_same() -> None:
@@ -463,7 +478,7 @@ def test_a_single_target_begins_again_too_and_gives_up_in_the_end() -> None:
 )
 def test_a_broken_stream_goes_on_without_saying_again_what_was_said(sent: Any, more: Any, whole: str) -> None:
     options = pb.StreamOptions(include_final_message=True)
-    first = [part(sent[0]), *(delta(text) for text in sent[1:]), UpstreamError(CUT)]
+    first: Script = [part(sent[0]), *(delta(text) for text in sent[1:]), UpstreamError(CUT)]
     world = run([first], [said(*more)], on_interruption=CONTINUE, options=options)
     asked = world.requests[1].messages[-1]
     assert asked.parts[0].text == "".join(sent).rstrip()

@@ -83,7 +83,7 @@ class Fold:
         return self._completed is not None
 
     def add(self, event: StreamGenerateResponse) -> None:
-        """Take the next event; one that is not known changes nothing. After `restarted` with discard all begins anew."""
+        """Take the next event; one that is not known changes nothing. `restarted` with discard begins anew."""
         kind = event.WhichOneof("event")
         self.begun = self.begun or kind != "heartbeat"
         if kind == "part_delta":
