@@ -53,12 +53,12 @@ from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.audit import Audit
+from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoints
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
 from trunkline_server.state.identity.store import KeyStore
-from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
