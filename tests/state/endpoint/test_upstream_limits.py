@@ -6,12 +6,13 @@ import pytest
 
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.call_pb2 import Usage
+from trunkline.v1.gateway_service_pb2 import GenerationConfig
 from trunkline_server.dialects.limits import Limit
 from trunkline_server.settings_reliability import ProviderLimits
 from trunkline_server.state.endpoint.bucket import Wait
 from trunkline_server.state.endpoint.upstream_limits import NOTHING, Reserved, UpstreamLimits
 
-SMALL = pb.GenerateRequest(prompt="x" * 290, config={"max_output_tokens": 100})
+SMALL = pb.GenerateRequest(prompt="x" * 290, config=GenerationConfig(max_output_tokens=100))
 
 
 def limits(**configured: int) -> UpstreamLimits:
