@@ -237,7 +237,7 @@ def test_the_most_urgent_goes_first_and_the_least_urgent_makes_room() -> None:
 
         async def ask(name: str) -> None:
             priority = call_pb2.Priority.Value(f"PRIORITY_{name}")
-            request = pb.GenerateRequest(model="p/m", prompt="x", context={"priority": priority})
+            request = pb.GenerateRequest(model="p/m", prompt="x", context=call_pb2.CallContext(priority=priority))
             if await world.ask(playing([1.0, *answer("x")]), request=request) == "answer":
                 order.append(name)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from trunkline.v1.call_pb2 import Routing
 from trunkline_server.errors import NoCandidate, UnknownModel
-from trunkline_server.routing.plan import plan_of
+from trunkline_server.routing.names import resolve_model
+from trunkline_server.routing.plan import Plan, plan_of
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.snapshot import Offer, Snapshot
 
@@ -29,8 +32,12 @@ def snapshot(missing: str = "", **settings: object) -> Snapshot:
     return Snapshot("test", Settings(providers=providers, **settings), offers)  # type: ignore[arg-type]
 
 
+def planned(it: Snapshot, model: str, routing: Routing) -> Plan:
+    return plan_of(it.settings, model, routing, partial(resolve_model, it))
+
+
 def names(it: Snapshot, model: str = "a/x", **routing: object) -> list[str]:
-    plan = plan_of(it, model, Routing(**routing))  # type: ignore[arg-type]
+    plan = planned(it, model, Routing(**routing))  # type: ignore[arg-type]
     return [f"{target.provider}/{target.model}" for target in plan.targets]
 
 
@@ -64,5 +71,5 @@ def test_what_is_configured_may_be_missing_and_may_stand_in() -> None:
 
 
 def test_larger_windows_are_kept_apart() -> None:
-    plan = plan_of(snapshot(context_fallbacks={"a/x": ("a/x", "b/long")}), "a/x", Routing())
+    plan = planned(snapshot(context_fallbacks={"a/x": ("a/x", "b/long")}), "a/x", Routing())
     assert [target.provider for target in plan.larger] == ["b"]

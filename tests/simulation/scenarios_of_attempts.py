@@ -9,6 +9,7 @@ from simulation.stack import Stack
 from simulation.upstream import BROKEN, HANGS, WELL, Doing
 
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline.v1.call_pb2 import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +87,7 @@ async def hedging(seed: int) -> list[Bar]:
     plain = Stack({"a": bimodal, "b": bimodal}, seed)
     await plain.offer(RATE, 120)
     hedged = Stack({"a": bimodal, "b": bimodal}, seed)
-    await hedged.offer(RATE, 120, pb.GenerateRequest(model="m", prompt="x", routing={"allow_hedging": True}))
+    await hedged.offer(RATE, 120, pb.GenerateRequest(model="m", prompt="x", routing=Routing(allow_hedging=True)))
     asked = sum(upstream.count(20) for upstream in hedged.upstreams.values())
     calls = sum(told.begin >= 20 for told in hedged.told)
     shorter = plain.first_tokens(0.99, 20) / hedged.first_tokens(0.99, 20)
