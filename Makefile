@@ -192,6 +192,10 @@ bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 	PYTHONPATH=tests $(BIN)/python -m bench.layers
 	PYTHONPATH=tests $(BIN)/python -m bench.machines
 
+.PHONY: bench-usage
+bench-usage: .venv/dev ## Milliseconds of UsageStats over a million attempts, held to its bars; ATTEMPTS=N for another number
+	PYTHONPATH=tests $(BIN)/python -m bench.usage $(or $(ATTEMPTS),1000000)
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	rm -rf .venv .venv-protos .venv-others .tools .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

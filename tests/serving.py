@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from grpc import aio
+from ledger_serving import no_reports
 from make import snapshot
 
 from trunkline.v1 import call_pb2
@@ -21,6 +22,7 @@ from trunkline_server.logs import build_log
 from trunkline_server.providers.discovery import Discoverer
 from trunkline_server.providers.probe import Prober
 from trunkline_server.rpc.edge import new_id
+from trunkline_server.rpc.feedback import Feedback
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.server import build_server
@@ -66,13 +68,14 @@ class Running:
 async def serving(handler: Handler) -> AsyncIterator[Running]:
     """Serve `handler`; on leaving, nothing of it runs any more."""
     written = io.BytesIO()
-    current, statistics, state = Current(Chain(snapshot(), handler)), Statistics(time.time()), Serving(time.time())
-    gateway = Gateway(current, statistics, state, ProviderStates(), Prober(new_id))
+    current, statistics, state = Current(Chain(snapshot(), handler)), Statistics(), Serving(time.time())
+    states = ProviderStates()
+    gateway = Gateway(current, statistics, state, states, Prober(new_id), no_reports())
     settings = ServerSettings(listen="127.0.0.1:0")
     log = build_log(written)
     live = Live(current, {}, log)
-    models = Models(current, live, Discoverer(live, {}))
-    server, port = build_server(settings, log, gateway, models, state, Gatekeeper())
+    models = Models(current, states, live, Discoverer(live, {}))
+    server, port = build_server(settings, log, gateway, models, Feedback(no_reports()), state, Gatekeeper())
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Running(GatewayServiceStub(channel), channel, port, statistics, state, written)

@@ -120,3 +120,13 @@ def test_the_machines_of_an_endpoint_are_told_the_time_and_draw_no_lots() -> Non
 @pytest.mark.parametrize("path", [*MODULES, *CLIENT.rglob("*.py")], ids=str)
 def test_no_file_outgrows_its_reader(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
+
+
+def test_decisions_have_a_number_each_and_are_short() -> None:
+    pages = sorted((ROOT / "server" / "decisions").glob("*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert len(set(numbers)) == len(numbers)
+    for page, number in zip(pages, numbers, strict=True):
+        lines = page.read_text().splitlines()
+        assert lines[0].startswith(f"# {number}. "), page
+        assert len(lines) <= 40, page

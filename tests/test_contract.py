@@ -13,7 +13,9 @@ import pytest
 from trunkline.v1 import (
     admin_service_pb2,
     call_pb2,
+    calls_pb2,
     content_pb2,
+    feedback_service_pb2,
     gateway_service_pb2,
     identity_pb2,
     model_pb2,
@@ -33,7 +35,9 @@ FILES = [
     for module in (
         admin_service_pb2,
         call_pb2,
+        calls_pb2,
         content_pb2,
+        feedback_service_pb2,
         gateway_service_pb2,
         identity_pb2,
         model_pb2,
@@ -44,6 +48,7 @@ FILES = [
 RPCS = {
     "GatewayService": {"Generate", "StreamGenerate", "HealthCheck", "UsageStats"},
     "ModelService": {"ListModels", "GetModel", "RefreshModels"},
+    "FeedbackService": {"SubmitFeedback"},
     "AdminService": {
         "ListProviders",
         "ValidateCredentials",
@@ -53,6 +58,9 @@ RPCS = {
         "RotateApiKey",
         "RevokeApiKey",
         "ListAuditEvents",
+        "ListCalls",
+        "ExportUsage",
+        "ResetStatistics",
     },
 }
 
@@ -89,10 +97,10 @@ def test_the_services_have_exactly_these_rpcs() -> None:
     assert told == RPCS
 
 
-def test_only_stream_generate_streams() -> None:
+def test_only_answers_and_exports_are_streamed() -> None:
     services = [service for file in FILES for service in file.services_by_name.values()]
     methods = [method for service in services for method in service.methods]
-    assert [method.name for method in methods if method.server_streaming] == ["StreamGenerate"]
+    assert [method.name for method in methods if method.server_streaming] == ["ExportUsage", "StreamGenerate"]
     assert not any(method.client_streaming for method in methods)
 
 

@@ -57,6 +57,7 @@ async def test_grpcurl_lists_and_describes_everything(tmp_path: Path) -> None:
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
+            "trunkline.v1.FeedbackService",
             "trunkline.v1.GatewayService",
             "trunkline.v1.ModelService",
         ]

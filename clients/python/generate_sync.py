@@ -14,6 +14,7 @@ NAMES = {
     "AsyncChannel": "Channel",
     "AsyncClient": "Client",
     "AsyncEventCall": "EventCall",
+    "AsyncIterator": "Iterator",
     "AsyncMethod": "Method",
     "AsyncStream": "Stream",
     "_async": "_sync",

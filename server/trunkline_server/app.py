@@ -46,6 +46,7 @@ from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
+from trunkline_server.rpc.feedback import Feedback
 from trunkline_server.rpc.gatekeeper import Gatekeeper, identities
 from trunkline_server.rpc.health import Serving, health_of
 from trunkline_server.rpc.server import build_admin_server, build_server, is_free
@@ -60,6 +61,7 @@ from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
 from trunkline_server.state.identity.store import KeyStore
 from trunkline_server.state.ledger.open import open_ledger
+from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.statistics import Statistics
@@ -72,7 +74,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Call, Layer
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
-    from trunkline_server.providers.discovery import Lister
+    from trunkline_server.providers.discovery import Lists
     from trunkline_server.providers.table import Row
     from trunkline_server.rpc.server import Server
     from trunkline_server.settings import ProviderSettings, ServerSettings, Settings
@@ -131,7 +133,7 @@ class App:
         self._data = data
         self._log_attempt = attempt_log(log)
         self._registry = TaskRegistry()
-        self._statistics = Statistics(time.time())
+        self._statistics = Statistics()
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
@@ -139,7 +141,7 @@ class App:
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
-        self._listers: Mapping[str, Lister] = {}
+        self._listers: Mapping[str, Lists] = {}
         self._validates = validates
         self._discovers = discovers and settings.discovery.every > 0
         # What goes on until the end.
@@ -166,12 +168,17 @@ class App:
         for name in self._listers:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
-        gateway = Gateway(self.current, self._statistics, self._serving, self._states, self._prober)
-        models = Models(self.current, live, discoverer)
+        reports = LedgerReports(self._ledger.database, self._ledger.flush)
         server, self.port = build_server(
-            self._settings.server, self._log, gateway, models, self._serving, self._gatekeeper
+            self._settings.server,
+            self._log,
+            Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
+            Models(self.current, self._states, live, discoverer),
+            Feedback(reports),
+            self._serving,
+            self._gatekeeper,
         )
-        self._servers = [server, *self._build_admin(live)]
+        self._servers = [server, *self._build_admin(live, reports)]
         for each in self._servers:
             await each.start()
         if self._validates:
@@ -179,7 +186,7 @@ class App:
         if self._discovers:
             self._background.append(self._registry.spawn(discoverer.follow(self._settings.discovery.every)))
 
-    def _build_admin(self, live: Live) -> Iterator[Server]:
+    def _build_admin(self, live: Live, reports: LedgerReports) -> Iterator[Server]:
         """The admin service's server, if there is one. Raises AddressTaken if the configuration says where it is.
 
         Nobody said where: then another gateway on this machine may have the usual port, and this one goes without.
@@ -190,7 +197,9 @@ class App:
             return
         if settings.admin_listen is None and not is_free(address):
             return
-        admin = Admin(self.current, self._statistics, self._states, self._prober, live, self._issuer, self._audit)
+        admin = Admin(
+            self.current, self._statistics, self._states, self._prober, live, self._issuer, self._audit, reports
+        )
         server, self.admin_port = build_admin_server(
             settings, address, self._log, admin, self._serving, self._gatekeeper
         )

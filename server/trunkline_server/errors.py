@@ -161,6 +161,24 @@ class KeysUnavailable(CallError):
         super().__init__(call_pb2.ERROR_REASON_LEDGER_UNAVAILABLE, message, retry_after=1.0)
 
 
+class LedgerUnreadable(CallError):
+    """Our own fault: the ledger does not tell what it has."""
+
+    def __init__(self, why: str) -> None:
+        """`why` in words of ours: what the store does not do."""
+        super().__init__(
+            call_pb2.ERROR_REASON_LEDGER_UNAVAILABLE, f"the ledger cannot be read ({why}): try again", (), 1.0
+        )
+
+
+class UnknownCall(CallError):
+    """The caller's fault: no call of its workspace has this id."""
+
+    def __init__(self) -> None:
+        message = "no call with this id in the ledger: say GenerateResponse.id, or CallFailure.id"
+        super().__init__(call_pb2.ERROR_REASON_CALL_NOT_FOUND, message)
+
+
 class CallerGone(Exception):
     """The caller went away; nobody reads what we would say."""
 

@@ -13,9 +13,10 @@ from trunkline_server.providers.as_asked import as_asked
 from trunkline_server.providers.auth import Means, build_aws_secrets, build_credentials, headers_of
 from trunkline_server.providers.by_model import by_model, dialects_of
 from trunkline_server.providers.credential import Fixed
-from trunkline_server.providers.discovery import build_lister
+from trunkline_server.providers.discovery import AnyOf, build_lister
 from trunkline_server.providers.guarded import guarded
 from trunkline_server.providers.http import HttpClient
+from trunkline_server.providers.named_options import named_options
 from trunkline_server.providers.probe import Asked, build_probe
 from trunkline_server.providers.tokens.asking import build_ask
 from trunkline_server.providers.trace import TracedHttp
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
     from trunkline_server.providers.credential import Credential
-    from trunkline_server.providers.discovery import Lister
+    from trunkline_server.providers.discovery import Lister, Lists
     from trunkline_server.providers.probe import CredentialProbe, Prober
     from trunkline_server.providers.refreshed import Refreshed
     from trunkline_server.providers.table import Row
@@ -80,15 +81,15 @@ class Upstreams:
         self._account = account
         self._known = known
         # By provider: who asks it for its models.
-        self.listers: dict[str, Lister] = {}
+        self.listers: dict[str, Lists] = {}
 
     def build(self, name: str, row: Row, prober: Prober, *, brought: bool) -> Handler:
         """The provider of this name over HTTP, known to `prober`. `brought`: a package brought its dialect."""
         provider = self._settings.providers[name]
         credentials = build_credentials(row, provider, self._means(name))
         built = [self._endpoint(name, row, credential, brought=brought) for credential in credentials]
-        if lister := built[0].lister:
-            self.listers[name] = lister
+        if listers := [(each.endpoint.known.wait, each.lister) for each in built if each.lister is not None]:
+            self.listers[name] = AnyOf(listers)
         prober.add(name, [each.probe for each in built if each.probe is not None])
         handler = self._opened_at(name, row, [each.endpoint for each in built], [each.handler for each in built])
         return as_asked(handler, provider.provider_tools)
@@ -127,7 +128,10 @@ class Upstreams:
         state = EndpointState(row.base_url, credential, required=row.key_required)
         known = self._known_as(name, row, state)
         asked = Asked(http, self._dialects[row.dialect], credential.sign)
-        ask = {of: build_upstream(endpoint, self._dialects[of], http, known.limited) for of in dialects_of(row)}
+        ask = {
+            of: named_options(build_upstream(endpoint, self._dialects[of], http, known.limited), name, of)
+            for of in dialects_of(row)
+        }
         handler = guarded(by_model(row, ask), self._log) if brought else by_model(row, ask)
         lister = build_lister(name, row, endpoint, state.credential, asked, self._lists.get(row.dialect))
         return _Built(known, handler, build_probe(name, row, endpoint, state, asked), lister)

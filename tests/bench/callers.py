@@ -70,7 +70,8 @@ def _serialized(model: str) -> bytes:
 class GrpcCaller:
     """Calls a server through several connections. Requests are bytes made beforehand, answers are hardly looked at."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, key: str = "") -> None:
+        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
         options = [("grpc.use_local_subchannel_pool", 1)]
         self._channels = [aio.insecure_channel(f"127.0.0.1:{port}", options) for _ in range(CONNECTIONS)]
         self._unary: Iterator[Any] = cycle([channel.unary_unary(METHODS + "Generate") for channel in self._channels])
@@ -81,13 +82,17 @@ class GrpcCaller:
     async def call(self, model: str) -> float:
         if is_streamed(model):
             return await self._read(model)
-        if not pb.GenerateResponse.FromString(await next(self._unary)(_serialized(model))).message.parts[0].text:
+        if (
+            not pb.GenerateResponse.FromString(await next(self._unary)(_serialized(model), metadata=self._metadata))
+            .message.parts[0]
+            .text
+        ):
             raise Truncated
         return time.perf_counter()
 
     async def _read(self, model: str) -> float:
         first, message = 0.0, b""
-        async for message in next(self._stream)(_serialized(model)):
+        async for message in next(self._stream)(_serialized(model), metadata=self._metadata):
             if not first and _text_of(pb.StreamGenerateResponse.FromString(message)):
                 first = time.perf_counter()
         if not pb.StreamGenerateResponse.FromString(message).HasField("completed"):
@@ -96,7 +101,7 @@ class GrpcCaller:
 
     async def events(self, model: str) -> list[pb.StreamGenerateResponse]:
         """A whole stream."""
-        call = next(self._stream)(_serialized(model))
+        call = next(self._stream)(_serialized(model), metadata=self._metadata)
         return [pb.StreamGenerateResponse.FromString(message) async for message in call]
 
     async def aclose(self) -> None:

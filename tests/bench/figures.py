@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # What must hold: names of the last line, and the most that each may be.
 BARS: Mapping[str, float] = {
-    "unary_cpu_ratio": 1.5,
+    # With a gateway key and the relaxed ledger.
+    "unary_cpu_ratio": 1.7,
     "stream_cpu_ratio": 1.3,
     "merged_us_per_token": 30.0,
     "merged_differences": 0,

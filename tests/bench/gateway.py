@@ -14,7 +14,9 @@ from typing import BinaryIO
 import uvloop
 from bench.control import obey, usage
 
+from trunkline.v1.identity_pb2 import CreateApiKeyRequest
 from trunkline_server.cli.gateway import running
+from trunkline_server.cli.keeping import keeping
 from trunkline_server.logs import build_log
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import (
@@ -22,18 +24,25 @@ from trunkline_server.settings import (
     DiscoverySettings,
     LedgerSettings,
     ProviderSettings,
+    Secret,
     ServerSettings,
     Settings,
 )
+from trunkline_server.state.audit import COMMAND_LINE
+from trunkline_server.state.identity.issuing import Issuer
+from trunkline_server.state.identity.store import KeyStore
 
 PROVIDER = "bench"
 
 
 def settings_for(base_url: str, folder: Path) -> Settings:
-    """The defaults, but for a free port, no waiting at the end, one provider and a ledger in `folder`."""
+    """The defaults, but for a free port, no waiting at the end, one provider, a ledger and a pepper in `folder`."""
+    pepper = Secret("0123456789abcdef" * 4)
     provider = ProviderSettings(kind="openai_compatible", base_url=base_url, default_model="unary")
     return Settings(
-        server=ServerSettings(listen="127.0.0.1:0", admin_listen="", grace=Seconds(1.0), notice=Seconds(0.0)),
+        server=ServerSettings(
+            listen="127.0.0.1:0", admin_listen="", pepper=pepper, grace=Seconds(1.0), notice=Seconds(0.0)
+        ),
         # The provider has no list of models.
         discovery=DiscoverySettings(every=Seconds(0.0)),
         providers={PROVIDER: provider},
@@ -41,9 +50,20 @@ def settings_for(base_url: str, folder: Path) -> Settings:
     )
 
 
+async def make_key(settings: Settings) -> str:
+    """A caller's key: since there is one, every call needs one."""
+    async with keeping(settings) as kept:
+        made = await Issuer(KeyStore(kept.database), kept.pepper).create(
+            CreateApiKeyRequest(name="bench"), COMMAND_LINE
+        )
+    return made.secret_key
+
+
 async def serve(base_url: str, folder: Path, log: BinaryIO) -> None:
-    async with running(settings_for(base_url, folder), build_log(log)) as address:
-        await obey({"usage": usage}, port=int(address.rpartition(":")[2]))
+    settings = settings_for(base_url, folder)
+    key = await make_key(settings)
+    async with running(settings, build_log(log)) as address:
+        await obey({"usage": usage}, port=int(address.rpartition(":")[2]), key=key)
 
 
 def main(base_url: str) -> None:

@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import random
+import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,17 +27,22 @@ from bench import answers
 from bench.callers import request_for
 from bench.figures import machine
 from bench.ledger import CALLS, ledger_work
+from ledger_serving import no_reports
 
+from trunkline.v1 import call_pb2
 from trunkline_server.core import Chain, Current, Story, TaskRegistry, now
 from trunkline_server.dialects import openai_chat
 from trunkline_server.fold import fold, merge
+from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
 from trunkline_server.layers.endpoint import one_of
 from trunkline_server.layers.observe import observe
+from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
+from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.table import ROWS
@@ -57,6 +63,7 @@ if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
     from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.logs import Log
+    from trunkline_server.state.ledger.rows import AttemptRow
 
     # Does something once, over an answer of so many events.
     Work = Callable[[int], Callable[[], Awaitable[None]]]
@@ -69,6 +76,9 @@ FEW, MANY = 5, 405
 EVENTS = 30_000
 PEPPER, SECRET = b"p" * 64, new_secret()
 METADATA = (("user-agent", "grpc-python-asyncio/1.85"), ("authorization", f"Bearer {write_key('0' * 12, SECRET)}"))
+PRICED = call_pb2.Target(provider="p", model="gpt-4o-mini")
+# Who pays: what these cost together, and the most that they may, in microseconds a call.
+WHO_PAYS, WHO_PAYS_MOST = ("check of a key", "account", "ledger"), 120.0
 METHOD = "/trunkline.v1.GatewayService/Generate"
 QUIRKS = ROWS["openai_compatible"].quirks
 
@@ -88,11 +98,13 @@ class Layers:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._registry = TaskRegistry()
-        self._statistics = Statistics(time.time())
-        self._template = make.call(timeout=1e6)
+        self._statistics = Statistics()
+        priced = replace(make.snapshot(), prices=PriceBook({"p": "openai"}))
+        self._template = replace(make.call(timeout=1e6), snapshot=priced, target=PRICED, attempt=1)
         self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
         self.attempt = attempt(self._registry, attempt_log(log), Experience(now))
+        self.account = account(Nowhere(), price_of)
         self._endpoints = Endpoints()
         self.route = route(self._endpoints.figures, random.random)
         self.whole_chain: Layer = lambda handler: self.observe(
@@ -125,7 +137,8 @@ class Layers:
 
         def work(events: int) -> Callable[[], Awaitable[None]]:
             chain = Chain(self._template.snapshot, together(events))
-            gateway = Gateway(Current(chain), self._statistics, Serving(0.0), ProviderStates(), Prober(new_id))
+            states, prober = ProviderStates(), Prober(new_id)
+            gateway = Gateway(Current(chain), self._statistics, Serving(0.0), states, prober, no_reports())
             rpc = self._wrapped(gateway, streaming=streaming)
 
             async def serve() -> None:
@@ -184,6 +197,22 @@ class Context:
 
     async def write(self, event: StreamGenerateResponse) -> None:
         pass
+
+
+class Nowhere:
+    """A ledger that costs nothing."""
+
+    async def begin(self, row: AttemptRow) -> None:
+        """Nothing."""
+
+    def finish(self, row: AttemptRow) -> Awaitable[None]:
+        return self.begin(row)
+
+
+def billed(events: int) -> Handler:
+    """A provider that tells what it used."""
+    usage = call_pb2.Usage(input_tokens=100, output_tokens=events, cache_read_input_tokens=50)
+    return make.playing([*said(events)[:-1], make.completed(usage=usage)])
 
 
 def said(events: int) -> list[StreamGenerateResponse]:
@@ -274,6 +303,9 @@ async def layer_costs(layers: Layers) -> dict[str, Cost]:
         costs[f"{name}, one by one"] = await cost(layers.reading(layer, spaced, streaming=True), one_by_one)
         costs[f"{name}, all at once"] = await cost(layers.reading(layer, together, streaming=True), all_at_once)
         costs[f"{name}, unary"] = await cost(layers.reading(layer, together, streaming=False), all_at_once)
+    costs["account"] = await cost(
+        layers.reading(layers.account, billed, streaming=True), layers.reading(plain, billed, streaming=True)
+    )
     costs["edge and service, streamed"] = await cost(layers.serving(streaming=True), all_at_once)
     costs["edge and service, unary"] = await cost(layers.serving(streaming=False), all_at_once)
     costs["check of a key"] = await cost(layers.admitting(), idle)
@@ -329,6 +361,9 @@ def main() -> None:
     results = {name: asdict(found) for name, found in costs.items()}
     FILE.write_text(json.dumps({**results, "machine": machine()}, indent=2) + "\n")
     print(json.dumps(results))
+    paying = sum(costs[name].us_per_call for name in WHO_PAYS)
+    print(f"{' + '.join(WHO_PAYS)}: {paying:.1f} us a call, at most {WHO_PAYS_MOST:.0f}")
+    sys.exit(paying > WHO_PAYS_MOST)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import math
 import random
+import sys
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -76,7 +77,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 class Load:
     """Runs that are asked for, one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str) -> None:
+        self._key = key
         self._callers: dict[int, GrpcCaller | HttpCaller] = {}
 
     async def closed(
@@ -117,7 +119,7 @@ class Load:
 
     def _caller(self, kind: str, port: int) -> GrpcCaller | HttpCaller:
         if port not in self._callers:
-            self._callers[port] = GrpcCaller(port) if kind == "grpc" else HttpCaller(port)
+            self._callers[port] = GrpcCaller(port, self._key) if kind == "grpc" else HttpCaller(port)
         return self._callers[port]
 
     async def aclose(self) -> None:
@@ -137,8 +139,8 @@ async def quiet() -> AsyncIterator[None]:
         gc.enable()
 
 
-async def main() -> None:
-    load = Load()
+async def main(key: str) -> None:
+    load = Load(key)
     try:
         await obey({"closed": load.closed, "open": load.open, "read": load.read})
     finally:
@@ -146,4 +148,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(sys.argv[1]))

@@ -32,7 +32,8 @@ class Rig:
             base_url = f"http://127.0.0.1:{upstream.hello['port']}/v1"
             floor, gateway = (stack.enter_context(Process(f"bench.{name}", base_url)) for name in ("floor", "gateway"))
             self._servers = {"upstream": upstream, "floor": floor, "gateway": gateway}
-            self._load = stack.enter_context(Process("bench.load"))
+            # The floor is sent the key, too, and does not look at it.
+            self._load = stack.enter_context(Process("bench.load", gateway.hello["key"]))
             self._stack = stack.pop_all()
         # How many calls each has had, and how many failed, by server and model.
         self.calls = dict.fromkeys(self._servers, 0)

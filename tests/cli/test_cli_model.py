@@ -53,8 +53,12 @@ def test_weights_that_cannot_be_fetched_are_told(
 
 
 @pytest.mark.embedded
-def test_demo_streams_an_answer_and_tells_how_to_go_on(command: Command) -> None:
+def test_demo_streams_an_answer_and_tells_how_to_go_on(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     ran = command("demo", PROMPT)
+    assert [*tmp_path.iterdir()] == []  # whatever ledger and keys the user has, it works and leaves them alone
     assert ran.code == 0
     answer, summary, hints = re.fullmatch(r"(.+?)\n([^\n]+)\n\n(.+)", ran.out, re.DOTALL).groups()  # type: ignore[union-attr]
     assert "Paris" in answer

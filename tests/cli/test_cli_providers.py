@@ -76,7 +76,7 @@ async def test_refresh_tells_what_changed_and_lists(command: Command, tmp_path: 
     assert (new.code, new.err) == (0, "new: up/b\n")
     assert "up/b\t\tunknown\tunknown\tyes" in new.out
     assert gone.err == "gone: up/a\n"
-    assert "up/a\t\tunknown\tunknown\tno: up no longer lists it" in gone.out
+    assert "up/a\t\tunknown\tunknown\tno: up no longer lists a" in gone.out
     assert "warning: up: it did not tell its models (OVERLOADED, status 503)" in failed.err
     assert "nothing has changed" in failed.err
 

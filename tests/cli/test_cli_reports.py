@@ -141,12 +141,6 @@ async def test_usage_has_a_line_for_each_group_and_one_for_all(command: Command,
     assert json.loads(as_json.out)["totals"]["cancelled"] == "0"
 
 
-def test_an_unknown_group_is_wrong_usage(command: Command) -> None:
-    ran = command("usage", "--by", "colour")
-    assert ran.code == 2
-    assert "there are provider, model" in ran.err
-
-
 @pytest.mark.parametrize("report", ["health", "models", "usage"])
 def test_no_gateway_is_unavailable(command: Command, report: str) -> None:
     ran = command(report, "--address", "127.0.0.1:1")

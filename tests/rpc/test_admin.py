@@ -365,7 +365,7 @@ async def test_refresh_says_what_came_and_what_went(tmp_path: Path) -> None:
                 grpc.StatusCode.FAILED_PRECONDITION,
                 "NO_CANDIDATE",
             )
-            assert "no longer lists it" in (raised.value.details() or "")
+            assert "no longer lists a" in (raised.value.details() or "")
             third = await running.models.RefreshModels(RefreshModelsRequest(provider="up"))
             assert not third.added
             assert not third.removed

@@ -16,6 +16,7 @@ from upstreams import answer, hold, upstream
 
 from trunkline.v1 import call_pb2, model_service_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +40,7 @@ ONCE = call_pb2.Routing(max_attempts=1)
 REFUSAL = answer(b'{"error": {"code": "invalid_api_key"}}', 401)
 EMPTY = answer(b'{"error": {"code": "insufficient_quota"}}', 429)
 LATER = answer(b"{}", 429, retry_after="50")
-LIST = answer(b'{"data": []}')
+LIST = answer(b'{"data": [{"id": "m"}]}')
 # What a Vertex provider answers.
 GEMINI = answer(
     b'{"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}]}', content_type="application/json"
@@ -139,6 +140,27 @@ async def test_a_key_without_quota_or_told_to_wait_is_left_out(tmp_path: Path, r
         for _ in range(4):
             assert await generate(running) is None
         assert vendor.seen[1:] == ["B", "C"] * 2 or vendor.seen[1:] == ["C", "B"] * 2
+
+
+@pytest.mark.parametrize("reply", [REFUSAL, EMPTY, LATER], ids=["refused", "no quota", "told to wait"])
+async def test_models_are_asked_for_with_a_key_that_may_be_used(tmp_path: Path, reply: bytes) -> None:
+    vendor = Vendor({"A": reply})
+    async with upstream([vendor]) as vendor.server, gateway(three(tmp_path, vendor.server.base_url)) as running:
+        for _ in range(2):
+            told = await running.models.RefreshModels(model_service_pb2.RefreshModelsRequest())
+            assert [(each.provider, each.outcome) for each in told.providers] == [("up", call_pb2.OUTCOME_SUCCESS)]
+        assert vendor.seen == ["A", "B"] * 2
+        assert await generate(running) is not None
+        vendor.seen.clear()
+        await running.models.RefreshModels(model_service_pb2.RefreshModelsRequest())
+        assert vendor.seen == ["B"]
+
+
+async def test_when_every_key_is_refused_the_list_is_too(tmp_path: Path) -> None:
+    vendor = Vendor({}, REFUSAL)
+    async with upstream([vendor]) as vendor.server, gateway(three(tmp_path, vendor.server.base_url)) as running:
+        (told,) = (await running.models.RefreshModels(model_service_pb2.RefreshModelsRequest())).providers
+        assert (told.outcome, vendor.seen) == (call_pb2.OUTCOME_AUTH, ["A", "B", "C"])
 
 
 async def test_when_none_may_be_used_and_the_first_to_be_back_said_to_wait_nobody_is_asked(tmp_path: Path) -> None:
@@ -258,6 +280,13 @@ async def test_without_a_token_nothing_is_sent_and_the_provider_is_not_available
             assert up.reason.startswith("not available yet: ")
             assert "answered 400 (invalid_grant)" in up.reason
             assert up.endpoints[0].credential_reason.startswith("not available yet: ")
+            listed = (await running.models.ListModels(ListModelsRequest(provider="up"))).models
+            assert listed
+            assert {(each.available, each.unavailable_reason) for each in listed} == {(False, up.reason)}
+            callable_ = ListModelsRequest(provider="up", available_only=True)
+            assert not (await running.models.ListModels(callable_)).models
+            model = await running.models.GetModel(GetModelRequest(id="up"))
+            assert (model.available, model.unavailable_reason) == (False, up.reason)
             assert "canary" not in f"{up}{error.details()}{running.log.getvalue().decode()}"
 
 
@@ -298,6 +327,8 @@ async def test_one_key_that_cannot_be_had_leaves_the_others(tmp_path: Path) -> N
                 for _ in range(3):
                     assert await generate(running) is None
                 assert vendor.seen == ["A"] * 3
+                (model,) = (await running.models.ListModels(ListModelsRequest(provider="up"))).models
+                assert model.available
 
 
 # --- no key -----------------------------------------------------------------------------------------------------------

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from gateway import gateway, settings_of
 from grpc import aio
+from grpc_health.v1 import health_pb2
+from make import snapshot
 from upstreams import answer, hold, upstream
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline_server.rpc.health import SERVICES, Health, Serving, health_of
+from trunkline_server.state.provider_health import ProviderStates
+from trunkline_server.state.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,3 +210,55 @@ async def test_a_silent_provider_is_told_within_the_callers_own_time(tmp_path: P
             health = await running.stub.HealthCheck(request, timeout=1.0)
     (up,) = [provider for provider in health.providers if provider.provider == "up"]
     assert up.probes[0].outcome == call_pb2.OUTCOME_TIMEOUT
+
+
+# What HealthCheck says of the whole gateway, by what is configured.
+OFF, KEYLESS = {"enabled": False}, {"kind": "openai"}
+
+
+@pytest.mark.parametrize(
+    ("providers", "state"),
+    [
+        ({"embedded": OFF}, State.STATE_SERVING),
+        # What is there without being configured need not work: here it has no weights.
+        ({}, State.STATE_SERVING),
+        ({"up": KEYLESS}, State.STATE_DEGRADED),
+        ({"up": KEYLESS, "embedded": OFF, "mock": OFF}, State.STATE_NOT_SERVING),
+        ({"up": KEYLESS, "mock": OFF}, State.STATE_NOT_SERVING),
+        ({"up": OFF, "embedded": OFF}, State.STATE_SERVING),
+    ],
+)
+async def test_the_state_of_the_gateway(tmp_path: Path, providers: dict[str, Any], state: Any) -> None:
+    up = {name: {"kind": "openai", **each} if name == "up" else each for name, each in providers.items()}
+    async with gateway(settings_of(tmp_path, {"providers": up})) as running:
+        health = await running.stub.HealthCheck(pb.HealthCheckRequest())
+        assert (health.state, list(health.providers)) == (state, [])
+
+
+def test_a_gateway_that_drains_says_so_whatever_its_providers() -> None:
+    serving = Serving(0.0)
+    serving.drain()
+    told = health_of(snapshot(), serving, Statistics(), ProviderStates(), pb.HealthCheckRequest(), {})
+    assert told.state == State.STATE_DRAINING
+
+
+class SlowWriter:
+    """A caller who takes the first status only once the gateway has stopped."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self.written: list[int] = []
+
+    async def write(self, message: Any) -> None:
+        if not self.written:
+            self._serving.drain()
+            self._serving.stop()
+        self.written.append(message.status)
+
+
+async def test_a_watch_that_is_writing_while_the_gateway_stops_tells_of_it() -> None:
+    serving = Serving(0.0)
+    caller: Any = SlowWriter(serving)
+    ready = health_pb2.HealthCheckRequest(service=SERVICES[0])
+    await asyncio.wait_for(Health(serving, SERVICES).Watch(ready, caller), PATIENCE)
+    assert caller.written == [health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING]

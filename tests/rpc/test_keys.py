@@ -12,6 +12,7 @@ from keyed import PEPPER, bearing, id_of, keyed, make_key
 from serving import reason
 
 from trunkline.v1 import identity_pb2 as pb
+from trunkline.v1.calls_pb2 import ExportUsageRequest
 from trunkline.v1.model_service_pb2 import ListModelsRequest
 from trunkline_client import AsyncAdminClient, RoleNotAllowed
 from trunkline_server.state.identity.keyring import Keyring
@@ -103,6 +104,21 @@ async def test_a_provider_that_is_switched_is_audited(tmp_path: Path) -> None:
             await asyncio.sleep(0)
         (event,) = events
         assert (event.subject, event.detail, event.api_key_id) == ("mock", "costs", id_of(admin))
+
+
+async def test_exports_resets_and_validations_are_audited(tmp_path: Path) -> None:
+    async with serving_keys(tmp_path) as served:
+        admin = await make_key(served.database, "admin")
+        async with AsyncAdminClient(f"127.0.0.1:{served.running.app.admin_port}", api_key=admin) as client:
+            _ = [piece async for piece in client.export_usage(ExportUsageRequest())]
+            await client.reset_statistics()
+            await client.validate_credentials(provider="mock")
+        kinds = [KIND.KIND_DATA_EXPORTED, KIND.KIND_STATISTICS_RESET, KIND.KIND_CREDENTIAL_VALIDATED]
+        while len(events := (await served.call("ListAuditEvents", admin, kinds=kinds)).events) < len(kinds):
+            await asyncio.sleep(0)
+        assert [event.kind for event in reversed(events)] == kinds
+        assert [event.detail or event.subject for event in reversed(events)] == ["attempts", "", "mock"]
+        assert {event.api_key_id for event in events} == {id_of(admin)}
 
 
 async def test_audit_events_tell_who_did_what_page_by_page(tmp_path: Path) -> None:

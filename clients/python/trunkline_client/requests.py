@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 from google.protobuf.struct_pb2 import Struct
 
 from trunkline.v1 import content_pb2
+from trunkline.v1.call_pb2 import CallContext, Routing
 from trunkline.v1.content_pb2 import Message, Part, ResponseFormat, Tool, ToolChoice
-from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking, UsageDimension
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking
 
 if TYPE_CHECKING:
     from trunkline.v1.model_pb2 import Capability
@@ -46,6 +47,11 @@ class Settings(TypedDict, total=False):
     tool_choice: ToolChoice | None
     response_format: ResponseFormat | None
     strict_params: bool | None
+    # For statistics and the ledger.
+    task: str | None
+    agent: str | None
+    end_user_id: str | None
+    labels: Mapping[str, str] | None
     stream_options: StreamOptions | None
     # By dialect or provider: settings that the contract has no word for.
     provider_options: Mapping[str, Mapping[str, Any]] | None
@@ -97,8 +103,10 @@ def _set(request: GenerateRequest, name: str, value: object) -> None:
     owner: Any = request
     if name in GenerationConfig.DESCRIPTOR.fields_by_name:
         owner = request.config
-    elif name == "strict_params":
+    elif name in Routing.DESCRIPTOR.fields_by_name:
         owner = request.routing
+    elif name in CallContext.DESCRIPTOR.fields_by_name:
+        owner = request.context
     elif name == "system":
         name = "system_instruction"
     elif name == "provider_options" and isinstance(value, Mapping):
@@ -111,13 +119,3 @@ def _struct(options: Mapping[str, Any]) -> Struct:
     struct = Struct()
     struct.update(options)
     return struct
-
-
-def dimension_of(name: str) -> UsageDimension:
-    """What to group the usage by: provider, model. Raises ValueError for anything else."""
-    kinds = UsageDimension.Kind
-    key = f"KIND_{name.upper()}"
-    if key not in kinds.keys() or not kinds.Value(key):  # noqa: SIM118 - it is no dict
-        known = ", ".join(kind.removeprefix("KIND_").lower() for kind in kinds.keys()[1:])
-        raise ValueError(f"nothing to group by: {name!r}; there are {known}")
-    return UsageDimension(kind=kinds.Value(key))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import uvloop
 
@@ -29,12 +30,18 @@ def demonstrate(prompt: str, port: int, *, keep: bool) -> None:
 
 
 async def _demonstrate(prompt: str, port: int, log: Log, *, keep: bool) -> None:
-    async with running(_settings(port), log) as address:
-        answer = await _stream(address, prompt)
-        print_line(summary(answer.raw), style="dim")
-        _tell_how_to_go_on(address if keep else ServerSettings().listen, keep=keep)
-        if keep:
-            await stop_on_signals().wait()
+    # It leaves nothing behind, and the user's own ledger and keys are none of its business.
+    with TemporaryDirectory() as data:
+        async with running(_settings(port), log, Path(data)) as address:
+            await _show(address, prompt, keep=keep)
+
+
+async def _show(address: str, prompt: str, *, keep: bool) -> None:
+    answer = await _stream(address, prompt)
+    print_line(summary(answer.raw), style="dim")
+    _tell_how_to_go_on(address if keep else ServerSettings().listen, keep=keep)
+    if keep:
+        await stop_on_signals().wait()
 
 
 def _settings(port: int) -> Settings:

@@ -24,6 +24,7 @@ from trunkline_server.state.ledger.open import LedgerNotOpened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from trunkline_server.logs import Log
     from trunkline_server.settings import Settings
@@ -41,7 +42,7 @@ def serve_until_signalled(settings: Settings) -> None:
 
 async def _serve(settings: Settings, log: Log) -> None:
     asked_to_stop = stop_on_signals()
-    async with started(settings, log) as app:
+    async with started(settings, log, data_folder()) as app:
         address, admin = _address(settings, app), _admin_address(settings, app)
         missing = not admin and settings.server.admin_listen is None
         if is_terminal(stderr=True):
@@ -79,16 +80,19 @@ def _obey_the_next(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, log: Log) -> AsyncIterator[str]:
-    """A gateway that takes calls at the address that this yields; drained at the end. Raises Failed."""
-    async with started(settings, log) as app:
+async def running(settings: Settings, log: Log, data: Path | None = None) -> AsyncIterator[str]:
+    """A gateway that takes calls at the address that this yields; drained at the end. Raises Failed.
+
+    What it keeps is in `data`, else in the user's data folder.
+    """
+    async with started(settings, log, data or data_folder()) as app:
         yield _address(settings, app)
 
 
 @asynccontextmanager
-async def started(settings: Settings, log: Log) -> AsyncIterator[App]:
+async def started(settings: Settings, log: Log, data: Path) -> AsyncIterator[App]:
     """A gateway that takes calls; drained at the end. Raises Failed."""
-    app = App(settings, log, cache_folder(), data_folder())
+    app = App(settings, log, cache_folder(), data)
     try:
         await app.start()
     except (AddressTaken, LedgerNotOpened) as refused:

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from trunkline_client import TrunklineError
 from trunkline_server import __version__
-from trunkline_server.cli import configuration, data, keys, model, providers, reports
+from trunkline_server.cli import calls, configuration, data, keys, model, providers, reports, usage
 from trunkline_server.cli.audit import audit
 from trunkline_server.cli.demo import demo
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
@@ -36,8 +36,10 @@ app.command()(demo)
 app.command()(generate)
 app.command()(reports.health)
 app.command()(reports.models)
-app.command()(reports.usage)
+app.command("calls")(calls.list_calls)
+app.command("export")(calls.export)
 app.command()(audit)
+app.add_typer(usage.commands)
 app.add_typer(configuration.commands)
 app.add_typer(keys.commands)
 app.add_typer(model.commands)

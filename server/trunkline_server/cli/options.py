@@ -29,3 +29,15 @@ ConfigFile = Annotated[
         help="Default: what TRUNKLINE_CONFIG names, else trunkline.yaml in this folder.",
     ),
 ]
+By = Annotated[
+    str,
+    Option(metavar="NAMES", help="A line for each: provider,model,workspace,task,label:team,execution, ..."),
+]
+Since = Annotated[str, Option(metavar="SPAN", help="How far back: 90m, 24h, 7d, 4w. Default: a day.")]
+From = Annotated[str, Option("--from", metavar="TIME", help="From when, in place of --since: 2026-11-28, ...")]
+To = Annotated[str, Option(metavar="TIME", help="Until when, exclusive. Default: now.")]
+Zone = Annotated[str, Option(metavar="NAME", help="The time zone: Europe/Berlin, ... Default: UTC.")]
+Filters = Annotated[
+    list[str] | None,
+    Option("--filter", metavar="NAME=VALUE", help="Only these: provider=openai. Again for another value or name."),
+]

@@ -1,19 +1,17 @@
-"""`trunkline health`, `trunkline models` and `trunkline usage`: what a gateway tells about itself."""
+"""`trunkline health` and `trunkline models`: what a gateway tells about itself."""
 
 import time
 from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from typer import BadParameter, Option
+from typer import Option
 
 from trunkline.v1.call_pb2 import OUTCOME_SUCCESS, Outcome
 from trunkline.v1.gateway_service_pb2 import (
     EndpointHealth,
     HealthCheckResponse,
     ProviderHealth,
-    UsageStatsResponse,
-    UsageTotals,
 )
 from trunkline.v1.model_pb2 import Model, Price
 from trunkline.v1.model_service_pb2 import ListModelsResponse, RefreshModelsResponse
@@ -31,19 +29,6 @@ REFRESH_TIME = 15.0
 WORKS = (HealthCheckResponse.STATE_SERVING, HealthCheckResponse.STATE_DEGRADED)
 
 _PRICE_COLUMNS = {"input $/1M": Price.UNIT_INPUT_TOKEN, "output $/1M": Price.UNIT_OUTPUT_TOKEN}
-_USAGE_COLUMNS = (
-    "calls",
-    "ok",
-    "errors",
-    "cancelled",
-    "tokens in",
-    "tokens out",
-    "total p50",
-    "total p95",
-    "first token p50",
-    "first token p95",
-    "tokens/s p50",
-)
 
 
 @calling
@@ -254,45 +239,3 @@ def _usd_per_million(pico_usd: int) -> str:
     """A price of one in USD for a million, exactly."""
     whole, rest = divmod(pico_usd, 1_000_000)
     return f"{whole}.{rest:06}".rstrip("0").rstrip(".")
-
-
-@calling
-def usage(
-    connection: Connection,
-    *,
-    as_json: AsJson = False,
-    by: Annotated[str, Option(metavar="provider,model", help="A line for each of these.")] = "",
-) -> None:
-    """Tell what was called since the gateway started: counts, tokens and times.
-
-    Times are those of whole answers, in seconds; of the first token, of streamed ones.
-    """
-    dimensions = [name.strip() for name in by.split(",")] if by else []
-    with connection.client(PATIENCE) as client:
-        try:
-            told = client.usage(group_by=dimensions)
-        except ValueError as error:
-            raise BadParameter(str(error), param_hint="--by") from None
-    if as_json:
-        print_json(told)
-    else:
-        print_table((*dimensions, *_USAGE_COLUMNS), _usage_rows(told, len(dimensions)))
-
-
-def _usage_rows(told: UsageStatsResponse, dimensions: int) -> Iterator[tuple[str, ...]]:
-    if dimensions:
-        for row in told.rows:
-            yield (*(name or "-" for name in row.group), *_figures(row.totals))
-    yield (*("all",) * dimensions, *_figures(told.totals))
-
-
-def _figures(totals: UsageTotals) -> tuple[str, ...]:
-    counts = (totals.requests, totals.successes, totals.errors, totals.cancelled)
-    tokens = (totals.usage.input_tokens, totals.usage.output_tokens)
-    total, first, rate = totals.total_time, totals.time_to_first_token, totals.output_rate
-    return (
-        *map(str, counts + tokens),
-        *(f"{seconds:.3f}" if total.count else "-" for seconds in (total.p50, total.p95)),
-        *(f"{seconds:.3f}" if first.count else "-" for seconds in (first.p50, first.p95)),
-        f"{rate.p50:.1f}" if rate.count else "-",
-    )

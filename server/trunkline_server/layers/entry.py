@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import StreamCompleted, StreamGenerateResponse
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     # See layers/price.py.
     PriceOf = Callable[[Call, call_pb2.Usage, int, float, str], Priced]
 
+_Kind = Literal[
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_write_input_tokens",
+    "reasoning_output_tokens",
+]
+
 REPORTED = call_pb2.CERTAINTY_REPORTED
 ESTIMATED = call_pb2.CERTAINTY_ESTIMATED
 UNKNOWN = call_pb2.CERTAINTY_UNKNOWN
@@ -29,6 +37,8 @@ FRAMING = 4
 # Longer names are cut: a caller may write anything.
 LONGEST_NAME = 256
 LONGEST_CODE = 100
+# A million times a million: more of them than there are still fit into 64 bits together.
+MOST_UNITS = 10**12
 _NOTHING = call_pb2.Usage()
 # An attempt that ended so may have been billed. Every other failure is the provider's refusal, or was never sent.
 MAYBE_BILLED = frozenset(
@@ -160,12 +170,12 @@ class Entry:
             provider_status=error.status if error is not None else 0,
             provider_code=error.code[:LONGEST_CODE] if error is not None else "",
             certainty=cost.certainty,
-            input_tokens=usage.input_tokens if usage.HasField("input_tokens") else None,
-            output_tokens=usage.output_tokens if usage.HasField("output_tokens") else None,
-            cache_read_tokens=usage.cache_read_input_tokens if usage.HasField("cache_read_input_tokens") else None,
-            cache_write_tokens=usage.cache_write_input_tokens if usage.HasField("cache_write_input_tokens") else None,
-            reasoning_tokens=usage.reasoning_output_tokens if usage.HasField("reasoning_output_tokens") else None,
-            other_units=dict(usage.other_units) if usage.other_units else {},
+            input_tokens=_count(usage, "input_tokens"),
+            output_tokens=_count(usage, "output_tokens"),
+            cache_read_tokens=_count(usage, "cache_read_input_tokens"),
+            cache_write_tokens=_count(usage, "cache_write_input_tokens"),
+            reasoning_tokens=_count(usage, "reasoning_output_tokens"),
+            other_units={name: _bounded(units) for name, units in usage.other_units.items()},
             cost=cost.total_nano_usd if cost.HasField("total_nano_usd") else None,
             input_cost=cost.input_nano_usd if cost.HasField("input_nano_usd") else None,
             output_cost=cost.output_nano_usd if cost.HasField("output_nano_usd") else None,
@@ -176,6 +186,15 @@ class Entry:
             saved=saved,
             price_version=cost.price_version,
         )
+
+
+def _count(usage: call_pb2.Usage, name: _Kind) -> int | None:
+    return _bounded(getattr(usage, name)) if usage.HasField(name) else None
+
+
+def _bounded(units: int) -> int:
+    """A provider's number as the ledger can add it up."""
+    return max(0, min(units, MOST_UNITS))
 
 
 def _tier(response: GenerateResponse) -> str:

@@ -31,6 +31,8 @@ RETRY: Final = 60.0
 # A list with more pages, or a longer page (in bytes), is no list.
 MAX_PAGES: Final = 50
 MAX_LIST: Final = 32 << 20
+# What is the fault of the credential: another one may do better.
+_OF_THE_CREDENTIAL: Final = (call_pb2.OUTCOME_AUTH, call_pb2.OUTCOME_QUOTA, call_pb2.OUTCOME_RATE_LIMITED)
 
 
 class Learner(Protocol):
@@ -43,9 +45,16 @@ class Learner(Protocol):
         """It did not."""
 
 
+class Lists(Protocol):
+    """Who asks a provider for its models."""
+
+    async def ask(self) -> list[Listed]:
+        """The whole list. Raises UpstreamError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lister:
-    """A provider's list of its models, and how it is asked for."""
+    """A provider's list of its models, and how it is asked for with one credential."""
 
     provider: str
     endpoint: Endpoint
@@ -84,13 +93,33 @@ class Lister:
             raise UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="no_list_of_models") from None
 
 
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """A provider's list, asked for with one of its credentials after another until one is taken."""
+
+    # Of each credential: how many seconds until it makes sense to use it, and who asks with it.
+    listers: Sequence[tuple[Callable[[], float], Lister]]
+
+    async def ask(self) -> list[Listed]:
+        """The whole list; those that may be used now are tried first. Raises UpstreamError."""
+        refused = UpstreamError(call_pb2.OUTCOME_AUTH)
+        for _, lister in sorted(self.listers, key=lambda each: each[0]()):
+            try:
+                return await lister.ask()
+            except UpstreamError as error:
+                if error.outcome not in _OF_THE_CREDENTIAL:
+                    raise
+                refused = error
+        raise refused
+
+
 @dataclass(slots=True)
 class Discoverer:
     """Asks providers for their models, and never fails."""
 
     learner: Learner
     # By provider.
-    listers: Mapping[str, Lister]
+    listers: Mapping[str, Lists]
     _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     # A provider is asked once at a time: else an older list could be the last to arrive.
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)

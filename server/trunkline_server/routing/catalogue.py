@@ -19,7 +19,7 @@ from trunkline_server.routing.names import allowed_targets, find_targets, fine_t
 from trunkline_server.snapshot import Offer, Snapshot, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Identity
@@ -179,11 +179,22 @@ def _model(name: str, model: str, provider: ProviderSettings, row: Row, rows: Ma
     )
 
 
-def list_models(snapshot: Snapshot, request: ListModelsRequest, identity: Identity = ANYBODY) -> ListModelsResponse:
+def _nothing(_: str) -> str:
+    """No provider lacks anything."""
+    return ""
+
+
+def list_models(
+    snapshot: Snapshot,
+    request: ListModelsRequest,
+    identity: Identity = ANYBODY,
+    missing: Callable[[str], str] = _nothing,
+) -> ListModelsResponse:
     """One page of the models that fit the request and that the caller may use, in the order of their ids.
 
     A larger page_size means 1,000.
 
+    `missing` says what a provider lacks at present: a key that has yet to be fetched. Empty = nothing.
     Pages neither repeat nor skip a model that is in both configurations when a reload comes between them.
     Raises InvalidRequest naming every bad field.
     """
@@ -191,7 +202,7 @@ def list_models(snapshot: Snapshot, request: ListModelsRequest, identity: Identi
         raise InvalidRequest(bad)
     last = _decode_token(request) if request.page_token else ""
     offers = snapshot.offers.values()
-    listed = [model for offer in offers for model in (*offer.models.values(), *offer.discovered.values())]
+    listed = [model for offer in offers for model in models_now(offer, missing)]
     models = [model for model in listed if may_use_model(identity, model.provider, model.provider_model)]
     rest = sorted((m for m in models if m.id > last and _is_wanted(m, request)), key=lambda model: model.id)
     size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
@@ -199,8 +210,28 @@ def list_models(snapshot: Snapshot, request: ListModelsRequest, identity: Identi
     return ListModelsResponse(models=rest[:size], next_page_token=token)
 
 
-def get_model(snapshot: Snapshot, name: str, identity: Identity = ANYBODY) -> Model:
+def models_now(offer: Offer, missing: Callable[[str], str]) -> list[Model]:
+    """All models of a provider, none of them available while it lacks something."""
+    why = missing(offer.provider)
+    models = [*offer.models.values(), *offer.discovered.values()]
+    return [_lacking(model, why) for model in models] if why else models
+
+
+def _lacking(model: Model, why: str) -> Model:
+    if not model.available:
+        return model
+    lacking = Model()
+    lacking.CopyFrom(model)
+    lacking.available, lacking.unavailable_reason = False, why
+    return lacking
+
+
+def get_model(
+    snapshot: Snapshot, name: str, identity: Identity = ANYBODY, missing: Callable[[str], str] = _nothing
+) -> Model:
     """The model that `name` means; of several the first that the caller may use and that can be called.
+
+    `missing` is as for list_models.
 
     Of a model that an open provider takes without listing it, only its names and whether it can be called are known;
     of one that is fine-tuned, what its base model can do, too.
@@ -209,9 +240,14 @@ def get_model(snapshot: Snapshot, name: str, identity: Identity = ANYBODY) -> Mo
     if not name:
         raise InvalidRequest([Violation("id", "is empty")])
     targets = allowed_targets(snapshot, name, identity, name)
-    target = min(targets, key=lambda target: bool(snapshot.offers[target.provider].hindrance(target.model)))
+    found = [_found(snapshot, target, missing(target.provider)) for target in targets]
+    return next((model for model in found if model.available), found[0])
+
+
+def _found(snapshot: Snapshot, target: Target, why: str) -> Model:
     offer = snapshot.offers[target.provider]
-    return offer.models.get(target.model) or offer.discovered.get(target.model) or _unlisted(snapshot, target)
+    known = offer.models.get(target.model) or offer.discovered.get(target.model) or _unlisted(snapshot, target)
+    return _lacking(known, why) if why else known
 
 
 def _unlisted(snapshot: Snapshot, target: Target) -> Model:

@@ -115,7 +115,7 @@ def _joined(offer: Offer, provider: ProviderSettings, row: Row, known: Known | N
     }
     discovered: dict[str, Model] = {}
     if not provider.models:  # else what the operator wrote down is all that is to be seen
-        gone |= {id_: _no_longer(offer) for id_ in known.vanished if id_ not in offer.models}
+        gone |= {id_: _no_longer(offer, id_) for id_ in known.vanished if id_ not in offer.models}
         discovered = {id_: _discovered(offer, known, id_, reason or gone.get(id_, "")) for id_ in _new(offer, known)}
     return replace(offer, models=models, discovered=discovered, gone=gone, unavailable_reason=reason)
 
@@ -133,17 +133,19 @@ def _new(offer: Offer, known: Known) -> Iterator[str]:
 def _gone(offer: Offer, row: Row, known: Known) -> dict[str, str]:
     """Configured models that cannot be called, since they are not in the list."""
     missing = [model for model in offer.models if not known.has(model)]
-    vanished = {model: _no_longer(offer) for model in missing if model in known.vanished}
+    vanished = {model: _no_longer(offer, model) for model in missing if model in known.vanished}
     counts = row.unlisted == "gone" or (row.unlisted == "doubtful" and len(missing) < len(offer.models))
-    return {model: _not_listed(offer) for model in missing if counts} | vanished
+    return {model: _not_listed(offer, model) for model in missing if counts} | vanished
 
 
-def _no_longer(offer: Offer) -> str:
-    return f"{offer.provider} no longer lists it: name another model, or ask again with RefreshModels"
+def _no_longer(offer: Offer, model: str) -> str:
+    return f"{offer.provider} no longer lists {model}: name another model, or ask again with RefreshModels"
 
 
-def _not_listed(offer: Offer) -> str:
-    return f"{offer.provider} does not list it: name another model, or have it there and ask again with RefreshModels"
+def _not_listed(offer: Offer, model: str) -> str:
+    return (
+        f"{offer.provider} does not list {model}: name another model, or have it there and ask again with RefreshModels"
+    )
 
 
 def _entry(known: Known, model: str) -> Listed | None:

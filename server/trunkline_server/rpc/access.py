@@ -37,6 +37,10 @@ LEAST_ROLES: Mapping[str, Role] = {
     "/trunkline.v1.ModelService/GetModel": "caller",
     # Asks providers.
     "/trunkline.v1.ModelService/RefreshModels": "operator",
+    # Of its own workspace.
+    "/trunkline.v1.AdminService/ListCalls": "caller",
+    "/trunkline.v1.AdminService/ExportUsage": "operator",
+    "/trunkline.v1.AdminService/ResetStatistics": "operator",
     "/trunkline.v1.AdminService/ListProviders": "operator",
     "/trunkline.v1.AdminService/ValidateCredentials": "operator",
     "/trunkline.v1.AdminService/SetProviderEnabled": "admin",

@@ -10,9 +10,11 @@ from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, ProviderHealth
 from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.prices.pricing import add_pricing
+from trunkline_server.routing.catalogue import models_now
 from trunkline_server.routing.names import known_provider
 from trunkline_server.rpc.health import PROBE_TIME, by_provider, provider_health, time_for
 from trunkline_server.rpc.keys import KeyMethods, actor_of
+from trunkline_server.rpc.ledger_methods import LedgerMethods
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from trunkline_server.snapshot import Snapshot
     from trunkline_server.state.audit import Audit
     from trunkline_server.state.identity.issuing import Issuer
+    from trunkline_server.state.ledger.reports import LedgerReports
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
@@ -34,10 +37,10 @@ _SWITCHED_OFF = "the configuration switches it off: set providers.{}.enabled to 
 _LONGEST_REASON = 200
 
 
-class Admin(KeyMethods):
+class Admin(KeyMethods, LedgerMethods):
     """The RPCs. Errors are raised as CallError; rpc/edge makes statuses of them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what its three parts need
         self,
         current: Current,
         statistics: Statistics,
@@ -46,8 +49,10 @@ class Admin(KeyMethods):
         live: Live,
         issuer: Issuer,
         audit: Audit,
+        reports: LedgerReports,
     ) -> None:
-        super().__init__(issuer, audit)
+        KeyMethods.__init__(self, issuer, audit)
+        LedgerMethods.__init__(self, reports, audit)
         self._current = current
         self._statistics = statistics
         self._states = states
@@ -69,6 +74,8 @@ class Admin(KeyMethods):
         names = _named(self._current.chain.snapshot, request.provider)
         within = time_for(PROBE_TIME, context.time_remaining())
         results = by_provider(await self._prober.credentials(within, request.provider))
+        for name in names:
+            self._audit.record(AuditEvent.KIND_CREDENTIAL_VALIDATED, actor_of(context), name)
         offers = self._current.chain.snapshot.offers
         return pb.ValidateCredentialsResponse(
             providers=[
@@ -105,7 +112,6 @@ class Admin(KeyMethods):
             health = ProviderHealth(provider=name, state=HealthCheckResponse.STATE_NOT_SERVING, reason=reason)
             return pb.Provider(name=name, kind=kind, disabled_reason=reason, health=health)
         health = provider_health(offer, self._statistics, self._states)
-        models = [*offer.models.values(), *offer.discovered.values()]
         reason = self._live.disabled_reason(name)
         told = pb.Provider(
             name=name,
@@ -114,7 +120,7 @@ class Admin(KeyMethods):
             enabled=not reason,
             disabled_reason=reason,
             health=health,
-            models=sorted(models, key=lambda model: model.id),
+            models=sorted(models_now(offer, self._states.missing), key=lambda model: model.id),
             discovery=self._live.discovery(name),
         )
         for model in told.models:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Context = aio.ServicerContext[Any, Any]
 
-SERVICES = ("trunkline.v1.GatewayService", "trunkline.v1.ModelService")
+SERVICES = ("trunkline.v1.GatewayService", "trunkline.v1.ModelService", "trunkline.v1.FeedbackService")
 ADMIN_SERVICES = ("trunkline.v1.AdminService",)
 State = pb.HealthCheckResponse.State
 # Seconds that probes may take, and the part of the caller's own time: the rest is for the answer.
@@ -96,11 +96,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         unknown = int(health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
         last = None
         while True:
-            changed, status = self._serving.changed, self._status(request.service)
+            # All of it before the write: what changes while that waits is told in the next turn.
+            changed, stopped, status = self._serving.changed, self._serving.stopped, self._status(request.service)
             if status != last:
                 await context.write(health_pb2.HealthCheckResponse(status=unknown if status is None else status))
                 last = status
-            if self._serving.stopped:
+            if stopped:
                 return
             await changed.wait()
 

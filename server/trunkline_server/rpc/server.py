@@ -10,7 +10,12 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from trunkline.v1 import admin_service_pb2_grpc, gateway_service_pb2_grpc, model_service_pb2_grpc
+from trunkline.v1 import (
+    admin_service_pb2_grpc,
+    feedback_service_pb2_grpc,
+    gateway_service_pb2_grpc,
+    model_service_pb2_grpc,
+)
 from trunkline_server.rpc.edge import Edge
 from trunkline_server.rpc.health import ADMIN_SERVICES, SERVICES, Health
 from trunkline_server.rpc.tls import server_credentials
@@ -19,6 +24,7 @@ from trunkline_server.state.certificates import Certificates
 if TYPE_CHECKING:
     from trunkline_server.logs import Log
     from trunkline_server.rpc.admin import Admin
+    from trunkline_server.rpc.feedback import Feedback
     from trunkline_server.rpc.gatekeeper import Gatekeeper
     from trunkline_server.rpc.health import Serving
     from trunkline_server.rpc.service import Gateway, Models
@@ -39,6 +45,7 @@ def build_server(
     log: Log,
     gateway: Gateway,
     models: Models,
+    feedback: Feedback,
     serving: Serving,
     gatekeeper: Gatekeeper,
 ) -> tuple[aio.Server, int]:
@@ -46,6 +53,7 @@ def build_server(
     server = aio.server(interceptors=[Edge(log, gatekeeper)], options=options(settings))
     gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
+    feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(feedback, server)
     credentials = server_credentials(Certificates(settings.tls, log)) if settings.tls else None
     return server, _finish(server, serving, SERVICES, settings.listen, credentials)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Chain, Current
     from trunkline_server.rpc.health import Prober, Serving
     from trunkline_server.rpc.refresh import Discoverer
+    from trunkline_server.state.ledger.reports import LedgerReports
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
@@ -39,13 +40,20 @@ class Gateway(GatewayServiceServicer):
     """The four RPCs. Errors are raised as CallError; rpc/edge makes statuses of them."""
 
     def __init__(
-        self, current: Current, statistics: Statistics, serving: Serving, states: ProviderStates, prober: Prober
+        self,
+        current: Current,
+        statistics: Statistics,
+        serving: Serving,
+        states: ProviderStates,
+        prober: Prober,
+        reports: LedgerReports,
     ) -> None:
         self._current = current
         self._statistics = statistics
         self._serving = serving
         self._states = states
         self._prober = prober
+        self._reports = reports
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """The fold of the stream."""
@@ -72,15 +80,16 @@ class Gateway(GatewayServiceServicer):
         return health if is_at_least(identity, "operator") else health_for_callers(health, chain.snapshot, identity)
 
     async def UsageStats(self, request: pb.UsageStatsRequest, context: Context) -> pb.UsageStatsResponse:
-        """What the statistics say."""
-        return await self._statistics.usage(request)
+        """What the ledger says."""
+        return await self._reports.usage(request, IDENTITY.get())
 
 
 class Models(ModelServiceServicer):
     """The catalogue of the configuration that new calls run on."""
 
-    def __init__(self, current: Current, live: Live, discoverer: Discoverer) -> None:
+    def __init__(self, current: Current, states: ProviderStates, live: Live, discoverer: Discoverer) -> None:
         self._current = current
+        self._states = states
         self._live = live
         self._discoverer = discoverer
 
@@ -89,7 +98,7 @@ class Models(ModelServiceServicer):
     ) -> model_service_pb2.ListModelsResponse:
         """A page of the models."""
         snapshot = self._current.chain.snapshot
-        page = list_models(snapshot, request, IDENTITY.get())
+        page = list_models(snapshot, request, IDENTITY.get(), self._states.missing)
         for model in page.models:
             add_pricing(model, snapshot.prices, int(time.time()))
         return page
@@ -98,7 +107,7 @@ class Models(ModelServiceServicer):
         """One model by any of its names."""
         snapshot = self._current.chain.snapshot
         model = model_pb2.Model()
-        model.CopyFrom(get_model(snapshot, request.id, IDENTITY.get()))
+        model.CopyFrom(get_model(snapshot, request.id, IDENTITY.get(), self._states.missing))
         add_pricing(model, snapshot.prices, int(time.time()))
         return model
 

@@ -275,6 +275,10 @@ class Endpoint:
         """How the credential is shown now. Empty = there is none."""
         return self.known.credential
 
+    def missing(self) -> str:
+        """Why there is nothing to send at present. Empty = there is."""
+        return self.known.missing()
+
     def hindrance(self) -> str:
         """Why it cannot be asked now, and what to do about it. Empty = it can."""
         if told := self.known.hindrance():

@@ -192,11 +192,16 @@ class EndpointState:
         self._look()
         return self._pacer.wait(self.clock())
 
+    def missing(self) -> str:
+        """Why there is nothing to send at present. Empty = there is."""
+        shown = self._look()
+        return f"not available yet: {shown.missing} ({shown.hint or self.address})" if shown.missing else ""
+
     def hindrance(self) -> str:
         """Why the credential may not be used now, and what to do about it. Empty = it may."""
+        if missing := self.missing():
+            return missing
         shown = self._look()
-        if shown.missing:
-            return f"not available yet: {shown.missing} ({shown.hint or self.address})"
         remedy = _REMEDIES.get(self._state, "")
         wait = self._pacer.wait(self.clock())
         if not remedy and wait > 0:
@@ -227,6 +232,9 @@ class Told(Protocol):
     def credential(self) -> str:
         """How the credential is shown now. Empty = there is none."""
 
+    def missing(self) -> str:
+        """Why there is nothing to send at present. Empty = there is."""
+
     def hindrance(self) -> str:
         """Why it cannot be asked now, and what to do about it. Empty = it can."""
 
@@ -253,7 +261,8 @@ class _Provider:
             return pb.HealthCheckResponse.STATE_DEGRADED, hindrances[0]
         if self.failure is not None and now - self.failure[0] <= LATELY:
             outcome = call_pb2.Outcome.Name(self.failure[1].outcome).removeprefix("OUTCOME_")
-            reason = f"its last attempt failed ({outcome}): see its recent errors and its status page"
+            page = " and its status page" if self.status_url else ""
+            reason = f"its last attempt failed ({outcome}): see its recent errors{page}"
             return pb.HealthCheckResponse.STATE_DEGRADED, reason
         return pb.HealthCheckResponse.STATE_SERVING, ""
 
@@ -295,6 +304,12 @@ class ProviderStates:
             recent_errors=known.errors,
             status_url=known.status_url,
         )
+
+    def missing(self, provider: str) -> str:
+        """Why the provider has nothing to send at present: each credential of it is still to be had. Empty = it has."""
+        known = self._providers.get(provider)
+        why = [endpoint.missing() for endpoint in known.endpoints] if known else []
+        return why[0] if why and all(why) else ""
 
     def credential(self, provider: str) -> str:
         """How the credential that calls of this provider use is shown. Empty = there is none."""

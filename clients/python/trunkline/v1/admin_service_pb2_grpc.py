@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from trunkline.v1 import admin_service_pb2 as trunkline_dot_v1_dot_admin__service__pb2
+from trunkline.v1 import calls_pb2 as trunkline_dot_v1_dot_calls__pb2
 from trunkline.v1 import identity_pb2 as trunkline_dot_v1_dot_identity__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
@@ -77,6 +78,21 @@ class AdminServiceStub:
                 request_serializer=trunkline_dot_v1_dot_identity__pb2.ListAuditEventsRequest.SerializeToString,
                 response_deserializer=trunkline_dot_v1_dot_identity__pb2.ListAuditEventsResponse.FromString,
                 _registered_method=True)
+        self.ListCalls = channel.unary_unary(
+                '/trunkline.v1.AdminService/ListCalls',
+                request_serializer=trunkline_dot_v1_dot_calls__pb2.ListCallsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_calls__pb2.ListCallsResponse.FromString,
+                _registered_method=True)
+        self.ExportUsage = channel.unary_stream(
+                '/trunkline.v1.AdminService/ExportUsage',
+                request_serializer=trunkline_dot_v1_dot_calls__pb2.ExportUsageRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_calls__pb2.ExportUsageResponse.FromString,
+                _registered_method=True)
+        self.ResetStatistics = channel.unary_unary(
+                '/trunkline.v1.AdminService/ResetStatistics',
+                request_serializer=trunkline_dot_v1_dot_calls__pb2.ResetStatisticsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_calls__pb2.ResetStatisticsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -143,6 +159,28 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCalls(self, request, context):
+        """Tells of the ledger's calls one by one, the newest first. A caller sees its own workspace's only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportUsage(self, request, context):
+        """Sends the ledger's rows as text, as fast as they are taken. For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetStatistics(self, request, context):
+        """Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
+        For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -185,6 +223,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListAuditEvents,
                     request_deserializer=trunkline_dot_v1_dot_identity__pb2.ListAuditEventsRequest.FromString,
                     response_serializer=trunkline_dot_v1_dot_identity__pb2.ListAuditEventsResponse.SerializeToString,
+            ),
+            'ListCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCalls,
+                    request_deserializer=trunkline_dot_v1_dot_calls__pb2.ListCallsRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_calls__pb2.ListCallsResponse.SerializeToString,
+            ),
+            'ExportUsage': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportUsage,
+                    request_deserializer=trunkline_dot_v1_dot_calls__pb2.ExportUsageRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_calls__pb2.ExportUsageResponse.SerializeToString,
+            ),
+            'ResetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetStatistics,
+                    request_deserializer=trunkline_dot_v1_dot_calls__pb2.ResetStatisticsRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_calls__pb2.ResetStatisticsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -405,6 +458,87 @@ class AdminService:
             '/trunkline.v1.AdminService/ListAuditEvents',
             trunkline_dot_v1_dot_identity__pb2.ListAuditEventsRequest.SerializeToString,
             trunkline_dot_v1_dot_identity__pb2.ListAuditEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/ListCalls',
+            trunkline_dot_v1_dot_calls__pb2.ListCallsRequest.SerializeToString,
+            trunkline_dot_v1_dot_calls__pb2.ListCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/trunkline.v1.AdminService/ExportUsage',
+            trunkline_dot_v1_dot_calls__pb2.ExportUsageRequest.SerializeToString,
+            trunkline_dot_v1_dot_calls__pb2.ExportUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/ResetStatistics',
+            trunkline_dot_v1_dot_calls__pb2.ResetStatisticsRequest.SerializeToString,
+            trunkline_dot_v1_dot_calls__pb2.ResetStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

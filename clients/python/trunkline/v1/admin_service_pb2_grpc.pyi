@@ -6,6 +6,7 @@ What operators do while the gateway runs."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from trunkline.v1 import admin_service_pb2 as _admin_service_pb2
+from trunkline.v1 import calls_pb2 as _calls_pb2
 from trunkline.v1 import identity_pb2 as _identity_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -58,6 +59,14 @@ class AdminServiceStub:
     """Has a key refused from now on. INVALID_ARGUMENT if there is no such key."""
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListAuditEventsRequest, _identity_pb2.ListAuditEventsResponse]
     """Tells who did what: keys, credentials, providers, exports, and calls without a valid key."""
+    ListCalls: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListCallsRequest, _calls_pb2.ListCallsResponse]
+    """Tells of the ledger's calls one by one, the newest first. A caller sees its own workspace's only."""
+    ExportUsage: _grpc.UnaryStreamMultiCallable[_calls_pb2.ExportUsageRequest, _calls_pb2.ExportUsageResponse]
+    """Sends the ledger's rows as text, as fast as they are taken. For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED."""
+    ResetStatistics: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ResetStatisticsRequest, _calls_pb2.ResetStatisticsResponse]
+    """Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
+    For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -88,6 +97,14 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Has a key refused from now on. INVALID_ARGUMENT if there is no such key."""
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListAuditEventsRequest, _identity_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
     """Tells who did what: keys, credentials, providers, exports, and calls without a valid key."""
+    ListCalls: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListCallsRequest, _calls_pb2.ListCallsResponse]  # type: ignore[assignment]
+    """Tells of the ledger's calls one by one, the newest first. A caller sees its own workspace's only."""
+    ExportUsage: _aio.UnaryStreamMultiCallable[_calls_pb2.ExportUsageRequest, _calls_pb2.ExportUsageResponse]  # type: ignore[assignment]
+    """Sends the ledger's rows as text, as fast as they are taken. For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED."""
+    ResetStatistics: _aio.UnaryUnaryMultiCallable[_calls_pb2.ResetStatisticsRequest, _calls_pb2.ResetStatisticsResponse]  # type: ignore[assignment]
+    """Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
+    For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Served on a port of its own (server.admin_listen), on the loopback interface only. Nothing that it changes of providers
@@ -163,5 +180,31 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.ListAuditEventsResponse, _abc.Awaitable[_identity_pb2.ListAuditEventsResponse]]:
         """Tells who did what: keys, credentials, providers, exports, and calls without a valid key."""
+
+    @_abc_1.abstractmethod
+    def ListCalls(
+        self,
+        request: _calls_pb2.ListCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.ListCallsResponse, _abc.Awaitable[_calls_pb2.ListCallsResponse]]:
+        """Tells of the ledger's calls one by one, the newest first. A caller sees its own workspace's only."""
+
+    @_abc_1.abstractmethod
+    def ExportUsage(
+        self,
+        request: _calls_pb2.ExportUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_calls_pb2.ExportUsageResponse], _abc.AsyncIterator[_calls_pb2.ExportUsageResponse]]:
+        """Sends the ledger's rows as text, as fast as they are taken. For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED."""
+
+    @_abc_1.abstractmethod
+    def ResetStatistics(
+        self,
+        request: _calls_pb2.ResetStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_calls_pb2.ResetStatisticsResponse, _abc.Awaitable[_calls_pb2.ResetStatisticsResponse]]:
+        """Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
+        For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

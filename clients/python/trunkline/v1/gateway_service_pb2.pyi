@@ -104,7 +104,8 @@ class GenerateRequest(_message.Message):
     @_builtins.property
     def provider_options(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Struct]:
         """Settings that the contract has no word for, by dialect or provider name; merged into what is sent there and left out
-        elsewhere. What the dialect writes itself (model, messages, max_tokens, ...) is refused.
+        elsewhere. Of the same key in both the provider's stands. What the dialect writes itself (model, messages,
+        max_tokens, ...) is refused.
         """
 
     def __init__(
@@ -1253,7 +1254,7 @@ class UsageStatsRequest(_message.Message):
     """UsageStatsResponse.next_page_token of the page before; all else as it was."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """From when, inclusive. Unset = 24 hours before end_time."""
+        """From when, inclusive. Unset = 24 hours before end_time, or when the statistics were last reset, if that was later."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
@@ -1314,6 +1315,10 @@ class UsageDimension(_message.Message):
         """Routing.task."""
         KIND_AGENT: UsageDimension._Kind.ValueType  # 6
         """Routing.agent."""
+        KIND_STRATEGY: UsageDimension._Kind.ValueType  # 7
+        """The strategy that chose the target; empty without one."""
+        KIND_ARM: UsageDimension._Kind.ValueType  # 8
+        """The strategy's arm that the call was given to; empty without one."""
         KIND_PROVIDER: UsageDimension._Kind.ValueType  # 9
         """The provider: for calls the one that ended it, empty if none was asked."""
         KIND_MODEL: UsageDimension._Kind.ValueType  # 10
@@ -1346,6 +1351,10 @@ class UsageDimension(_message.Message):
     """Routing.task."""
     KIND_AGENT: UsageDimension.Kind.ValueType  # 6
     """Routing.agent."""
+    KIND_STRATEGY: UsageDimension.Kind.ValueType  # 7
+    """The strategy that chose the target; empty without one."""
+    KIND_ARM: UsageDimension.Kind.ValueType  # 8
+    """The strategy's arm that the call was given to; empty without one."""
     KIND_PROVIDER: UsageDimension.Kind.ValueType  # 9
     """The provider: for calls the one that ended it, empty if none was asked."""
     KIND_MODEL: UsageDimension.Kind.ValueType  # 10
@@ -1434,7 +1443,7 @@ class UsageStatsResponse(_message.Message):
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """From when was counted."""
+        """From when was counted: later than asked for where the ledger no longer has all that the question needs."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
@@ -1693,6 +1702,8 @@ class Percentiles(_message.Message):
     P90_FIELD_NUMBER: _builtins.int
     P95_FIELD_NUMBER: _builtins.int
     P99_FIELD_NUMBER: _builtins.int
+    P50_LOW_FIELD_NUMBER: _builtins.int
+    P50_HIGH_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many values."""
     mean: _builtins.float
@@ -1705,6 +1716,10 @@ class Percentiles(_message.Message):
     """95% are at most this."""
     p99: _builtins.float
     """99% are at most this."""
+    p50_low: _builtins.float
+    """Where the median of all such calls lies with 95% confidence, as far as these few tell. Absent with fewer than six values."""
+    p50_high: _builtins.float
+    """See p50_low."""
     def __init__(
         self,
         *,
@@ -1714,11 +1729,20 @@ class Percentiles(_message.Message):
         p90: _builtins.float = ...,
         p95: _builtins.float = ...,
         p99: _builtins.float = ...,
+        p50_low: _builtins.float | None = ...,
+        p50_high: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_p50_high", b"_p50_high", "_p50_low", b"_p50_low", "p50_high", b"p50_high", "p50_low", b"p50_low"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "mean", b"mean", "p50", b"p50", "p90", b"p90", "p95", b"p95", "p99", b"p99"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_p50_high", b"_p50_high", "_p50_low", b"_p50_low", "count", b"count", "mean", b"mean", "p50", b"p50", "p50_high", b"p50_high", "p50_low", b"p50_low", "p90", b"p90", "p95", b"p95", "p99", b"p99"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__p50_high: _TypeAlias = _typing.Literal["p50_high"]  # noqa: Y015
+    _WhichOneofArgType__p50_high: _TypeAlias = _typing.Literal["_p50_high", b"_p50_high"]  # noqa: Y015
+    _WhichOneofReturnType__p50_low: _TypeAlias = _typing.Literal["p50_low"]  # noqa: Y015
+    _WhichOneofArgType__p50_low: _TypeAlias = _typing.Literal["_p50_low", b"_p50_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p50_high) -> _WhichOneofReturnType__p50_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__p50_low) -> _WhichOneofReturnType__p50_low | None: ...
 
 Global___Percentiles: _TypeAlias = Percentiles  # noqa: Y015

@@ -398,6 +398,8 @@ class AuditEvent(_message.Message):
         """A provider is not called any more."""
         KIND_DATA_EXPORTED: AuditEvent._Kind.ValueType  # 11
         """Rows of the ledger were exported."""
+        KIND_STATISTICS_RESET: AuditEvent._Kind.ValueType  # 12
+        """Statistics begin anew: UsageStats counts from then on, unless it is told otherwise."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What is written down."""
@@ -426,6 +428,8 @@ class AuditEvent(_message.Message):
     """A provider is not called any more."""
     KIND_DATA_EXPORTED: AuditEvent.Kind.ValueType  # 11
     """Rows of the ledger were exported."""
+    KIND_STATISTICS_RESET: AuditEvent.Kind.ValueType  # 12
+    """Statistics begin anew: UsageStats counts from then on, unless it is told otherwise."""
 
     class _Outcome:
         ValueType = _typing.NewType("ValueType", _builtins.int)

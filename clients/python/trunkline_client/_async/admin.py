@@ -10,9 +10,14 @@ from trunkline.v1.admin_service_pb2 import (
     ValidateCredentialsRequest,
 )
 from trunkline.v1.admin_service_pb2_grpc import AdminServiceStub
+from trunkline.v1.calls_pb2 import ResetStatisticsRequest
 from trunkline_client._async.caller import AsyncCaller
+from trunkline_client.status import raising
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from google.protobuf.timestamp_pb2 import Timestamp
     from grpc import ChannelCredentials
 
     from trunkline.v1.admin_service_pb2 import (
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
         SetProviderEnabledResponse,
         ValidateCredentialsResponse,
     )
+    from trunkline.v1.calls_pb2 import ExportUsageRequest, ListCallsRequest, ListCallsResponse
     from trunkline_client.channel import AsyncChannel
 
 
@@ -55,3 +61,26 @@ class AsyncAdminClient(AsyncCaller):
         """Take a provider out of routing or put it back in, until the gateway starts again."""
         request = SetProviderEnabledRequest(provider=provider, enabled=enabled, reason=reason)
         return await self._ask(self._admin.SetProviderEnabled, request, timeout)
+
+    async def calls(self, request: ListCallsRequest, *, timeout: float | None = None) -> ListCallsResponse:
+        """A page of the ledger's calls, the newest first."""
+        return await self._ask(self._admin.ListCalls, request, timeout)
+
+    async def export_usage(self, request: ExportUsageRequest, *, timeout: float | None = None) -> AsyncIterator[bytes]:
+        """The ledger's rows as text: pieces of whole lines. However the reading ends, the call is cancelled."""
+        call = self._admin.ExportUsage(request, timeout=timeout, metadata=self._metadata)
+        pieces = aiter(call)
+        try:
+            while True:
+                with raising(self._address):
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    return
+                yield piece.data
+        finally:
+            call.cancel()
+
+    async def reset_statistics(self, workspace: str = "", *, timeout: float | None = None) -> Timestamp:
+        """Begin the statistics of a workspace, or of all, anew; when that was. The ledger stays as it was."""
+        request = ResetStatisticsRequest(workspace=workspace)
+        return (await self._ask(self._admin.ResetStatistics, request, timeout)).reset_time

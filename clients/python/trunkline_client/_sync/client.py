@@ -6,18 +6,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
-from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, UsageStatsRequest
+from trunkline.v1.feedback_service_pb2 import SubmitFeedbackRequest
+from trunkline.v1.feedback_service_pb2_grpc import FeedbackServiceStub
+from trunkline.v1.gateway_service_pb2 import HealthCheckRequest
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from trunkline.v1.model_service_pb2 import GetModelRequest, ListModelsRequest, RefreshModelsRequest
 from trunkline.v1.model_service_pb2_grpc import ModelServiceStub
 from trunkline_client._sync.caller import Caller
 from trunkline_client._sync.stream import Stream
 from trunkline_client.answer import Answer
-from trunkline_client.requests import build_request, dimension_of
+from trunkline_client.requests import build_request
+from trunkline_client.usage import usage_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from grpc import ChannelCredentials
 
     from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, UsageStatsResponse
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from trunkline.v1.model_service_pb2 import RefreshModelsResponse
     from trunkline_client.channel import Channel
     from trunkline_client.requests import ModelFilters, Prompt, Settings
+    from trunkline_client.usage import UsageQuery
 
 
 class Client(Caller):
@@ -47,6 +49,7 @@ class Client(Caller):
         super().__init__(target, credentials=credentials, api_key=api_key, timeout=timeout, channel=channel)
         self._gateway = GatewayServiceStub(self._channel)
         self._catalogue = ModelServiceStub(self._channel)
+        self._feedback = FeedbackServiceStub(self._channel)
 
     def generate(self, prompt: Prompt, *, timeout: float | None = None, **settings: Unpack[Settings]) -> Answer:
         """The whole answer to a prompt."""
@@ -76,10 +79,28 @@ class Client(Caller):
         request = HealthCheckRequest(include_providers=include_providers, probe=probe, probe_models=probe_models)
         return self._ask(self._gateway.HealthCheck, request, timeout)
 
-    def usage(self, *, group_by: Iterable[str] = (), timeout: float | None = None) -> UsageStatsResponse:
-        """Counts, tokens and times since the gateway started, grouped by any of "provider" and "model"."""
-        request = UsageStatsRequest(group_by=[dimension_of(name) for name in group_by])
-        return self._ask(self._gateway.UsageStats, request, timeout)
+    def usage(self, *, timeout: float | None = None, **query: Unpack[UsageQuery]) -> UsageStatsResponse:
+        """Counts, tokens, cost and times of the ledger's calls; without a query, all that were made in the last day.
+
+        The rows of all pages in one. The timeout is for each page. Raises ValueError for a name that there is not.
+        """
+        request = usage_request(query)
+        request.page_size = 10_000
+        told = self._ask(self._gateway.UsageStats, request, timeout)
+        while told.next_page_token:
+            request.page_token = told.next_page_token
+            page = self._ask(self._gateway.UsageStats, request, timeout)
+            told.rows.extend(page.rows)
+            told.next_page_token = page.next_page_token
+        return told
+
+    def feedback(self, call_id: str, metric: str, score: float, *, timeout: float | None = None) -> None:
+        """Score the answer of a call from 0 to 1; of several scores by the same metric the last one counts.
+
+        `call_id` is GenerateResponse.id, or TrunklineError.call_id. Raises CallNotFound.
+        """
+        request = SubmitFeedbackRequest(call_id=call_id, metric=metric, score=score)
+        self._ask(self._feedback.SubmitFeedback, request, timeout)
 
     def models(self, *, timeout: float | None = None, **filters: Unpack[ModelFilters]) -> list[Model]:
         """The models that all filters let through, in the order of their ids. The timeout is for each page."""

@@ -57,6 +57,10 @@ class Dialect:
     clustered: str
     # The text of a label: `{column}` is JSON, `{key}` a placeholder.
     label: str
+    # What joins to a row the names and numbers of a JSON object `{column}`, as columns `key` and `value`.
+    pairs: str
+    # The aggregate that strings together, row after row, the characters with these numbers.
+    characters: Callable[[Sequence[str]], str]
     # Makes transactions that change the schema wait for each other. Empty: all transactions do.
     alone: str = ""
     # Functions that the SQL below uses and that have to be made first.

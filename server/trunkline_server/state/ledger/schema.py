@@ -226,8 +226,21 @@ CREATE TABLE audit_events (
     "{append_only:audit_events}",
 )
 
+_READING = (
+    """
+CREATE TABLE resets (
+    workspace TEXT NOT NULL,
+    time BIGINT NOT NULL,
+    -- The workspace and the key of who did it.
+    by_workspace TEXT NOT NULL,
+    by_key TEXT NOT NULL
+)""",
+    # Few calls fail: why an attempt's call did is looked up among those alone.
+    "CREATE INDEX calls_failed ON calls (call_id, reason) WHERE reason <> ''",
+)
+
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING)
 
 
 class NewerSchema(Exception):

@@ -1,0 +1,152 @@
+"""The SQL of UsageStats. Each query's rows are a bucket's number, the group, and the figures named beside it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trunkline.v1 import call_pb2
+from trunkline_server.state.ledger.database import Query
+from trunkline_server.state.ledger.expressions import Sql, all_of, condition, expression
+from trunkline_server.state.ledger.figures import PROVIDERS_FAULTS, TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trunkline_server.state.ledger.database import Dialect
+    from trunkline_server.state.ledger.question import Question
+    from trunkline_server.state.ledger.sources import Segment
+
+# Histogram buckets are gathered as characters, which the database strings together in the one pass that sums the rest,
+# as many to a row as there are distributions. A bucket's number plus this is a character's, from 359 to 2,279.
+FIRST_CHARACTER = 1000
+# The character that stands for no value.
+ABSENT = 1
+
+_FAILED = f"FILTER (WHERE t.outcome <> {call_pb2.OUTCOME_SUCCESS})"
+_AT_FAULT = f"t.outcome IN ({', '.join(map(str, sorted(PROVIDERS_FAULTS)))})"
+_ESTIMATED = f"FILTER (WHERE t.certainty = {call_pb2.CERTAINTY_ESTIMATED})"
+_TOKENS = tuple(f"SUM(t.{name})" for name in TOKENS)
+# In the order of figures.ATTEMPT_SUMS and figures.TOKENS.
+_ATTEMPTS = (
+    "COUNT(*)",
+    f"COUNT(*) FILTER (WHERE {_AT_FAULT})",
+    f"COUNT(*) {_ESTIMATED}",
+    "COUNT(*) - COUNT(t.cost)",
+    "SUM(t.cost)",
+    "SUM(t.saved)",
+    f"SUM(t.cost) {_FAILED}",
+    f"SUM(t.cost) {_ESTIMATED}",
+    *_TOKENS,
+)
+_ATTEMPT_SUMS = (
+    "SUM(t.attempts)",
+    f"SUM(t.attempts) FILTER (WHERE {_AT_FAULT})",
+    "SUM(t.estimated)",
+    "SUM(t.unpriced)",
+    "SUM(t.cost)",
+    "SUM(t.saved)",
+    f"SUM(t.cost) {_FAILED}",
+    "SUM(t.estimated_cost)",
+    *_TOKENS,
+)
+# In the order of figures.CALL_SUMS; whole answers are those that have a time. Then the sums of figures.DISTRIBUTIONS,
+# and their buckets.
+_BUCKETS = ("t.time_bucket", "t.first_token_bucket", "t.rate_bucket")
+_CALLS = (
+    "COUNT(t.time_bucket)",
+    "COUNT(*) FILTER (WHERE t.result = 'error')",
+    "COUNT(*) FILTER (WHERE t.result = 'cancelled')",
+    "SUM(t.fell_back)",
+    "SUM(t.interrupted)",
+    "SUM(t.duration) FILTER (WHERE t.time_bucket IS NOT NULL)",
+    "SUM(t.time_to_first_token) FILTER (WHERE t.first_token_bucket IS NOT NULL)",
+    "SUM(t.output_rate) FILTER (WHERE t.rate_bucket IS NOT NULL)",
+)
+_CODES = tuple(f"coalesce({bucket} + {FIRST_CHARACTER}, {ABSENT})" for bucket in _BUCKETS)
+_CALL_SUMS = ("SUM(t.successes)", "SUM(t.errors)", "SUM(t.cancelled)", "SUM(t.fallbacks)", "SUM(t.interrupted)")
+_DISTRIBUTION_SUMS = ("SUM(t.time_sum)", "SUM(t.first_token_sum)", "SUM(t.rate_sum)")
+_HISTOGRAMS = ("t.time_buckets", "t.first_token_buckets", "t.rate_buckets")
+
+
+class Queries:
+    """The queries of one question."""
+
+    def __init__(self, question: Question, dialect: Dialect) -> None:
+        self._question = question
+        self._dialect = dialect
+
+    def attempts(self, segment: Segment) -> Query:
+        """What attempts add up to."""
+        if segment.source == "rows":
+            return self._query(_ATTEMPTS, "attempts AS t", segment, Sql("t.duration IS NOT NULL"), of_attempts=True)
+        return self._query(_ATTEMPT_SUMS, "attempt_sums AS t", segment, of_attempts=True)
+
+    def units(self, segment: Segment) -> Query:
+        """A unit's name and how many."""
+        if segment.source == "rows":
+            source = f"attempts AS t, {self._dialect.pairs.format(column='t.other_units')} AS unit"
+            counted = Sql("t.duration IS NOT NULL AND t.other_units <> '{}'")
+            figures = ("unit.key", "SUM(CAST(unit.value AS BIGINT))")
+            return self._query(figures, source, segment, counted, of_attempts=True, extra=1)
+        return self._query(("t.unit", "SUM(t.amount)"), "unit_sums AS t", segment, of_attempts=True, extra=1)
+
+    def calls(self, segment: Segment) -> Query:
+        """What calls add up to, the sums of the distributions, and from rows their buckets as characters."""
+        if segment.source == "rows":
+            whole = "FILTER (WHERE t.time_bucket IS NOT NULL)"
+            return self._query((*_CALLS, f"{self._dialect.characters(_CODES)} {whole}"), "calls AS t", segment)
+        if segment.source == "day":
+            return self._query((*_CALL_SUMS, *_DISTRIBUTION_SUMS, "NULL"), "call_sums AS t", segment)
+        return self._query((*_CALL_SUMS, *["0"] * len(_DISTRIBUTION_SUMS), "NULL"), "call_sums AS t", segment)
+
+    def histograms(self, segment: Segment) -> Query | None:
+        """The packed histograms of days, which the database does not sum: several rows for a group."""
+        if segment.source != "day":
+            return None
+        return self._query(_HISTOGRAMS, "call_sums AS t", segment, Sql("t.times > 0"), grouped=False)
+
+    def scores(self, segment: Segment) -> Query:
+        """A metric, how many scores and their sum."""
+        figures = ("f.metric", "COUNT(*)", "SUM(f.score)")
+        in_time = Sql("f.started >= ? AND f.started < ?", (segment.start, segment.end))
+        source = "feedback AS f JOIN calls AS t ON t.call_id = f.call_id"
+        return self._query(figures, source, segment, in_time, extra=1)
+
+    def _query(
+        self,
+        figures: Sequence[str],
+        source: str,
+        segment: Segment,
+        also: Sql | None = None,
+        *,
+        of_attempts: bool = False,
+        grouped: bool = True,
+        extra: int = 0,
+    ) -> Query:
+        """`extra`: how many of the figures are grouped by, too."""
+        keys = [self._bucket(segment), *self._groups(of_attempts=of_attempts)]
+        where = all_of([_in_time(segment), *([also] if also else []), *self._conditions(of_attempts=of_attempts)])
+        columns = ", ".join([*(key.text for key in keys), *figures])
+        by = f" GROUP BY {', '.join(map(str, range(1, len(keys) + 1 + extra)))}" if grouped else ""
+        params = (*(param for key in keys for param in key.params), *where.params)
+        return Query(f"SELECT {columns} FROM {source} WHERE {where.text}{by}", params)
+
+    def _bucket(self, segment: Segment) -> Sql:
+        if not self._question.bucketed:
+            return Sql("0")
+        time = "t.started" if segment.source == "rows" else "t.start"
+        # Cast, as PostgreSQL knows nothing of a parameter that stands beside another.
+        number = f"({time} - CAST(? AS BIGINT)) / CAST(? AS BIGINT) + CAST(? AS BIGINT)"
+        return Sql(number, (segment.origin, segment.width, segment.first))
+
+    def _groups(self, *, of_attempts: bool) -> list[Sql]:
+        return [expression(each, self._dialect, of_attempts=of_attempts) for each in self._question.group_by]
+
+    def _conditions(self, *, of_attempts: bool) -> list[Sql]:
+        return [condition(each, self._dialect, of_attempts=of_attempts) for each in self._question.filters]
+
+
+def _in_time(segment: Segment) -> Sql:
+    if segment.source == "rows":
+        return Sql("t.started >= ? AND t.started < ?", (segment.start, segment.end))
+    return Sql("t.grain = ? AND t.start >= ? AND t.start < ?", (segment.source, segment.start, segment.end))

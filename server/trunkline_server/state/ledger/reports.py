@@ -1,0 +1,92 @@
+"""What the ledger tells callers: the reading half, behind the RPCs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING
+
+from trunkline_server.errors import LedgerUnreadable, UnknownCall
+from trunkline_server.state.ledger import feedback
+from trunkline_server.state.ledger.calls import list_calls
+from trunkline_server.state.ledger.export import export_usage
+from trunkline_server.state.ledger.resets import reset_statistics
+from trunkline_server.state.ledger.usage import usage_stats
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from trunkline.v1.calls_pb2 import (
+        ExportUsageRequest,
+        ExportUsageResponse,
+        ListCallsRequest,
+        ListCallsResponse,
+        ResetStatisticsRequest,
+        ResetStatisticsResponse,
+    )
+    from trunkline.v1.feedback_service_pb2 import SubmitFeedbackRequest
+    from trunkline.v1.gateway_service_pb2 import UsageStatsRequest, UsageStatsResponse
+    from trunkline_server.core import Identity
+    from trunkline_server.state.ledger.database import Database
+
+# Seconds that a report waits for rows that are queued; it is told without them after that.
+PATIENCE = 2.0
+
+
+class LedgerReports:
+    """Reads the database that a ledger writes to. Every method raises CallError."""
+
+    def __init__(
+        self, database: Database, flush: Callable[[], Awaitable[None]], clock: Callable[[], float] = time.time
+    ) -> None:
+        """`flush` waits until what is queued is in the database."""
+        self._database = database
+        self._flush = flush
+        self._clock = clock
+
+    async def usage(self, request: UsageStatsRequest, identity: Identity) -> UsageStatsResponse:
+        """UsageStats. A call that ended before it was asked is counted."""
+        await self._settled()
+        return await usage_stats(self._database, request, identity, self._now())
+
+    async def list_calls(self, request: ListCallsRequest, identity: Identity) -> ListCallsResponse:
+        """AdminService.ListCalls."""
+        await self._settled()
+        return await list_calls(self._database, request, identity, self._now())
+
+    async def export(
+        self, request: ExportUsageRequest, identity: Identity
+    ) -> AsyncGenerator[ExportUsageResponse, None]:
+        """AdminService.ExportUsage: the next piece is made when the last one was taken."""
+        await self._settled()
+        async with aclosing(export_usage(self._database, request, identity, self._now())) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def reset(self, request: ResetStatisticsRequest, identity: Identity) -> ResetStatisticsResponse:
+        """AdminService.ResetStatistics."""
+        return await reset_statistics(self._database, request, identity, self._now())
+
+    async def submit_feedback(self, request: SubmitFeedbackRequest, identity: Identity) -> None:
+        """FeedbackService.SubmitFeedback. A call is known from its end on, also while its row is queued."""
+        feedback.check(request)
+        if await feedback.score(self._database, request, identity, self._now()):
+            return
+        settled = await self._settled()
+        if await feedback.score(self._database, request, identity, self._now()):
+            return
+        if not settled:
+            raise LedgerUnreadable("rows still wait to be written")
+        raise UnknownCall
+
+    async def _settled(self) -> bool:
+        """Wait for queued rows, but not for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._flush()
+                return True
+        return False
+
+    def _now(self) -> int:
+        return int(self._clock() * 1e6)

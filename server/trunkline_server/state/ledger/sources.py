@@ -1,0 +1,167 @@
+"""Where an answer comes from: which spans of time from rollups, and which from the rows themselves. Pure.
+
+A rollup serves where it has every dimension that the question names and no edge of the question cuts its span: whole
+days in all its dimensions (`detail`), whole days and hours by workspace, operation, target and outcome. Rows serve
+everything, as long as the ledger has them, and distributions of anything but whole days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from trunkline.v1.gateway_service_pb2 import UsageDimension
+from trunkline_server.state.ledger.calendar import HOUR, MINUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from trunkline_server.state.ledger.question import Question
+
+Source = Literal["rows", "hour", "day", "detail"]
+
+DAY = 24 * HOUR
+# Rows are counted in about this many parts: a small sort is faster than a large one.
+_PARTS = 180
+_COARSE = frozenset(
+    {
+        UsageDimension.KIND_WORKSPACE,
+        UsageDimension.KIND_OPERATION,
+        UsageDimension.KIND_PROVIDER,
+        UsageDimension.KIND_MODEL,
+        UsageDimension.KIND_REGION,
+        UsageDimension.KIND_OUTCOME,
+    }
+)
+_DETAIL = _COARSE | {
+    UsageDimension.KIND_API_KEY,
+    UsageDimension.KIND_TASK,
+    UsageDimension.KIND_AGENT,
+    UsageDimension.KIND_STRATEGY,
+    UsageDimension.KIND_ARM,
+}
+
+
+class Piece(NamedTuple):
+    """A span of time and where it is counted from."""
+
+    source: Source
+    start: int
+    end: int
+
+
+class Segment(NamedTuple):
+    """A piece in which all buckets are equally long: bucket (time - origin) // width after the bucket `first`."""
+
+    source: Source
+    start: int
+    end: int
+    origin: int
+    width: int
+    first: int
+
+
+def rollups_for(question: Question) -> tuple[Source, ...]:
+    """The rollups that have all dimensions of the question, the largest first."""
+    kinds = {each.kind for each in question.group_by} | {each.dimension.kind for each in question.filters}
+    if kinds <= _COARSE:
+        return "day", "hour"
+    return ("detail",) if kinds <= _DETAIL else ()
+
+
+def pieces(question: Question, rollups: Iterable[Source]) -> list[Piece]:
+    """The question's time, cut into the largest pieces that one source each can serve."""
+    found: list[Piece] = []
+    ends = (*question.buckets[1:], question.end)
+    for begins, ends_at in zip(question.buckets, ends, strict=True):
+        for piece in _cut(max(begins, question.start), min(ends_at, question.end), tuple(rollups)):
+            if found and found[-1].source == piece.source:
+                found[-1] = Piece(piece.source, found[-1].start, piece.end)
+            else:
+                found.append(piece)
+    return found
+
+
+def _cut(start: int, end: int, rollups: tuple[Source, ...]) -> Iterator[Piece]:
+    if start >= end:
+        return
+    if not rollups:
+        yield Piece("rows", start, end)
+        return
+    largest, *smaller = rollups
+    width = HOUR if largest == "hour" else DAY
+    low, high = -(-start // width) * width, end // width * width
+    if low >= high:
+        yield from _cut(start, end, tuple(smaller))
+        return
+    yield from _cut(start, low, tuple(smaller))
+    yield Piece(largest, low, high)
+    yield from _cut(high, end, tuple(smaller))
+
+
+def pieces_of_calls(question: Question, rollups: tuple[Source, ...], complete: int) -> list[Piece]:
+    """The same for calls. Of the rollups only `day` has distributions: the others serve where rows are deleted."""
+    width = DAY if "detail" in rollups else HOUR
+    border, found = -(-complete // width) * width, list[Piece]()
+    without_rows = pieces(question, rollups)
+    for piece in pieces(question, [each for each in rollups if each == "day"]):
+        turn = min(max(border, piece.start), piece.end) if piece.source == "rows" else piece.start
+        found += [clipped for each in without_rows if (clipped := _clipped(each, piece.start, turn))]
+        if turn < piece.end:
+            found.append(Piece(piece.source, turn, piece.end))
+    return found
+
+
+def _clipped(piece: Piece, start: int, end: int) -> Piece | None:
+    low, high = max(piece.start, start), min(piece.end, end)
+    return Piece(piece.source, low, high) if low < high else None
+
+
+def slices(cut: Iterable[Segment], first: int, last: int) -> Iterator[Segment]:
+    """The segments in parts, which bound what one query reads and sorts. No row is outside of `first` and `last`."""
+    for each in cut:
+        low, high = each.start, each.end
+        if each.source == "rows":
+            low, high = max(low, first), min(high, last + 1)
+        width = min(DAY, max((high - low) // _PARTS, 15 * MINUTE)) if each.source == "rows" else 8 * DAY
+        for start in range(low, high, width):
+            yield each._replace(start=start, end=min(start + width, high))
+
+
+def segments(question: Question, cut: Iterable[Piece]) -> Iterator[Segment]:
+    """The pieces, cut where the length of buckets changes: with daylight saving time, between months."""
+    runs = [*_runs(question)]
+    for piece in cut:
+        for origin, end, width, first in runs:
+            if piece.start < end and origin < piece.end:
+                yield Segment(piece.source, max(piece.start, origin), min(piece.end, end), origin, width, first)
+
+
+def _runs(question: Question) -> Iterator[tuple[int, int, int, int]]:
+    """Runs of buckets of the same length: origin, end, width, and which bucket is the first."""
+    edges = (*question.buckets, max(question.end, question.buckets[-1] + 1))
+    first = 0
+    for index in range(1, len(edges)):
+        width = edges[first + 1] - edges[first]
+        if index == len(edges) - 1 or edges[index + 1] - edges[index] != width:
+            yield edges[first], edges[index], width, first
+            first = index
+
+
+def countable_from(question: Question, rollups: tuple[Source, ...], complete: int) -> int:
+    """From when the question can be answered, if rows from before `complete` are deleted."""
+    for start in (question.start, -(-question.start // HOUR) * HOUR, -(-question.start // DAY) * DAY):
+        moved = _from(question, start)
+        if moved is None or all(each.source != "rows" or each.start >= complete for each in pieces(moved, rollups)):
+            return min(start, question.end)
+    return min(max(complete, question.start), question.end)
+
+
+def _from(question: Question, start: int) -> Question | None:
+    return starting(question, start) if start < question.end else None
+
+
+def starting(question: Question, start: int) -> Question:
+    """The same question about a later start, which is before its end."""
+    past = sum(1 for begins in question.buckets if begins <= start)
+    return replace(question, start=start, buckets=question.buckets[past - 1 :] if question.bucketed else (start,))
