@@ -170,6 +170,10 @@ mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find 
 client-oldest: ## Run the Python client on the oldest libraries that it allows
 	tests/clients/protobuf6.sh
 
+.PHONY: chaos
+chaos: .venv/dev ## Bring trouble to providers for SECONDS=180 under load, cancel 1,000 streams, and judge; SEED=N to repeat
+	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED))
+
 .PHONY: coverage
 coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/weights ## Run the tests and show which lines they never reach
 	$(BIN)/coverage run -m pytest
@@ -182,6 +186,10 @@ bench: .venv/dev ## Compare with a bare server that does the same translation: C
 .PHONY: bench-quick
 bench-quick: .venv/dev ## The same in a minute, without judging the figures
 	PYTHONPATH=tests $(BIN)/python -m bench --quick --no-bars
+
+.PHONY: simulate
+simulate: .venv/dev ## Let simulated providers fail in every way, in virtual time, and hold the bars; SEEDS=N, ONLY=NAME
+	PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(or $(SEEDS),3) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: bench-layers
 bench-layers: .venv/dev ## Microseconds of each layer, per call and per event

@@ -23,8 +23,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "dialects": {"wire"},
     "providers": {"wire", "dialects"},
     "prices": set(),
-    # What the providers offer is joined by rules that are pure.
-    "state": {"routing.discovered", "providers.table"},
+    # What the providers offer is joined by rules that are pure, and how they do is told in the words of such rules.
+    "state": {"routing.discovered", "routing.steering", "providers.table"},
     # The rows of the table are data that the catalogue is built from.
     "routing": {"providers.table"},
     "layers": {"state", "routing", "prices"},

@@ -13,7 +13,7 @@ from serving import serving
 from upstreams import chunk, head, hold, upstream
 
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import Call, Events, Handler, Layer, TaskRegistry
+from trunkline_server.core import Call, Events, Handler, Layer, TaskRegistry, now
 from trunkline_server.dialects import openai_chat
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.layers.attempt import attempt
@@ -21,6 +21,7 @@ from trunkline_server.layers.observe import observe
 from trunkline_server.logs import build_log
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.upstream import Endpoint, build_upstream
+from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,7 +88,7 @@ async def gateway(source: Handler, *, awaits: bool) -> AsyncIterator[tuple[Runni
     finished: list[Finished] = []
     layers: list[Layer] = [
         observe(build_log(), lambda call, _: finished.append(call), lambda _: None),
-        attempt(registry, lambda _, __: None),
+        attempt(registry, lambda _, __: None, Experience(now)),
     ]
     handler = awaiting(source) if awaits else source
     for layer in reversed(layers):

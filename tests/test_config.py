@@ -175,7 +175,7 @@ def test_built_in_providers_can_be_configured_and_switched_off(load: Load) -> No
 WRONG = [
     # field by field
     ("servr: {}", "servr", "a known key (did you mean server?)"),
-    ("zebra: 1", "zebra", "a known key: server, limits, discovery, logs, ledger, default_model, aliases, providers"),
+    ("zebra: 1", "zebra", "a known key: server, limits, discovery, logs, ledger, default_model, aliases, "),
     ("server: {lisen: x}", "server.lisen", "a known key (did you mean listen?)"),
     ("server: 5", "server", "keys with values"),
     ("[1]", "the file", "keys with values"),

@@ -24,11 +24,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         if not self._ready:  # type: ignore[attr-defined]
-            timers = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
-            if not timers:
-                raise RuntimeError("nothing will ever happen again")
-            self._now = max(self._now, min(timers))
+            self._now = max(self._now, self._next_timer())
         super()._run_once()  # type: ignore[misc]
+
+    def _next_timer(self) -> float:
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        if timers and not timers[0].cancelled():
+            return timers[0].when()  # a heap
+        live = [timer.when() for timer in timers if not timer.cancelled()]
+        if not live:
+            raise RuntimeError("nothing will ever happen again")
+        return min(live)
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, HealthCheckResponse
 from trunkline_server import config
-from trunkline_server.core import Chain, Current, TaskRegistry
+from trunkline_server.core import Chain, Current, TaskRegistry, now
 from trunkline_server.dialects import (
     anthropic_messages,
     bedrock_converse,
@@ -53,6 +54,8 @@ from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.audit import Audit
+from trunkline_server.state.endpoint.experience import Experience
+from trunkline_server.state.endpoints import Endpoints
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
@@ -65,7 +68,7 @@ from trunkline_server.state.statistics import Statistics
 from trunkline_server.upstreams import Upstreams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from trunkline_server.core import Call, Layer
@@ -75,6 +78,7 @@ if TYPE_CHECKING:
     from trunkline_server.providers.table import Row
     from trunkline_server.rpc.server import Server
     from trunkline_server.settings import ProviderSettings, ServerSettings, Settings
+    from trunkline_server.state.endpoints import Endpoint
 
 DIALECTS: Mapping[str, Dialect] = {
     "openai_chat": openai_chat,
@@ -132,6 +136,8 @@ class App:
         self._statistics = Statistics()
         self._serving = Serving(time.time())
         self._states = ProviderStates()
+        self._endpoints = Endpoints()
+        self._experience = Experience(now)
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
@@ -258,15 +264,27 @@ class App:
         kinds = {name: settings.providers[name].kind or name for name in snapshot.offers}
         rows = {name: configured(extensions.rows[kind], settings.providers[name]) for name, kind in kinds.items()}
         self._rows = rows
-        upstreams = Upstreams(settings, {**DIALECTS, **extensions.dialects}, LISTS, self._log, self._opened)
+        upstreams = Upstreams(
+            settings,
+            {**DIALECTS, **extensions.dialects},
+            LISTS,
+            self._log,
+            self._opened,
+            # In the attempt's own task: what is about to be sent is written down, and what became of it.
+            account(self._ledger, price_of),
+            self._open,
+        )
         self._listers = upstreams.listers
         brought = {name: extensions.handlers[kind] for name, kind in kinds.items() if kind in extensions.handlers}
         handlers = {
-            **{name: engine.handle for name, engine in engines.items()},
-            **{name: build_scripted(provider.scripts) for name, provider in _of_kind(settings, "scripted")},
-            **{name: upstreams.build_brought(name, rows[name], brought[name], self._states) for name in brought},
+            **{name: upstreams.build_inner(name, rows[name], engine.handle) for name, engine in engines.items()},
             **{
-                name: upstreams.build(name, row, self._states, self._prober, brought=row.dialect not in DIALECTS)
+                name: upstreams.build_inner(name, rows[name], build_scripted(provider.scripts))
+                for name, provider in _of_kind(settings, "scripted")
+            },
+            **{name: upstreams.build_brought(name, rows[name], brought[name]) for name in brought},
+            **{
+                name: upstreams.build(name, row, self._prober, brought=row.dialect not in DIALECTS)
                 for name, row in rows.items()
                 if row.dialect
             },
@@ -283,18 +301,21 @@ class App:
             observe(self._log, self._statistics.record, self._ledger.end_call),
             # Before anything is decided: below here a request is valid and plain.
             resolve,
-            # Knows what the request asks for, and not yet whether anybody answers.
-            route,
+            # Knows what the request asks for, and how those did lately who may answer.
+            route(self._endpoints.figures, random.random),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
-            attempt(self._registry, self._report),
-            # In the attempt's own task: what is about to be sent is written down, and what became of it.
-            account(self._ledger, price_of),
+            attempt(self._registry, self._report, self._experience),
         )
 
     def _report(self, call: Call, record: call_pb2.Attempt) -> None:
         """An attempt has ended: who wants to know."""
         self._log_attempt(call, record)
         self._states.report(call, record)
+
+    def _open(self, provider: str, status_url: str, endpoints: Sequence[Endpoint]) -> None:
+        """A provider has these endpoints: who wants to know."""
+        self._states.open(provider, status_url, endpoints)
+        self._endpoints.open(provider, endpoints)
 
     def _build_engine(self, provider: ProviderSettings) -> Embedded:
         engine = Embedded(provider, self._weights)

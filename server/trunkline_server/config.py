@@ -19,6 +19,7 @@ from trunkline_server.config_check import Problem, Walk, join, problems_of, read
 from trunkline_server.config_credential_check import credential_problems
 from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
 from trunkline_server.config_doors import door_problems
+from trunkline_server.config_fallbacks import fallback_problems
 from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
@@ -115,14 +116,16 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     walk = Walk({**_READERS, **readers(environ)}, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
     problems += _wrong_extensions(settings, extensions)
-    for find in (
+    finders = (
         problems_of,
         credential_problems,
         price_problems,
         ledger_problems,
         door_problems,
         reliability_problems,
-    ):
+        fallback_problems,
+    )
+    for find in finders:
         problems += find(settings, extensions.rows)
     if problems:
         raise ConfigError(source, _told_once(problems, origins))

@@ -261,7 +261,7 @@ def _provider(path: str, provider: ProviderSettings, known: Row) -> Iterator[Pro
     else:
         yield from _without_dialect(path, provider)
     yield from _models(path, provider, row)
-    for name in ("first_token", "between_tokens"):
+    for name in ("first_token", "between_tokens", "hedge_after"):
         if getattr(provider, name) == 0:
             yield Problem(f"{path}.{name}", "more than 0")
     for header in provider.headers:

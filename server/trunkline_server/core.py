@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from trunkline.v1.call_pb2 import OUTCOME_CANCELLED, OUTCOME_UNSPECIFIED, Outcome, Target
+from trunkline.v1.call_pb2 import OUTCOME_CANCELLED, OUTCOME_UNSPECIFIED, Cost, Outcome, Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class Fate:
     """How an attempt ends that is ended from above. `attempt` writes it before it closes what runs below."""
 
     outcome: Outcome.ValueType = OUTCOME_CANCELLED
+    # Set by account, once there is something to settle: write down that it ended so, unless it has ended by itself, and
+    # tell what it cost.
+    settle: Callable[[Outcome.ValueType], Cost | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Call:
     snapshot: Snapshot
     # Set by route: whom to ask, in order.
     plan: tuple[Target, ...] = ()
+    # Set by route: whom to ask if the request is too long for those.
+    larger: tuple[Target, ...] = ()
     identity: Identity = ANYBODY
     # Set by attempt: who is asked now, and which try of the call this is, from 1.
     target: Target = field(default_factory=Target)
@@ -89,6 +94,24 @@ class Call:
     fate: Fate = field(default_factory=Fate)
     # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
     story: Story = field(default_factory=Story)
+
+    def at(self, target: Target, attempt: int, request: GenerateRequest) -> Call:
+        """The call as one attempt at a target. Faster than dataclasses.replace, and every call goes through here."""
+        return Call(
+            self.id,
+            request,
+            self.arrival,
+            self.deadline,
+            self.streaming,
+            self.snapshot,
+            self.plan,
+            self.larger,
+            self.identity,
+            target,
+            attempt,
+            Fate(),
+            self.story,
+        )
 
 
 Handler = Callable[[Call], Events]
@@ -128,13 +151,13 @@ class TaskRegistry:
     def play(self, events: Events) -> Iterator[Tape]:
         """Pump `events` into a tape until the block is left; closing them is seen to by the registry, not awaited."""
         tape = Tape(events)
-        task = self.spawn(tape.pump())
+        tape.stop = self.spawn(tape.pump()).cancel
         self._tapes.add(tape)
         try:
             yield tape
         finally:
             self._tapes.discard(tape)
-            task.cancel()
+            tape.stop()
 
     def interrupt(self, make_error: Callable[[], BaseException]) -> None:
         """End every tape that still plays; its reader sees an error of its own."""
@@ -166,6 +189,18 @@ class Tape:
         self._gathering = False
         self._reader: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
+        # Closes the generator; nobody reads any more. Set by whoever pumps.
+        self.stop: Callable[[], object] = _nothing
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to take yet."""
+        return not self._buffer and not self._ended
+
+    @property
+    def begun(self) -> bool:
+        """Whether there are events to take, and not only an end."""
+        return bool(self._buffer)
 
     async def pump(self) -> None:
         """Fill the buffer from the generator until that ends, fails, or this task is cancelled; close it always."""
@@ -192,24 +227,19 @@ class Tape:
     async def wait(self, until: float) -> bool:
         """Wait until there is something to take (True) or the loop's clock reads `until` (False)."""
         if not self._buffer and not self._ended:
-            await self._woken(until)
+            await _woken((self,), until)
         return bool(self._buffer) or self._ended
 
     async def gather(self, until: float) -> None:
         """Let more arrive until the loop's clock reads `until`, the stream ended or the buffer is full."""
         self._gathering = True
         if not self._ended and len(self._buffer) < self._limit:
-            await self._woken(until)
+            await _woken((self,), until)
         self._gathering = False
 
-    async def _woken(self, until: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._reader = reader = loop.create_future()
-        timer = loop.call_at(until, _wake, reader)
-        try:
-            await reader
-        finally:
-            timer.cancel()
+    def wake(self, reader: asyncio.Future[None]) -> None:
+        """Resolve `reader` when there is something to take."""
+        self._reader = reader
 
     def take(self) -> list[StreamGenerateResponse]:
         """All that is ready: it arrived together. Empty at the end of the stream; a failure is raised last."""
@@ -226,6 +256,29 @@ class Tape:
         self._failure = self._failure or error
         self._ended = True
         _wake(self._reader)
+
+
+async def wait_any(tapes: Sequence[Tape], until: float) -> bool:
+    """Wait until any of the tapes has something to take (True) or the loop's clock reads `until` (False)."""
+    if all(tape.idle for tape in tapes):
+        await _woken(tapes, until)
+    return not all(tape.idle for tape in tapes)
+
+
+async def _woken(tapes: Sequence[Tape], until: float) -> None:
+    loop = asyncio.get_running_loop()
+    reader: asyncio.Future[None] = loop.create_future()
+    for tape in tapes:
+        tape.wake(reader)
+    timer = loop.call_at(until, _wake, reader)
+    try:
+        await reader
+    finally:
+        timer.cancel()
+
+
+def _nothing() -> None:
+    """Nobody pumps yet."""
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

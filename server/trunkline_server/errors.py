@@ -72,6 +72,8 @@ class CallError(Exception):
     violations: Sequence[Violation] = ()
     # Seconds until another try makes sense; becomes RetryInfo and grpc-retry-pushback-ms.
     retry_after: float | None = None
+    # False: what the call asked for may have been done, and paid; gRPC itself must not ask again.
+    repeatable: bool = True
     # What QuotaFailure names: which limit, of whom.
     quota: Violation | None = None
     # What ResourceInfo names: a model or an alias.

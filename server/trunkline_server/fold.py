@@ -30,6 +30,7 @@ class Fold:
         self._states: dict[int, ProviderState] = {}
         self._logprobs: list[LogprobToken] = []
         self._completed: StreamCompleted | None = None
+        self._closed = False
 
     def add(self, event: StreamGenerateResponse) -> None:
         """Take the next event."""
@@ -39,10 +40,26 @@ class Fold:
             self._logprobs.extend(event.part_delta.logprobs)
         elif kind == "part_started":
             self._parts.append((event.part_started.part, []))
-        elif kind == "part_completed" and event.part_completed.HasField("provider_state"):
-            self._states[event.part_completed.part_index] = event.part_completed.provider_state
+        elif kind == "part_completed":
+            self._closed = True
+            if event.part_completed.HasField("provider_state"):
+                self._states[event.part_completed.part_index] = event.part_completed.provider_state
+        elif kind == "restarted" and event.restarted.discard:
+            self._discard()
         elif kind == "completed":
             self._completed = event.completed
+
+    def _discard(self) -> None:
+        self._parts, self._states, self._logprobs, self._closed = [], {}, [], False
+
+    def open_text(self) -> str | None:
+        """The text, if all there is so far is one open part of nothing but text. Else None."""
+        if len(self._parts) != 1 or self._closed or self._logprobs:
+            return None
+        start, deltas = self._parts[0]
+        if not start.HasField("text") or start.HasField("provider_state") or any(delta.citations for delta in deltas):
+            return None
+        return start.text + "".join([delta.text for delta in deltas])
 
     def response(self) -> GenerateResponse:
         """The whole answer. Raises ValueError if the stream has not completed: a cut stream has no answer."""

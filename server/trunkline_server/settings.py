@@ -339,7 +339,12 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     debug: bool = False
     first_token: Seconds | None = None
     between_tokens: Seconds | None = None
-    # Connections to it at once, for each key; at a provider that a package brings: calls.
+    # In calls that allow hedging: another target is asked, too, after so long without a first piece, at least 300ms.
+    # Unset = what all but one of twenty of its answers lately took.
+    hedge_after: Seconds | None = None
+    # Models that go on with an answer of theirs that stands at the request's end; * stands for any characters.
+    prefill: tuple[str, ...] = ()
+    # Calls to it at once, for each key; fewer as soon as it refuses some. More wait, for limits.connect at most.
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     retry: RetrySettings = RetrySettings()
     breaker: BreakerSettings = BreakerSettings()
@@ -384,6 +389,10 @@ class Settings(Section, frozen=True, kw_only=True):
     default_model: str = ""
     # Name → model, "provider/model" or another provider's name.
     aliases: dict[str, str] = field(default_factory=dict)
+    # By a name that callers say, or "provider/model": whom to ask next, in order, if what it means gives no answer.
+    fallbacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # The same for requests that are longer than its window, beside those whose windows are known to be larger.
+    context_fallbacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     providers: dict[Name, ProviderSettings] = field(default_factory=dict)
     # The first entry whose model fits decides, with all entries of the same model.
     prices: tuple[PriceSettings, ...] = ()

@@ -26,7 +26,8 @@ class RetrySettings(Section, frozen=True, kw_only=True):
     jitter: Annotated[float, Meta(ge=0, le=1)] = 1.0
     # Which failures. After timeout, interrupted and protocol_error the provider may have charged for what failed.
     retryable: tuple[Retryable, ...] = ("rate_limited", "overloaded", "server_error", "not_connected")
-    # How long an attempt may take. Unset = as long as the call.
+    # How long an attempt may take: until the whole answer is there, and in a stream until its first piece. Unset = as
+    # long as the call.
     attempt_timeout: Seconds | None = None
 
 

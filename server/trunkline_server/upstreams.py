@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline_server.config_secrets import SecretFiles
 from trunkline_server.layers.endpoint import one_of
-from trunkline_server.layers.watch import watch
 from trunkline_server.providers.as_asked import as_asked
 from trunkline_server.providers.auth import Means, build_aws_secrets, build_credentials, headers_of
 from trunkline_server.providers.by_model import by_model, dialects_of
+from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.discovery import AnyOf, build_lister
-from trunkline_server.providers.guarded import at_most, guarded
+from trunkline_server.providers.guarded import guarded
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.named_options import named_options
 from trunkline_server.providers.probe import Asked, build_probe
@@ -21,13 +22,14 @@ from trunkline_server.providers.tokens.asking import build_ask
 from trunkline_server.providers.trace import TracedHttp
 from trunkline_server.providers.upstream import Endpoint, build_upstream
 from trunkline_server.settings import AwsSecrets
+from trunkline_server.state import endpoints
 from trunkline_server.state.provider_health import EndpointState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AsyncExitStack
 
-    from trunkline_server.core import Handler
+    from trunkline_server.core import Handler, Layer
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
     from trunkline_server.providers.credential import Credential
@@ -36,7 +38,10 @@ if TYPE_CHECKING:
     from trunkline_server.providers.refreshed import Refreshed
     from trunkline_server.providers.table import Row
     from trunkline_server.settings import Settings
-    from trunkline_server.state.provider_health import ProviderStates
+    from trunkline_server.state.endpoint.breaker import State
+
+    # A provider, where it tells how it is, and its endpoints.
+    Known = Callable[[str, str, Sequence[endpoints.Endpoint]], None]
 
 # Requests for tokens and secrets that are under way at once.
 _TOKENS_AT_ONCE = 16
@@ -45,14 +50,14 @@ _TOKENS_AT_ONCE = 16
 class _Built(NamedTuple):
     """An endpoint: what is known of it, who asks it, and what asks about its credential and for its models."""
 
-    state: EndpointState
+    endpoint: endpoints.Endpoint
     handler: Handler
     probe: CredentialProbe | None
     lister: Lister | None
 
 
 class Upstreams:
-    """Builds the providers of one configuration that are asked over HTTP. Nothing here waits for anybody."""
+    """Builds the endpoints of one configuration's providers. Nothing here waits for anybody."""
 
     def __init__(
         self,
@@ -61,36 +66,53 @@ class Upstreams:
         lists: Mapping[str, ModelList],
         log: Log,
         opened: AsyncExitStack,
+        account: Layer,
+        known: Known,
     ) -> None:
-        """What has to be closed at the end goes into `opened`."""
+        """What has to be closed at the end goes into `opened`; `known` learns of the endpoints of each provider.
+
+        `account` stands below the endpoints: what they do not take is not accounted for.
+        """
         self._settings = settings
         self._dialects = dialects
         self._lists = lists
         self._log = log
         self._opened = opened
+        self._account = account
+        self._known = known
         # By provider: who asks it for its models.
         self.listers: dict[str, Lists] = {}
 
-    def build(self, name: str, row: Row, states: ProviderStates, prober: Prober, *, brought: bool) -> Handler:
-        """The provider of this name, known to `states` and `prober`. `brought`: a package brought its dialect."""
+    def build(self, name: str, row: Row, prober: Prober, *, brought: bool) -> Handler:
+        """The provider of this name over HTTP, known to `prober`. `brought`: a package brought its dialect."""
         provider = self._settings.providers[name]
         credentials = build_credentials(row, provider, self._means(name))
         built = [self._endpoint(name, row, credential, brought=brought) for credential in credentials]
-        states.open(name, row.status_url, [each.state for each in built])
-        if listers := [(each.state.wait, each.lister) for each in built if each.lister is not None]:
+        if listers := [(each.endpoint.known.wait, each.lister) for each in built if each.lister is not None]:
             self.listers[name] = AnyOf(listers)
         prober.add(name, [each.probe for each in built if each.probe is not None])
-        handler = one_of([each.state for each in built], [each.handler for each in built])
+        handler = self._opened_at(name, row, [each.endpoint for each in built], [each.handler for each in built])
         return as_asked(handler, provider.provider_tools)
 
-    def build_brought(self, name: str, row: Row, handler: Handler, states: ProviderStates) -> Handler:
-        """A provider that a package brings: known to `states`, and asked in the package's own way."""
-        provider, settings = self._settings.providers[name], self._settings
+    def build_brought(self, name: str, row: Row, handler: Handler) -> Handler:
+        """A provider that a package brings, asked in the package's own way."""
+        provider = self._settings.providers[name]
         (credential, *_) = build_credentials(row, provider, self._means(name))
-        state = self._state(name, row, credential)
-        states.open(name, row.status_url, [state])
-        limited = at_most(guarded(handler, self._log), provider.max_connections, settings.limits.connect)
-        return watch(state)(as_asked(limited, provider.provider_tools))
+        endpoint = self._known_as(name, row, EndpointState(row.base_url, credential, required=row.key_required))
+        guard = guarded(handler, self._log)
+        return as_asked(self._opened_at(name, row, [endpoint], [guard]), provider.provider_tools)
+
+    def build_inner(self, name: str, row: Row, handler: Handler) -> Handler:
+        """A provider that is a part of this process."""
+        endpoint = self._known_as(name, row, EndpointState(name, Fixed("")))
+        return self._opened_at(name, row, [endpoint], [handler])
+
+    def _opened_at(
+        self, name: str, row: Row, built: Sequence[endpoints.Endpoint], handlers: Sequence[Handler]
+    ) -> Handler:
+        """Calls to these endpoints, which health tells of and steering knows."""
+        self._known(name, row.status_url, built)
+        return one_of(built, [self._account(handler) for handler in handlers], random.random)
 
     def _endpoint(self, name: str, row: Row, credential: Credential, *, brought: bool) -> _Built:
         """One credential at the provider's address, with connections of its own, and the probe of it."""
@@ -103,19 +125,24 @@ class Upstreams:
             row.stream_above,
             credential.sign,
         )
-        state = self._state(name, row, credential)
+        state = EndpointState(row.base_url, credential, required=row.key_required)
+        known = self._known_as(name, row, state)
         asked = Asked(http, self._dialects[row.dialect], credential.sign)
         ask = {
-            of: named_options(build_upstream(endpoint, self._dialects[of], http, state.limited), name, of)
+            of: named_options(build_upstream(endpoint, self._dialects[of], http, known.limited), name, of)
             for of in dialects_of(row)
         }
         handler = guarded(by_model(row, ask), self._log) if brought else by_model(row, ask)
         lister = build_lister(name, row, endpoint, state.credential, asked, self._lists.get(row.dialect))
-        return _Built(state, watch(state)(handler), build_probe(name, row, endpoint, state, asked), lister)
+        return _Built(known, handler, build_probe(name, row, endpoint, state, asked), lister)
 
-    def _state(self, name: str, row: Row, credential: Credential) -> EndpointState:
-        limit = self._settings.providers[name].max_connections
-        return EndpointState(row.base_url, credential, concurrency_limit=limit, required=row.key_required)
+    def _known_as(self, name: str, row: Row, state: EndpointState) -> endpoints.Endpoint:
+        provider, limits = self._settings.providers[name], self._settings.limits
+
+        def tell(circuit: State) -> None:
+            self._log.warning("circuit", provider=name, credential=state.credential, state=circuit.value)
+
+        return endpoints.Endpoint(state, provider, limits, tell, random.random, local=row.local)
 
     def _client(self, name: str) -> HttpClient | TracedHttp:
         """Connections of their own: a slow provider, or a key that waits, cannot use up another's."""

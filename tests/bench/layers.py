@@ -12,6 +12,7 @@ import asyncio
 import gc
 import json
 import os
+import random
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -29,27 +30,31 @@ from bench.ledger import CALLS, ledger_work
 from ledger_serving import no_reports
 
 from trunkline.v1 import call_pb2
-from trunkline_server.core import Chain, Current, Story, TaskRegistry
+from trunkline_server.core import Chain, Current, Story, TaskRegistry, now
 from trunkline_server.dialects import openai_chat
 from trunkline_server.fold import fold, merge
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.endpoint import one_of
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
 from trunkline_server.prices.book import PriceBook
+from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.table import ROWS
 from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.service import Gateway
+from trunkline_server.state.endpoint.experience import Experience
+from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
-from trunkline_server.state.provider_health import ProviderStates
+from trunkline_server.state.provider_health import EndpointState, ProviderStates
 from trunkline_server.state.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -98,9 +103,20 @@ class Layers:
         self._template = replace(make.call(timeout=1e6), snapshot=priced, target=PRICED, attempt=1)
         self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
-        self.attempt = attempt(self._registry, attempt_log(log))
+        self.attempt = attempt(self._registry, attempt_log(log), Experience(now))
         self.account = account(Nowhere(), price_of)
-        self.whole_chain: Layer = lambda handler: self.observe(resolve(route(self.attempt(handler))))
+        self._endpoints = Endpoints()
+        self.route = route(self._endpoints.figures, random.random)
+        self.whole_chain: Layer = lambda handler: self.observe(
+            resolve(self.route(self.attempt(self.endpoint(handler))))
+        )
+
+    def endpoint(self, handler: Handler) -> Handler:
+        """The layer of one endpoint that has a key and no limits."""
+        known = EndpointState("https://up/v1", Fixed("env:KEY ...abcd"))
+        settings = self._template.snapshot.settings
+        made = Endpoint(known, settings.providers["p"], settings.limits, lambda _: None, random.random)
+        return one_of([made], [handler], random.random)
 
     def reading(self, layer: Layer, source: Callable[[int], Handler], *, streaming: bool) -> Work:
         """A call to `layer` around a provider, read to its end."""
@@ -277,9 +293,13 @@ async def layer_costs(layers: Layers) -> dict[str, Cost]:
     all_at_once = layers.reading(plain, together, streaming=True)
     one_by_one = layers.reading(plain, spaced, streaming=True)
     costs = {}
-    for name, layer in {"observe": layers.observe, "resolve": resolve, "route": route}.items():
+    for name, layer in {"observe": layers.observe, "resolve": resolve, "route": layers.route}.items():
         costs[name] = await cost(layers.reading(layer, together, streaming=True), all_at_once)
-    for name, layer in {"attempt": layers.attempt, "whole chain": layers.whole_chain}.items():
+    for name, layer in {
+        "attempt": layers.attempt,
+        "endpoint": layers.endpoint,
+        "whole chain": layers.whole_chain,
+    }.items():
         costs[f"{name}, one by one"] = await cost(layers.reading(layer, spaced, streaming=True), one_by_one)
         costs[f"{name}, all at once"] = await cost(layers.reading(layer, together, streaming=True), all_at_once)
         costs[f"{name}, unary"] = await cost(layers.reading(layer, together, streaming=False), all_at_once)

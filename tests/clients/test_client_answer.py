@@ -27,6 +27,7 @@ from trunkline.v1.gateway_service_pb2 import (
     PartCompleted,
     PartDelta,
     PartStarted,
+    Restarted,
     StreamCompleted,
     StreamGenerateResponse,
     StreamStarted,
@@ -153,3 +154,14 @@ def test_when_an_answer_has_begun() -> None:
     assert (folding.begun, folding.completed, folding.id) == (True, False, "c1")
     folding.add(COMPLETED)
     assert folding.completed
+
+
+@pytest.mark.parametrize(("discard", "text"), [(True, "whole"), (False, "half")])
+def test_what_was_before_a_restart_does_not_count(discard: bool, text: str) -> None:
+    fold = Fold()
+    fold.add(StreamGenerateResponse(part_started=PartStarted(part=Part(text="half"))))
+    fold.add(StreamGenerateResponse(restarted=Restarted(discard=discard)))
+    if discard:
+        fold.add(StreamGenerateResponse(part_started=PartStarted(part=Part(text="whole"))))
+    fold.add(StreamGenerateResponse(completed=StreamCompleted()))
+    assert [each.text for each in fold.response().message.parts] == [text]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, get_type_hints
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct, Value
 
+from trunkline.v1 import call_pb2
 from trunkline.v1.call_pb2 import CallContext, Routing
 from trunkline.v1.content_pb2 import (
     ROLE_ASSISTANT,
@@ -62,6 +64,13 @@ def test_every_setting_has_its_place() -> None:
         "tool_choice": ToolChoice(mode=ToolChoice.MODE_REQUIRED),
         "response_format": ResponseFormat(kind=ResponseFormat.KIND_JSON),
         "strict_params": True,
+        "fallback_models": ["a", "b"],
+        "disable_fallback": True,
+        "attempt_timeout": 2.5,
+        "max_attempts": 2,
+        "on_interruption": call_pb2.ON_INTERRUPTION_RESTART,
+        "allow_hedging": True,
+        "priority": call_pb2.PRIORITY_BATCH,
         "task": "review",
         "agent": "a1",
         "end_user_id": "u1",
@@ -91,8 +100,18 @@ def test_every_setting_has_its_place() -> None:
         tools=TOOLS,
         tool_choice=ToolChoice(mode=ToolChoice.MODE_REQUIRED),
         response_format=ResponseFormat(kind=ResponseFormat.KIND_JSON),
-        routing=Routing(strict_params=True, task="review", agent="a1"),
-        context=CallContext(end_user_id="u1", labels={"team": "red"}),
+        routing=Routing(
+            strict_params=True,
+            task="review",
+            agent="a1",
+            fallback_models=["a", "b"],
+            disable_fallback=True,
+            attempt_timeout=Duration(seconds=2, nanos=500_000_000),
+            max_attempts=2,
+            on_interruption=call_pb2.ON_INTERRUPTION_RESTART,
+            allow_hedging=True,
+        ),
+        context=CallContext(end_user_id="u1", labels={"team": "red"}, priority=call_pb2.PRIORITY_BATCH),
         stream_options=StreamOptions(include_final_message=True),
         provider_options={"openai_chat": struct},
     )

@@ -316,7 +316,7 @@ async def test_calls_beyond_max_connections_wait_their_turn(tmp_path: Path, inst
         second.cancel()
     assert reason(caught.value) == "OVERLOADED"
     attempt = details(caught.value)["trunkline.v1.CallFailure"].served.attempts[0]
-    assert (attempt.outcome, attempt.provider_code) == (call_pb2.OUTCOME_NOT_SENT, "too_many_calls")
+    assert (attempt.outcome, attempt.provider_code) == (call_pb2.OUTCOME_NOT_SENT, "too_late")
 
 
 async def test_time_limits_hold_for_it(tmp_path: Path, install: Install) -> None:

@@ -14,13 +14,16 @@ from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import TaskRegistry
+from trunkline_server.core import TaskRegistry, now
 from trunkline_server.errors import CallError, UnsupportedCapability, UpstreamError
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.logs import build_log
+from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.settings_reliability import RetrySettings
+from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:
     from trunkline_server.core import Call, Events, Handler
@@ -51,7 +54,7 @@ class Seen:
 
 def stack(below: Handler, ledger: MemoryLedger, registry: TaskRegistry, price: PriceOf = price_of) -> Handler:
     """The layers that account, as app.py has them."""
-    handler = attempt(registry, lambda _, __: None)(account(ledger, price)(below))
+    handler = attempt(registry, lambda _, __: None, Experience(now))(account(ledger, price)(below))
     return observe(build_log(), lambda _, __: None, ledger.end_call)(resolve(handler))
 
 
@@ -125,6 +128,7 @@ def test_an_unknown_price_is_no_price() -> None:
     assert not seen.last.cost.HasField("total_nano_usd")
 
 
+ONCE = Settings(providers={"p": ProviderSettings(retry=RetrySettings(max_attempts=1))})
 REFUSED = UpstreamError(call_pb2.OUTCOME_RATE_LIMITED, status=429, code="rate_limit_exceeded")
 CUT = UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="cut")
 BILLED = UpstreamError(call_pb2.OUTCOME_SERVER_ERROR, status=500, usage=USAGE)
@@ -150,7 +154,7 @@ def test_a_failure_costs_what_it_may_have_cost(
 ) -> None:
     ledger = MemoryLedger()
     try:
-        seen = run(playing(script), ledger=ledger)
+        seen = run(playing(script), ledger=ledger, settings=ONCE)
     except RuntimeError:
         seen = Seen(ledger)
     (row,), (ended,) = ledger.finished, ledger.calls

@@ -12,12 +12,13 @@ from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import Call, Handler, TaskRegistry
+from trunkline_server.core import Call, Handler, TaskRegistry, now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import fold
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
+from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def run(below: Handler, make_call: Callable[[], Call]) -> Outcome:
     async def main() -> None:
         loop, registry = asyncio.get_running_loop(), TaskRegistry()
         begin = loop.time()
-        layer = attempt(registry, lambda _, record: seen.records.append(record))
+        layer = attempt(registry, lambda _, record: seen.records.append(record), Experience(now))
         try:
             async for event in layer(below)(make_call()):
                 seen.events.append(event)
@@ -180,7 +181,7 @@ def test_a_failure_before_anything_was_sent_is_named(
     assert seen.error.failure is not None
     told = seen.error.failure.served.attempts[0]
     assert (told.provider_status, told.provider_code, told.provider_request_id) == (418, "teapot", "req-7")
-    assert seen.records == [told]
+    assert seen.records == list(seen.error.failure.served.attempts)
 
 
 @pytest.mark.parametrize(("outcome", "_"), FAILURES)
@@ -224,7 +225,7 @@ def test_a_drain_ends_a_call_by_name(committed: bool) -> None:
         asyncio.get_running_loop().call_later(
             3, registry.interrupt, lambda: CallError(call_pb2.ERROR_REASON_DRAINING, "going")
         )
-        layer = attempt(registry, lambda _, __: None)
+        layer = attempt(registry, lambda _, __: None, Experience(now))
         try:
             async for _ in layer(playing([part("a"), 100.0] if committed else [100.0]))(call()):
                 pass
@@ -251,7 +252,7 @@ def test_a_caller_that_leaves_closes_what_runs_below() -> None:
 
     async def main() -> None:
         loop, registry = asyncio.get_running_loop(), TaskRegistry()
-        events = attempt(registry, lambda _, record: records.append(record))(below)(call())
+        events = attempt(registry, lambda _, record: records.append(record), Experience(now))(below)(call())
         await anext(events)
         await events.aclose()
         left = loop.time()
@@ -267,7 +268,9 @@ def test_a_bug_below_is_passed_on_and_recorded() -> None:
 
     async def main() -> None:
         registry = TaskRegistry()
-        events = attempt(registry, lambda _, record: records.append(record))(playing([KeyError("x")]))(call())
+        events = attempt(registry, lambda _, record: records.append(record), Experience(now))(playing([KeyError("x")]))(
+            call()
+        )
         with pytest.raises(KeyError):
             await anext(events)
         await registry.wait_idle()

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 SERVER = "trunkline_server"
 ENDPOINT = "state/endpoint"
-LEDGER = "state/ledger"
-IDENTITY = "state/identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,13 @@ def _money(file: str, name: str, right: str, wrong: str, *tests: str) -> Mutant:
     return Mutant(name, file, right, wrong, tests)
 
 
+def _layer(name: str, file: str, right: str, wrong: str) -> Mutant:
+    return Mutant(name, file, right, wrong, ("layers/test_endpoint.py",))
+
+
+STATE = "state/endpoints.py"
+IDENTITY = "state/identity"
+LEDGER = "state/ledger"
 _MACHINE = ("test_breaker.py", "test_breaker_machine.py")
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -99,17 +104,17 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "pacer",
         "pacer keeps the last deadline",
-        "self.blocked_until = max(self.blocked_until, now + wait)",
-        "self.blocked_until = now + wait",
+        "self.blocked_until = max(self.blocked_until, now + wait + later)",
+        "self.blocked_until = now + wait + later",
     ),
     _endpoint(
         "pacer",
         "pacer keeps the shorter deadline",
-        "self.blocked_until = max(self.blocked_until, now + wait)",
+        "self.blocked_until = max(self.blocked_until, now + wait + later)",
         "self.blocked_until = min(self.blocked_until or now + wait, now + wait)",
     ),
     _endpoint(
-        "pacer", "pacer's jitter shortens the wait", "(1 + JITTER * self._draw())", "(1 - JITTER * self._draw())"
+        "pacer", "pacer's jitter shortens the wait", "JITTER * wait) * self._draw()", "JITTER * wait) * -self._draw()"
     ),
     # The throttle.
     _endpoint(
@@ -213,8 +218,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "queue",
         "queue sheds the highest",
-        "self._refuse(self._waiting[0], drained)",
-        "self._refuse(self._waiting[-1], drained)",
+        "self._refuse(self._waiting[0], Refused(",
+        "self._refuse(self._waiting[-1], Refused(",
     ),
     _endpoint(
         "queue", "queue ignores deadlines within a priority", "_Waiter(priority, -deadline,", "_Waiter(priority, 0.0,"
@@ -259,6 +264,54 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _retries("backoff", "retry-after is no floor", "max(retry_after or 0.0, wait)", "wait"),
     _retries("backoff", "half jitter", "settings.jitter * draw()", "settings.jitter * (0.5 + draw() / 2)"),
+    # The layer of endpoints.
+    _layer(
+        "a call that goes away stays where it was",
+        "layers/endpoint.py",
+        "            visit.end(_outcome(error, call))\n",
+        "",
+    ),
+    _layer(
+        "an endpoint is not told of failures",
+        "layers/endpoint.py",
+        "            visit.failed(error)\n",
+        "            pass\n",
+    ),
+    _layer("who waited is let in though the provider said to wait", STATE, "trial = None if block else", "trial ="),
+    _layer(
+        "a pause is believed to be over",
+        STATE,
+        "while block := self.known.blocked():",
+        "if block := self.known.blocked():",
+    ),
+    _layer("time in the queue is the provider's", STATE, "if early and not self._recent", "if early and self._recent"),
+    _layer(
+        "what was reserved by a call that never began is lost",
+        STATE,
+        "            reserved.release(self._clock())\n",
+        "",
+    ),
+    Mutant(
+        "who has to wait goes first",
+        "routing/steering.py",
+        "keys = [(figure.wait, ",
+        "keys = [(-figure.wait, ",
+        ("routing/test_steering.py",),
+    ),
+    Mutant(
+        "always the best",
+        "routing/steering.py",
+        "-log(1.0 - draw()) / weight(figure)",
+        "-weight(figure)",
+        ("routing/test_steering.py",),
+    ),
+    _endpoint("recent", "those that are overdue do not count", "** overdue", "** 0"),
+    _endpoint(
+        "upstream_limits",
+        "who waits takes nothing",
+        "                claim.bucket.take(claim.units)\n",
+        "                pass\n",
+    ),
     # Who pays: prices, identity, the ledger.
     _money("prices/cost.py", "cost is rounded down", "-(-rest // _A_NANO)", "rest // _A_NANO", "prices/test_cost.py"),
     _money(

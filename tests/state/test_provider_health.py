@@ -12,10 +12,10 @@ from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.dialects.limits import Limit
 from trunkline_server.errors import CredentialMissing, UpstreamError
 from trunkline_server.providers.credential import Fixed
+from trunkline_server.state.endpoint.pacer import LONGEST_BLOCK
 from trunkline_server.state.provider_health import (
     ERRORS_KEPT,
     LATELY,
-    LONGEST_BLOCK,
     MISSING,
     QUOTA,
     RECHECK,
@@ -42,7 +42,7 @@ class Clock:
 
 
 def endpoint(clock: Clock, credential: str = "env:KEY ...abcd", *, required: bool = True) -> EndpointState:
-    return EndpointState("https://up/v1", Fixed(credential), concurrency_limit=2, required=required, clock=clock)
+    return EndpointState("https://up/v1", Fixed(credential), required=required, clock=clock, draw=lambda: 0.0)
 
 
 def error(outcome: call_pb2.Outcome.ValueType, **more: float) -> UpstreamError:
@@ -130,7 +130,7 @@ class Changing:
 
 def changing(clock: Clock) -> tuple[Changing, EndpointState]:
     credential = Changing()
-    return credential, EndpointState("https://up/v1", credential, concurrency_limit=2, clock=clock)
+    return credential, EndpointState("https://up/v1", credential, clock=clock, draw=lambda: 0.0)
 
 
 def test_of_another_secret_nothing_is_known() -> None:
@@ -219,17 +219,6 @@ def test_no_provider_blocks_for_ever() -> None:
     of = endpoint(Clock())
     of.failed(error(call_pb2.OUTCOME_OVERLOADED, retry_after=1e15))
     assert of.health().blocked_until_time.ToSeconds() == 1_000_000 + LONGEST_BLOCK
-
-
-def test_calls_beyond_the_limit_wait() -> None:
-    of = endpoint(Clock())
-    for _ in range(3):
-        of.begin()
-    told = of.health()
-    assert (told.in_flight, told.queue_depth, told.concurrency_limit) == (2, 1, 2)
-    of.end()
-    of.end()
-    assert (of.health().in_flight, of.health().queue_depth) == (1, 0)
 
 
 def test_the_last_answer_that_tells_of_limits_is_kept() -> None:

@@ -91,7 +91,7 @@ class Fold:
         return self._completed is not None
 
     def add(self, event: StreamGenerateResponse) -> None:
-        """Take the next event; one that is not known changes nothing."""
+        """Take the next event; one that is not known changes nothing. `restarted` with discard begins anew."""
         kind = event.WhichOneof("event")
         self.begun = self.begun or kind != "heartbeat"
         if kind == "part_delta":
@@ -101,6 +101,8 @@ class Fold:
             self._parts[event.part_started.part_index] = (event.part_started.part, [])
         elif kind == "part_completed" and event.part_completed.HasField("provider_state"):
             self._states[event.part_completed.part_index] = event.part_completed.provider_state
+        elif kind == "restarted" and event.restarted.discard:
+            self._parts, self._states, self._logprobs = {}, {}, []
         elif kind == "started":
             self.id = event.started.id
         elif kind == "completed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 
 from trunkline.v1 import content_pb2
@@ -47,6 +48,16 @@ class Settings(TypedDict, total=False):
     tool_choice: ToolChoice | None
     response_format: ResponseFormat | None
     strict_params: bool | None
+    fallback_models: Sequence[str] | None
+    disable_fallback: bool | None
+    # Seconds.
+    attempt_timeout: float | None
+    max_attempts: int | None
+    # A value of OnInterruption.
+    on_interruption: int | None
+    allow_hedging: bool | None
+    # A value of Priority.
+    priority: int | None
     # For statistics and the ledger.
     task: str | None
     agent: str | None
@@ -105,6 +116,8 @@ def _set(request: GenerateRequest, name: str, value: object) -> None:
         owner = request.config
     elif name in Routing.DESCRIPTOR.fields_by_name:
         owner = request.routing
+        if name == "attempt_timeout" and isinstance(value, int | float):
+            value = Duration(nanos=round(value * 1e9) % 10**9, seconds=round(value * 1e9) // 10**9)
     elif name in CallContext.DESCRIPTOR.fields_by_name:
         owner = request.context
     elif name == "system":

@@ -95,6 +95,33 @@ def _endpoint_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
         yield each.endpoint, each.credential or "-", state, checked, blocked, running, str(each.queue_depth), why
 
 
+def _traffic_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
+    for each in provider.endpoints:
+        circuit = EndpointHealth.Circuit.Name(each.circuit).removeprefix("CIRCUIT_").replace("_", "-")
+        errors = f"{each.error_rate:.1%}" if each.HasField("error_rate") else "-"
+        yield (
+            each.credential or "-",
+            circuit,
+            str(each.circuit_opened_count),
+            errors,
+            *(
+                f"{seconds(getattr(each, name)):.3f}" if each.HasField(name) else "-"
+                for name in ("time_to_first_token_p50", "time_to_first_token_p95")
+            ),
+            f"{each.throttle_share:.0%}",
+            *(
+                ago(getattr(each, name)) if each.HasField(name) else "-"
+                for name in ("last_success_time", "last_failure_time")
+            ),
+        )
+
+
+def _kept_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
+    for each in provider.endpoints:
+        for limit in each.kept_limits:
+            yield each.credential or "-", limit.dimension, str(limit.remaining), str(limit.limit)
+
+
 def _limit_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
     for each in provider.endpoints:
         for limit in each.rate_limits:
@@ -123,7 +150,22 @@ def _status_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
 # What is told of providers beside their states: columns, and the rows of each provider. Empty tables are left out.
 _DETAILS: tuple[tuple[tuple[str, ...], Callable[[ProviderHealth], Iterator[tuple[str, ...]]]], ...] = (
     (("endpoint", "credential", "is", "checked", "blocked for", "running", "waiting", "why"), _endpoint_rows),
+    (
+        (
+            "credential",
+            "circuit",
+            "opened",
+            "errors in 1 min",
+            "first token p50",
+            "p95",
+            "goes elsewhere",
+            "last answer",
+            "last failure",
+        ),
+        _traffic_rows,
+    ),
     (("credential", "limit of", "left", "in all", "full in"), _limit_rows),
+    (("credential", "held to", "left", "a minute"), _kept_rows),
     (("failed", "how", "status", "call", "provider's id"), _error_rows),
     (("probed model", "credential", "outcome", "seconds"), _probe_rows),
     (("tells how it is at",), _status_rows),

@@ -1,4 +1,4 @@
-"""Account: every attempt is in the ledger exactly once, with what it cost and how sure we are of it."""
+"""Account: every attempt that an endpoint takes is in the ledger once, with what it cost and how sure we are of it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trunkline_server.layers.entry import Entry
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from trunkline.v1.call_pb2 import Cost
     from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
     from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.layers.entry import PriceOf
@@ -34,12 +35,14 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
     """Write down each attempt: begun before it is sent, finished before its end is told.
 
     Guarantees: an attempt is finished exactly once, however it ends; `completed` and UpstreamError carry what it cost.
-    Nothing is awaited of one that is cancelled: the ledger has its row all the same.
+    Whoever ends an attempt from above learns by `call.fate.settle` what it cost. Nothing is awaited of such a one: the
+    ledger has its row all the same.
     """
 
     def layer(below: Handler) -> Handler:
         async def handle(call: Call) -> Events:
             open_row = _OpenRow(Entry(call, price_of, time.time_ns() // 1000), ledger)
+            call.fate.settle = open_row.settle
             try:
                 await ledger.begin(open_row.entry.begun)
                 async with aclosing(below(call)) as events:
@@ -77,6 +80,7 @@ class _OpenRow:
         # How it is finished unless somebody knows better: the events ended without `completed`.
         self.ending: call_pb2.Outcome.ValueType | None = call_pb2.OUTCOME_INTERRUPTED
         self._finished = False
+        self._cost: Cost | None = None
         self._ledger = ledger
         self._begin = now()
 
@@ -90,12 +94,22 @@ class _OpenRow:
         return last
 
     async def failed(self, error: UpstreamError) -> None:
+        if self._finished:  # ended from above, and its provider failed at being closed
+            return
         await self._finish(self.entry.failed(error, now() - self._begin))
+
+    def settle(self, outcome: call_pb2.Outcome.ValueType) -> Cost | None:
+        """It is ended from above, so. What it cost; None: it was not begun."""
+        if not self._finished and self.ending is not None:
+            self.ending = outcome
+            self.close()
+        return self._cost
 
     def close(self) -> None:
         """Finish the row, unless that is done or it was not begun."""
         if self.ending is not None and not self._finished:
-            self._finish(self.entry.abandoned(self.ending, now() - self._begin))
+            self._cost, row = self.entry.abandoned(self.ending, now() - self._begin)
+            self._finish(row)
 
     def _finish(self, row: AttemptRow) -> Awaitable[None]:
         self._finished = True

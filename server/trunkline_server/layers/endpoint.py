@@ -1,26 +1,64 @@
-"""Endpoint: each attempt goes to one of the provider's endpoints, which are credentials of its operator."""
+"""Endpoint: each attempt goes to one of the provider's endpoints, when that takes it, and tells it how it went."""
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from itertools import count
 from typing import TYPE_CHECKING
 
+from trunkline.v1 import call_pb2
+from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.routing.endpoints import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from trunkline_server.core import Call, Events, Handler
-    from trunkline_server.state.provider_health import EndpointState
+    from trunkline_server.state.endpoints import Endpoint
 
 
-def one_of(states: Sequence[EndpointState], handlers: Sequence[Handler]) -> Handler:
-    """One of `handlers` for each attempt, as its state in the same place allows: see `choose`."""
-    if len(handlers) == 1:
-        return handlers[0]
+def one_of(endpoints: Sequence[Endpoint], handlers: Sequence[Handler], draw: Callable[[], float]) -> Handler:
+    """One of `handlers` for each attempt, as its endpoint in the same place allows: see `choose`.
+
+    Raises UpstreamError NOT_SENT if the endpoint does not take the attempt. However the attempt ends, what it holds
+    there is free at once, and the endpoint knows how it ended.
+    """
     turns = count()
 
-    def handle(call: Call) -> Events:
-        return handlers[choose([state.wait() for state in states], next(turns))](call)
+    def chosen() -> int:
+        if len(endpoints) == 1:
+            return 0
+        waits, away = [each.wait() for each in endpoints], [each.share_away() for each in endpoints]
+        return choose(waits, next(turns), away, draw)
+
+    async def handle(call: Call) -> Events:
+        at = chosen()
+        visit = await endpoints[at].enter(call)
+        waiting = True
+        try:
+            async with aclosing(handlers[at](call)) as events:
+                async for event in events:
+                    if waiting:
+                        waiting = False
+                        visit.first_token()
+                    if event.HasField("completed"):
+                        response = event.completed.response
+                        visit.completed(response.usage if response.HasField("usage") else None)
+                    yield event
+            visit.end(call_pb2.OUTCOME_INTERRUPTED)
+        except UpstreamError as error:
+            visit.failed(error)
+            raise
+        except BaseException as error:
+            visit.end(_outcome(error, call))
+            raise
 
     return handle
+
+
+def _outcome(error: BaseException, call: Call) -> call_pb2.Outcome.ValueType:
+    """How an attempt ended that neither completed nor failed at the provider."""
+    if isinstance(error, CallError):
+        return call_pb2.OUTCOME_NOT_SENT
+    # Otherwise cancelled or closed by `attempt`, which knows why.
+    return call_pb2.OUTCOME_PROTOCOL_ERROR if isinstance(error, Exception) else call.fate.outcome

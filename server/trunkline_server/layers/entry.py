@@ -106,11 +106,11 @@ class Entry:
         error.cost, saved = self._cost(usage, certainty, took)
         return self._row(error.outcome, took, usage, error.cost, saved, error)
 
-    def abandoned(self, outcome: call_pb2.Outcome.ValueType, took: float) -> AttemptRow:
-        """The row of an attempt that was ended from above."""
+    def abandoned(self, outcome: call_pb2.Outcome.ValueType, took: float) -> tuple[call_pb2.Cost, AttemptRow]:
+        """What an attempt cost that was ended from above, and its row."""
         usage, certainty = self._used(outcome, None)
         cost, saved = self._cost(usage, certainty, took)
-        return self._row(outcome, took, usage, cost, saved)
+        return cost, self._row(outcome, took, usage, cost, saved)
 
     def _usage(self, response: GenerateResponse) -> tuple[call_pb2.Usage, call_pb2.Certainty.ValueType]:
         """What a whole answer used: as reported, else estimated."""

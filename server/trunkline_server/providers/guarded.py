@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -43,26 +42,6 @@ def guarded(handler: Handler, log: Log) -> Handler:
                 "handler_failed", id=call.id, provider=target.provider, kind=kind, at=frames_of(error)
             )
             raise UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="handler_failed") from None
-
-    return handle
-
-
-def at_most(handler: Handler, limit: int, patience: float) -> Handler:
-    """`handler`, with at most `limit` calls at once. One that waited `patience` seconds for its turn is NOT_SENT."""
-    free = asyncio.Semaphore(limit)
-
-    async def handle(call: Call) -> Events:
-        try:
-            async with asyncio.timeout(patience):
-                await free.acquire()
-        except TimeoutError:
-            raise UpstreamError(call_pb2.OUTCOME_NOT_SENT, code="too_many_calls") from None
-        try:
-            async with aclosing(handler(call)) as events:
-                async for event in events:
-                    yield event
-        finally:
-            free.release()
 
     return handle
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
+# With PUSHBACK_KEY: do not ask again.
+NEVER = "-1"
 # Bytes. Clients refuse metadata above 8 KiB now and then; percent-encoding makes three bytes of one.
 MAX_MESSAGE = 1024
 MAX_DETAILS = 4096
@@ -38,7 +40,9 @@ def status_of(error: CallError, call_id: str) -> tuple[str, Metadata]:
         if status.ByteSize() + packed.ByteSize() < MAX_DETAILS:
             status.details.append(packed)
     metadata: Metadata = ((DETAILS_KEY, status.SerializeToString()),)
-    if error.retry_after is not None:
+    if not error.repeatable:
+        metadata += ((PUSHBACK_KEY, NEVER),)
+    elif error.retry_after is not None:
         metadata += ((PUSHBACK_KEY, str(round(error.retry_after * 1000))),)
     return message, metadata
 

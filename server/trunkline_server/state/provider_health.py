@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.errors import CredentialMissing
+from trunkline_server.state.endpoint.pacer import Pacer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 ERRORS_KEPT = 10
 # Seconds. A provider whose last attempt failed no longer ago than this is DEGRADED.
 LATELY = 300.0
-# Seconds. No provider's word keeps a credential waiting for longer: it may be wrong, and it cannot be taken back.
-LONGEST_BLOCK = 86_400.0
 # Seconds. A credential that was refused may be tried again after this: where no probe asks about it, a call has to.
 RECHECK = 600.0
 # Seconds. Later than everything else: what cannot be sent is tried last.
@@ -115,25 +115,24 @@ class EndpointState:
         address: str,
         credential: Credential,
         *,
-        concurrency_limit: int,
         required: bool = False,
         clock: Clock = time.time,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         """`required`: the provider wants a credential.
 
-        `clock` gives seconds since 1970. Calls beyond `concurrency_limit` wait for a free connection.
+        `clock` gives seconds since 1970, `draw` random numbers from 0 to 1.
         """
         self.address = address
+        self.clock = clock
         self._credential = credential
-        self._concurrency_limit = concurrency_limit
-        self._clock = clock
+        self._draw = draw
         shown = credential.look()
         self._version = shown.version
         self._state: pb.EndpointHealth.CredentialState.ValueType = MISSING if required and not shown.hint else UNKNOWN
         self._reason = _UNTRIED if shown.hint else "there is none"
         self._learned: float | None = None
-        self._blocked_until = 0.0
-        self._running = 0
+        self._pacer = Pacer(draw)
         self._limits: tuple[pb.RateLimitSnapshot, ...] = ()
 
     @property
@@ -141,18 +140,10 @@ class EndpointState:
         """How the credential is shown now. Empty = there is none."""
         return self._look().hint
 
-    def begin(self) -> None:
-        """A call begins; `end` is called once when it has ended."""
-        self._running += 1
-
-    def end(self) -> None:
-        """A call that began has ended."""
-        self._running -= 1
-
     def limited(self, limits: Sequence[Limit]) -> None:
         """An answer came, and said this of its limits. One that says nothing leaves what the last one said."""
         if limits:
-            now = self._clock()
+            now = self.clock()
             self._limits = tuple(_snapshot(limit, now) for limit in limits)
 
     def succeeded(self) -> None:
@@ -168,8 +159,7 @@ class EndpointState:
         if self._version != known:
             return  # that was another credential
         if error.retry_after is not None:
-            wait = min(error.retry_after, LONGEST_BLOCK)
-            self._blocked_until = max(self._blocked_until, self._clock() + wait)
+            self._pacer.block(error.retry_after, self.clock())
         if error.outcome == call_pb2.OUTCOME_AUTH:
             self._learn(REFUSED if shown.hint else MISSING, _said(error))
             self._credential.refused()
@@ -179,23 +169,28 @@ class EndpointState:
             self._reason = f"it could not be told: {_said(error)}"
 
     def _learn(self, state: pb.EndpointHealth.CredentialState.ValueType, reason: str) -> None:
-        self._state, self._reason, self._learned = state, reason, self._clock()
+        self._state, self._reason, self._learned = state, reason, self.clock()
 
     def _look(self) -> Shown:
         """How the credential is. What is known of one is not known of another."""
         shown = self._credential.look()
         if shown.version != self._version:
             self._version = shown.version
-            self._state, self._reason, self._learned, self._blocked_until = UNKNOWN, _UNTRIED, None, 0.0
+            self._state, self._reason, self._learned, self._pacer = UNKNOWN, _UNTRIED, None, Pacer(self._draw)
         return shown
 
     def wait(self) -> float:
         """Seconds until it makes sense to use the credential. 0 = now."""
         if self._look().missing:
             return _NEVER
-        now = self._clock()
+        now = self.clock()
         recheck = (self._learned or 0.0) + RECHECK if self._state in (REFUSED, QUOTA) else 0.0
-        return max(0.0, self._blocked_until - now, recheck - now)
+        return max(self._pacer.wait(now), recheck - now)
+
+    def blocked(self) -> float:
+        """Seconds for which the provider asked us to wait. 0 = it did not, or they have passed."""
+        self._look()
+        return self._pacer.wait(self.clock())
 
     def missing(self) -> str:
         """Why there is nothing to send at present. Empty = there is."""
@@ -208,29 +203,43 @@ class EndpointState:
             return missing
         shown = self._look()
         remedy = _REMEDIES.get(self._state, "")
-        wait = self._blocked_until - self._clock()
+        wait = self._pacer.wait(self.clock())
         if not remedy and wait > 0:
             return f"the provider asked us to wait for another {wait:.0f} s: call again then, or another provider"
         return f"{remedy} ({shown.hint or self.address}: {self._reason})" if remedy else ""
 
     def health(self) -> pb.EndpointHealth:
-        """All of it, as the contract has it."""
+        """What is known of the credential and its limits, as the contract has it."""
         shown = self._look()
         health = pb.EndpointHealth(
             endpoint=self.address,
             credential=shown.hint,
             credential_state=self._state,
             credential_reason=_reason(shown, self._reason),
-            in_flight=min(self._running, self._concurrency_limit),
-            queue_depth=max(0, self._running - self._concurrency_limit),
-            concurrency_limit=self._concurrency_limit,
             rate_limits=self._limits,
         )
         if self._learned is not None:
             _set(health.credential_check_time, self._learned)
-        if self._blocked_until > self._clock():
-            _set(health.blocked_until_time, self._blocked_until)
+        if self._pacer.wait(self.clock()):
+            _set(health.blocked_until_time, self._pacer.blocked_until)
         return health
+
+
+class Told(Protocol):
+    """An endpoint, as far as health tells of it; see state/endpoints.py."""
+
+    @property
+    def credential(self) -> str:
+        """How the credential is shown now. Empty = there is none."""
+
+    def missing(self) -> str:
+        """Why there is no credential to send at present. Empty = there is."""
+
+    def hindrance(self) -> str:
+        """Why it cannot be asked now, and what to do about it. Empty = it can."""
+
+    def health(self) -> pb.EndpointHealth:
+        """All of it, as the contract has it."""
 
 
 class _Provider:
@@ -238,7 +247,7 @@ class _Provider:
 
     def __init__(self) -> None:
         self.status_url = ""
-        self.endpoints: tuple[EndpointState, ...] = ()
+        self.endpoints: tuple[Told, ...] = ()
         # Newest first.
         self.errors: deque[pb.ProviderError] = deque(maxlen=ERRORS_KEPT)
         # The last attempt's failure, if it failed by the provider's doing: when, and how.
@@ -266,7 +275,7 @@ class ProviderStates:
         self._clock = clock
         self._providers: dict[str, _Provider] = {}
 
-    def open(self, provider: str, status_url: str, endpoints: Iterable[EndpointState]) -> None:
+    def open(self, provider: str, status_url: str, endpoints: Iterable[Told]) -> None:
         """A configuration has this provider with these endpoints. Its errors of before are kept."""
         state = self._of(provider)
         state.status_url, state.endpoints = status_url, tuple(endpoints)

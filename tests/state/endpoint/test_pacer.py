@@ -26,7 +26,8 @@ class PacerMachine(RuleBasedStateMachine):
         self.drawn = drawn
         before = self.pacer.blocked_until
         self.pacer.block(seconds, self.now)
-        self.asked.append(self.now + min(max(0.0, seconds), LONGEST_BLOCK) * (1 + 0.1 * drawn))
+        wait = min(max(0.0, seconds), LONGEST_BLOCK)
+        self.asked.append(self.now + wait + min(2.0, 0.1 * wait) * drawn)
         assert self.pacer.blocked_until >= before
         assert self.pacer.wait(self.now) >= min(seconds, LONGEST_BLOCK) - 1e-6, "what is asked for is the least"
 
@@ -39,12 +40,13 @@ class PacerMachine(RuleBasedStateMachine):
 TestPacer = PacerMachine.TestCase
 
 
-def test_all_who_wait_do_not_come_back_at_once() -> None:
+@pytest.mark.parametrize(("asked", "later"), [(10.0, 1.0), (100.0, 2.0)])
+def test_all_who_wait_do_not_come_back_at_once(asked: float, later: float) -> None:
     random = Random(5)
     waits = []
     for _ in range(1000):
         pacer = Pacer(random.random)
-        pacer.block(100.0, 0.0)
+        pacer.block(asked, 0.0)
         waits.append(pacer.wait(0.0))
-    assert 100.0 <= min(waits) < 100.1
-    assert 109.9 < max(waits) <= 110.0
+    assert asked <= min(waits) < asked + 0.01
+    assert asked + later - 0.01 < max(waits) <= asked + later

@@ -20,6 +20,68 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Priority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """As PRIORITY_NORMAL."""
+    PRIORITY_BATCH: _Priority.ValueType  # 1
+    """Nobody waits for it: it goes last and is turned away first."""
+    PRIORITY_NORMAL: _Priority.ValueType  # 2
+    """As most calls."""
+    PRIORITY_INTERACTIVE: _Priority.ValueType  # 3
+    """A person waits for it: it goes first and is turned away last."""
+
+class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
+    """How much it matters that a call is answered soon."""
+
+PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""As PRIORITY_NORMAL."""
+PRIORITY_BATCH: Priority.ValueType  # 1
+"""Nobody waits for it: it goes last and is turned away first."""
+PRIORITY_NORMAL: Priority.ValueType  # 2
+"""As most calls."""
+PRIORITY_INTERACTIVE: Priority.ValueType  # 3
+"""A person waits for it: it goes first and is turned away last."""
+Global___Priority: _TypeAlias = Priority  # noqa: Y015
+
+class _OnInterruption:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnInterruptionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnInterruption.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_INTERRUPTION_UNSPECIFIED: _OnInterruption.ValueType  # 0
+    """As ON_INTERRUPTION_FAIL."""
+    ON_INTERRUPTION_FAIL: _OnInterruption.ValueType  # 1
+    """The call fails: ABORTED, STREAM_INTERRUPTED, with what it cost so far."""
+    ON_INTERRUPTION_RESTART: _OnInterruption.ValueType  # 2
+    """The answer is made again; `restarted` with discard = true says that everything before it does not count."""
+    ON_INTERRUPTION_CONTINUE: _OnInterruption.ValueType  # 3
+    """The answer goes on where it broke off; `restarted` with discard = false tells of the seam. Only an answer of one text can:
+    without tools, JSON and thinking (INVALID_ARGUMENT with these), and by a model that its operator says can do it. Where that
+    is not so the call fails as under ON_INTERRUPTION_FAIL; an answer that came to its end all the same has a warning.
+    """
+
+class OnInterruption(_OnInterruption, metaclass=_OnInterruptionEnumTypeWrapper):
+    """What happens to a stream that breaks off."""
+
+ON_INTERRUPTION_UNSPECIFIED: OnInterruption.ValueType  # 0
+"""As ON_INTERRUPTION_FAIL."""
+ON_INTERRUPTION_FAIL: OnInterruption.ValueType  # 1
+"""The call fails: ABORTED, STREAM_INTERRUPTED, with what it cost so far."""
+ON_INTERRUPTION_RESTART: OnInterruption.ValueType  # 2
+"""The answer is made again; `restarted` with discard = true says that everything before it does not count."""
+ON_INTERRUPTION_CONTINUE: OnInterruption.ValueType  # 3
+"""The answer goes on where it broke off; `restarted` with discard = false tells of the seam. Only an answer of one text can:
+without tools, JSON and thinking (INVALID_ARGUMENT with these), and by a model that its operator says can do it. Where that
+is not so the call fails as under ON_INTERRUPTION_FAIL; an answer that came to its end all the same has a warning.
+"""
+Global___OnInterruption: _TypeAlias = OnInterruption  # noqa: Y015
+
 class _Outcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -57,9 +119,11 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_MODEL_NOT_FOUND: _Outcome.ValueType  # 14
     """The provider does not know the model."""
     OUTCOME_CANCELLED: _Outcome.ValueType  # 15
-    """The caller went away."""
+    """The caller went away, or another attempt of the call was faster."""
     OUTCOME_NOT_SENT: _Outcome.ValueType  # 16
-    """The gateway did not send it, for a reason of its own: its connection pool was full, or it was draining."""
+    """The gateway did not send it, for a reason of its own: its connection pool was full, the provider's circuit breaker open,
+    or it was draining.
+    """
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """How an attempt ended."""
@@ -95,9 +159,11 @@ OUTCOME_CONTENT_FILTER: Outcome.ValueType  # 13
 OUTCOME_MODEL_NOT_FOUND: Outcome.ValueType  # 14
 """The provider does not know the model."""
 OUTCOME_CANCELLED: Outcome.ValueType  # 15
-"""The caller went away."""
+"""The caller went away, or another attempt of the call was faster."""
 OUTCOME_NOT_SENT: Outcome.ValueType  # 16
-"""The gateway did not send it, for a reason of its own: its connection pool was full, or it was draining."""
+"""The gateway did not send it, for a reason of its own: its connection pool was full, the provider's circuit breaker open,
+or it was draining.
+"""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 class _Certainty:
@@ -171,9 +237,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     with metadata cause = DRAINING.
     """
     ERROR_REASON_ALL_PROVIDERS_FAILED: _ErrorReason.ValueType  # 17
-    """UNAVAILABLE. Every target failed before anything was sent to the caller; RetryInfo, CallFailure."""
+    """UNAVAILABLE. Every target failed before anything was sent to the caller; RetryInfo says when the first one may answer again,
+    CallFailure what happened. Where a provider may have done what was asked, grpc-retry-pushback-ms is -1: gRPC itself does
+    not ask again.
+    """
     ERROR_REASON_PROVIDER_AUTH: _ErrorReason.ValueType  # 18
-    """INTERNAL. The provider refuses the gateway's own key: tell the operator."""
+    """INTERNAL. Every target's provider refuses the gateway's own key: tell the operator."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 19
     """DEADLINE_EXCEEDED. The call's deadline, or the gateway's maximum, passed."""
     ERROR_REASON_STREAM_INTERRUPTED: _ErrorReason.ValueType  # 20
@@ -234,9 +303,12 @@ ERROR_REASON_DRAINING: ErrorReason.ValueType  # 16
 with metadata cause = DRAINING.
 """
 ERROR_REASON_ALL_PROVIDERS_FAILED: ErrorReason.ValueType  # 17
-"""UNAVAILABLE. Every target failed before anything was sent to the caller; RetryInfo, CallFailure."""
+"""UNAVAILABLE. Every target failed before anything was sent to the caller; RetryInfo says when the first one may answer again,
+CallFailure what happened. Where a provider may have done what was asked, grpc-retry-pushback-ms is -1: gRPC itself does
+not ask again.
+"""
 ERROR_REASON_PROVIDER_AUTH: ErrorReason.ValueType  # 18
-"""INTERNAL. The provider refuses the gateway's own key: tell the operator."""
+"""INTERNAL. Every target's provider refuses the gateway's own key: tell the operator."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 19
 """DEADLINE_EXCEEDED. The call's deadline, or the gateway's maximum, passed."""
 ERROR_REASON_STREAM_INTERRUPTED: ErrorReason.ValueType  # 20
@@ -283,10 +355,13 @@ class CallContext(_message.Message):
 
     END_USER_ID_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     end_user_id: _builtins.str
     """The person or thing on whose behalf the call is made, by a name of the caller's own; at most 200 characters. Kept in the
     ledger until its retention ends or `trunkline data erase` takes it out.
     """
+    priority: Global___Priority.ValueType
+    """Who goes first where calls have to wait, and who is turned away last."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """For statistics: team, feature, execution_id, ... At most 32, of at most 64 letters, digits, ".", "_" and "-" each, with
@@ -298,10 +373,11 @@ class CallContext(_message.Message):
         *,
         end_user_id: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        priority: Global___Priority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_user_id", b"end_user_id", "labels", b"labels"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_user_id", b"end_user_id", "labels", b"labels", "priority", b"priority"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,25 +391,63 @@ class Routing(_message.Message):
 
     TASK_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    FALLBACK_MODELS_FIELD_NUMBER: _builtins.int
+    DISABLE_FALLBACK_FIELD_NUMBER: _builtins.int
+    ATTEMPT_TIMEOUT_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     STRICT_PARAMS_FIELD_NUMBER: _builtins.int
+    ON_INTERRUPTION_FIELD_NUMBER: _builtins.int
+    ALLOW_HEDGING_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """What the caller is doing, for statistics: code_generation, security_review. At most 64 letters, digits, "_" and "-"."""
     agent: _builtins.str
     """Which of the caller's agents is doing it, for statistics. At most 64 letters, digits, "_" and "-"."""
+    disable_fallback: _builtins.bool
+    """Ask nobody but the first target that `model` means; again perhaps, but no other provider and no other model."""
+    max_attempts: _builtins.int
+    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = 4."""
     strict_params: _builtins.bool
     """A setting that the chosen target cannot honour is an error (INVALID_ARGUMENT, UNSUPPORTED_CAPABILITY) instead of a warning."""
+    on_interruption: Global___OnInterruption.ValueType
+    """What happens to a stream that breaks off after a piece of it was sent. Ignored by Generate, which starts anew unseen."""
+    allow_hedging: _builtins.bool
+    """Ask another target, too, when the first piece of an answer is late, and take the answer that begins first. It counts
+    among max_attempts; what the other attempt costs is paid, too. At most one call in twenty is made twice, and none with
+    tools that the provider runs.
+    """
+    @_builtins.property
+    def fallback_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other models to ask, in this order, when those that `model` means give no answer: names as `model` takes them, at most 8.
+        What `model` and these mean is asked before what the gateway's configuration says for `model`. Each must be known and
+        allowed. A model's safety filter that refuses the request ends the call: no other model is asked then.
+        """
+
+    @_builtins.property
+    def attempt_timeout(self) -> _duration_pb2.Duration:
+        """How long one attempt may take, at least 1 ms: until the whole answer is there, and in a stream until its first piece. The
+        provider's own limits hold beside it, and so does the call's deadline, which all attempts share. Unset = the provider's.
+        """
+
     def __init__(
         self,
         *,
         task: _builtins.str = ...,
         agent: _builtins.str = ...,
+        fallback_models: _abc.Iterable[_builtins.str] | None = ...,
+        disable_fallback: _builtins.bool = ...,
+        attempt_timeout: _duration_pb2.Duration | None = ...,
+        max_attempts: _builtins.int | None = ...,
         strict_params: _builtins.bool = ...,
+        on_interruption: Global___OnInterruption.ValueType = ...,
+        allow_hedging: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "attempt_timeout", b"attempt_timeout", "max_attempts", b"max_attempts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "strict_params", b"strict_params", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "agent", b"agent", "allow_hedging", b"allow_hedging", "attempt_timeout", b"attempt_timeout", "disable_fallback", b"disable_fallback", "fallback_models", b"fallback_models", "max_attempts", b"max_attempts", "on_interruption", b"on_interruption", "strict_params", b"strict_params", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
+    _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
 
 Global___Routing: _TypeAlias = Routing  # noqa: Y015
 
@@ -426,6 +540,7 @@ class Attempt(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    HEDGE_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     PROVIDER_STATUS_FIELD_NUMBER: _builtins.int
@@ -434,6 +549,8 @@ class Attempt(_message.Message):
     PROVIDER_REQUEST_ID_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """How it ended."""
+    hedge: _builtins.bool
+    """It was made while another one ran whose first piece was late: Routing.allow_hedging."""
     provider_status: _builtins.int
     """The provider's HTTP status. 0 = there was none."""
     provider_code: _builtins.str
@@ -464,6 +581,7 @@ class Attempt(_message.Message):
         target: Global___Target | None = ...,
         outcome: Global___Outcome.ValueType = ...,
         duration: _duration_pb2.Duration | None = ...,
+        hedge: _builtins.bool = ...,
         usage: Global___Usage | None = ...,
         cost: Global___Cost | None = ...,
         provider_status: _builtins.int = ...,
@@ -473,7 +591,7 @@ class Attempt(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "target", b"target", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "outcome", b"outcome", "provider_code", b"provider_code", "provider_message", b"provider_message", "provider_request_id", b"provider_request_id", "provider_status", b"provider_status", "target", b"target", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "hedge", b"hedge", "outcome", b"outcome", "provider_code", b"provider_code", "provider_message", b"provider_message", "provider_request_id", b"provider_request_id", "provider_status", b"provider_status", "target", b"target", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -734,7 +852,7 @@ class CallFailure(_message.Message):
 
     @_builtins.property
     def usage(self) -> Global___Usage:
-        """What was used, as far as it is known."""
+        """What was used, all attempts together, as far as providers said so."""
 
     @_builtins.property
     def cost(self) -> Global___Cost:

@@ -389,7 +389,7 @@ class GenerateResponse(_message.Message):
 
     @_builtins.property
     def usage(self) -> _call_pb2.Usage:
-        """What it used. Absent: the provider did not say."""
+        """What the answer used; failed attempts have theirs in served.attempts. Absent: the provider did not say."""
 
     @_builtins.property
     def cost(self) -> _call_pb2.Cost:
@@ -450,6 +450,7 @@ class StreamGenerateResponse(_message.Message):
     PART_DELTA_FIELD_NUMBER: _builtins.int
     PART_COMPLETED_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    RESTARTED_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def started(self) -> Global___StreamStarted:
@@ -472,6 +473,10 @@ class StreamGenerateResponse(_message.Message):
         """Nothing new; the gateway is there."""
 
     @_builtins.property
+    def restarted(self) -> Global___Restarted:
+        """The answer broke off and is made again, or goes on: see Routing.on_interruption."""
+
+    @_builtins.property
     def completed(self) -> Global___StreamCompleted:
         """The answer is whole. Nothing comes after it."""
 
@@ -483,13 +488,14 @@ class StreamGenerateResponse(_message.Message):
         part_delta: Global___PartDelta | None = ...,
         part_completed: Global___PartCompleted | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        restarted: Global___Restarted | None = ...,
         completed: Global___StreamCompleted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "heartbeat", b"heartbeat", "part_completed", b"part_completed", "part_delta", b"part_delta", "part_started", b"part_started", "started", b"started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "heartbeat", b"heartbeat", "part_completed", b"part_completed", "part_delta", b"part_delta", "part_started", b"part_started", "restarted", b"restarted", "started", b"started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "heartbeat", b"heartbeat", "part_completed", b"part_completed", "part_delta", b"part_delta", "part_started", b"part_started", "started", b"started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completed", b"completed", "event", b"event", "heartbeat", b"heartbeat", "part_completed", b"part_completed", "part_delta", b"part_delta", "part_started", b"part_started", "restarted", b"restarted", "started", b"started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "part_started", "part_delta", "part_completed", "heartbeat", "completed"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "part_started", "part_delta", "part_completed", "heartbeat", "restarted", "completed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -661,6 +667,38 @@ class Heartbeat(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
+
+@_typing.final
+class Restarted(_message.Message):
+    """An answer that broke off has begun to come again. Sent with its next piece, never before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISCARD_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    discard: _builtins.bool
+    """Everything before does not count: parts begin again with part_index 0. Else the open part goes on."""
+    cause: _call_pb2.Outcome.ValueType
+    """How the attempt before it ended."""
+    @_builtins.property
+    def target(self) -> _call_pb2.Target:
+        """Who answers now."""
+
+    def __init__(
+        self,
+        *,
+        discard: _builtins.bool = ...,
+        target: _call_pb2.Target | None = ...,
+        cause: _call_pb2.Outcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "discard", b"discard", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Restarted: _TypeAlias = Restarted  # noqa: Y015
 
 @_typing.final
 class StreamCompleted(_message.Message):
@@ -940,30 +978,76 @@ class EndpointHealth(_message.Message):
     CREDENTIAL_STATE_MISSING: EndpointHealth.CredentialState.ValueType  # 5
     """There is none, and the provider wants one."""
 
+    class _Circuit:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CircuitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[EndpointHealth._Circuit.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CIRCUIT_UNSPECIFIED: EndpointHealth._Circuit.ValueType  # 0
+        """Never sent."""
+        CIRCUIT_CLOSED: EndpointHealth._Circuit.ValueType  # 1
+        """They do."""
+        CIRCUIT_OPEN: EndpointHealth._Circuit.ValueType  # 2
+        """It failed too often and is left alone for a while."""
+        CIRCUIT_HALF_OPEN: EndpointHealth._Circuit.ValueType  # 3
+        """A few do, to see whether it is well again."""
+
+    class Circuit(_Circuit, metaclass=_CircuitEnumTypeWrapper):
+        """Whether calls go to the endpoint, by how those before went."""
+
+    CIRCUIT_UNSPECIFIED: EndpointHealth.Circuit.ValueType  # 0
+    """Never sent."""
+    CIRCUIT_CLOSED: EndpointHealth.Circuit.ValueType  # 1
+    """They do."""
+    CIRCUIT_OPEN: EndpointHealth.Circuit.ValueType  # 2
+    """It failed too often and is left alone for a while."""
+    CIRCUIT_HALF_OPEN: EndpointHealth.Circuit.ValueType  # 3
+    """A few do, to see whether it is well again."""
+
     ENDPOINT_FIELD_NUMBER: _builtins.int
     CREDENTIAL_FIELD_NUMBER: _builtins.int
+    CIRCUIT_FIELD_NUMBER: _builtins.int
     CREDENTIAL_STATE_FIELD_NUMBER: _builtins.int
     CREDENTIAL_REASON_FIELD_NUMBER: _builtins.int
     CREDENTIAL_CHECK_TIME_FIELD_NUMBER: _builtins.int
     BLOCKED_UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    ERROR_RATE_FIELD_NUMBER: _builtins.int
+    TIME_TO_FIRST_TOKEN_P50_FIELD_NUMBER: _builtins.int
+    TIME_TO_FIRST_TOKEN_P95_FIELD_NUMBER: _builtins.int
+    LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
+    LAST_FAILURE_TIME_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     QUEUE_DEPTH_FIELD_NUMBER: _builtins.int
     CONCURRENCY_LIMIT_FIELD_NUMBER: _builtins.int
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
+    THROTTLE_SHARE_FIELD_NUMBER: _builtins.int
+    CIRCUIT_OPENED_COUNT_FIELD_NUMBER: _builtins.int
+    KEPT_LIMITS_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
     """The endpoint's base address."""
     credential: _builtins.str
     """Which credential: where it comes from and its last four characters at most."""
+    circuit: Global___EndpointHealth.Circuit.ValueType
+    """Whether calls go to it."""
     credential_state: Global___EndpointHealth.CredentialState.ValueType
-    """What is known of it."""
+    """What is known of the credential."""
     credential_reason: _builtins.str
     """Why."""
+    error_rate: _builtins.float
+    """The share of the last minute's calls that the provider failed, from 0 to 1. Unset: there were none."""
     in_flight: _builtins.int
     """Calls that run now."""
     queue_depth: _builtins.int
-    """Calls that wait for a free connection."""
+    """Calls that wait for their turn."""
     concurrency_limit: _builtins.int
-    """How many calls may run at once."""
+    """How many calls may run at once: as configured, else as the provider has turned out to take."""
+    throttle_share: _builtins.float
+    """The share of calls that goes to the provider's other endpoints, or to others that have the model, because this one
+    refuses too many; from 0 to 1.
+    """
+    circuit_opened_count: _builtins.int
+    """How often the circuit has opened since the gateway started."""
     @_builtins.property
     def credential_check_time(self) -> _timestamp_pb2.Timestamp:
         """When that was learned. Unset: never."""
@@ -973,28 +1057,61 @@ class EndpointHealth(_message.Message):
         """Until when the provider asked us to wait. Unset: it did not, or that time has passed."""
 
     @_builtins.property
+    def time_to_first_token_p50(self) -> _duration_pb2.Duration:
+        """Time to the first piece of an answer, of the last minutes: half came sooner. Unset: there were none."""
+
+    @_builtins.property
+    def time_to_first_token_p95(self) -> _duration_pb2.Duration:
+        """The same: all but one in twenty came sooner."""
+
+    @_builtins.property
+    def last_success_time(self) -> _timestamp_pb2.Timestamp:
+        """When an answer was last whole. Unset: never."""
+
+    @_builtins.property
+    def last_failure_time(self) -> _timestamp_pb2.Timestamp:
+        """When the provider last failed a call. Unset: never."""
+
+    @_builtins.property
     def rate_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimitSnapshot]:
         """What the provider's last answer said of its limits."""
+
+    @_builtins.property
+    def kept_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimitSnapshot]:
+        """What the gateway itself holds calls to, a minute: as configured or as the provider says. What is left is less what
+        running calls may use; negative: calls used more than was thought.
+        """
 
     def __init__(
         self,
         *,
         endpoint: _builtins.str = ...,
         credential: _builtins.str = ...,
+        circuit: Global___EndpointHealth.Circuit.ValueType = ...,
         credential_state: Global___EndpointHealth.CredentialState.ValueType = ...,
         credential_reason: _builtins.str = ...,
         credential_check_time: _timestamp_pb2.Timestamp | None = ...,
         blocked_until_time: _timestamp_pb2.Timestamp | None = ...,
+        error_rate: _builtins.float | None = ...,
+        time_to_first_token_p50: _duration_pb2.Duration | None = ...,
+        time_to_first_token_p95: _duration_pb2.Duration | None = ...,
+        last_success_time: _timestamp_pb2.Timestamp | None = ...,
+        last_failure_time: _timestamp_pb2.Timestamp | None = ...,
         in_flight: _builtins.int = ...,
         queue_depth: _builtins.int = ...,
         concurrency_limit: _builtins.int = ...,
         rate_limits: _abc.Iterable[Global___RateLimitSnapshot] | None = ...,
+        throttle_share: _builtins.float = ...,
+        circuit_opened_count: _builtins.int = ...,
+        kept_limits: _abc.Iterable[Global___RateLimitSnapshot] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["blocked_until_time", b"blocked_until_time", "credential_check_time", b"credential_check_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate", "blocked_until_time", b"blocked_until_time", "credential_check_time", b"credential_check_time", "error_rate", b"error_rate", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "time_to_first_token_p50", b"time_to_first_token_p50", "time_to_first_token_p95", b"time_to_first_token_p95"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocked_until_time", b"blocked_until_time", "concurrency_limit", b"concurrency_limit", "credential", b"credential", "credential_check_time", b"credential_check_time", "credential_reason", b"credential_reason", "credential_state", b"credential_state", "endpoint", b"endpoint", "in_flight", b"in_flight", "queue_depth", b"queue_depth", "rate_limits", b"rate_limits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate", "blocked_until_time", b"blocked_until_time", "circuit", b"circuit", "circuit_opened_count", b"circuit_opened_count", "concurrency_limit", b"concurrency_limit", "credential", b"credential", "credential_check_time", b"credential_check_time", "credential_reason", b"credential_reason", "credential_state", b"credential_state", "endpoint", b"endpoint", "error_rate", b"error_rate", "in_flight", b"in_flight", "kept_limits", b"kept_limits", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "queue_depth", b"queue_depth", "rate_limits", b"rate_limits", "throttle_share", b"throttle_share", "time_to_first_token_p50", b"time_to_first_token_p50", "time_to_first_token_p95", b"time_to_first_token_p95"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__error_rate: _TypeAlias = _typing.Literal["error_rate"]  # noqa: Y015
+    _WhichOneofArgType__error_rate: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_rate) -> _WhichOneofReturnType__error_rate | None: ...
 
 Global___EndpointHealth: _TypeAlias = EndpointHealth  # noqa: Y015
 

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 # Seconds. Nobody's word keeps an endpoint waiting for longer: it may be wrong, and it cannot be taken back.
 LONGEST_BLOCK = 86_400.0
-# All who were asked to wait come back at once unless they wait a little longer: up to this share.
-JITTER = 0.1
+# All who were asked to wait come back at once unless they wait a little longer: up to this share, and these seconds.
+JITTER, LONGEST_JITTER = 0.1, 2.0
 
 
 class Pacer:
@@ -26,8 +26,9 @@ class Pacer:
 
     def block(self, retry_after: float, now: float) -> None:
         """The endpoint asks us to wait for so many seconds."""
-        wait = min(max(retry_after, 0.0), LONGEST_BLOCK) * (1 + JITTER * self._draw())
-        self.blocked_until = max(self.blocked_until, now + wait)
+        wait = min(max(retry_after, 0.0), LONGEST_BLOCK)
+        later = min(LONGEST_JITTER, JITTER * wait) * self._draw()
+        self.blocked_until = max(self.blocked_until, now + wait + later)
 
     def wait(self, now: float) -> float:
         """Seconds until it may be called. 0 = now."""

@@ -28,6 +28,8 @@ class Refused(Exception):
 
     # Seconds until another try makes sense.
     retry_after: float
+    # There are too many.
+    full: bool = False
 
     def __str__(self) -> str:
         return f"come back in {self.retry_after:.1f} s"
@@ -122,16 +124,16 @@ class AdmissionQueue:
         """Make room for who comes before the last in the queue. Raises Refused if nobody would be behind."""
         drained = max(_SHORTEST_RETRY, self.predicted_wait(len(self._waiting)))
         if not self._waiting or newcomer < self._waiting[0]:
-            raise Refused(drained)
-        self._refuse(self._waiting[0], drained)
+            raise Refused(drained, full=True)
+        self._refuse(self._waiting[0], Refused(drained, full=True))
 
     def _expire(self, waiter: _Waiter) -> None:
-        self._refuse(waiter, max(_SHORTEST_RETRY, self.predicted_wait(0)))
+        self._refuse(waiter, Refused(max(_SHORTEST_RETRY, self.predicted_wait(0))))
 
-    def _refuse(self, waiter: _Waiter, retry_after: float) -> None:
+    def _refuse(self, waiter: _Waiter, refused: Refused) -> None:
         self._remove(waiter)
         if not waiter.place.done():
-            waiter.place.set_exception(Refused(retry_after))
+            waiter.place.set_exception(refused)
 
     def _remove(self, waiter: _Waiter) -> None:
         """Unless it has been removed already."""

@@ -1,0 +1,268 @@
+"""Course: what became of a call so far, and what comes next. Holds its attempt budget; nothing in it waits."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec import structs
+
+from trunkline.v1 import call_pb2
+from trunkline_server.core import now
+from trunkline_server.errors import CallError, UpstreamError
+from trunkline_server.fold import Fold
+from trunkline_server.layers.failure import call_error, interrupted
+from trunkline_server.layers.resume import (
+    CONTINUE,
+    RESTART,
+    Continuation,
+    Resumption,
+    can_continue,
+    continued,
+    warning_of,
+)
+from trunkline_server.layers.sums import cost_of, usage_of
+from trunkline_server.layers.trial import Shared, Trial
+from trunkline_server.routing.choice import Candidate, Standing, Tried, choices
+from trunkline_server.state.endpoint.attempt_budget import ATTEMPTS, AttemptBudget
+
+if TYPE_CHECKING:
+    from trunkline.v1.call_pb2 import Target
+    from trunkline_server.core import Call
+    from trunkline_server.layers.trial import Report
+    from trunkline_server.routing.choice import Chosen
+    from trunkline_server.settings_reliability import Retryable, RetrySettings
+
+# How an attempt ended that the gateway itself ended, by the reason that its caller is told. Every other was not sent.
+ENDINGS = {
+    call_pb2.ERROR_REASON_DEADLINE_EXCEEDED: call_pb2.OUTCOME_TIMEOUT,
+    call_pb2.ERROR_REASON_DRAINING: call_pb2.OUTCOME_INTERRUPTED,
+}
+# What a caller asks for that wants a broken answer again is tried again at the same target, too.
+_BROKEN: tuple[Retryable, ...] = ("timeout", "interrupted", "protocol_error")
+# Seconds. An answer that begins sooner is not late.
+SOONEST_HEDGE = 0.3
+
+
+class Hedges(Protocol):
+    """How many calls may be made twice."""
+
+    def deposit(self) -> None:
+        """A call begins that may be hedged."""
+
+    def withdraw(self) -> bool:
+        """A call wants to be made twice. False = it must not; nothing was spent."""
+
+
+class Endpoints(Protocol):
+    """What is known of targets; see state/endpoint/experience.py."""
+
+    @property
+    def hedges(self) -> Hedges:
+        """Of all calls that may be made twice."""
+
+    def first(self, provider: str) -> None:
+        """The first attempt of a call goes to the provider."""
+
+    def retry(self, provider: str) -> bool:
+        """A call wants to ask the provider again. False = it must not."""
+
+    def began(self, target: Target, streaming: bool, seconds: float) -> None:
+        """A target began to answer after so long."""
+
+    def usual(self, target: Target, streaming: bool) -> float:
+        """How long it usually takes it to begin. 0 = not known."""
+
+    def late(self, target: Target, streaming: bool) -> float | None:
+        """How long it takes it in all but few cases. None: too little is known."""
+
+
+class Course:
+    """One call's. `trial` is the attempt whose answer is read."""
+
+    def __init__(self, call: Call, endpoints: Endpoints, report: Report) -> None:
+        routing = call.request.routing
+        self._call = call
+        self._endpoints = endpoints
+        self._targets = call.plan + call.larger
+        self._budget = AttemptBudget(routing.max_attempts if routing.HasField("max_attempts") else ATTEMPTS)
+        self._tried: dict[int, Tried] = {}
+        # What still runs, by its target's number.
+        self._running: dict[Trial, int] = {}
+        self._mode = routing.on_interruption if call.streaming else 0
+        keeps = call.streaming and (call.request.stream_options.include_final_message or self._mode == CONTINUE)
+        self._shared = Shared(report, endpoints.began, Fold() if keeps else None)
+        if self._mode == CONTINUE:
+            self._shared.warnings = warning_of(self._targets, call.snapshot.settings)
+        self._next: Chosen | None = None
+        self.trial = self._begin(0)
+
+    def go_on(self) -> None:
+        """Begin what `fail` has decided on."""
+        if self._next is not None:
+            self._begin(self._next.target, again=self._next.again, resumption=self._resumption())
+
+    def _begin(
+        self, number: int, *, again: bool = False, hedge: bool = False, resumption: Resumption | None = None
+    ) -> Trial:
+        self._budget.take()
+        call, target = self._call, self._targets[number]
+        call.story.attempts += 1
+        request = call.request
+        if isinstance(resumption, Continuation):
+            request = continued(request, resumption.sent)
+        trial = Trial(call.at(target, call.story.attempts, request), self._shared, resumption, hedge=hedge)
+        self._running[trial] = number
+        if not again:
+            self._endpoints.first(target.provider)
+        self.read(trial)
+        return trial
+
+    def read(self, trial: Trial) -> None:
+        """This is the attempt whose answer the caller gets, as it looks."""
+        self.trial = trial
+        story = self._call.story
+        story.target = trial.call.target
+        story.fell_back = trial.call.target is not self._targets[0]
+
+    # --- failures -----------------------------------------------------------------------------------------------------
+
+    def fail(self, error: UpstreamError) -> float:
+        """The attempt that is read has failed: seconds until the next one. Raises CallError if there is none."""
+        self._next = self._after(self.lose(self.trial, error))
+        if self._next is None:
+            raise self._failure(error) from error
+        return self._next.delay
+
+    def _after(self, number: int) -> Chosen | None:
+        if self._call.story.committed and self._resumption() is None:
+            return None
+        at = Standing(
+            now=now(),
+            deadline=self._call.deadline,
+            attempts_left=self._budget.left,
+            repeatable=self._is_repeatable(),
+        )
+        found = choices(self._candidates(), self._tried, number, at, random.random)
+        return next((each for each in found if not each.again or self._may_retry(each.target)), None)
+
+    def lose(self, trial: Trial, error: UpstreamError) -> int:
+        """An attempt has failed. The number of its target."""
+        trial.end(error)
+        number = self._running.pop(trial)
+        before = self._tried.get(number)
+        self._tried[number] = Tried(before.attempts + 1 if before else 1, error, now())
+        if error.outcome == call_pb2.OUTCOME_NOT_SENT:
+            self._budget.left += 1  # nobody was asked
+        return number
+
+    def _may_retry(self, number: int) -> bool:
+        return self._endpoints.retry(self._targets[number].provider)
+
+    def _is_repeatable(self) -> bool:
+        return not any(tool.HasField("provider_tool") for tool in self._call.request.tools)
+
+    def _resumption(self) -> Resumption | None:
+        """How an answer that broke off is taken up. None: nothing of it was sent, or it is not."""
+        if not self._call.story.committed:
+            return None
+        cause = self._call.story.outcome
+        if self._mode == RESTART:
+            return Resumption(cause)
+        if self._mode == CONTINUE and self._shared.fold is not None:
+            sent = self._shared.fold.open_text()
+            return None if sent is None else Continuation(cause, sent)
+        return None
+
+    def _candidates(self) -> list[Candidate]:
+        ordinary = len(self._call.plan)
+        return [self._candidate(target, number >= ordinary) for number, target in enumerate(self._targets)]
+
+    def _candidate(self, target: Target, larger_only: bool) -> Candidate:
+        call, committed = self._call, self._call.story.committed
+        offer = call.snapshot.offers.get(target.provider)
+        model = offer.models.get(target.model) if offer is not None else None
+        return Candidate(
+            first_token=self._endpoints.usual(target, call.streaming),
+            retry=self._retry_settings(target),
+            window=model.context_window if model is not None else 0,
+            larger_only=larger_only,
+            usable=not committed or self._mode != CONTINUE or can_continue(call.snapshot.settings, target),
+        )
+
+    def _retry_settings(self, target: Target) -> RetrySettings:
+        settings = self._call.snapshot.settings.providers[target.provider].retry
+        if not self._call.story.committed:
+            return settings
+        return structs.replace(settings, retryable=(*settings.retryable, *_BROKEN))
+
+    # --- hedging ------------------------------------------------------------------------------------------------------
+
+    def hedge_at(self) -> float | None:
+        """When the attempt that is read is late enough for another one beside it. None: never."""
+        call = self._call
+        if not call.request.routing.allow_hedging or call.story.committed or not self._is_repeatable():
+            return None
+        if len(self._shared.trials) == 1:
+            self._endpoints.hedges.deposit()
+        target = self.trial.call.target
+        configured = call.snapshot.settings.providers[target.provider].hedge_after
+        wait = configured if configured is not None else self._endpoints.late(target, call.streaming)
+        return None if wait is None else self.trial.begin + max(SOONEST_HEDGE, wait)
+
+    def hedge(self) -> Trial | None:
+        """Another attempt at another provider's target, beside the one that is late. None: there must not be one."""
+        number = self._other_provider()
+        if number is None or self._budget.left <= 0 or not self._endpoints.hedges.withdraw():
+            return None
+        return self._begin(number, hedge=True)
+
+    def _other_provider(self) -> int | None:
+        """The next target that fails for reasons of its own, and that would most likely begin in time."""
+        call, busy = self._call, {trial.call.target.provider for trial in self._running}
+        for number, target in enumerate(call.plan):
+            if number in self._tried or target.provider in busy:
+                continue
+            if now() + self._endpoints.usual(target, call.streaming) <= call.deadline:
+                return number
+        return None
+
+    def win(self, winner: Trial) -> None:
+        """Only this one is read from now on; what runs beside it is not wanted any more."""
+        for trial in list(self._running):
+            if trial is not winner:
+                trial.end(UpstreamError(call_pb2.OUTCOME_CANCELLED))
+                del self._running[trial]
+        self.read(winner)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _failure(self, error: UpstreamError) -> CallError:
+        """The call fails with the attempt that was read last."""
+        outcomes = [record.outcome for record in self._shared.records()]
+        return self._told(call_error(self.trial.call, error, self._tried.values(), outcomes))
+
+    def ended(self, error: CallError) -> CallError:
+        """The call is ended by the gateway itself, or has failed."""
+        if error.failure is not None:
+            return error
+        self.close(ENDINGS.get(error.reason, call_pb2.OUTCOME_NOT_SENT))
+        draining = error.reason == call_pb2.ERROR_REASON_DRAINING
+        return self._told(interrupted(error) if draining and self._call.story.committed else error)
+
+    def close(self, outcome: call_pb2.Outcome.ValueType) -> None:
+        """Whatever still runs ends so."""
+        for trial in self._running:
+            trial.end(UpstreamError(outcome))
+        self._running.clear()
+
+    def _told(self, final: CallError) -> CallError:
+        """`final`, with what the call cost all the same."""
+        failure, records = call_pb2.CallFailure(id=self._call.id), self._shared.records()
+        if (usage := usage_of(records)) is not None:
+            failure.usage.CopyFrom(usage)
+        if (cost := cost_of(records)) is not None:
+            failure.cost.CopyFrom(cost)
+        self.trial.tell(failure.served)
+        final.failure = failure
+        return final

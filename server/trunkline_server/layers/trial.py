@@ -1,0 +1,271 @@
+"""Trial: one try at a target. What it reads from its tape, in what time, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from trunkline.v1 import call_pb2
+from trunkline.v1.gateway_service_pb2 import (
+    GenerateResponse,
+    Heartbeat,
+    Restarted,
+    StreamCompleted,
+    StreamGenerateResponse,
+    StreamStarted,
+)
+from trunkline_server.core import now
+from trunkline_server.errors import UpstreamError
+from trunkline_server.fold import is_content, merge
+from trunkline_server.layers.failure import deadline_passed
+from trunkline_server.layers.sums import cost_of
+from trunkline_server.spans import seconds, set_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trunkline_server.core import Call, Events, Tape
+    from trunkline_server.fold import Fold
+    from trunkline_server.layers.resume import Resumption
+
+    Report = Callable[[Call, call_pb2.Attempt], None]
+    # A target, whether it was asked for a stream, and the seconds until its first piece.
+    Began = Callable[[call_pb2.Target, bool, float], None]
+
+HEARTBEAT = StreamGenerateResponse(heartbeat=Heartbeat())
+NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a reader waits, in seconds."""
+
+    first_token: float
+    between_tokens: float
+    heartbeat: float
+    coalesce: float
+    # For a whole answer, and for the first piece of a stream.
+    attempt: float
+
+
+def pace_of(call: Call) -> Pace:
+    """The limits of the target's provider, and what the caller wants."""
+    limits, options, routing = call.snapshot.settings.limits, call.request.stream_options, call.request.routing
+    provider = call.snapshot.settings.providers[call.target.provider]
+    attempt = provider.retry.attempt_timeout or NEVER
+    if routing.HasField("attempt_timeout"):
+        attempt = min(attempt, seconds(routing.attempt_timeout))
+    return Pace(
+        first_token=provider.first_token or limits.first_token,
+        between_tokens=provider.between_tokens or limits.between_tokens,
+        heartbeat=seconds(options.heartbeat_interval) if options.HasField("heartbeat_interval") else NEVER,
+        coalesce=seconds(options.coalesce_window),
+        attempt=attempt,
+    )
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the trials of one call have in common."""
+
+    report: Report
+    began: Began
+    # The answer so far, where it is needed as a whole.
+    fold: Fold | None
+    # All, in the order in which they began.
+    trials: list[Trial] = field(default_factory=list)
+    # What to say at the end beside what the provider has to say.
+    warnings: list[call_pb2.Warning] = field(default_factory=list)
+
+    def records(self) -> list[call_pb2.Attempt]:
+        """Those that have ended."""
+        return [trial.record for trial in self.trials if trial.record is not None]
+
+
+class Trial:
+    """One attempt. Its events are read by `events`; it has ended once `record` is there."""
+
+    def __init__(
+        self, call: Call, shared: Shared, resumption: Resumption | None = None, *, hedge: bool = False
+    ) -> None:
+        """`resumption`: a piece of the answer was sent before this. `hedge`: it is made beside one that is late."""
+        self.call = call
+        self.record: call_pb2.Attempt | None = None
+        self.pace = pace_of(call)
+        self.begin = now()
+        self._resumption = resumption
+        self._shared = shared
+        self._hedge = hedge
+        # A piece of this very attempt was sent.
+        self._opened = False
+        self._create_time = Timestamp()
+        shared.trials.append(self)
+
+    def events(self, tape: Tape) -> Events:
+        """What the caller gets of it. Raises UpstreamError, and CallError if the whole call ends."""
+        return self._stream(tape) if self.call.streaming else self._whole(tape)
+
+    @property
+    def limit(self) -> float:
+        """When its first piece has to be there; of a unary call the whole answer."""
+        wait = self.pace.attempt
+        if self.call.streaming and self.pace.first_token < wait:
+            wait = self.pace.first_token
+        return self.begin + wait
+
+    async def _whole(self, tape: Tape) -> Events:
+        """The events of a unary call, all at once, when the terminal marker is there."""
+        events: list[StreamGenerateResponse] = []
+        while not events or not events[-1].HasField("completed"):
+            await self._wait(tape, self.limit, NEVER)
+            taken = taken_from(tape)
+            if not events:
+                self._begun()
+            events += taken
+        events[-1] = self._completed(events[-1])
+        for event in events:
+            yield event
+
+    async def _stream(self, tape: Tape) -> Events:
+        """The events of a streamed call as they come: `started` before the first piece, neighbours merged."""
+        pace, fold, resumption = self.pace, self._shared.fold, self._resumption
+        limit = self.limit
+        while True:
+            while not await self._wait(tape, limit, pace.heartbeat):
+                yield HEARTBEAT
+            if pace.coalesce and self._opened:
+                await tape.gather(min(now() + pace.coalesce, self.call.deadline))
+            events = merge(taken_from(tape))
+            for event in events if resumption is None else resumption.join(events):
+                if not self._opened and (is_content(event) or event.HasField("completed")):
+                    yield self._opening()
+                if fold is not None:
+                    fold.add(event)
+                if event.HasField("completed"):
+                    yield self._completed(event)
+                    return
+                yield event
+            limit = now() + pace.between_tokens
+
+    async def _wait(self, tape: Tape, limit: float, heartbeat: float) -> bool:
+        """Whether there is something to take (True) or a heartbeat is due (False). Raises when a limit passes."""
+        due, beat = min(limit, self.call.deadline), now() + heartbeat
+        if await tape.wait(min(due, beat)):
+            return True
+        if beat < due:
+            return False
+        raise self.late(due)
+
+    def late(self, due: float) -> Exception:
+        """What it means that nothing came until then."""
+        if due >= self.call.deadline:
+            return deadline_passed()
+        return UpstreamError(call_pb2.OUTCOME_TIMEOUT, code=self._code())
+
+    def _code(self) -> str:
+        if not self.call.streaming:
+            return "attempt_timeout"
+        if self._opened:
+            return "between_tokens"
+        return "first_token" if self.pace.first_token <= self.pace.attempt else "attempt_timeout"
+
+    def _begun(self) -> None:
+        """Its first piece is there."""
+        self._opened = True
+        self._create_time.FromNanoseconds(time.time_ns())
+        self._shared.began(self.call.target, self.call.streaming, now() - self.begin)
+
+    def _opening(self) -> StreamGenerateResponse:
+        """What tells that this target begins to answer."""
+        story, fold = self.call.story, self._shared.fold
+        self._begun()
+        if self._resumption is not None:
+            restarted = Restarted(
+                discard=self._resumption.discard, target=self.call.target, cause=self._resumption.cause
+            )
+            event = StreamGenerateResponse(restarted=restarted)
+            if fold is not None:
+                fold.add(event)
+            return event
+        story.committed = True
+        story.time_to_first_token = now() - self.call.arrival
+        started = StreamStarted(id=self.call.id, target=self.call.target, create_time=self._create_time)
+        return StreamGenerateResponse(started=started)
+
+    def _completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
+        """The provider's `completed` with what only we know. A copy: an event that was given is not changed."""
+        shared, asked = self._shared, self.call.request.stream_options.include_final_message
+        if shared.fold is not None and asked and self.call.streaming:
+            response = shared.fold.response()
+        else:
+            response = GenerateResponse()
+            response.CopyFrom(event.completed.response)
+        response.id = self.call.id
+        response.create_time.CopyFrom(self._create_time)
+        for warning in response.warnings:
+            warning.target.CopyFrom(self.call.target)
+        self._succeed(response)
+        if shared.warnings:
+            response.warnings.extend(shared.warnings)
+        self.tell(response.served)
+        return StreamGenerateResponse(completed=StreamCompleted(response=response))
+
+    def _succeed(self, response: GenerateResponse) -> None:
+        record = self._attempt(call_pb2.OUTCOME_SUCCESS)
+        if response.HasField("usage"):
+            record.usage.CopyFrom(response.usage)
+        if response.HasField("cost"):
+            record.cost.CopyFrom(response.cost)
+        self._ended(record)
+        if len(self._shared.trials) > 1 and (cost := cost_of(self._shared.records())) is not None:
+            response.cost.CopyFrom(cost)
+
+    def end(self, error: UpstreamError) -> None:
+        """It ends so, unless it had ended before."""
+        if self.record is not None:
+            return
+        record = self._attempt(error.outcome)
+        record.provider_status = error.status
+        record.provider_code = error.code
+        record.provider_message = error.message
+        record.provider_request_id = error.request_id
+        if error.usage is not None:
+            record.usage.CopyFrom(error.usage)
+        cost = error.cost
+        if cost is None and self.call.fate.settle is not None:
+            cost = self.call.fate.settle(error.outcome)
+        if cost is not None:
+            record.cost.CopyFrom(cost)
+        self._ended(record)
+
+    def _attempt(self, outcome: call_pb2.Outcome.ValueType) -> call_pb2.Attempt:
+        self.call.fate.outcome = self.call.story.outcome = outcome
+        record = call_pb2.Attempt(target=self.call.target, outcome=outcome, hedge=self._hedge)
+        set_seconds(record.duration, now() - self.begin)
+        return record
+
+    def _ended(self, record: call_pb2.Attempt) -> None:
+        self.record = record
+        self._shared.report(self.call, record)
+
+    def tell(self, served: call_pb2.Served) -> None:
+        """Complete what the provider said of itself."""
+        story = self.call.story
+        served.target.CopyFrom(self.call.target)
+        served.requested_model = self.call.request.model
+        served.config_version = self.call.snapshot.version
+        served.attempts.extend(self._shared.records())
+        if story.time_to_first_token is not None:
+            set_seconds(served.time_to_first_token, story.time_to_first_token)
+        set_seconds(served.total_time, now() - self.call.arrival)
+
+
+def taken_from(tape: Tape) -> list[StreamGenerateResponse]:
+    """What is ready. Raises what the tape raises, and UpstreamError if it has ended without a terminal marker."""
+    events = tape.take()
+    if not events:
+        raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_terminal_marker")
+    return events

@@ -1,0 +1,156 @@
+"""How an endpoint does at the moment: what traffic is led by, and what health tells."""
+
+from __future__ import annotations
+
+from math import exp
+from typing import TYPE_CHECKING
+
+from trunkline_server.state.endpoint.first_tokens import FirstTokens
+from trunkline_server.state.endpoint.window import Window
+from trunkline_server.state.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+# What one call more weighs in the estimate: the last ten or so make most of it.
+WEIGHT = 0.1
+# Seconds after which what is known of an endpoint that nobody calls has faded to a third.
+FORGETTING = 30.0
+# A call is overdue if its first token takes so many times as long as usual, and so many seconds. It counts as failed:
+# for the choice of whom to ask, late is as bad.
+OVERDUE, SHORTEST_OVERDUE = 4.0, 2.0
+# Seconds. Where nothing is known of first tokens.
+UNKNOWN_OVERDUE = 10.0
+# Seconds for which the usual first token is not worked out anew.
+_FRESH = 1.0
+# The window of the error rate: a minute.
+_BUCKETS, _BUCKET = 12, 5.0
+
+# What is told apart: a model, streamed or not. More kinds than these are one.
+MOST_KINDS = 1000
+
+_DECIDED, _FAILED = range(2)
+
+Kind = tuple[str, bool]
+
+
+class _Pace:
+    """How soon answers of one kind begin, and which are waited for."""
+
+    __slots__ = ("first_tokens", "usual", "usual_until", "waiting")
+
+    def __init__(self) -> None:
+        self.first_tokens = FirstTokens()
+        self.usual, self.usual_until = 0.0, float("-inf")
+        self.waiting: dict[Hashable, float] = {}
+
+    def limit(self, now: float) -> float:
+        """Seconds after which a first token is overdue."""
+        usual = self.median(now)
+        return max(SHORTEST_OVERDUE, OVERDUE * usual) if usual else UNKNOWN_OVERDUE
+
+    def median(self, now: float) -> float:
+        """Seconds to the first token. 0 = not known."""
+        if now >= self.usual_until:
+            self.usual, self.usual_until = self.first_tokens.quantile(0.5, now) or 0.0, now + _FRESH
+        return self.usual
+
+    def overdue(self, now: float) -> int:
+        """How many of those that are waited for."""
+        if not self.waiting:
+            return 0
+        before, count = now - self.limit(now), 0
+        for begin in self.waiting.values():  # in the order in which they began
+            if begin > before:
+                break
+            count += 1
+        return count
+
+
+class Recent:
+    """One endpoint's. Whoever begins a call ends it."""
+
+    def __init__(self) -> None:
+        self._estimate, self._estimated_at = 1.0, 0.0
+        self._window = Window(2, _BUCKETS, _BUCKET)
+        self._paces: dict[Kind, _Pace] = {}
+        # On the clock of `now`. None = never.
+        self.succeeded_at: float | None = None
+        self.failed_at: float | None = None
+
+    def begin(self, call: Hashable, kind: Kind, now: float) -> None:
+        """A call waits for its first token."""
+        self._pace(kind).waiting[call] = now
+
+    def _pace(self, kind: Kind) -> _Pace:
+        pace = self._paces.get(kind)
+        if pace is None:
+            rest = ("", kind[1])
+            kind = kind if len(self._paces) < MOST_KINDS else rest
+            pace = self._paces.get(kind) or self._paces.setdefault(kind, _Pace())
+        return pace
+
+    def first_token(self, call: Hashable, kind: Kind, now: float) -> float:
+        """It has it, after so many seconds."""
+        pace = self._pace(kind)
+        seconds = max(0.0, now - pace.waiting.pop(call, now))
+        self._learn(float(seconds <= pace.limit(now)), now)
+        pace.first_tokens.record(seconds, now)
+        return seconds
+
+    def failed(self, call: Hashable, kind: Kind, now: float) -> None:
+        """The provider failed it, before its first token or after."""
+        self.withdrawn(call, kind)
+        self._learn(0.0, now)
+        self._decided(now)
+        self._window.add(_FAILED, self._window.at(now))
+        self.failed_at = now
+
+    def succeeded(self, now: float) -> None:
+        """An answer is whole."""
+        self._decided(now)
+        self.succeeded_at = now
+
+    def withdrawn(self, call: Hashable, kind: Kind) -> None:
+        """It says nothing of the endpoint."""
+        self._pace(kind).waiting.pop(call, None)
+
+    def _decided(self, now: float) -> None:
+        self._window.add(_DECIDED, self._window.at(now))
+
+    def _learn(self, success: float, now: float) -> None:
+        known = self._faded(now)
+        self._estimate, self._estimated_at = known + WEIGHT * (success - known), now
+
+    def _faded(self, now: float) -> float:
+        return 1.0 - (1.0 - self._estimate) * exp(-max(0.0, now - self._estimated_at) / FORGETTING)
+
+    def success(self, now: float) -> float:
+        """How likely a call that begins now is taken, and in time."""
+        overdue = sum(pace.overdue(now) for pace in self._paces.values() if pace.waiting)
+        return self._faded(now) * (1.0 - WEIGHT) ** overdue
+
+    def is_overdue(self, kind: Kind, began: float, now: float) -> bool:
+        """Whether a call that began then should have its first token by now."""
+        return now - began >= self._pace(kind).limit(now)
+
+    def usual(self, kind: Kind, now: float) -> float:
+        """Seconds to the first token: the median. 0 = not known."""
+        return self._pace(kind).median(now)
+
+    def first_tokens(self, now: float) -> tuple[float, float] | None:
+        """Median and 95th percentile of the seconds to the first token of what was streamed. None: nothing was."""
+        everything = Histogram()
+        for (_, streaming), pace in self._paces.items():
+            if streaming:
+                everything.merge(pace.first_tokens.both(now))
+        if not everything.count:
+            return None
+        median, late = everything.quantiles(0.5, 0.95)
+        return median, late
+
+    def error_rate(self, now: float) -> float | None:
+        """The share of the last minute's calls that failed. None: there were none."""
+        self._window.at(now)
+        decided, failed = self._window.totals
+        return failed / decided if decided else None

@@ -1,0 +1,386 @@
+"""An endpoint as calls meet it: whether it takes one now, what it learns of each, and what is told of it.
+
+Four facts are kept apart: its breaker (it fails), its pacer (it asked us to wait), its credential, and how much of its
+traffic should go elsewhere. Beside them what it takes at once and a minute, and the queue of those who wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from trunkline.v1 import call_pb2
+from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline_server import core
+from trunkline_server.errors import UpstreamError
+from trunkline_server.routing.steering import Figure
+from trunkline_server.spans import set_seconds
+from trunkline_server.state.endpoint.breaker import PROVIDER_FAULTS, Breaker, State
+from trunkline_server.state.endpoint.bucket import Wait
+from trunkline_server.state.endpoint.concurrency import Aimd, Gradient
+from trunkline_server.state.endpoint.queue import AdmissionQueue, Priority, Refused
+from trunkline_server.state.endpoint.recent import Recent
+from trunkline_server.state.endpoint.throttle import Throttle
+from trunkline_server.state.endpoint.upstream_limits import UpstreamLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from trunkline_server.core import Call
+    from trunkline_server.settings import ProviderSettings, TimeLimits
+    from trunkline_server.state.endpoint.breaker import Trial
+    from trunkline_server.state.endpoint.concurrency import ConcurrencyLimit
+    from trunkline_server.state.endpoint.queue import Place
+    from trunkline_server.state.endpoint.recent import Kind
+    from trunkline_server.state.endpoint.upstream_limits import Reserved
+    from trunkline_server.state.provider_health import EndpointState, Limit
+
+    # The breaker has another state: told once each time.
+    Tell = Callable[[State], None]
+
+# Seconds. For so long a call waits until the endpoint may be asked again, or for what it takes a minute; rather than
+# that, it goes elsewhere.
+PATIENCE = 2.0
+# How many may wait at least, however few may run.
+SHORTEST_BOUND = 100
+# Seconds. When to come back to an endpoint whose probes are all under way.
+PROBED = 1.0
+# A first token is slow if it takes this part of what is waited for at most.
+SLOW = 0.5
+# What says that too much was asked at once.
+_TOO_MUCH = frozenset({call_pb2.OUTCOME_RATE_LIMITED, call_pb2.OUTCOME_OVERLOADED, call_pb2.OUTCOME_TIMEOUT})
+# What keeps calls from being taken, whosever fault that is.
+_NOT_TAKEN = PROVIDER_FAULTS | {
+    call_pb2.OUTCOME_RATE_LIMITED,
+    call_pb2.OUTCOME_AUTH,
+    call_pb2.OUTCOME_QUOTA,
+}
+# What says nothing of the endpoint.
+_SILENT = frozenset({call_pb2.OUTCOME_CANCELLED, call_pb2.OUTCOME_NOT_SENT, call_pb2.OUTCOME_UNSPECIFIED})
+_PRIORITIES = {
+    call_pb2.PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    call_pb2.PRIORITY_BATCH: Priority.BATCH,
+    call_pb2.PRIORITY_NORMAL: Priority.NORMAL,
+    call_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
+}
+_CIRCUITS = {
+    State.CLOSED: pb.EndpointHealth.CIRCUIT_CLOSED,
+    State.OPEN: pb.EndpointHealth.CIRCUIT_OPEN,
+    State.HALF_OPEN: pb.EndpointHealth.CIRCUIT_HALF_OPEN,
+}
+
+
+class Endpoint:
+    """One credential at one address. For one event loop."""
+
+    def __init__(
+        self,
+        known: EndpointState,
+        settings: ProviderSettings,
+        times: TimeLimits,
+        tell: Tell,
+        draw: Callable[[], float],
+        *,
+        local: bool = False,
+        clock: Callable[[], float] = core.now,
+    ) -> None:
+        """`draw` gives random numbers from 0 to 1, `clock` seconds that never go back.
+
+        `local`: a server of one's own, which queues what is too much and does not refuse it.
+        """
+        self.known = known
+        limits, most = settings.limits, settings.limits.concurrency or settings.max_connections
+        self._tell, self._draw, self._clock = tell, draw, clock
+        first_token = settings.first_token or times.first_token
+        # Seconds: in the queue at most, for which the attempt's time for a first token goes by; until one is slow.
+        self._patience, self._slow = min(times.connect, SLOW * first_token), SLOW * first_token
+        self._breaker = Breaker(draw, failures=settings.breaker.failures, recovery=settings.breaker.recovery)
+        self._told, self._times_opened = State.CLOSED, 0
+        self._throttle = Throttle()
+        self._limits = UpstreamLimits(limits)
+        self._queue = AdmissionQueue(most, bound=max(most, SHORTEST_BOUND))
+        self._concurrency = _adaptive(most, local=local) if limits.concurrency is None else None
+        self._recent = Recent()
+
+    # --- before a call ------------------------------------------------------------------------------------------------
+
+    def wait(self) -> float:
+        """Seconds until it makes sense to ask it. 0 = now."""
+        now = self._clock()
+        return max(self.known.wait(), self._circuit(now), self._limits.wait(now), self._crowd())
+
+    def _circuit(self, now: float) -> float:
+        admits = self._breaker.admits(now)
+        self._notice()
+        return 0.0 if admits else self._breaker.wait(now) or PROBED
+
+    def _crowd(self) -> float:
+        queue = self._queue
+        return max(0.001, queue.predicted_wait(len(queue))) if queue.taken >= queue.limit else 0.0
+
+    def share_away(self) -> float:
+        """The share of its traffic that should go elsewhere."""
+        return self._throttle.share_away(self._clock())
+
+    def figure(self) -> Figure:
+        """How it does, for the choice among providers."""
+        now = self._clock()
+        return Figure(self._recent.success(now), self._throttle.share_away(now), self.wait())
+
+    async def enter(self, call: Call) -> Visit:
+        """Wait until the call may begin. Whoever is given a visit leaves it.
+
+        Raises UpstreamError NOT_SENT, which says why and when to come back: circuit_open, blocked, limit, too_late or
+        queue_full. A call that goes away meanwhile leaves nothing behind.
+        """
+        self._fuse(self._clock())
+        await self._pause(call)
+        reserved, wait = self._reserve(call)
+        try:
+            if wait:
+                await asyncio.sleep(wait)
+            place = await self._enter_queue(call)
+        except BaseException:
+            self._limits.seen(reserved)
+            reserved.release(self._clock())
+            raise
+        return self._begin(call, place, reserved)
+
+    def _fuse(self, now: float) -> None:
+        if wait := self._circuit(now):
+            raise _not_sent("circuit_open", wait)
+
+    async def _pause(self, call: Call) -> None:
+        """Wait until the endpoint may be asked again, if that is soon."""
+        now = self._clock()
+        until = now + self._patience_of(call, now)
+        while block := self.known.blocked():
+            if self._clock() + block > until:
+                raise _not_sent("blocked", block)
+            await asyncio.sleep(block)
+
+    def _patience_of(self, call: Call, now: float) -> float:
+        return min(PATIENCE, call.deadline - now - self._recent.usual(_kind(call), now))
+
+    def _reserve(self, call: Call) -> tuple[Reserved, float]:
+        now = self._clock()
+        found = self._limits.reserve(call.request, now, self._patience_of(call, now))
+        if isinstance(found, Wait):
+            raise _not_sent("limit", found.seconds)
+        return found
+
+    async def _enter_queue(self, call: Call) -> Place:
+        now = self._clock()
+        usual = self._recent.usual(_kind(call), now)
+        try:
+            return await self._queue.enter(
+                _PRIORITIES[call.request.context.priority],
+                min(call.deadline, now + self._patience + usual),
+                first_token=usual,
+            )
+        except Refused as refused:
+            raise _not_sent("queue_full" if refused.full else "too_late", refused.retry_after) from None
+
+    def _begin(self, call: Call, place: Place, reserved: Reserved) -> Visit:
+        """What was so before the call waited may have changed."""
+        now = self._clock()
+        block = self.known.blocked()
+        trial = None if block else self._breaker.start(now)
+        self._notice()
+        if trial is None:
+            self._limits.seen(reserved)
+            reserved.release(now)
+            place.leave()
+            raise _not_sent("blocked", block) if block else _not_sent("circuit_open", self._circuit(now) or PROBED)
+        visit = Visit(self, call, place, reserved, trial, now)
+        visit.bucket = self._throttle.start(now)
+        self._recent.begin(visit, visit.kind, now)
+        return visit
+
+    # --- what a call tells --------------------------------------------------------------------------------------------
+
+    def limited(self, limits: Sequence[Limit]) -> None:
+        """An answer came, and said this of its limits."""
+        if limits:
+            self.known.limited(limits)
+            self._limits.learn(limits, self._clock())
+
+    def first_token(self, visit: Visit) -> None:
+        """A call has the first piece of its answer."""
+        now = self._clock()
+        seconds = self._recent.first_token(visit, visit.kind, now)
+        slow = visit.kind[1] and seconds > self._slow
+        self._breaker.first_token(visit.trial, now, slow=slow)
+        self._throttle.accepted(visit.bucket)
+        self._limits.seen(visit.reserved)
+        # A unary call's first piece is its last: that says how long the answer is, too.
+        if self._concurrency is not None and (visit.kind[1] or isinstance(self._concurrency, Aimd)):
+            self._concurrency.answered(seconds, self._queue.taken)
+            self._concurrency.forget(now)
+            self._resize()
+        self._notice()
+
+    def ended(
+        self, visit: Visit, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None, *, answered: bool
+    ) -> None:
+        """A call has ended so. `answered`: its first piece had come."""
+        now = self._clock()
+        early = outcome == call_pb2.OUTCOME_TIMEOUT and not answered
+        if early and not self._recent.is_overdue(visit.kind, visit.began, now):
+            outcome = call_pb2.OUTCOME_CANCELLED  # its time went by in the queue, or was short
+        self._breaker.end(visit.trial, outcome, now)
+        self._count(visit, outcome, now, answered=answered)
+        if not answered:
+            self._limits.seen(visit.reserved)
+        if outcome == call_pb2.OUTCOME_NOT_SENT:
+            visit.reserved.release(now)
+        else:
+            visit.reserved.settle(usage, now)
+        if outcome in _TOO_MUCH and self._concurrency is not None:
+            self._concurrency.overloaded(visit.began, now, self._queue.taken)
+            self._resize()
+        visit.place.leave()
+        self._notice()
+
+    def _count(self, visit: Visit, outcome: call_pb2.Outcome.ValueType, now: float, *, answered: bool) -> None:
+        if outcome == call_pb2.OUTCOME_SUCCESS:
+            self._recent.succeeded(now)
+        elif outcome in _NOT_TAKEN:
+            self._recent.failed(visit, visit.kind, now)
+            if not answered:
+                self._throttle.refused(visit.bucket)
+        else:
+            self._recent.withdrawn(visit, visit.kind)
+            if not answered and outcome in _SILENT:
+                self._throttle.withdrawn(visit.bucket)
+            elif not answered:
+                self._throttle.accepted(visit.bucket)
+
+    def _resize(self) -> None:
+        limit = self._concurrency.limit if self._concurrency is not None else self._queue.limit
+        if limit != self._queue.limit:
+            self._queue.resize(limit)
+
+    def _notice(self) -> None:
+        """Tell of another state of the breaker."""
+        state = self._breaker.state(self._clock())
+        if state is not self._told:
+            self._told = state
+            self._times_opened += state is State.OPEN
+            self._tell(state)
+
+    # --- what is told -------------------------------------------------------------------------------------------------
+
+    @property
+    def credential(self) -> str:
+        """How the credential is shown now. Empty = there is none."""
+        return self.known.credential
+
+    def missing(self) -> str:
+        """Why there is nothing to send at present. Empty = there is."""
+        return self.known.missing()
+
+    def hindrance(self) -> str:
+        """Why it cannot be asked now, and what to do about it. Empty = it can."""
+        if told := self.known.hindrance():
+            return told
+        now = self._clock()
+        if wait := self._breaker.wait(now):
+            return f"it failed too often and is left alone for another {wait:.0f} s: see its recent errors"
+        return ""
+
+    def health(self) -> pb.EndpointHealth:
+        """All of it, as the contract has it."""
+        self._notice()
+        now, health, recent = self._clock(), self.known.health(), self._recent
+        health.circuit = _CIRCUITS[self._told]
+        health.circuit_opened_count = self._times_opened
+        health.in_flight, health.queue_depth = self._queue.taken, len(self._queue)
+        health.concurrency_limit = self._queue.limit
+        health.throttle_share = self._throttle.share_away(now)
+        if (rate := recent.error_rate(now)) is not None:
+            health.error_rate = rate
+        if (found := recent.first_tokens(now)) is not None:
+            set_seconds(health.time_to_first_token_p50, found[0])
+            set_seconds(health.time_to_first_token_p95, found[1])
+        wall = self.known.clock() - now
+        for field, when in (("last_success_time", recent.succeeded_at), ("last_failure_time", recent.failed_at)):
+            if when is not None:
+                getattr(health, field).FromMicroseconds(round((wall + when) * 1e6))
+        for dimension, limit, remaining in self._limits.left(now):
+            health.kept_limits.add(dimension=dimension, limit=limit, remaining=remaining)
+        return health
+
+
+class Visit:
+    """A call at an endpoint, from when it may begin until it has ended."""
+
+    __slots__ = ("_answered", "_at", "_ended", "began", "bucket", "kind", "place", "reserved", "trial")
+
+    def __init__(self, at: Endpoint, call: Call, place: Place, reserved: Reserved, trial: Trial, began: float) -> None:
+        self._at = at
+        self.kind = _kind(call)
+        self.place, self.reserved, self.trial, self.began = place, reserved, trial, began
+        # Of the throttle.
+        self.bucket = 0
+        self._answered = self._ended = False
+
+    def first_token(self) -> None:
+        """The first piece of the answer is there."""
+        if not self._answered:
+            self._answered = True
+            self._at.first_token(self)
+
+    def completed(self, usage: call_pb2.Usage | None) -> None:
+        """The answer is whole."""
+        self.first_token()
+        self._at.known.succeeded()
+        self.end(call_pb2.OUTCOME_SUCCESS, usage)
+
+    def failed(self, error: UpstreamError) -> None:
+        """The provider failed the call."""
+        self._at.known.failed(error)
+        self.end(error.outcome, error.usage)
+
+    def end(self, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None = None) -> None:
+        """It has ended so, unless it had ended before. What it held is free."""
+        if not self._ended:
+            self._ended = True
+            self._at.ended(self, outcome, usage, answered=self._answered)
+
+
+class Endpoints:
+    """All of them, by provider."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Sequence[Endpoint]] = {}
+
+    def open(self, provider: str, endpoints: Sequence[Endpoint]) -> None:
+        """A configuration has this provider with these."""
+        self._of[provider] = endpoints
+
+    def figures(self, providers: Iterable[str]) -> dict[str, Figure]:
+        """How each provider does: as its endpoints that can be asked now, on average; else as the first to be back."""
+        return {each: together([of.figure() for of in self._of[each]]) for each in providers if self._of.get(each)}
+
+
+def together(figures: Sequence[Figure]) -> Figure:
+    """One figure of several, at least one."""
+    ready = [figure for figure in figures if figure.wait <= 0]
+    if not ready:
+        return min(figures, key=lambda figure: figure.wait)
+    count = len(ready)
+    return Figure(sum(each.success for each in ready) / count, sum(each.away for each in ready) / count)
+
+
+def _adaptive(most: int, *, local: bool) -> ConcurrencyLimit:
+    """Nothing is held back before the provider, or its slowness, says so."""
+    return Gradient(most, highest=most) if local else Aimd(most, highest=most)
+
+
+def _kind(call: Call) -> Kind:
+    return call.target.model, call.streaming
+
+
+def _not_sent(code: str, retry_after: float) -> UpstreamError:
+    return UpstreamError(call_pb2.OUTCOME_NOT_SENT, code=code, retry_after=retry_after)

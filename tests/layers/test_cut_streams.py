@@ -1,0 +1,107 @@
+"""A stream of every dialect, cut after every byte: one outcome each, gapless parts, both attempts accounted for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from event_streams import stream
+from ledgers import MemoryLedger, price_of
+from make import call, kinds
+from virtual_time import run_virtual
+
+from trunkline.v1 import call_pb2
+from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline_server.app import DIALECTS
+from trunkline_server.core import TaskRegistry, now
+from trunkline_server.errors import CallError
+from trunkline_server.fold import fold
+from trunkline_server.layers.account import account
+from trunkline_server.layers.attempt import attempt
+from trunkline_server.layers.observe import observe
+from trunkline_server.layers.resolve import resolve
+from trunkline_server.logs import build_log
+from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.state.endpoint.experience import Experience
+
+if TYPE_CHECKING:
+    from trunkline_server.core import Call, Events
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+SETTINGS = Settings(providers={"broken": ProviderSettings(), "whole": ProviderSettings()})
+PLAN = tuple(call_pb2.Target(provider=name, model="m") for name in SETTINGS.providers)
+RESTART, FAIL = call_pb2.ON_INTERRUPTION_RESTART, call_pb2.ON_INTERRUPTION_FAIL
+
+
+def recorded(dialect: str) -> bytes:
+    """The bytes of its first golden stream, the plain text."""
+    folder = GOLDEN / dialect
+    case = next(path for path in [folder / "text", *sorted(folder.iterdir())] if list(path.glob("stream.*")))
+    (path,) = case.glob("stream.*")
+    if path.suffix == ".jsonl":
+        return stream(json.loads(line) for line in path.read_text().splitlines())
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("mode", [RESTART, FAIL])
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_stream_cut_after_every_byte(dialect: str, streaming: bool, mode: call_pb2.OnInterruption.ValueType) -> None:
+    data = recorded(dialect)
+    whole = after(dialect, data, len(data), streaming=streaming, mode=mode)
+    assert isinstance(whole, pb.GenerateResponse)
+    for size in range(len(data)):
+        found = after(dialect, data, size, streaming=streaming, mode=mode)
+        if isinstance(found, CallError):
+            assert (streaming, mode) == (True, FAIL)
+            assert found.reason == call_pb2.ERROR_REASON_STREAM_INTERRUPTED
+        else:
+            assert found.message == whole.message
+
+
+def after(
+    dialect: str, data: bytes, size: int, *, streaming: bool, mode: call_pb2.OnInterruption.ValueType
+) -> pb.GenerateResponse | CallError:
+    """What becomes of a call whose first target sends so many bytes and whose second one sends all."""
+    ledger, events, errors = MemoryLedger(), [], []
+
+    async def below(it: Call) -> Events:
+        decoder = DIALECTS[dialect].stream_decoder()
+        for event in decoder.feed(data[:size] if it.target.provider == "broken" else data):
+            yield event
+        for event in decoder.finish():
+            yield event
+
+    async def main() -> None:
+        registry = TaskRegistry()
+        layers = attempt(registry, lambda _, __: None, Experience(now))(account(ledger, price_of)(below))
+        handler = observe(build_log(), lambda _, __: None, ledger.end_call)(resolve(layers))
+        request = pb.GenerateRequest(model="m", prompt="x", routing=call_pb2.Routing(on_interruption=mode))
+        try:
+            async for event in handler(call(request, streaming=streaming, settings=SETTINGS, plan=PLAN)):
+                events.append(event)
+        except CallError as error:
+            errors.append(error)
+        await registry.wait_idle()
+
+    run_virtual(main())
+    assert kinds(events).count("completed") + len(errors) == 1
+    assert [row.attempt for row in ledger.finished] == list(range(1, len(ledger.begun) + 1))
+    assert len(ledger.calls) == 1
+    assert ledger.calls[0].attempts == len(ledger.finished)
+    assert_gapless(events)
+    return errors[0] if errors else fold(events)
+
+
+def assert_gapless(events: list[pb.StreamGenerateResponse]) -> None:
+    count = 0
+    for event in events:
+        if event.HasField("restarted"):
+            count = 0
+        elif event.HasField("part_started"):
+            assert event.part_started.part_index == count
+            count += 1
+        elif event.HasField("part_delta"):
+            assert event.part_delta.part_index < count
