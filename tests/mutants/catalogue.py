@@ -195,8 +195,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "concurrency",
         "every failure of a burst shrinks the limit",
-        "        if started >= self._shrunk:\n            self._shrunk = now\n",
-        "        if now:\n",
+        "        if started >= self._shrunk and (",
+        "        if (",
     ),
     _endpoint(
         "concurrency",
