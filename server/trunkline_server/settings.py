@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
+from trunkline_server.settings_models import ModelSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
@@ -396,4 +397,6 @@ class Settings(Section, frozen=True, kw_only=True):
     providers: dict[Name, ProviderSettings] = field(default_factory=dict)
     # The first entry whose model fits decides, with all entries of the same model.
     prices: tuple[PriceSettings, ...] = ()
+    # By "provider/model". A model that the provider does not list otherwise is listed for standing here.
+    model_data: dict[str, ModelSettings] = field(default_factory=dict)
     aws_secrets: AwsSecrets = AwsSecrets()
