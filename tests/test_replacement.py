@@ -107,7 +107,7 @@ async def test_what_it_no_longer_lists_is_replaced(tmp_path: Path) -> None:
             response = await running.stub.Generate(pb.GenerateRequest(model="up/a", prompt="x"))
             gone = {model.id: model for model in (await running.models.ListModels(ListModelsRequest())).models}["up/a"]
     assert response.served.target.model == "b"
-    assert response.warnings[0].message == "up/a is gone (up no longer lists it): up/b answers in its place"
+    assert response.warnings[0].message == "up/a is gone (up no longer lists a): up/b answers in its place"
     assert not gone.available
 
 
