@@ -1,4 +1,4 @@
-"""What the configuration says of models, as typed values."""
+"""What the configuration says of models, as typed values, and how providers are asked for theirs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from trunkline_server.sections import Section
+from trunkline_server.sections import Seconds, Section
 from trunkline_server.settings_prices import Moment  # noqa: TC001 - msgspec reads it
 
 CapabilityName = Literal[
@@ -24,6 +24,13 @@ ModalityName = Literal["text", "image", "audio", "video", "file"]
 ScoreName = Literal["quality", "coding", "reasoning", "speed", "long_context"]
 _Share = Annotated[float, Meta(ge=0, le=1)]
 _Tokens = Annotated[int, Meta(ge=1, le=1 << 40)]
+
+
+class DiscoverySettings(Section, frozen=True, kw_only=True):
+    """How providers are asked for their models."""
+
+    # From one time to the next, after the one at the start. 0 = never, unless somebody asks for it.
+    every: Seconds = Seconds(3600.0)
 
 
 class ModelSettings(Section, frozen=True, kw_only=True):
