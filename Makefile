@@ -180,6 +180,10 @@ mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find 
 client-oldest: ## Run the Python client on the oldest libraries that it allows
 	tests/clients/protobuf6.sh
 
+.PHONY: chaos
+chaos: .venv/dev ## Bring trouble to providers for SECONDS=180 under load, cancel 1,000 streams, and judge; SEED=N to repeat
+	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED))
+
 .PHONY: coverage
 coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/weights ## Run the tests and show which lines they never reach
 	$(BIN)/coverage run -m pytest

@@ -51,6 +51,10 @@ def document(base_url: str, **more: Any) -> dict[str, Any]:
     return {"providers": {"up": provider}, "default_model": "up", "aliases": {"quick": "up/m"}}
 
 
+# Each call fails here on purpose: the next is a probe at once.
+NEVER_FOR_LONG = {"recovery": 1e-9}
+
+
 def request(**fields: Any) -> pb.GenerateRequest:
     return pb.GenerateRequest(**{"model": "up/m", "prompt": PROMPT, **fields})
 
@@ -96,7 +100,9 @@ async def test_a_stream_cut_at_every_byte_has_exactly_one_outcome(tmp_path: Path
     begun = head(200, {"content-type": "text/event-stream"})
     scripts: list[Script] = [[begun, STREAM[:cut], close] for cut in range(len(STREAM) + 1)]
     async with upstream(*scripts) as server:
-        async with gateway(settings_of(tmp_path, document(server.base_url), {"KEY": KEY})) as running:
+        async with gateway(
+            settings_of(tmp_path, document(server.base_url, breaker=NEVER_FOR_LONG), {"KEY": KEY})
+        ) as running:
             for cut in range(len(STREAM) + 1):
                 seen: list[pb.StreamGenerateResponse] = []
                 error: aio.AioRpcError | None = None
@@ -115,7 +121,9 @@ async def test_a_unary_answer_cut_at_every_byte_is_never_an_answer(tmp_path: Pat
     whole = told(WHOLE)
     scripts: list[Script] = [[whole[:cut], close] for cut in range(0, len(whole), 7)]
     async with upstream(*scripts) as server:
-        async with gateway(settings_of(tmp_path, document(server.base_url), {"KEY": KEY})) as running:
+        async with gateway(
+            settings_of(tmp_path, document(server.base_url, breaker=NEVER_FOR_LONG), {"KEY": KEY})
+        ) as running:
             for _ in range(0, len(whole), 7):
                 error = await failing(running.stub.Generate(request()))
                 assert (error.code(), reason(error)) == (grpc.StatusCode.UNAVAILABLE, "ALL_PROVIDERS_FAILED")

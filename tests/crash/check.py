@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from crash.provider import USED
+from ledger_truth import read_rows, stands_twice, still_open, without_a_call
 
 from trunkline.v1 import call_pb2
 
@@ -27,8 +26,6 @@ UNSEEN = {
     call_pb2.OUTCOME_NOT_SENT,
     call_pb2.OUTCOME_NOT_CONNECTED,
 }
-_SUMS = "SELECT coalesce(sum(attempts), 0), coalesce(sum(cost), 0), coalesce(sum(input_tokens), 0) FROM attempt_sums"
-_CALL_SUMS = "SELECT coalesce(sum(calls), 0), coalesce(sum(successes), 0) FROM call_sums"
 
 
 @dataclass
@@ -47,21 +44,13 @@ class Report:
 def judge(ledger: Path, log: Path, mode: str, lives: Sequence[Calls]) -> Report:
     """Hold the ledger against the provider's own log and against what the callers saw."""
     asked = Counter(log.read_text().split())
-    with sqlite3.connect(ledger) as database:
-        attempts = _rows(database, "attempts")
-        calls = _rows(database, "calls")
-        report = Report(sum(asked.values()), len(attempts))
-        _each_once(report, asked, attempts, calls)
-        _none_missing(report, asked, attempts, mode, _in_flight(lives))
-        _as_seen(report, attempts, calls, lives)
-        _rollups(report, database, attempts, calls)
+    attempts, calls, sums = read_rows(ledger)
+    report = Report(sum(asked.values()), len(attempts))
+    _each_once(report, asked, attempts, calls)
+    _none_missing(report, asked, attempts, mode, _in_flight(lives))
+    _as_seen(report, attempts, calls, lives)
+    report.problems += sums
     return report
-
-
-def _rows(database: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
-    database.row_factory = sqlite3.Row
-    rows = [dict(row) for row in database.execute(f"SELECT * FROM {table}")]
-    return [{**row, "n": json.loads(row["labels"]).get("n", "")} for row in rows]
 
 
 def _in_flight(lives: Sequence[Calls]) -> set[str]:
@@ -71,13 +60,9 @@ def _in_flight(lives: Sequence[Calls]) -> set[str]:
 def _each_once(
     report: Report, asked: Counter[str], attempts: list[dict[str, Any]], calls: list[dict[str, Any]]
 ) -> None:
-    for rows, what in ((attempts, "attempt"), (calls, "call")):
-        counts = Counter(row["n"] for row in rows)
-        report.problems += [f"{what} {n} stands {count} times" for n, count in counts.items() if count > 1]
+    report.problems += [*stands_twice("attempt", attempts, "n"), *stands_twice("call", calls, "n")]
     report.problems += [f"{n} was asked {count} times" for n, count in asked.items() if count > 1]
-    report.problems += [f"attempt {row['n']} is still open" for row in attempts if row["duration"] is None]
-    ended = {row["n"] for row in calls}
-    report.problems += [f"attempt {row['n']} has no call" for row in attempts if row["n"] not in ended]
+    report.problems += [*still_open(attempts), *without_a_call(attempts, calls)]
     report.lost = sum(row["certainty"] == call_pb2.CERTAINTY_UNKNOWN for row in attempts)
     seen = [row for row in attempts if row["n"] not in asked and row["outcome"] not in UNSEEN]
     report.problems += [f"{row['n']} was never asked and ended as {row['outcome']}" for row in seen]
@@ -108,22 +93,3 @@ def _as_seen(
             report.problems.append(f"{n} was answered and stands as outcome {row['outcome']}, cost {row['cost']}")
         if results.get(n) not in ("success", "error"):
             report.problems.append(f"{n} was answered and its call is {results.get(n)}")
-
-
-def _rollups(
-    report: Report, database: sqlite3.Connection, attempts: list[dict[str, Any]], calls: list[dict[str, Any]]
-) -> None:
-    database.row_factory = None
-    whole = (
-        len(attempts),
-        sum(row["cost"] or 0 for row in attempts),
-        sum(row["input_tokens"] or 0 for row in attempts),
-    )
-    ended = (len(calls), sum(row["result"] == "success" for row in calls))
-    for grain in ("hour", "day", "detail"):
-        sums = database.execute(f"{_SUMS} WHERE grain = ?", [grain]).fetchone()
-        if sums != whole:
-            report.problems.append(f"by {grain} the attempts come to {sums}, the rows to {whole}")
-        sums = database.execute(f"{_CALL_SUMS} WHERE grain = ?", [grain]).fetchone()
-        if sums != ended:
-            report.problems.append(f"by {grain} the calls come to {sums}, the rows to {ended}")

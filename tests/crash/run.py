@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
 import signal
-import sys
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -16,11 +12,12 @@ from crash.check import Report, judge
 from crash.failpoints import AT_START
 from crash.load import call_until_gone
 from crash.provider import remembering
+from processes import listening, start
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
+_MODULE = "crash.gateway"
 # Calls that are made before a gateway is taken for immortal.
 MOST = 400
 # Seconds after which a random kill comes at the latest.
@@ -34,7 +31,7 @@ async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0) -> Re
     async with remembering(asked) as provider:
         configuration = _configuration(folder, mode, provider.port)
         at_start = failpoint in AT_START
-        async with gateway(configuration, "" if at_start else failpoint) as (process, address):
+        async with listening(_MODULE, str(configuration), "" if at_start else failpoint) as (process, address):
             loading = asyncio.create_task(call_until_gone(address, seed, "a", MOST))
             await _end(process, loading, failpoint if not at_start else "", dice)
             calls = await loading
@@ -42,7 +39,7 @@ async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0) -> Re
             assert process.returncode == -signal.SIGKILL, f"{failpoint} was not reached: {process.returncode}"
         if at_start:
             await _dies_at_start(configuration, failpoint)
-        async with gateway(configuration) as (process, address):
+        async with listening(_MODULE, str(configuration), "") as (process, address):
             later = await call_until_gone(address, seed, "b", 5)
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
@@ -60,7 +57,7 @@ async def _end(process: asyncio.subprocess.Process, loading: asyncio.Task[Any], 
 
 
 async def _dies_at_start(configuration: Path, failpoint: str) -> None:
-    process = await _start(configuration, failpoint)
+    process = await start(_MODULE, str(configuration), failpoint)
     await process.wait()
     assert process.returncode == -signal.SIGKILL, f"{failpoint} was not reached"
 
@@ -76,43 +73,3 @@ def _configuration(folder: Path, mode: str, port: int) -> Path:
     path = folder / "trunkline.yaml"
     path.write_text(yaml.safe_dump(document))
     return path
-
-
-@asynccontextmanager
-async def gateway(configuration: Path, failpoint: str = "") -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A gateway in a process of its own, and its address once it listens."""
-    process = await _start(configuration, failpoint)
-    assert process.stderr is not None
-    reading: asyncio.Task[None] | None = None
-    try:
-        while True:
-            line = await process.stderr.readline()
-            assert line, "the gateway does not start"
-            said = json.loads(line)
-            if said["event"] == "listening":
-                break
-        reading = asyncio.create_task(_drain(process.stderr))
-        yield process, said["address"]
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        if reading is not None:
-            await reading
-
-
-async def _start(configuration: Path, failpoint: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "crash.gateway",
-        str(configuration),
-        failpoint,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-
-
-async def _drain(stream: asyncio.StreamReader) -> None:
-    while await stream.readline():
-        pass

@@ -230,6 +230,23 @@ def test_who_is_too_many_is_sent_away_when_he_would_be_too_late() -> None:
     run(main())
 
 
+def test_the_most_urgent_goes_first_and_the_least_urgent_makes_room() -> None:
+    async def main() -> None:
+        world = World(limits=ProviderLimits(concurrency=1))
+        order: list[str] = []
+
+        async def ask(name: str) -> None:
+            priority = call_pb2.Priority.Value(f"PRIORITY_{name}")
+            request = pb.GenerateRequest(model="p/m", prompt="x", context=call_pb2.CallContext(priority=priority))
+            if await world.ask(playing([1.0, *answer("x")]), request=request) == "answer":
+                order.append(name)
+
+        await asyncio.gather(*(ask(name) for name in ("UNSPECIFIED", "BATCH", "NORMAL", "INTERACTIVE")))
+        assert order == ["UNSPECIFIED", "INTERACTIVE", "NORMAL", "BATCH"]
+
+    run(main())
+
+
 def test_who_is_sent_away_gives_back_what_was_reserved_for_him() -> None:
     async def main() -> None:
         world = World(limits=ProviderLimits(concurrency=1, requests_per_minute=30))

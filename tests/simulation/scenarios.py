@@ -181,7 +181,8 @@ async def thundering_recovery(seed: int) -> list[Bar]:
     return [
         Bar("asked while it said to wait", up.count(TROUBLE + 0.5, 20), 0),
         Bar("asked in its first 100 ms", up.count(20, 20.1), 20),
-        Bar("answers from ten seconds on, of all", stack.succeeded(30), 0.8, least=True),
+        # It could take all, but each call too many closes it for a second.
+        Bar("answers from ten seconds on, of all", stack.succeeded(30), 0.75, least=True),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Account: every attempt is in the ledger exactly once, with what it cost and how sure we are of it."""
+"""Account: every attempt that an endpoint takes is in the ledger once, with what it cost and how sure we are of it."""
 
 from __future__ import annotations
 

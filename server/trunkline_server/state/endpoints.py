@@ -57,6 +57,12 @@ _NOT_TAKEN = PROVIDER_FAULTS | {
 }
 # What says nothing of the endpoint.
 _SILENT = frozenset({call_pb2.OUTCOME_CANCELLED, call_pb2.OUTCOME_NOT_SENT, call_pb2.OUTCOME_UNSPECIFIED})
+_PRIORITIES = {
+    call_pb2.PRIORITY_UNSPECIFIED: Priority.NORMAL,
+    call_pb2.PRIORITY_BATCH: Priority.BATCH,
+    call_pb2.PRIORITY_NORMAL: Priority.NORMAL,
+    call_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
+}
 _CIRCUITS = {
     State.CLOSED: pb.EndpointHealth.CIRCUIT_CLOSED,
     State.OPEN: pb.EndpointHealth.CIRCUIT_OPEN,
@@ -168,7 +174,9 @@ class Endpoint:
         usual = self._recent.usual(_kind(call), now)
         try:
             return await self._queue.enter(
-                Priority.NORMAL, min(call.deadline, now + self._patience + usual), first_token=usual
+                _PRIORITIES[call.request.context.priority],
+                min(call.deadline, now + self._patience + usual),
+                first_token=usual,
             )
         except Refused as refused:
             raise _not_sent("queue_full" if refused.full else "too_late", refused.retry_after) from None
@@ -208,6 +216,7 @@ class Endpoint:
         # A unary call's first piece is its last: that says how long the answer is, too.
         if self._concurrency is not None and (visit.kind[1] or isinstance(self._concurrency, Aimd)):
             self._concurrency.answered(seconds, self._queue.taken)
+            self._concurrency.forget(now)
             self._resize()
         self._notice()
 
@@ -268,7 +277,7 @@ class Endpoint:
         return self.known.credential
 
     def missing(self) -> str:
-        """Why there is no credential to send at present. Empty = there is."""
+        """Why there is nothing to send at present. Empty = there is."""
         return self.known.missing()
 
     def hindrance(self) -> str:

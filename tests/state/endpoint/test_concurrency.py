@@ -101,10 +101,29 @@ def test_it_shrinks_from_what_was_under_way() -> None:
     limit = Aimd(1000)
     limit.overloaded(1.0, 2.0, 50)
     assert limit.limit == 45
-    limit.overloaded(2.0, 3.0, 1)
+    limit.overloaded(2.0, 3.0, 16)
     assert limit.limit == 14
-    limit.overloaded(3.0, 4.0, 1)
+    limit.overloaded(3.0, 4.0, 14)
     assert limit.limit == 12
+
+
+def test_a_bad_day_with_few_calls_shrinks_nothing() -> None:
+    limit = Aimd(1000)
+    for second in range(100):
+        limit.overloaded(second, second, 15)
+    assert limit.limit == 1000
+    small = Aimd(10)
+    small.overloaded(1.0, 2.0, 9)
+    assert small.limit == 10
+
+
+def test_a_hosted_apis_bad_minute_is_forgotten_after_another() -> None:
+    limit = Aimd(1000)
+    limit.overloaded(1.0, 2.0, 20)
+    limit.forget(61.9)
+    assert limit.limit == 18
+    limit.forget(62.0)
+    assert limit.limit == 1000
 
 
 @pytest.mark.parametrize("limit", [Aimd(10), settled(10)], ids=["aimd", "gradient"])

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 
 # What is left of a limit after the endpoint said that it was too much.
 BACKOFF = 0.9
-# So few calls at once are hardly ever too many: if one of them is refused, it was their rate. That takes its tenth off,
-# from here at most.
+# So few calls at once are hardly ever too many: if one is refused, it was their rate, or the provider's bad day.
 FEW = 16
+# Seconds without a refusal after which a hosted API's limit is what it was at first. A place is held for a whole
+# answer: to win back what one bad minute took, one call a round, would take hours.
+MEMORY = 60.0
 # The share of a new latency in averages.
 WEIGHT = 0.1
 
@@ -38,12 +40,15 @@ class ConcurrencyLimit(ABC):
         """A call that began at `started` was refused (429, 529) or had no answer in time: shrink.
 
         So many were running, itself included: what was too much is that, if the limit is beyond it. None = the limit.
-        For all calls that were under way when it last shrank, that was enough.
+        Fewer than FEW were not too many. For all calls that were under way when it last shrank, that was enough.
         """
-        if started >= self._shrunk:
+        reached = self._limit if in_flight is None else min(self._limit, in_flight)
+        if started >= self._shrunk and (in_flight is None or reached >= min(FEW, self._limit)):
             self._shrunk = now
-            reached = self._limit if in_flight is None else min(self._limit, max(FEW, in_flight))
             self._change(reached * BACKOFF - self._limit)
+
+    def forget(self, now: float) -> None:  # noqa: B027 - a server of one's own stays as it is
+        """Time has passed."""
 
     def _change(self, by: float) -> None:
         self._limit = min(self._highest, max(self._lowest, self._limit + by))
@@ -54,6 +59,12 @@ class Aimd(ConcurrencyLimit):
 
     def __init__(self, initial: int = 20, *, lowest: int = 1, highest: int = 1000) -> None:
         super().__init__(initial, lowest=lowest, highest=highest)
+        self._initial = float(initial)
+
+    def forget(self, now: float) -> None:
+        """What was refused so long ago says nothing of now."""
+        if now - self._shrunk >= MEMORY:
+            self._limit = max(self._limit, self._initial)
 
     def answered(self, latency: float, in_flight: int) -> None:  # noqa: ARG002
         """Grow, if what there is was used: a limit that nobody reaches has not been tried."""
