@@ -129,6 +129,16 @@ prices-check: prices ## Hold the price book to what it is built from, and to a s
 	git diff --exit-code --stat server/trunkline_server/prices/book.json tests/prices/litellm_extract.json
 	$(BIN)/python -m pricebook.check .tools/prices/litellm-*.whl
 
+# --- the data on models -----------------------------------------------------------------------------------------------
+
+.PHONY: models
+models: .venv/dev .tools/prices/ready ## Build the packaged data on models from pinned sources and our overrides
+	PYTHONPATH=server $(BIN)/python -m modelbook.build .tools/prices/genai_prices-*.whl .tools/prices/litellm-*.whl
+
+.PHONY: models-check
+models-check: models ## Hold the packaged data on models to what it is built from
+	git diff --exit-code --stat server/trunkline_server/models/models.json
+
 # --- checks and tests -------------------------------------------------------------------------------------------------
 
 .PHONY: format

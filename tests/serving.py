@@ -74,7 +74,7 @@ async def serving(handler: Handler) -> AsyncIterator[Running]:
     settings = ServerSettings(listen="127.0.0.1:0")
     log = build_log(written)
     live = Live(current, {}, log)
-    models = Models(current, states, live, Discoverer(live, {}))
+    models = Models(current, states, live, Discoverer(live, {}), statistics)
     server, port = build_server(settings, log, gateway, models, Feedback(no_reports()), state, Gatekeeper())
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:

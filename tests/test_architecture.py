@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVER = ROOT / "server" / "trunkline_server"
 CLIENT = ROOT / "clients" / "python" / "trunkline_client"
 MODULES = sorted(SERVER.rglob("*.py"))
-SETTINGS = {"settings", "sections", "settings_prices", "settings_reliability", "settings_scripted"}
+SETTINGS = {"settings", "sections", "settings_models", "settings_prices", "settings_reliability", "settings_scripted"}
 VOCABULARY = {"core", "errors", "fold", "snapshot", "spans", "logs", "__init__"} | SETTINGS
 
 # Which packages a package may import, beside the contract, the vocabulary and itself. None = any.
@@ -23,10 +23,11 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "dialects": {"wire"},
     "providers": {"wire", "dialects"},
     "prices": set(),
+    "models": set(),
     # What the providers offer is joined by rules that are pure, and how they do is told in the words of such rules.
     "state": {"routing.discovered", "routing.steering", "providers.table"},
-    # The rows of the table are data that the catalogue is built from.
-    "routing": {"providers.table"},
+    # The rows and the data on models are what the catalogue is built from; what is asked of it hangs on prices.
+    "routing": {"providers.table", "models.data", "prices"},
     "layers": {"state", "routing", "prices"},
     "rpc": {"state", "routing", "prices"},
     "cli": None,
@@ -103,7 +104,7 @@ def test_the_client_knows_nothing_of_the_server() -> None:
         assert not any(name.startswith("trunkline_server") for name in imports(path)), path
 
 
-@pytest.mark.parametrize("package", ["wire", "dialects", "prices", "routing"])
+@pytest.mark.parametrize("package", ["wire", "dialects", "prices", "models", "routing"])
 def test_pure_packages_have_no_clock_and_no_io(package: str) -> None:
     impure = {"asyncio", "time", "socket", "os", "pathlib", "random", "threading"}
     for path in (SERVER / package).rglob("*.py"):

@@ -256,6 +256,40 @@ WRONG = [
     ("aliases: {mock-fast: xyzzy}", "aliases.mock-fast", "a name that is not the id of a model"),
     ("aliases: {a: ''}", "aliases.a", "the name of a model"),
     ("providers: {a: {kind: openai, models: [mock]}}", "providers.mock", "a name that is not the id of a model"),
+    # what is so of models
+    ("model_data: {nobody/m: {}}", "model_data.nobody/m", '"provider/model"'),
+    ("model_data: {mock: {}}", "model_data.mock", "after the provider the model: 1 to 256"),
+    ("model_data: {mock/mock-fst: {}}", "model_data.mock/mock-fst", "(did you mean mock-fast?)"),
+    ("model_data: {mock/mock-fast: {windw: 1}}", "model_data.mock/mock-fast.windw", "a known key"),
+    ("model_data: {mock/mock-fast: {context_window: 0}}", "model_data.mock/mock-fast.context_window", "from 1 to"),
+    (
+        "model_data: {mock/mock-fast: {context_window: 9, max_output_tokens: 10}}",
+        "model_data.mock/mock-fast.max_output_tokens",
+        "at most context_window",
+    ),
+    (
+        "model_data: {mock/mock-fast: {capabilities: [fly]}}",
+        "model_data.mock/mock-fast.capabilities[0]",
+        "one of audio, json_mode",
+    ),
+    ("model_data: {mock/mock-fast: {scores: {luck: 1}}}", "model_data.mock/mock-fast.scores.luck", "one of coding"),
+    (
+        "model_data: {mock/mock-fast: {scores: {speed: 1.5}}}",
+        "model_data.mock/mock-fast.scores.speed",
+        "a number from 0 to 1",
+    ),
+    ("model_data: {mock/mock-fast: {retirement: soon}}", "model_data.mock/mock-fast.retirement", "a date such as"),
+    (
+        "model_data: {mock/mock-fast: {deprecation: 2027-01-02, retirement: 2027-01-01}}",
+        "model_data.mock/mock-fast.deprecation",
+        "no later than retirement",
+    ),
+    ("model_data: {mock/mock-fast: {replacement: ' x'}}", "model_data.mock/mock-fast.replacement", "without a blank"),
+    (
+        "model_data: {mock/mock-fast: {replacement: mock/mock-fast}}",
+        "model_data.mock/mock-fast.replacement",
+        "another model",
+    ),
 ]
 
 

@@ -47,7 +47,7 @@ FILES = [
 
 RPCS = {
     "GatewayService": {"Generate", "StreamGenerate", "HealthCheck", "UsageStats"},
-    "ModelService": {"ListModels", "GetModel", "RefreshModels"},
+    "ModelService": {"ListModels", "GetModel", "RecommendModels", "RefreshModels"},
     "FeedbackService": {"SubmitFeedback"},
     "AdminService": {
         "ListProviders",

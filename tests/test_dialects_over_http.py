@@ -187,9 +187,10 @@ async def test_long_unary_calls_are_streamed_upstream_and_folded(tmp_path: Path)
     ],
 )
 def test_names_that_people_type(tmp_path: Path, name: str, provider: str, model: str) -> None:
+    from asked import resolve_model
+
     from trunkline_server.providers.table import ROWS
     from trunkline_server.routing.catalogue import build_offers
-    from trunkline_server.routing.names import resolve_model
     from trunkline_server.snapshot import Snapshot
 
     keys = ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY", "FIREWORKS_API_KEY"]

@@ -41,6 +41,7 @@ QUESTIONS: dict[str, list[Any]] = {
     "/trunkline.v1.FeedbackService/SubmitFeedback": [fb.SubmitFeedbackRequest(metric="m", score=1.0)],
     "/trunkline.v1.ModelService/ListModels": [mb.ListModelsRequest()],
     "/trunkline.v1.ModelService/GetModel": [mb.GetModelRequest(id="mock")],
+    "/trunkline.v1.ModelService/RecommendModels": [mb.RecommendModelsRequest()],
     "/trunkline.v1.AdminService/ListCalls": [
         cb.ListCallsRequest(),
         cb.ListCallsRequest(filters=[pb.UsageFilter(dimension=KIND(kind=KIND.KIND_WORKSPACE), values=[THEIRS])]),

@@ -173,7 +173,7 @@ class App:
             self._settings.server,
             self._log,
             Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
-            Models(self.current, self._states, live, discoverer),
+            Models(self.current, self._states, live, discoverer, self._statistics),
             Feedback(reports),
             self._serving,
             self._gatekeeper,

@@ -22,6 +22,7 @@ from trunkline_server.config_doors import door_problems
 from trunkline_server.config_fallbacks import fallback_problems
 from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
+from trunkline_server.config_models import model_problems
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
 from trunkline_server.config_reliability import reliability_problems
 from trunkline_server.config_secrets import readers
@@ -124,6 +125,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         door_problems,
         reliability_problems,
         fallback_problems,
+        model_problems,
     )
     for find in finders:
         problems += find(settings, extensions.rows)

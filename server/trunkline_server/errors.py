@@ -128,6 +128,14 @@ class KeyRefused(CallError):
         super().__init__(reason, f"{what}: send metadata authorization: Bearer tl_...")
 
 
+class ModelGone(CallError):
+    """The caller's fault: the model that was named was there once, and nothing may serve in its place."""
+
+    def __init__(self, name: str, why: str) -> None:
+        """`why`: what became of it, and what to name instead."""
+        super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_FOUND, f"{name} is gone: {why}", resource=name)
+
+
 class UnsupportedCapability(CallError):
     """The caller's fault: the model cannot do what these fields ask for."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
+from trunkline_server.settings_models import DiscoverySettings, ModelSettings
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
@@ -177,13 +178,6 @@ class TimeLimits(Section, frozen=True, kw_only=True):
     between_tokens: Seconds = Seconds(60.0)
     # To reach a provider.
     connect: Seconds = Seconds(10.0)
-
-
-class DiscoverySettings(Section, frozen=True, kw_only=True):
-    """How providers are asked for their models."""
-
-    # From one time to the next, after the one at the start. 0 = never, unless somebody asks for it.
-    every: Seconds = Seconds(3600.0)
 
 
 class LogSettings(Section, frozen=True, kw_only=True):
@@ -396,4 +390,6 @@ class Settings(Section, frozen=True, kw_only=True):
     providers: dict[Name, ProviderSettings] = field(default_factory=dict)
     # The first entry whose model fits decides, with all entries of the same model.
     prices: tuple[PriceSettings, ...] = ()
+    # By "provider/model". A model that the provider does not list otherwise is listed for standing here.
+    model_data: dict[str, ModelSettings] = field(default_factory=dict)
     aws_secrets: AwsSecrets = AwsSecrets()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from re import Pattern
 
     from trunkline.v1.model_pb2 import Capability, Model
+    from trunkline_server.routing.discovered import Known
     from trunkline_server.settings import Settings
 
 _DATED = re.compile(r"-(latest|20\d{6}|20\d\d-\d\d-\d\d)$")
@@ -23,7 +24,7 @@ def plain(model: str) -> str:
     return _DATED.sub("", re.sub(r"[._]", "-", model.lower()))
 
 
-def _by_spelling(models: Iterable[str]) -> Mapping[str, str]:
+def by_spelling(models: Iterable[str]) -> Mapping[str, str]:
     """Which of these is meant by each plain spelling: the first without a date, else the newest."""
     found: dict[str, list[str]] = {}
     for model in models:
@@ -69,6 +70,16 @@ class Offer:
     family: Pattern[str] | None = None
     # By plain spelling: models of others that it hosts.
     hosted: Mapping[str, str] = field(default_factory=dict)
+    # Whose tables of the data on models tell of its models.
+    kind: str = ""
+    # What a request to it has words for, of what the data tells of models.
+    says: frozenset[Capability.ValueType] = frozenset()
+    # Whether it is asked at its vendor's own address: elsewhere names mean what that server says.
+    at_home: bool = False
+    # What it told of its models. None = nothing so far.
+    known: Known | None = None
+    # Whether it takes only models that it lists.
+    lists_all: bool = False
 
     # What it lists itself beyond `models`.
     discovered: Mapping[str, Model] = field(default_factory=dict)
@@ -80,7 +91,7 @@ class Offer:
     def __post_init__(self) -> None:
         """Prepare what every call looks up."""
         live = [model for model in self.discovered if model not in self.gone]
-        object.__setattr__(self, "spelt", {**_by_spelling(self.discovered), **_by_spelling(live)})
+        object.__setattr__(self, "spelt", {**by_spelling(self.discovered), **by_spelling(live)})
 
     def listed_as(self, model: str) -> str:
         """The id that the provider knows for what a caller wrote; what he wrote if none is known."""

@@ -21,13 +21,13 @@ from trunkline_server.logs import build_log
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import (
     DatabaseUrl,
-    DiscoverySettings,
     LedgerSettings,
     ProviderSettings,
     Secret,
     ServerSettings,
     Settings,
 )
+from trunkline_server.settings_models import DiscoverySettings
 from trunkline_server.state.audit import COMMAND_LINE
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.store import KeyStore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -74,9 +75,9 @@ async def test_refresh_tells_what_changed_and_lists(command: Command, tmp_path: 
             gone = await command.later("models", "--refresh", *at)
             failed = await command.later("models", "--refresh", *at)
     assert (new.code, new.err) == (0, "new: up/b\n")
-    assert "up/b\t\tunknown\tunknown\tyes" in new.out
+    assert "up/b\t\tunknown\tunknown\tstreaming\tunknown\tunknown\t\tyes" in new.out
     assert gone.err == "gone: up/a\n"
-    assert "up/a\t\tunknown\tunknown\tno: up no longer lists a" in gone.out
+    assert re.search(r"up/a\t.*\tno: up no longer lists a", gone.out)
     assert "warning: up: it did not tell its models (OVERLOADED, status 503)" in failed.err
     assert "nothing has changed" in failed.err
 

@@ -113,14 +113,41 @@ async def test_models_are_listed_with_why_they_cannot_be_called(command: Command
         of_mock = await command.later("models", "--provider", "mock", "--address", running.address)
         available = await command.later("models", "--available", "--json", "--address", running.address)
     rows = {line.split("\t")[0]: line.split("\t")[1:] for line in listed.out.splitlines()}
-    assert rows["model"] == ["aliases", "input $/1M", "output $/1M", "available"]
-    assert rows["mock/mock-fast"] == ["quick", "0", "0", "yes"]
-    assert rows["openai/gpt-4o-mini"][:3] == ["", "0.15", "0.6"]
-    assert "no: set OPENAI_API_KEY" in rows["openai/gpt-4o-mini"][3]
+    prices = ["input $/1M", "output $/1M"]
+    assert rows["model"] == ["aliases", "window", "output", "can", *prices, "retires", "available"]
+    assert rows["mock/mock-fast"] == ["quick", "unknown", "unknown", "streaming, tools", "0", "0", "", "yes"]
+    can = "streaming, tools, json_schema, logprobs, vision, json_mode"
+    after = "2027-01-14: openai/gpt-6-luna"
+    assert rows["openai/gpt-4o-mini"][:7] == ["", "128000", "16384", can, "0.15", "0.6", after]
+    assert "no: set OPENAI_API_KEY" in rows["openai/gpt-4o-mini"][7]
     assert {line.split("/")[0] for line in of_mock.out.splitlines()[1:]} == {"mock"}
     told = json.loads(available.out)["models"]
     assert all(model["available"] for model in told)
     assert "mock/mock-fast" in {model["id"] for model in told}
+
+
+async def test_a_recommendation_says_why(command: Command, tmp_path: Path) -> None:
+    up = {"kind": "openai_compatible", "base_url": "http://127.0.0.1:1", "models": ["a", "b"]}
+    more = {"up/a": {"context_window": 9000, "scores": {"quality": 0.5}}, "up/b": {"context_window": 8000}}
+    document = {"providers": {"up": up, "embedded": {"enabled": False}}, "model_data": more}
+    async with gateway(settings_of(tmp_path, document)) as running:
+        at = ("--address", running.address)
+        best = await command.later("recommend", "--can", "tools", "--by", "best", *at)
+        wide = await command.later("recommend", "--min-window", "9000", "--json", *at)
+        cheap = await command.later("recommend", "--max-cost", "0.01", *at)
+        local = await command.later("recommend", "--local", "--min-quality", "0.5", "--prefer-open", *at)
+        wrong = [
+            await command.later("recommend", *bad, *at)
+            for bad in (("--can", "fly"), ("--by", "luck"), ("--max-cost", "x"), ("--max-cost", "-1"))
+        ]
+    unknown = "its price is not known; quality 0.500 (configuration); its speed is not known"
+    assert best.out.splitlines()[:2] == ["model\tscore\twhy", f"up/a\t0.500\t{unknown}"]
+    assert [each["model"]["id"] for each in json.loads(wide.out)["recommendations"]] == ["up/a"]
+    assert len(cheap.out.splitlines()) == len(local.out.splitlines()) == 1, "nothing fits"
+    assert [ran.code for ran in wrong] == [2] * 4
+    assert "'fly' is none of streaming, tools" in wrong[0].err
+    assert "'luck' is none of balanced, cheapest, fastest, best" in wrong[1].err
+    assert "no amount of USD such as 0.01" in wrong[2].err
 
 
 async def test_usage_has_a_line_for_each_group_and_one_for_all(command: Command, tmp_path: Path) -> None:

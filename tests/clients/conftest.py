@@ -16,7 +16,12 @@ from trunkline.v1.feedback_service_pb2_grpc import FeedbackServiceServicer, add_
 from trunkline.v1.gateway_service_pb2 import GenerateResponse, HealthCheckResponse, UsageRow, UsageStatsResponse
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceServicer, add_GatewayServiceServicer_to_server
 from trunkline.v1.model_pb2 import Model
-from trunkline.v1.model_service_pb2 import ListModelsResponse, RefreshModelsResponse
+from trunkline.v1.model_service_pb2 import (
+    ListModelsResponse,
+    Recommendation,
+    RecommendModelsResponse,
+    RefreshModelsResponse,
+)
 from trunkline.v1.model_service_pb2_grpc import ModelServiceServicer, add_ModelServiceServicer_to_server
 from trunkline_client import AsyncClient, Client
 
@@ -113,6 +118,11 @@ class FakeGateway(GatewayServiceServicer, ModelServiceServicer, FeedbackServiceS
         with self._noting(request, context):
             await self._end(context)
             return Model(id=request.id)
+
+    async def RecommendModels(self, request: Any, context: Any) -> RecommendModelsResponse:
+        with self._noting(request, context):
+            await self._end(context)
+            return RecommendModelsResponse(recommendations=[Recommendation(model=Model(id="p/best"), score=1)])
 
     async def RefreshModels(self, request: Any, context: Any) -> RefreshModelsResponse:
         with self._noting(request, context):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from grpc import aio, local_channel_credentials
@@ -25,7 +25,7 @@ from trunkline.v1.gateway_service_pb2 import (
     UsageStatsRequest,
 )
 from trunkline.v1.model_pb2 import CAPABILITY_TOOLS, Model
-from trunkline.v1.model_service_pb2 import RefreshModelsRequest
+from trunkline.v1.model_service_pb2 import RecommendModelsRequest, RefreshModelsRequest
 from trunkline_client import AsyncClient, Client, DeadlineExceeded, Interrupted, MessageTooLarge, __version__
 
 if TYPE_CHECKING:
@@ -121,6 +121,13 @@ async def test_refresh_asks_for_one_provider_or_all(gateway: FakeGateway, caller
     assert list((await caller.call("refresh_models")).added) == ["p/new"]
     await caller.call("refresh_models", provider="p")
     assert gateway.requests == [RefreshModelsRequest(), RefreshModelsRequest(provider="p")]
+
+
+async def test_a_recommendation_has_wishes(gateway: FakeGateway, caller: Caller) -> None:
+    wishes: dict[str, Any] = {"required_capabilities": [CAPABILITY_TOOLS], "local_only": True, "min_quality": 0.5}
+    (best,) = await caller.call("recommend", **wishes)
+    assert (best.model.id, best.score) == ("p/best", 1)
+    assert gateway.requests == [RecommendModelsRequest(**wishes)]
 
 
 async def test_health_asks_for_probes(gateway: FakeGateway, caller: Caller) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from asked import get_model, list_models, resolve_model
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,8 +13,8 @@ from trunkline_server.core import ANYBODY, Identity
 from trunkline_server.errors import ModelNotAllowed, NoCandidate, UnknownModel
 from trunkline_server.providers.table import ROWS, SCRIPTS
 from trunkline_server.routing.allowed import may_use, may_use_model
-from trunkline_server.routing.catalogue import build_offers, get_model, list_models
-from trunkline_server.routing.names import find_targets, resolve_model
+from trunkline_server.routing.catalogue import build_offers
+from trunkline_server.routing.names import find_targets
 from trunkline_server.settings import ProviderSettings, Secret, Settings
 from trunkline_server.snapshot import Snapshot
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from asked import get_model, list_models, resolve_model
 
-from trunkline.v1.call_pb2 import Target
+from trunkline.v1.call_pb2 import ERROR_REASON_MODEL_NOT_FOUND, Target
 from trunkline.v1.model_pb2 import CAPABILITY_STREAMING, CAPABILITY_TOOLS, CAPABILITY_VISION
 from trunkline.v1.model_service_pb2 import ListModelsRequest
-from trunkline_server.errors import NoCandidate, UnknownModel
+from trunkline_server.errors import ModelGone, NoCandidate, UnknownModel
 from trunkline_server.providers.table import ROWS
-from trunkline_server.routing.catalogue import build_offers, get_model, list_models
+from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.discovered import MAX_VANISHED, join, learn, shown
-from trunkline_server.routing.names import find_targets, resolve_model
+from trunkline_server.routing.names import find_targets
 from trunkline_server.settings import ProviderSettings, Secret, Settings
+from trunkline_server.settings_models import ModelSettings
 from trunkline_server.snapshot import Listed, Snapshot
 
 KEY = Secret("k")
@@ -86,6 +88,35 @@ def test_the_list_says_what_a_model_can_do() -> None:
     assert CAPABILITY_TOOLS in get_model(there, "gpt-4.1").capabilities, "of it the list says nothing"
 
 
+def test_what_is_configured_of_a_model_goes_before_what_the_list_says() -> None:
+    settings = Settings(
+        providers={"openai": OPENAI}, model_data={"openai/gpt-4o": ModelSettings(context_window=7, capabilities=())}
+    )
+    base = Snapshot("v", settings, build_offers(settings, ROWS, {}))
+    there = joined(base, openai=[Listed("gpt-4o", context_window=9000, can=frozenset({CAPABILITY_VISION}))])
+    for each in (base, there):
+        model = get_model(each, "gpt-4o")
+        assert (model.context_window, list(model.capabilities)) == (7, [])
+
+
+def test_a_discovered_model_is_what_the_catalogue_says_unless_the_list_does() -> None:
+    there = joined(
+        configured(openai=OPENAI), openai=["gpt-6-sol", Listed("gpt-5.6-sol", context_window=9000), "nobody"]
+    )
+    known, told, unknown = (get_model(there, f"openai/{name}") for name in ("gpt-6-sol", "gpt-5.6-sol", "nobody"))
+    assert known.discovered
+    assert (known.context_window, known.max_output_tokens, known.display_name) == (1_050_000, 128_000, "GPT-6 Sol")
+    assert {CAPABILITY_TOOLS, CAPABILITY_VISION} < set(known.capabilities)
+    assert (told.context_window, told.max_output_tokens) == (9000, 128_000)
+    assert (unknown.HasField("context_window"), list(unknown.capabilities)) == (False, [CAPABILITY_STREAMING])
+
+
+def test_what_a_request_has_no_words_for_a_model_cannot_do() -> None:
+    deepseek = ProviderSettings(kind="deepseek", api_key=KEY)
+    there = joined(configured(p=deepseek), p=["deepseek-v4-flash-vision-exp", "deepseek-v4-flash"])
+    assert CAPABILITY_VISION not in get_model(there, "p/deepseek-v4-flash-vision-exp").capabilities
+
+
 def test_the_configuration_is_not_changed() -> None:
     base = configured({"a": "openai/gpt-4o"}, openai=OPENAI)
     before = base.offers["openai"].models["gpt-4o"].SerializeToString(deterministic=True)
@@ -154,8 +185,9 @@ def test_a_model_that_disappears_is_shown_with_the_reason_and_cannot_be_called(k
     assert "no longer lists a" in listed(there, "p")["a"]
     assert "no longer lists b" in listed(there, "p")["b"]
     for name in ("p", "p/a", "a", "p/b", "b", "p/B"):
-        with pytest.raises(NoCandidate, match=r"p no longer lists [ab]: "):
+        with pytest.raises(ModelGone, match=r"no longer lists [ab].*such as p/c") as raised:
             resolve_model(there, name)
+        assert (raised.value.reason, raised.value.resource) == (ERROR_REASON_MODEL_NOT_FOUND, name)
     assert said(resolve_model(there, "c")) == ["p c"]
     assert shown(there.offers["p"]) & {"p/a", "p/b", "p/c"} == {"p/c"}
     again = joined(base, p=[("a", "b"), ("c",), ("a", "b")])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from asked import resolve_model
 
 from trunkline.v1.call_pb2 import Routing
 from trunkline_server.core import ANYBODY, Identity
 from trunkline_server.errors import ModelNotAllowed, NoCandidate, UnknownModel
-from trunkline_server.routing.names import resolve_model
 from trunkline_server.routing.plan import Plan, plan_of
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.snapshot import Offer, Snapshot

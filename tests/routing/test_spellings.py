@@ -6,12 +6,13 @@ import re
 import time
 
 import pytest
+from asked import resolve_model
 
 from trunkline.v1.call_pb2 import Target
 from trunkline_server.errors import UnknownModel
 from trunkline_server.providers.table import ROWS, Row
 from trunkline_server.routing.catalogue import build_offers
-from trunkline_server.routing.names import find_targets, resolve_model
+from trunkline_server.routing.names import find_targets
 from trunkline_server.settings import ProviderSettings, Secret, Settings
 from trunkline_server.snapshot import Snapshot, plain
 
@@ -201,10 +202,8 @@ def test_who_has_the_model_is_told() -> None:
 def test_the_names_of_a_row_are_consistent(row: Row) -> None:
     names = row.names
     assert all(plain(key) == key for key in (*names.called, *names.hosted)), "names are compared in plain spelling"
-    assert not set(names.known) & set(row.models)
-    assert names.windows.keys() <= {*row.models, *names.known, *names.called.values()}
-    assert row.open or not (names.known or names.family)
-    own = [*names.known, *names.called.values(), *row.models] if names.family else []
+    assert row.open or not names.family
+    own = [*names.called.values(), *row.models] if names.family else []
     assert all(re.fullmatch(names.family, model.lower()) for model in own)
 
 

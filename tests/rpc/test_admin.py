@@ -362,8 +362,8 @@ async def test_refresh_says_what_came_and_what_went(tmp_path: Path) -> None:
             with pytest.raises(aio.AioRpcError) as raised:
                 await running.stub.Generate(GenerateRequest(model="up/a", prompt="x"))
             assert (raised.value.code(), reason(raised.value)) == (
-                grpc.StatusCode.FAILED_PRECONDITION,
-                "NO_CANDIDATE",
+                grpc.StatusCode.NOT_FOUND,
+                "MODEL_NOT_FOUND",
             )
             assert "no longer lists a" in (raised.value.details() or "")
             third = await running.models.RefreshModels(RefreshModelsRequest(provider="up"))

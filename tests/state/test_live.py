@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from asked import resolve_model
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -12,11 +13,11 @@ from make import playing
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import Chain, Current
-from trunkline_server.errors import NoCandidate, UnknownModel, UpstreamError
+from trunkline_server.errors import ModelGone, NoCandidate, UnknownModel, UpstreamError
 from trunkline_server.logs import build_log
 from trunkline_server.providers.table import ROWS
 from trunkline_server.routing.catalogue import build_offers
-from trunkline_server.routing.names import find_targets, resolve_model
+from trunkline_server.routing.names import find_targets
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.snapshot import Listed, Snapshot
 from trunkline_server.state.live import Live
@@ -109,7 +110,7 @@ class Interleavings(RuleBasedStateMachine):
             for asked in (model, *(f"{name}/{model}" for name in PROVIDERS)):
                 try:
                     targets = resolve_model(snapshot, asked)
-                except (NoCandidate, UnknownModel):
+                except (ModelGone, NoCandidate, UnknownModel):
                     continue
                 for target in targets:
                     assert not snapshot.offers[target.provider].hindrance(target.model)

@@ -15,6 +15,7 @@ from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, 
 
 if TYPE_CHECKING:
     from trunkline.v1.model_pb2 import Capability
+    from trunkline.v1.model_service_pb2 import RecommendModelsRequest
 
 # One user message, a conversation (roles of tuples: system, user, assistant), or the whole request.
 Prompt: TypeAlias = str | Sequence[Message | tuple[str, str]] | GenerateRequest
@@ -73,8 +74,33 @@ class ModelFilters(TypedDict, total=False):
 
     provider: str
     required_capabilities: Sequence[Capability.ValueType]
+    max_input_pico_usd_per_token: int
+    max_output_pico_usd_per_token: int
+    max_call_cost_nano_usd: int
+    call_input_tokens: int
+    call_output_tokens: int
     min_context_window: int
+    min_quality: float
+    min_speed: float
+    max_time_to_first_token: Duration
+    open_weights_only: bool
     available_only: bool
+
+
+class ModelWishes(TypedDict, total=False):
+    """What a model is wanted for: RecommendModelsRequest tells what each means."""
+
+    required_capabilities: Sequence[Capability.ValueType]
+    max_call_cost_nano_usd: int
+    call_input_tokens: int
+    call_output_tokens: int
+    max_time_to_first_token: Duration
+    min_quality: float
+    min_context_window: int
+    prefer_open_weights: bool
+    local_only: bool
+    objective: RecommendModelsRequest.Objective.ValueType
+    max_results: int
 
 
 def build_request(prompt: Prompt, settings: Settings) -> GenerateRequest:

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from trunkline_client import TrunklineError
 from trunkline_server import __version__
-from trunkline_server.cli import calls, configuration, data, keys, model, providers, reports, usage
+from trunkline_server.cli import calls, configuration, data, keys, model, models, providers, reports, usage
 from trunkline_server.cli.audit import audit
 from trunkline_server.cli.demo import demo
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
@@ -35,7 +35,8 @@ app.command()(serve)
 app.command()(demo)
 app.command()(generate)
 app.command()(reports.health)
-app.command()(reports.models)
+app.command()(models.models)
+app.command()(models.recommend)
 app.command("calls")(calls.list_calls)
 app.command("export")(calls.export)
 app.command()(audit)

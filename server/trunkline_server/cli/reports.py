@@ -7,29 +7,23 @@ from typing import Annotated
 from google.protobuf.timestamp_pb2 import Timestamp
 from typer import Option
 
-from trunkline.v1.call_pb2 import OUTCOME_SUCCESS, Outcome
+from trunkline.v1.call_pb2 import Outcome
 from trunkline.v1.gateway_service_pb2 import (
     EndpointHealth,
     HealthCheckResponse,
     LedgerHealth,
     ProviderHealth,
 )
-from trunkline.v1.model_pb2 import Model, Price
-from trunkline.v1.model_service_pb2 import ListModelsResponse, RefreshModelsResponse
 from trunkline_server.cli.connection import PATIENCE, Connection, calling
 from trunkline_server.cli.failures import ExitCode
 from trunkline_server.cli.options import AsJson
-from trunkline_server.cli.terminal import print_json, print_line, print_table, tell
+from trunkline_server.cli.terminal import print_json, print_line, print_table
 from trunkline_server.spans import seconds
 
 State = HealthCheckResponse.State
 # Seconds that the gateway takes for probes, at most.
 PROBE_TIME = 10.0
-# And for the lists of models.
-REFRESH_TIME = 15.0
 WORKS = (HealthCheckResponse.STATE_SERVING, HealthCheckResponse.STATE_DEGRADED)
-
-_PRICE_COLUMNS = {"input $/1M": Price.UNIT_INPUT_TOKEN, "output $/1M": Price.UNIT_OUTPUT_TOKEN}
 
 
 @calling
@@ -198,57 +192,3 @@ def _span(length_of_time: float) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
-
-
-@calling
-def models(
-    connection: Connection,
-    *,
-    as_json: AsJson = False,
-    provider: Annotated[str, Option(metavar="P", help="Only models of this provider.")] = "",
-    available: Annotated[bool, Option("--available", help="Only models that can be called now.")] = False,
-    refresh: Annotated[
-        bool, Option("--refresh", help="Let the gateway ask its providers first; free. What changed is told, too.")
-    ] = False,
-) -> None:
-    """List the models that the gateway offers."""
-    with connection.client(PATIENCE) as client:
-        if refresh:
-            _tell_refresh(client.refresh_models(provider=provider, timeout=PATIENCE + REFRESH_TIME))
-        found = client.models(provider=provider, available_only=available)
-    if as_json:
-        print_json(ListModelsResponse(models=found))
-    else:
-        print_table(("model", "aliases", *_PRICE_COLUMNS, "available"), map(_model_row, found))
-
-
-def _tell_refresh(told: RefreshModelsResponse) -> None:
-    """On standard error: what goes to standard output is the list."""
-    for words, ids in (("new", told.added), ("gone", told.removed)):
-        if ids:
-            tell(words, ", ".join(ids))
-    for each in told.providers:
-        if each.outcome != OUTCOME_SUCCESS:
-            tell("warning", f"{each.provider}: {each.reason}")
-    if not told.added and not told.removed:
-        tell("", "nothing has changed")
-
-
-def _model_row(model: Model) -> tuple[str, ...]:
-    prices = (_price(model, unit) for unit in _PRICE_COLUMNS.values())
-    available = "yes" if model.available else f"no: {model.unavailable_reason}"
-    return model.id, ", ".join(model.aliases), *prices, available
-
-
-def _price(model: Model, unit: Price.Unit.ValueType) -> str:
-    """USD per million tokens; with another price in larger calls, both. Free is 0, unpriced is unknown."""
-    if not model.HasField("pricing"):
-        return "unknown"
-    usual = [price for price in model.pricing.prices if price.unit == unit and not price.processing]
-    return " to ".join(_usd_per_million(price.pico_usd_per_unit) for price in usual) or "-"
-
-
-def _usd_per_million(pico_usd: int) -> str:
-    """A price of one in USD for a million, exactly."""
-    whole, rest = divmod(pico_usd, 1_000_000)
-    return f"{whole}.{rest:06}".rstrip("0").rstrip(".")

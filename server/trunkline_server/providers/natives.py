@@ -77,6 +77,7 @@ NATIVES = (
         tokens="google",
         key_env="VERTEX_ACCESS_TOKEN",
         base_url_env="VERTEX_BASE_URL",
+        home=r"https://([a-z0-9-]+\.)?aiplatform\.googleapis\.com/.*|https://[a-z0-9-]+-aiplatform\.googleapis\.com/.*",
         # Its list stands at another address than its models.
         lists_models=False,
         model_env="VERTEX_MODEL",
@@ -118,6 +119,7 @@ NATIVES = (
         key_required=True,
         key_env="AWS_BEARER_TOKEN_BEDROCK",
         base_url_env="BEDROCK_BASE_URL",
+        home=r"https://bedrock-runtime[a-z0-9.-]*\.amazonaws\.com",
         # So does this one's.
         lists_models=False,
         model_env="BEDROCK_MODEL",

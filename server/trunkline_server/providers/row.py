@@ -27,6 +27,8 @@ class Row:
     dialect: str = ""
     # Empty, with a dialect: the configuration must say it.
     base_url: str = ""
+    # Its vendor's own addresses where base_url is not the only one (a regular expression over a whole URL).
+    home: str = ""
     # How a key is sent, if there is one: as a bearer token, or in the header of this name.
     auth: Auth = "none"
     # Without a key the provider cannot be called.

@@ -1,4 +1,4 @@
-"""What people call the models of each row, beyond the ids that it lists, and how large some of them are. Data."""
+"""What people call the models of each row, beyond what the catalogue has (models/data.py). Data."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ _ID = r"[a-z0-9._-]*[a-z0-9]"
 class Names:
     """The names of one row's models. Keys are plain: see `plain` in snapshot.py."""
 
-    # Ids that the vendor knows and that are not listed: older models, mostly.
-    known: tuple[str, ...] = ()
     # What people call the vendor's own models otherwise, and the id.
     called: Mapping[str, str] = field(default_factory=dict)
     # All ids that are the vendor's own, in lower case (a regular expression). Empty = it has none of its own.
     family: str = ""
     # Models of others that it hosts: what people call them, and the id here. An empty id: the default model.
     hosted: Mapping[str, str] = field(default_factory=dict)
-    # How many tokens go in and come out together, by id; as the vendors' documentation has it.
+    # How many tokens go in and come out together, by id; of what packages bring.
     windows: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -35,72 +33,16 @@ _FIREWORKS = "accounts/fireworks/models/"
 
 NAMES: Mapping[str, Names] = {
     "openai": Names(
-        known=(
-            "gpt-4-turbo",
-            "gpt-4",
-            "gpt-3.5-turbo",
-            "chatgpt-4o-latest",
-            "o1",
-            "o3",
-            "o3-mini",
-            "o4-mini",
-            "gpt-5",
-            "gpt-5-mini",
-            "gpt-5-nano",
-        ),
         family=rf"(gpt-\d|chatgpt-|codex-|o\d-){_ID}|gpt-\d|o\d",
-        windows={
-            "gpt-4o-mini": 128_000,
-            "gpt-4o": 128_000,
-            "gpt-4-turbo": 128_000,
-            "gpt-4": 8_192,
-            "gpt-3.5-turbo": 16_385,
-            "gpt-4.1": 1_047_576,
-            "gpt-4.1-mini": 1_047_576,
-            "gpt-4.1-nano": 1_047_576,
-        },
     ),
-    # Of one name without its date the first is meant.
     "anthropic": Names(
-        known=(
-            "claude-opus-4-1-20250805",
-            "claude-opus-4-20250514",
-            "claude-sonnet-4-20250514",
-            "claude-3-7-sonnet-20250219",
-            "claude-3-5-sonnet-20241022",
-            "claude-3-5-sonnet-20240620",
-            "claude-3-5-haiku-20241022",
-            "claude-3-opus-20240229",
-            "claude-3-sonnet-20240229",
-            "claude-3-haiku-20240307",
-        ),
         family=rf"claude-{_ID}",
-        windows={
-            "claude-sonnet-4-5": 200_000,
-            "claude-opus-4-5": 200_000,
-            "claude-haiku-4-5": 200_000,
-            "claude-3-5-sonnet-20241022": 200_000,
-            "claude-3-5-sonnet-20240620": 200_000,
-            "claude-3-5-haiku-20241022": 200_000,
-            "claude-3-opus-20240229": 200_000,
-            "claude-3-sonnet-20240229": 200_000,
-            "claude-3-haiku-20240307": 200_000,
-        },
     ),
     "gemini": Names(
-        known=("gemini-1.5-pro", "gemini-1.5-flash", "gemini-2.0-flash", "gemini-2.0-flash-lite", "gemini-pro"),
-        family=rf"(gemini|gemma|learnlm)-{_ID}",
-        windows={
-            "gemini-2.5-flash": 1_048_576,
-            "gemini-2.5-flash-lite": 1_048_576,
-            "gemini-2.5-pro": 1_048_576,
-            "gemini-1.5-pro": 2_097_152,
-        },
+        family=rf"(gemini|gemma|learnlm|(text|chat)-bison)-{_ID}|(text|chat)-bison|palm-?2",
     ),
     "vertex": Names(
-        known=("gemini-1.5-pro", "gemini-1.5-flash", "gemini-2.0-flash"),
-        family=rf"gemini-{_ID}",
-        windows={"gemini-2.5-flash": 1_048_576, "gemini-2.5-pro": 1_048_576, "gemini-1.5-pro": 2_097_152},
+        family=rf"gemini-{_ID}|(text|chat)-bison(@\d+)?|palm-?2",
     ),
     "cohere": Names(family=rf"(command|c4ai)-{_ID}|command"),
     "bedrock": Names(
@@ -127,21 +69,6 @@ NAMES: Mapping[str, Names] = {
         },
     ),
     "mistral": Names(
-        known=(
-            "mistral-large-latest",
-            "mistral-medium-latest",
-            "mistral-small-latest",
-            "mistral-tiny",
-            "codestral-latest",
-            "ministral-8b-latest",
-            "ministral-3b-latest",
-            "pixtral-large-latest",
-            "open-mistral-7b",
-            "open-mistral-nemo",
-            "open-mixtral-8x7b",
-            "open-mixtral-8x22b",
-        ),
-        called={"mixtral-8x7b": "open-mixtral-8x7b", "mixtral-8x22b": "open-mixtral-8x22b"},
         family=rf"(open-)?(mistral|mixtral|codestral|ministral|magistral|devstral|pixtral|voxtral)-{_ID}",
     ),
     "together": Names(
@@ -176,7 +103,7 @@ NAMES: Mapping[str, Names] = {
         },
     ),
     "groq": Names(hosted={"llama": "", "llama-3-70b": "llama3-70b-8192"}),
-    "deepseek": Names(known=("deepseek-coder",), family=rf"deepseek-{_ID}"),
+    "deepseek": Names(family=rf"deepseek-{_ID}"),
     "xai": Names(family=rf"grok-{_ID}"),
     "perplexity": Names(family=rf"sonar-{_ID}|sonar"),
     "moonshot": Names(family=rf"(kimi|moonshot)-{_ID}"),

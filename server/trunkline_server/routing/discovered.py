@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from trunkline.v1.model_pb2 import CAPABILITY_STREAMING, Capability, Model
+from trunkline.v1.model_pb2 import CAPABILITY_STREAMING, Model
+from trunkline_server.models.data import entry_of
 from trunkline_server.routing.catalogue import aliases_by_target
+from trunkline_server.routing.described import describe, own_of, set_capabilities, tell_end, tell_own
 from trunkline_server.snapshot import Snapshot, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from trunkline_server.providers.table import Row
-    from trunkline_server.settings import ProviderSettings, Settings
+    from trunkline_server.settings import Settings
     from trunkline_server.snapshot import Listed, Offer
 
 # Ids of models that a provider listed once and does not list any more: so many are remembered of each.
@@ -64,7 +66,7 @@ def join(
     What does not change is the same as before. Nothing that is given is changed.
     """
     settings = configured.settings
-    joined = _joined(configured.offers[provider], settings.providers[provider], row, known, off)
+    joined = _joined(configured.offers[provider], settings, row, known, off)
     return _with_aliases(settings, {**offers, provider: joined})
 
 
@@ -104,20 +106,21 @@ def _called(model: Model, aliases: Sequence[str]) -> Model:
     return called
 
 
-def _joined(offer: Offer, provider: ProviderSettings, row: Row, known: Known | None, off: str) -> Offer:
+def _joined(offer: Offer, settings: Settings, row: Row, known: Known | None, off: str) -> Offer:
     reason = off or offer.unavailable_reason
     if known is None:
-        models = {id_: _updated(model, None, reason) for id_, model in offer.models.items()}
+        models = {id_: _updated(model, None, settings, reason) for id_, model in offer.models.items()}
         return replace(offer, models=models, unavailable_reason=reason)
     gone = _gone(offer, row, known)
     models = {
-        id_: _updated(model, _entry(known, id_), reason or gone.get(id_, "")) for id_, model in offer.models.items()
+        id_: _updated(model, _entry(known, id_), settings, reason or gone.get(id_, ""))
+        for id_, model in offer.models.items()
     }
     discovered: dict[str, Model] = {}
-    if not provider.models:  # else what the operator wrote down is all that is to be seen
+    if not settings.providers[offer.provider].models:  # else what the operator wrote down is all that is to be seen
         gone |= {id_: _no_longer(offer, id_) for id_ in known.vanished if id_ not in offer.models}
         discovered = {id_: _discovered(offer, known, id_, reason or gone.get(id_, "")) for id_ in _new(offer, known)}
-    return replace(offer, models=models, discovered=discovered, gone=gone, unavailable_reason=reason)
+    return replace(offer, models=models, discovered=discovered, gone=gone, unavailable_reason=reason, known=known)
 
 
 def _new(offer: Offer, known: Known) -> Iterator[str]:
@@ -157,18 +160,19 @@ def _entry(known: Known, model: str) -> Listed | None:
     return named or next((each for each in entries if plain(each.id) == plain(model)), None)
 
 
-def _updated(model: Model, listed: Listed | None, reason: str) -> Model:
-    """A copy, with what the list says of it."""
+def _updated(model: Model, listed: Listed | None, settings: Settings, reason: str) -> Model:
+    """A copy, with what the list says of it; what is configured of it stands."""
     updated = Model()
     updated.CopyFrom(model)
     updated.available, updated.unavailable_reason = not reason, reason
     if listed is not None:
         _fill_in(updated, listed)
+        tell_own(updated, own_of(settings, model.provider, model.provider_model))
     return updated
 
 
 def _discovered(offer: Offer, known: Known, id_: str, reason: str) -> Model:
-    """A model of which only the list tells, and one that is gone of which nothing does."""
+    """A model that nobody configured: as the catalogue has it, then as the list does, unless it is gone from that."""
     model = Model(
         id=f"{offer.provider}/{id_}",
         provider=offer.provider,
@@ -179,6 +183,9 @@ def _discovered(offer: Offer, known: Known, id_: str, reason: str) -> Model:
         unavailable_reason=reason,
         discovered=True,
     )
+    entry = entry_of(offer.kind, id_)
+    describe(model, entry, offer.says)
+    tell_end(model, entry)
     if id_ in known.listed:
         _fill_in(model, known.listed[id_])
     return model
@@ -187,6 +194,4 @@ def _discovered(offer: Offer, known: Known, id_: str, reason: str) -> Model:
 def _fill_in(model: Model, listed: Listed) -> None:
     if listed.context_window is not None:
         model.context_window = listed.context_window
-    able = {*model.capabilities} - listed.cannot | listed.can
-    model.ClearField("capabilities")
-    model.capabilities.extend(each for each in Capability.values() if each in able)
+    set_capabilities(model, {*model.capabilities} - listed.cannot | listed.can)

@@ -29,20 +29,6 @@ MAX_LISTED = 20
 _FINE_TUNED = re.compile(r"ft:([^:]+):")
 
 
-def resolve_model(snapshot: Snapshot, name: str, identity: Identity = ANYBODY) -> tuple[Target, ...]:
-    """The targets that `name` means, that the caller may use and that can be called, in the order of the offers.
-
-    At least one. An empty name means the configured default, else the first provider that can be called; one that only
-    says what it was told to say (kind scripted) is never meant by an empty name unless it is the configured default.
-    Raises UnknownModel with names that are close, ModelNotAllowed, and NoCandidate with the reason of each target.
-    """
-    targets = allowed_targets(snapshot, name or _default(snapshot, identity), identity, name)
-    available = tuple(target for target in targets if not snapshot.offers[target.provider].hindrance(target.model))
-    if not available:
-        raise NoCandidate(f"{name or 'the default model'} cannot be called: {_reasons(snapshot, targets)}")
-    return available
-
-
 def allowed_targets(snapshot: Snapshot, name: str, identity: Identity, asked: str) -> tuple[Target, ...]:
     """Those of find_targets that the caller may use; at least one.
 
@@ -144,7 +130,12 @@ def _takes(offer: Offer, model: str) -> bool:
     return model in offer.models or model in offer.discovered or (offer.open and model != "" and model == model.strip())
 
 
-def _default(snapshot: Snapshot, identity: Identity) -> str:
+def default_name(snapshot: Snapshot, identity: Identity) -> str:
+    """What a call means that names no model: the configured default, else the first provider that can be called.
+
+    One that only says what it was told to say (kind scripted) is never meant unless it is the configured default.
+    Raises NoCandidate with the reason of each provider.
+    """
     if snapshot.settings.default_model:
         return snapshot.settings.default_model
     defaults = [
@@ -156,14 +147,15 @@ def _default(snapshot: Snapshot, identity: Identity) -> str:
     for target in targets:
         if not snapshot.offers[target.provider].hindrance(target.model):
             return target.provider
-    raise NoCandidate(f"the call names no model, and no provider can be called: {_reasons(snapshot, targets)}")
+    raise NoCandidate(f"the call names no model, and no provider can be called: {reasons_of(snapshot, targets)}")
 
 
 def _is_scripted(snapshot: Snapshot, provider: str) -> bool:
     return (snapshot.settings.providers[provider].kind or provider) == "scripted"
 
 
-def _reasons(snapshot: Snapshot, targets: Sequence[Target]) -> str:
+def reasons_of(snapshot: Snapshot, targets: Sequence[Target]) -> str:
+    """Why each of these cannot be called."""
     reasons = [f"{each.provider}: {snapshot.offers[each.provider].hindrance(each.model)}" for each in targets]
     return "; ".join(reasons[:MAX_LISTED]) or "none is configured"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from trunkline_server.errors import CallError, ModelNotAllowed, NoCandidate, UnknownModel
+from trunkline_server.errors import CallError, ModelGone, ModelNotAllowed, NoCandidate, UnknownModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Routing, Target
     from trunkline_server.settings import Settings
 
-    # What a name means: at least one target, or UnknownModel and NoCandidate are raised.
+    # What a name means: at least one target, or UnknownModel, ModelGone and NoCandidate are raised.
     Resolve = Callable[[str], tuple[Target, ...]]
 
 
@@ -28,8 +28,8 @@ class Plan(NamedTuple):
 def plan_of(settings: Settings, model: str, routing: Routing, resolve: Resolve) -> Plan:
     """What `model` means, then routing.fallback_models, then the configured fallbacks of `model`, which may be missing.
 
-    Raises UnknownModel and NoCandidate: of fallback_models with the field's name, of `model` NoCandidate only if
-    nothing else is left.
+    Raises UnknownModel, ModelGone and NoCandidate: of fallback_models with the field's name, of `model` the last two
+    only if nothing else is left.
     """
     if routing.disable_fallback:
         return Plan(resolve(model)[:1])
@@ -45,10 +45,10 @@ def plan_of(settings: Settings, model: str, routing: Routing, resolve: Resolve) 
     return Plan(targets, tuple(target for target in _unique(larger) if target not in targets))
 
 
-def _primary(resolve: Resolve, model: str) -> tuple[tuple[Target, ...], NoCandidate | None]:
+def _primary(resolve: Resolve, model: str) -> tuple[tuple[Target, ...], CallError | None]:
     try:
         return resolve(model), None
-    except NoCandidate as error:
+    except (ModelGone, NoCandidate) as error:
         return (), error
 
 
@@ -71,7 +71,7 @@ def _configured(
     for name in names or ():
         try:
             yield from resolve(name)
-        except (UnknownModel, NoCandidate, ModelNotAllowed):
+        except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed):
             continue  # a key is missing here, perhaps, or the caller may not use it: that is no fault of this call
 
 

@@ -35,6 +35,7 @@ LEAST_ROLES: Mapping[str, Role] = {
     # What it may use.
     "/trunkline.v1.ModelService/ListModels": "caller",
     "/trunkline.v1.ModelService/GetModel": "caller",
+    "/trunkline.v1.ModelService/RecommendModels": "caller",
     # Asks providers.
     "/trunkline.v1.ModelService/RefreshModels": "operator",
     # Of its own workspace.

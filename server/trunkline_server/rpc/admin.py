@@ -10,7 +10,7 @@ from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, ProviderHealth
 from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.prices.pricing import add_pricing
-from trunkline_server.routing.catalogue import models_now
+from trunkline_server.routing.listing import models_now
 from trunkline_server.routing.names import known_provider
 from trunkline_server.rpc.health import PROBE_TIME, by_provider, provider_health, time_for
 from trunkline_server.rpc.keys import KeyMethods, actor_of

@@ -7,14 +7,15 @@ import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from trunkline.v1 import model_pb2
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceServicer
 from trunkline.v1.model_service_pb2_grpc import ModelServiceServicer
 from trunkline_server.core import Call, now
 from trunkline_server.errors import CallerGone
 from trunkline_server.fold import Fold
 from trunkline_server.prices.pricing import add_pricing
-from trunkline_server.routing.catalogue import get_model, list_models
+from trunkline_server.routing.filters import Known
+from trunkline_server.routing.listing import get_model, list_models
+from trunkline_server.routing.recommend import recommend
 from trunkline_server.rpc.access import is_at_least, require
 from trunkline_server.rpc.edge import CALL_ID, IDENTITY
 from trunkline_server.rpc.health import add_ledger, health_for_callers, health_of, probed, time_for
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     from grpc import aio
 
     from trunkline.v1 import gateway_service_pb2 as pb
-    from trunkline.v1 import model_service_pb2
+    from trunkline.v1 import model_pb2, model_service_pb2
     from trunkline_server.core import Chain, Current
     from trunkline_server.rpc.health import Prober, Serving
     from trunkline_server.rpc.refresh import Discoverer
+    from trunkline_server.snapshot import Snapshot
     from trunkline_server.state.ledger.reports import LedgerReports
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
@@ -88,29 +90,47 @@ class Gateway(GatewayServiceServicer):
 class Models(ModelServiceServicer):
     """The catalogue of the configuration that new calls run on."""
 
-    def __init__(self, current: Current, states: ProviderStates, live: Live, discoverer: Discoverer) -> None:
+    def __init__(
+        self, current: Current, states: ProviderStates, live: Live, discoverer: Discoverer, statistics: Statistics
+    ) -> None:
         self._current = current
         self._states = states
         self._live = live
         self._discoverer = discoverer
+        self._statistics = statistics
 
     async def ListModels(
         self, request: model_service_pb2.ListModelsRequest, context: Context
     ) -> model_service_pb2.ListModelsResponse:
         """A page of the models."""
         snapshot = self._current.chain.snapshot
-        page = list_models(snapshot, request, IDENTITY.get(), self._states.missing)
+        known = self._known(snapshot)
+        page = list_models(snapshot, request, known, IDENTITY.get())
         for model in page.models:
-            add_pricing(model, snapshot.prices, int(time.time()))
+            add_pricing(model, snapshot.prices, known.when)
         return page
 
     async def GetModel(self, request: model_service_pb2.GetModelRequest, context: Context) -> model_pb2.Model:
         """One model by any of its names."""
         snapshot = self._current.chain.snapshot
-        model = model_pb2.Model()
-        model.CopyFrom(get_model(snapshot, request.id, IDENTITY.get(), self._states.missing))
-        add_pricing(model, snapshot.prices, int(time.time()))
+        known = self._known(snapshot)
+        model = get_model(snapshot, request.id, known, IDENTITY.get())
+        add_pricing(model, snapshot.prices, known.when)
         return model
+
+    async def RecommendModels(
+        self, request: model_service_pb2.RecommendModelsRequest, context: Context
+    ) -> model_service_pb2.RecommendModelsResponse:
+        """The models that fit, the best first."""
+        snapshot = self._current.chain.snapshot
+        known = self._known(snapshot)
+        told = recommend(snapshot, request, known, IDENTITY.get())
+        for each in told.recommendations:
+            add_pricing(each.model, snapshot.prices, known.when)
+        return told
+
+    def _known(self, snapshot: Snapshot) -> Known:
+        return Known(int(time.time()), snapshot.prices, self._statistics.first_token, self._states.missing)
 
     async def RefreshModels(
         self, request: model_service_pb2.RefreshModelsRequest, context: Context

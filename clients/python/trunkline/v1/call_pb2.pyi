@@ -211,7 +211,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PROVIDER_REJECTED: _ErrorReason.ValueType  # 4
     """INVALID_ARGUMENT. The provider refuses the request; metadata has the provider, CallFailure its words."""
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 5
-    """NOT_FOUND. No such model or alias; ResourceInfo names it."""
+    """NOT_FOUND. No such model or alias, or the model is gone and nothing may take its place; ResourceInfo names it."""
     ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 27
     """NOT_FOUND. No such call in the ledger, or it is another workspace's."""
     ERROR_REASON_NO_CANDIDATE: _ErrorReason.ValueType  # 6
@@ -277,7 +277,7 @@ ERROR_REASON_UNSUPPORTED_CAPABILITY: ErrorReason.ValueType  # 3
 ERROR_REASON_PROVIDER_REJECTED: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT. The provider refuses the request; metadata has the provider, CallFailure its words."""
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 5
-"""NOT_FOUND. No such model or alias; ResourceInfo names it."""
+"""NOT_FOUND. No such model or alias, or the model is gone and nothing may take its place; ResourceInfo names it."""
 ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 27
 """NOT_FOUND. No such call in the ledger, or it is another workspace's."""
 ERROR_REASON_NO_CANDIDATE: ErrorReason.ValueType  # 6
@@ -407,7 +407,9 @@ class Routing(_message.Message):
     max_attempts: _builtins.int
     """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = 4."""
     strict_params: _builtins.bool
-    """A setting that the chosen target cannot honour is an error (INVALID_ARGUMENT, UNSUPPORTED_CAPABILITY) instead of a warning."""
+    """A setting that the chosen target cannot honour is an error (INVALID_ARGUMENT, UNSUPPORTED_CAPABILITY) instead of a warning.
+    So is a model that is gone and would be served by its replacement (NOT_FOUND, MODEL_NOT_FOUND, which names it).
+    """
     on_interruption: Global___OnInterruption.ValueType
     """What happens to a stream that breaks off after a piece of it was sent. Ignored by Generate, which starts anew unseen."""
     allow_hedging: _builtins.bool
@@ -791,6 +793,10 @@ class Warning(_message.Message):
         """A setting was sent with another value."""
         KIND_CONTENT_DROPPED: Warning._Kind.ValueType  # 3
         """A piece of content was left out."""
+        KIND_MODEL_REPLACED: Warning._Kind.ValueType  # 4
+        """The model that was named is gone, and the one that replaces it answered: message names both, Served.target has the one
+        that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What happened."""
@@ -803,6 +809,10 @@ class Warning(_message.Message):
     """A setting was sent with another value."""
     KIND_CONTENT_DROPPED: Warning.Kind.ValueType  # 3
     """A piece of content was left out."""
+    KIND_MODEL_REPLACED: Warning.Kind.ValueType  # 4
+    """The model that was named is gone, and the one that replaces it answered: message names both, Served.target has the one
+    that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
+    """
 
     KIND_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int

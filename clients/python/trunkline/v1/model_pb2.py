@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18trunkline/v1/model.proto\x12\x0ctrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbc\x02\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0eprovider_model\x18\x04 \x01(\t\x12\x12\n\nbase_model\x18\x05 \x01(\t\x12\x0f\n\x07\x61liases\x18\x06 \x03(\t\x12\x1b\n\x0e\x63ontext_window\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12.\n\x0c\x63\x61pabilities\x18\x0b \x03(\x0e\x32\x18.trunkline.v1.Capability\x12&\n\x07pricing\x18\x0c \x01(\x0b\x32\x15.trunkline.v1.Pricing\x12\r\n\x05local\x18\x12 \x01(\x08\x12\x11\n\tavailable\x18\x13 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x14 \x01(\t\x12\x12\n\ndiscovered\x18\x16 \x01(\x08\x42\x11\n\x0f_context_window\"s\n\x07Pricing\x12#\n\x06prices\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Price\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x03\n\x05Price\x12&\n\x04unit\x18\x01 \x01(\x0e\x32\x18.trunkline.v1.Price.Unit\x12\x12\n\nother_unit\x18\x02 \x01(\t\x12\x19\n\x11pico_usd_per_unit\x18\x03 \x01(\x03\x12\x1a\n\x12\x61\x62ove_input_tokens\x18\x04 \x01(\x03\x12\x13\n\x0b\x65xcess_only\x18\x05 \x01(\x08\x12\x12\n\nprocessing\x18\x06 \x01(\t\"\xf4\x01\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x14\n\x10UNIT_INPUT_TOKEN\x10\x01\x12\x15\n\x11UNIT_OUTPUT_TOKEN\x10\x02\x12\x19\n\x15UNIT_CACHE_READ_TOKEN\x10\x03\x12\x1a\n\x16UNIT_CACHE_WRITE_TOKEN\x10\x04\x12\x18\n\x14UNIT_REASONING_TOKEN\x10\x05\x12\x10\n\x0cUNIT_REQUEST\x10\x06\x12\x17\n\x13UNIT_COMPUTE_SECOND\x10\x07\x12\x0e\n\nUNIT_OTHER\x10\x08\x12\x1d\n\x19UNIT_CACHE_WRITE_1H_TOKEN\x10\t*\x8b\x02\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41PABILITY_STREAMING\x10\x01\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x02\x12\x1a\n\x16\x43\x41PABILITY_JSON_SCHEMA\x10\x03\x12\x18\n\x14\x43\x41PABILITY_REASONING\x10\x04\x12\x17\n\x13\x43\x41PABILITY_LOGPROBS\x10\x05\x12\x1b\n\x17\x43\x41PABILITY_PROMPT_CACHE\x10\x06\x12\x15\n\x11\x43\x41PABILITY_VISION\x10\x07\x12\x14\n\x10\x43\x41PABILITY_AUDIO\x10\x08\x12\x18\n\x14\x43\x41PABILITY_JSON_MODE\x10\nBO\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18trunkline/v1/model.proto\x12\x0ctrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"9\n\nModelScore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06source\x18\x03 \x01(\t\"\xd3\x05\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x16\n\x0eprovider_model\x18\x04 \x01(\t\x12\x12\n\nbase_model\x18\x05 \x01(\t\x12\x0f\n\x07\x61liases\x18\x06 \x03(\t\x12\x1b\n\x0e\x63ontext_window\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06\x66\x61mily\x18\x08 \x01(\t\x12\x1e\n\x11max_output_tokens\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x30\n\x10input_modalities\x18\n \x03(\x0e\x32\x16.trunkline.v1.Modality\x12.\n\x0c\x63\x61pabilities\x18\x0b \x03(\x0e\x32\x18.trunkline.v1.Capability\x12&\n\x07pricing\x18\x0c \x01(\x0b\x32\x15.trunkline.v1.Pricing\x12\x31\n\x11output_modalities\x18\r \x03(\x0e\x32\x16.trunkline.v1.Modality\x12\x34\n\x10\x64\x65precation_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fretirement_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0breplacement\x18\x10 \x01(\t\x12(\n\x06scores\x18\x11 \x03(\x0b\x32\x18.trunkline.v1.ModelScore\x12\r\n\x05local\x18\x12 \x01(\x08\x12\x11\n\tavailable\x18\x13 \x01(\x08\x12\x1a\n\x12unavailable_reason\x18\x14 \x01(\t\x12\x19\n\x0copen_weights\x18\x15 \x01(\x08H\x02\x88\x01\x01\x12\x12\n\ndiscovered\x18\x16 \x01(\x08\x42\x11\n\x0f_context_windowB\x14\n\x12_max_output_tokensB\x0f\n\r_open_weights\"s\n\x07Pricing\x12#\n\x06prices\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Price\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x03\n\x05Price\x12&\n\x04unit\x18\x01 \x01(\x0e\x32\x18.trunkline.v1.Price.Unit\x12\x12\n\nother_unit\x18\x02 \x01(\t\x12\x19\n\x11pico_usd_per_unit\x18\x03 \x01(\x03\x12\x1a\n\x12\x61\x62ove_input_tokens\x18\x04 \x01(\x03\x12\x13\n\x0b\x65xcess_only\x18\x05 \x01(\x08\x12\x12\n\nprocessing\x18\x06 \x01(\t\"\xf4\x01\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x14\n\x10UNIT_INPUT_TOKEN\x10\x01\x12\x15\n\x11UNIT_OUTPUT_TOKEN\x10\x02\x12\x19\n\x15UNIT_CACHE_READ_TOKEN\x10\x03\x12\x1a\n\x16UNIT_CACHE_WRITE_TOKEN\x10\x04\x12\x18\n\x14UNIT_REASONING_TOKEN\x10\x05\x12\x10\n\x0cUNIT_REQUEST\x10\x06\x12\x17\n\x13UNIT_COMPUTE_SECOND\x10\x07\x12\x0e\n\nUNIT_OTHER\x10\x08\x12\x1d\n\x19UNIT_CACHE_WRITE_1H_TOKEN\x10\t*\x8b\x02\n\nCapability\x12\x1a\n\x16\x43\x41PABILITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41PABILITY_STREAMING\x10\x01\x12\x14\n\x10\x43\x41PABILITY_TOOLS\x10\x02\x12\x1a\n\x16\x43\x41PABILITY_JSON_SCHEMA\x10\x03\x12\x18\n\x14\x43\x41PABILITY_REASONING\x10\x04\x12\x17\n\x13\x43\x41PABILITY_LOGPROBS\x10\x05\x12\x1b\n\x17\x43\x41PABILITY_PROMPT_CACHE\x10\x06\x12\x15\n\x11\x43\x41PABILITY_VISION\x10\x07\x12\x14\n\x10\x43\x41PABILITY_AUDIO\x10\x08\x12\x18\n\x14\x43\x41PABILITY_JSON_MODE\x10\n*\x86\x01\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x11\n\rMODALITY_TEXT\x10\x01\x12\x12\n\x0eMODALITY_IMAGE\x10\x02\x12\x12\n\x0eMODALITY_AUDIO\x10\x03\x12\x12\n\x0eMODALITY_VIDEO\x10\x04\x12\x11\n\rMODALITY_FILE\x10\x05\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,14 +33,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.v1.model_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024example.trunkline.v1P\001Z5trunkline.example/clients/go/trunkline/v1;trunklinev1'
-  _globals['_CAPABILITY']._serialized_start=925
-  _globals['_CAPABILITY']._serialized_end=1192
-  _globals['_MODEL']._serialized_start=76
-  _globals['_MODEL']._serialized_end=392
-  _globals['_PRICING']._serialized_start=394
-  _globals['_PRICING']._serialized_end=509
-  _globals['_PRICE']._serialized_start=512
-  _globals['_PRICE']._serialized_end=922
-  _globals['_PRICE_UNIT']._serialized_start=678
-  _globals['_PRICE_UNIT']._serialized_end=922
+  _globals['_CAPABILITY']._serialized_start=1391
+  _globals['_CAPABILITY']._serialized_end=1658
+  _globals['_MODALITY']._serialized_start=1661
+  _globals['_MODALITY']._serialized_end=1795
+  _globals['_MODELSCORE']._serialized_start=75
+  _globals['_MODELSCORE']._serialized_end=132
+  _globals['_MODEL']._serialized_start=135
+  _globals['_MODEL']._serialized_end=858
+  _globals['_PRICING']._serialized_start=860
+  _globals['_PRICING']._serialized_end=975
+  _globals['_PRICE']._serialized_start=978
+  _globals['_PRICE']._serialized_end=1388
+  _globals['_PRICE_UNIT']._serialized_start=1144
+  _globals['_PRICE_UNIT']._serialized_end=1388
 # @@protoc_insertion_point(module_scope)

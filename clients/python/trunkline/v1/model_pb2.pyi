@@ -72,6 +72,72 @@ CAPABILITY_JSON_MODE: Capability.ValueType  # 10
 """The answer can be held to be a JSON object."""
 Global___Capability: _TypeAlias = Capability  # noqa: Y015
 
+class _Modality:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Modality.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODALITY_UNSPECIFIED: _Modality.ValueType  # 0
+    """Never sent."""
+    MODALITY_TEXT: _Modality.ValueType  # 1
+    """Text."""
+    MODALITY_IMAGE: _Modality.ValueType  # 2
+    """Images."""
+    MODALITY_AUDIO: _Modality.ValueType  # 3
+    """Sound."""
+    MODALITY_VIDEO: _Modality.ValueType  # 4
+    """Video."""
+    MODALITY_FILE: _Modality.ValueType  # 5
+    """Documents, such as PDF."""
+
+class Modality(_Modality, metaclass=_ModalityEnumTypeWrapper):
+    """A form that what goes in or comes out may have."""
+
+MODALITY_UNSPECIFIED: Modality.ValueType  # 0
+"""Never sent."""
+MODALITY_TEXT: Modality.ValueType  # 1
+"""Text."""
+MODALITY_IMAGE: Modality.ValueType  # 2
+"""Images."""
+MODALITY_AUDIO: Modality.ValueType  # 3
+"""Sound."""
+MODALITY_VIDEO: Modality.ValueType  # 4
+"""Video."""
+MODALITY_FILE: Modality.ValueType  # 5
+"""Documents, such as PDF."""
+Global___Modality: _TypeAlias = Modality  # noqa: Y015
+
+@_typing.final
+class ModelScore(_message.Message):
+    """How good a model is at something, as somebody measured it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """At what: quality, coding, reasoning, speed or long_context."""
+    value: _builtins.float
+    """From 0 to 1, on the source's own scale: scores of different sources do not compare."""
+    source: _builtins.str
+    """Who says so: a benchmark and its date, or "configuration"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.float = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "source", b"source", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelScore: _TypeAlias = ModelScore  # noqa: Y015
+
 @_typing.final
 class Model(_message.Message):
     """A model at a provider."""
@@ -79,19 +145,31 @@ class Model(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     PROVIDER_MODEL_FIELD_NUMBER: _builtins.int
     BASE_MODEL_FIELD_NUMBER: _builtins.int
     ALIASES_FIELD_NUMBER: _builtins.int
     CONTEXT_WINDOW_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    INPUT_MODALITIES_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     PRICING_FIELD_NUMBER: _builtins.int
+    OUTPUT_MODALITIES_FIELD_NUMBER: _builtins.int
+    DEPRECATION_TIME_FIELD_NUMBER: _builtins.int
+    RETIREMENT_TIME_FIELD_NUMBER: _builtins.int
+    REPLACEMENT_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
     LOCAL_FIELD_NUMBER: _builtins.int
     AVAILABLE_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_REASON_FIELD_NUMBER: _builtins.int
+    OPEN_WEIGHTS_FIELD_NUMBER: _builtins.int
     DISCOVERED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """"provider/model": what a request may say."""
+    display_name: _builtins.str
+    """What people call it. Empty: not known."""
     provider: _builtins.str
     """The provider's name in the gateway's configuration."""
     provider_model: _builtins.str
@@ -102,17 +180,29 @@ class Model(_message.Message):
     """
     context_window: _builtins.int
     """How many tokens go in and come out together. Absent: not known."""
+    family: _builtins.str
+    """Whose line it is of: claude, gpt, llama. Empty: not known."""
+    max_output_tokens: _builtins.int
+    """How many tokens come out at most. Absent: not known."""
+    replacement: _builtins.str
+    """"provider/model": what serves calls in its place once it is gone. Empty: not known."""
     local: _builtins.bool
     """Whether it runs on the gateway's own machine."""
     available: _builtins.bool
     """Whether it can be called now."""
     unavailable_reason: _builtins.str
     """If not, why, and what to do about it."""
+    open_weights: _builtins.bool
+    """Whether its weights can be had, under whatever licence. Absent: not known."""
     discovered: _builtins.bool
-    """Nobody configured it: the provider lists it. What is known of it is what the provider and its row say."""
+    """Nobody configured it: the provider lists it. What is known of it is what the provider, the catalogue and its row say."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other names that a request may say for it."""
+
+    @_builtins.property
+    def input_modalities(self) -> _containers.RepeatedScalarFieldContainer[Global___Modality.ValueType]:
+        """What it takes. Empty: not known."""
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[Global___Capability.ValueType]:
@@ -122,29 +212,66 @@ class Model(_message.Message):
     def pricing(self) -> Global___Pricing:
         """What it costs now. Absent: not known. Free: prices of zero."""
 
+    @_builtins.property
+    def output_modalities(self) -> _containers.RepeatedScalarFieldContainer[Global___Modality.ValueType]:
+        """What it gives. Empty: not known."""
+
+    @_builtins.property
+    def deprecation_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on its provider advises against it. Unset: not known."""
+
+    @_builtins.property
+    def retirement_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on its provider does not serve it any more: calls then go to its replacement, unless the provider still lists
+        it. Unset: not known.
+        """
+
+    @_builtins.property
+    def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelScore]:
+        """How good it is, where that is known."""
+
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
         provider: _builtins.str = ...,
         provider_model: _builtins.str = ...,
         base_model: _builtins.str = ...,
         aliases: _abc.Iterable[_builtins.str] | None = ...,
         context_window: _builtins.int | None = ...,
+        family: _builtins.str = ...,
+        max_output_tokens: _builtins.int | None = ...,
+        input_modalities: _abc.Iterable[Global___Modality.ValueType] | None = ...,
         capabilities: _abc.Iterable[Global___Capability.ValueType] | None = ...,
         pricing: Global___Pricing | None = ...,
+        output_modalities: _abc.Iterable[Global___Modality.ValueType] | None = ...,
+        deprecation_time: _timestamp_pb2.Timestamp | None = ...,
+        retirement_time: _timestamp_pb2.Timestamp | None = ...,
+        replacement: _builtins.str = ...,
+        scores: _abc.Iterable[Global___ModelScore] | None = ...,
         local: _builtins.bool = ...,
         available: _builtins.bool = ...,
         unavailable_reason: _builtins.str = ...,
+        open_weights: _builtins.bool | None = ...,
         discovered: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "context_window", b"context_window", "pricing", b"pricing"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "_max_output_tokens", b"_max_output_tokens", "_open_weights", b"_open_weights", "context_window", b"context_window", "deprecation_time", b"deprecation_time", "max_output_tokens", b"max_output_tokens", "open_weights", b"open_weights", "pricing", b"pricing", "retirement_time", b"retirement_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "aliases", b"aliases", "available", b"available", "base_model", b"base_model", "capabilities", b"capabilities", "context_window", b"context_window", "discovered", b"discovered", "id", b"id", "local", b"local", "pricing", b"pricing", "provider", b"provider", "provider_model", b"provider_model", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_context_window", b"_context_window", "_max_output_tokens", b"_max_output_tokens", "_open_weights", b"_open_weights", "aliases", b"aliases", "available", b"available", "base_model", b"base_model", "capabilities", b"capabilities", "context_window", b"context_window", "deprecation_time", b"deprecation_time", "discovered", b"discovered", "display_name", b"display_name", "family", b"family", "id", b"id", "input_modalities", b"input_modalities", "local", b"local", "max_output_tokens", b"max_output_tokens", "open_weights", b"open_weights", "output_modalities", b"output_modalities", "pricing", b"pricing", "provider", b"provider", "provider_model", b"provider_model", "replacement", b"replacement", "retirement_time", b"retirement_time", "scores", b"scores", "unavailable_reason", b"unavailable_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__context_window: _TypeAlias = _typing.Literal["context_window"]  # noqa: Y015
     _WhichOneofArgType__context_window: _TypeAlias = _typing.Literal["_context_window", b"_context_window"]  # noqa: Y015
+    _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__open_weights: _TypeAlias = _typing.Literal["open_weights"]  # noqa: Y015
+    _WhichOneofArgType__open_weights: _TypeAlias = _typing.Literal["_open_weights", b"_open_weights"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__context_window) -> _WhichOneofReturnType__context_window | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_output_tokens) -> _WhichOneofReturnType__max_output_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_weights) -> _WhichOneofReturnType__open_weights | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
 

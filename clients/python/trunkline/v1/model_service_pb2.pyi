@@ -5,8 +5,10 @@ The models that the gateway can call."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from trunkline.v1 import call_pb2 as _call_pb2
 from trunkline.v1 import model_pb2 as _model_pb2
 import builtins as _builtins
@@ -30,21 +32,54 @@ class ListModelsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     PROVIDER_FIELD_NUMBER: _builtins.int
     REQUIRED_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    MAX_INPUT_PICO_USD_PER_TOKEN_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_PICO_USD_PER_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_CONTEXT_WINDOW_FIELD_NUMBER: _builtins.int
+    MAX_CALL_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    CALL_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CALL_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     AVAILABLE_ONLY_FIELD_NUMBER: _builtins.int
+    MIN_QUALITY_FIELD_NUMBER: _builtins.int
+    MIN_SPEED_FIELD_NUMBER: _builtins.int
+    MAX_TIME_TO_FIRST_TOKEN_FIELD_NUMBER: _builtins.int
+    OPEN_WEIGHTS_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many at most. 0 = 100; at most 1,000."""
     page_token: _builtins.str
     """ListModelsResponse.next_page_token of the page before."""
     provider: _builtins.str
     """Only models of this provider. Empty = all."""
+    max_input_pico_usd_per_token: _builtins.int
+    """Only models whose input costs at most this: pico-USD a token, in calls of usual size. Unpriced ones are left out."""
+    max_output_pico_usd_per_token: _builtins.int
+    """The same of the output."""
     min_context_window: _builtins.int
     """Only models with at least this window; models whose window is not known are left out."""
+    max_call_cost_nano_usd: _builtins.int
+    """Only models at which a call of the tokens below costs at most this. Unpriced ones are left out."""
+    call_input_tokens: _builtins.int
+    """How many tokens go into such a call. Absent = 1,000."""
+    call_output_tokens: _builtins.int
+    """How many come out of it. Absent = 500."""
     available_only: _builtins.bool
     """Only models that can be called now."""
+    min_quality: _builtins.float
+    """Only models of at least this quality, from 0 to 1: the score of that name, else the mean of coding, reasoning and
+    long_context, as far as they are known. Models without any of these are left out.
+    """
+    min_speed: _builtins.float
+    """Only models with at least this score of speed, from 0 to 1. Models without one are left out."""
+    open_weights_only: _builtins.bool
+    """Only models whose weights can be had."""
     @_builtins.property
     def required_capabilities(self) -> _containers.RepeatedScalarFieldContainer[_model_pb2.Capability.ValueType]:
         """Only models that have all of these."""
+
+    @_builtins.property
+    def max_time_to_first_token(self) -> _duration_pb2.Duration:
+        """Only models whose first token came within this: the median of its last 32 streamed calls since the gateway's start. Models
+        that were not streamed from since then are not left out.
+        """
 
     def __init__(
         self,
@@ -53,16 +88,54 @@ class ListModelsRequest(_message.Message):
         page_token: _builtins.str = ...,
         provider: _builtins.str = ...,
         required_capabilities: _abc.Iterable[_model_pb2.Capability.ValueType] | None = ...,
+        max_input_pico_usd_per_token: _builtins.int | None = ...,
+        max_output_pico_usd_per_token: _builtins.int | None = ...,
         min_context_window: _builtins.int | None = ...,
+        max_call_cost_nano_usd: _builtins.int | None = ...,
+        call_input_tokens: _builtins.int | None = ...,
+        call_output_tokens: _builtins.int | None = ...,
         available_only: _builtins.bool = ...,
+        min_quality: _builtins.float | None = ...,
+        min_speed: _builtins.float | None = ...,
+        max_time_to_first_token: _duration_pb2.Duration | None = ...,
+        open_weights_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_context_window", b"_min_context_window", "min_context_window", b"min_context_window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_call_input_tokens", b"_call_input_tokens", "_call_output_tokens", b"_call_output_tokens", "_max_call_cost_nano_usd", b"_max_call_cost_nano_usd", "_max_input_pico_usd_per_token", b"_max_input_pico_usd_per_token", "_max_output_pico_usd_per_token", b"_max_output_pico_usd_per_token", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "_min_speed", b"_min_speed", "call_input_tokens", b"call_input_tokens", "call_output_tokens", b"call_output_tokens", "max_call_cost_nano_usd", b"max_call_cost_nano_usd", "max_input_pico_usd_per_token", b"max_input_pico_usd_per_token", "max_output_pico_usd_per_token", b"max_output_pico_usd_per_token", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality", "min_speed", b"min_speed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_context_window", b"_min_context_window", "available_only", b"available_only", "min_context_window", b"min_context_window", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider", "required_capabilities", b"required_capabilities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_call_input_tokens", b"_call_input_tokens", "_call_output_tokens", b"_call_output_tokens", "_max_call_cost_nano_usd", b"_max_call_cost_nano_usd", "_max_input_pico_usd_per_token", b"_max_input_pico_usd_per_token", "_max_output_pico_usd_per_token", b"_max_output_pico_usd_per_token", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "_min_speed", b"_min_speed", "available_only", b"available_only", "call_input_tokens", b"call_input_tokens", "call_output_tokens", b"call_output_tokens", "max_call_cost_nano_usd", b"max_call_cost_nano_usd", "max_input_pico_usd_per_token", b"max_input_pico_usd_per_token", "max_output_pico_usd_per_token", b"max_output_pico_usd_per_token", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality", "min_speed", b"min_speed", "open_weights_only", b"open_weights_only", "page_size", b"page_size", "page_token", b"page_token", "provider", b"provider", "required_capabilities", b"required_capabilities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__call_input_tokens: _TypeAlias = _typing.Literal["call_input_tokens"]  # noqa: Y015
+    _WhichOneofArgType__call_input_tokens: _TypeAlias = _typing.Literal["_call_input_tokens", b"_call_input_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__call_output_tokens: _TypeAlias = _typing.Literal["call_output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__call_output_tokens: _TypeAlias = _typing.Literal["_call_output_tokens", b"_call_output_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__max_call_cost_nano_usd: _TypeAlias = _typing.Literal["max_call_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_call_cost_nano_usd: _TypeAlias = _typing.Literal["_max_call_cost_nano_usd", b"_max_call_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__max_input_pico_usd_per_token: _TypeAlias = _typing.Literal["max_input_pico_usd_per_token"]  # noqa: Y015
+    _WhichOneofArgType__max_input_pico_usd_per_token: _TypeAlias = _typing.Literal["_max_input_pico_usd_per_token", b"_max_input_pico_usd_per_token"]  # noqa: Y015
+    _WhichOneofReturnType__max_output_pico_usd_per_token: _TypeAlias = _typing.Literal["max_output_pico_usd_per_token"]  # noqa: Y015
+    _WhichOneofArgType__max_output_pico_usd_per_token: _TypeAlias = _typing.Literal["_max_output_pico_usd_per_token", b"_max_output_pico_usd_per_token"]  # noqa: Y015
     _WhichOneofReturnType__min_context_window: _TypeAlias = _typing.Literal["min_context_window"]  # noqa: Y015
     _WhichOneofArgType__min_context_window: _TypeAlias = _typing.Literal["_min_context_window", b"_min_context_window"]  # noqa: Y015
+    _WhichOneofReturnType__min_quality: _TypeAlias = _typing.Literal["min_quality"]  # noqa: Y015
+    _WhichOneofArgType__min_quality: _TypeAlias = _typing.Literal["_min_quality", b"_min_quality"]  # noqa: Y015
+    _WhichOneofReturnType__min_speed: _TypeAlias = _typing.Literal["min_speed"]  # noqa: Y015
+    _WhichOneofArgType__min_speed: _TypeAlias = _typing.Literal["_min_speed", b"_min_speed"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__call_input_tokens) -> _WhichOneofReturnType__call_input_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__call_output_tokens) -> _WhichOneofReturnType__call_output_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_call_cost_nano_usd) -> _WhichOneofReturnType__max_call_cost_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_input_pico_usd_per_token) -> _WhichOneofReturnType__max_input_pico_usd_per_token | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_output_pico_usd_per_token) -> _WhichOneofReturnType__max_output_pico_usd_per_token | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_context_window) -> _WhichOneofReturnType__min_context_window | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_quality) -> _WhichOneofReturnType__min_quality | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_speed) -> _WhichOneofReturnType__min_speed | None: ...
 
 Global___ListModelsRequest: _TypeAlias = ListModelsRequest  # noqa: Y015
 
@@ -115,6 +188,189 @@ class GetModelRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetModelRequest: _TypeAlias = GetModelRequest  # noqa: Y015
+
+@_typing.final
+class RecommendModelsRequest(_message.Message):
+    """What a model is wanted for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Objective:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ObjectiveEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RecommendModelsRequest._Objective.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OBJECTIVE_UNSPECIFIED: RecommendModelsRequest._Objective.ValueType  # 0
+        """The same as BALANCED."""
+        OBJECTIVE_BALANCED: RecommendModelsRequest._Objective.ValueType  # 1
+        """Cost 0.4, quality 0.4, speed 0.2."""
+        OBJECTIVE_CHEAPEST: RecommendModelsRequest._Objective.ValueType  # 2
+        """Cost alone."""
+        OBJECTIVE_FASTEST: RecommendModelsRequest._Objective.ValueType  # 3
+        """Speed alone."""
+        OBJECTIVE_BEST: RecommendModelsRequest._Objective.ValueType  # 4
+        """Quality alone."""
+
+    class Objective(_Objective, metaclass=_ObjectiveEnumTypeWrapper):
+        """What counts."""
+
+    OBJECTIVE_UNSPECIFIED: RecommendModelsRequest.Objective.ValueType  # 0
+    """The same as BALANCED."""
+    OBJECTIVE_BALANCED: RecommendModelsRequest.Objective.ValueType  # 1
+    """Cost 0.4, quality 0.4, speed 0.2."""
+    OBJECTIVE_CHEAPEST: RecommendModelsRequest.Objective.ValueType  # 2
+    """Cost alone."""
+    OBJECTIVE_FASTEST: RecommendModelsRequest.Objective.ValueType  # 3
+    """Speed alone."""
+    OBJECTIVE_BEST: RecommendModelsRequest.Objective.ValueType  # 4
+    """Quality alone."""
+
+    REQUIRED_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    MAX_CALL_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    CALL_INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CALL_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_TIME_TO_FIRST_TOKEN_FIELD_NUMBER: _builtins.int
+    MIN_QUALITY_FIELD_NUMBER: _builtins.int
+    MIN_CONTEXT_WINDOW_FIELD_NUMBER: _builtins.int
+    PREFER_OPEN_WEIGHTS_FIELD_NUMBER: _builtins.int
+    LOCAL_ONLY_FIELD_NUMBER: _builtins.int
+    OBJECTIVE_FIELD_NUMBER: _builtins.int
+    MAX_RESULTS_FIELD_NUMBER: _builtins.int
+    max_call_cost_nano_usd: _builtins.int
+    """At which a call of the tokens below costs at most this. Unpriced ones are left out."""
+    call_input_tokens: _builtins.int
+    """How many tokens go into a call. Absent = 1,000."""
+    call_output_tokens: _builtins.int
+    """How many come out of it. Absent = 500."""
+    min_quality: _builtins.float
+    """As in ListModelsRequest."""
+    min_context_window: _builtins.int
+    """With at least this window; models whose window is not known are left out."""
+    prefer_open_weights: _builtins.bool
+    """Models whose weights can be had score 0.1 more."""
+    local_only: _builtins.bool
+    """Only models that run on the gateway's own machine."""
+    objective: Global___RecommendModelsRequest.Objective.ValueType
+    """What counts."""
+    max_results: _builtins.int
+    """How many at most. 0 = 10; at most 100."""
+    @_builtins.property
+    def required_capabilities(self) -> _containers.RepeatedScalarFieldContainer[_model_pb2.Capability.ValueType]:
+        """Models that have all of these."""
+
+    @_builtins.property
+    def max_time_to_first_token(self) -> _duration_pb2.Duration:
+        """As in ListModelsRequest."""
+
+    def __init__(
+        self,
+        *,
+        required_capabilities: _abc.Iterable[_model_pb2.Capability.ValueType] | None = ...,
+        max_call_cost_nano_usd: _builtins.int | None = ...,
+        call_input_tokens: _builtins.int | None = ...,
+        call_output_tokens: _builtins.int | None = ...,
+        max_time_to_first_token: _duration_pb2.Duration | None = ...,
+        min_quality: _builtins.float | None = ...,
+        min_context_window: _builtins.int | None = ...,
+        prefer_open_weights: _builtins.bool = ...,
+        local_only: _builtins.bool = ...,
+        objective: Global___RecommendModelsRequest.Objective.ValueType = ...,
+        max_results: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_call_input_tokens", b"_call_input_tokens", "_call_output_tokens", b"_call_output_tokens", "_max_call_cost_nano_usd", b"_max_call_cost_nano_usd", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "call_input_tokens", b"call_input_tokens", "call_output_tokens", b"call_output_tokens", "max_call_cost_nano_usd", b"max_call_cost_nano_usd", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_call_input_tokens", b"_call_input_tokens", "_call_output_tokens", b"_call_output_tokens", "_max_call_cost_nano_usd", b"_max_call_cost_nano_usd", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "call_input_tokens", b"call_input_tokens", "call_output_tokens", b"call_output_tokens", "local_only", b"local_only", "max_call_cost_nano_usd", b"max_call_cost_nano_usd", "max_results", b"max_results", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality", "objective", b"objective", "prefer_open_weights", b"prefer_open_weights", "required_capabilities", b"required_capabilities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__call_input_tokens: _TypeAlias = _typing.Literal["call_input_tokens"]  # noqa: Y015
+    _WhichOneofArgType__call_input_tokens: _TypeAlias = _typing.Literal["_call_input_tokens", b"_call_input_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__call_output_tokens: _TypeAlias = _typing.Literal["call_output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__call_output_tokens: _TypeAlias = _typing.Literal["_call_output_tokens", b"_call_output_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__max_call_cost_nano_usd: _TypeAlias = _typing.Literal["max_call_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_call_cost_nano_usd: _TypeAlias = _typing.Literal["_max_call_cost_nano_usd", b"_max_call_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__min_context_window: _TypeAlias = _typing.Literal["min_context_window"]  # noqa: Y015
+    _WhichOneofArgType__min_context_window: _TypeAlias = _typing.Literal["_min_context_window", b"_min_context_window"]  # noqa: Y015
+    _WhichOneofReturnType__min_quality: _TypeAlias = _typing.Literal["min_quality"]  # noqa: Y015
+    _WhichOneofArgType__min_quality: _TypeAlias = _typing.Literal["_min_quality", b"_min_quality"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__call_input_tokens) -> _WhichOneofReturnType__call_input_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__call_output_tokens) -> _WhichOneofReturnType__call_output_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_call_cost_nano_usd) -> _WhichOneofReturnType__max_call_cost_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_context_window) -> _WhichOneofReturnType__min_context_window | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_quality) -> _WhichOneofReturnType__min_quality | None: ...
+
+Global___RecommendModelsRequest: _TypeAlias = RecommendModelsRequest  # noqa: Y015
+
+@_typing.final
+class RecommendModelsResponse(_message.Message):
+    """The models that fit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Recommendation]:
+        """The best first; of equal ones the cheaper, then in the order of their ids. Empty: none fits."""
+
+    def __init__(
+        self,
+        *,
+        recommendations: _abc.Iterable[Global___Recommendation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recommendations", b"recommendations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecommendModelsResponse: _TypeAlias = RecommendModelsResponse  # noqa: Y015
+
+@_typing.final
+class Recommendation(_message.Message):
+    """A model that fits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    CALL_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    score: _builtins.float
+    """Between 0 and 1.1: the weighted sum of three terms, each from 0 to 1, plus what is preferred. Cost is 1 / (1 + cost of the
+    call / 0.01 USD), speed 1 / (1 + median time to the first token / 1 s) or else the score of that name, quality as in
+    ListModelsRequest.min_quality. What is not known is 0.
+    """
+    call_cost_nano_usd: _builtins.int
+    """What a call of that size costs. Absent: unpriced."""
+    @_builtins.property
+    def model(self) -> _model_pb2.Model:
+        """The model."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What speaks for it and against it, for a person."""
+
+    def __init__(
+        self,
+        *,
+        model: _model_pb2.Model | None = ...,
+        score: _builtins.float = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+        call_cost_nano_usd: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_call_cost_nano_usd", b"_call_cost_nano_usd", "call_cost_nano_usd", b"call_cost_nano_usd", "model", b"model"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_call_cost_nano_usd", b"_call_cost_nano_usd", "call_cost_nano_usd", b"call_cost_nano_usd", "model", b"model", "reasons", b"reasons", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__call_cost_nano_usd: _TypeAlias = _typing.Literal["call_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__call_cost_nano_usd: _TypeAlias = _typing.Literal["_call_cost_nano_usd", b"_call_cost_nano_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__call_cost_nano_usd) -> _WhichOneofReturnType__call_cost_nano_usd | None: ...
+
+Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
 
 @_typing.final
 class RefreshModelsRequest(_message.Message):

@@ -46,6 +46,11 @@ class ModelServiceStub:
                 request_serializer=trunkline_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=trunkline_dot_v1_dot_model__pb2.Model.FromString,
                 _registered_method=True)
+        self.RecommendModels = channel.unary_unary(
+                '/trunkline.v1.ModelService/RecommendModels',
+                request_serializer=trunkline_dot_v1_dot_model__service__pb2.RecommendModelsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_model__service__pb2.RecommendModelsResponse.FromString,
+                _registered_method=True)
         self.RefreshModels = channel.unary_unary(
                 '/trunkline.v1.ModelService/RefreshModels',
                 request_serializer=trunkline_dot_v1_dot_model__service__pb2.RefreshModelsRequest.SerializeToString,
@@ -72,6 +77,14 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecommendModels(self, request, context):
+        """Names the models that can be called now and fit, the best first, with the reasons. The same question about the same models
+        has the same answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RefreshModels(self, request, context):
         """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
         and every so often. Takes 15 seconds at most, and no longer than the caller's deadline allows.
@@ -92,6 +105,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=trunkline_dot_v1_dot_model__service__pb2.GetModelRequest.FromString,
                     response_serializer=trunkline_dot_v1_dot_model__pb2.Model.SerializeToString,
+            ),
+            'RecommendModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecommendModels,
+                    request_deserializer=trunkline_dot_v1_dot_model__service__pb2.RecommendModelsRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_model__service__pb2.RecommendModelsResponse.SerializeToString,
             ),
             'RefreshModels': grpc.unary_unary_rpc_method_handler(
                     servicer.RefreshModels,
@@ -154,6 +172,33 @@ class ModelService:
             '/trunkline.v1.ModelService/GetModel',
             trunkline_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
             trunkline_dot_v1_dot_model__pb2.Model.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecommendModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.ModelService/RecommendModels',
+            trunkline_dot_v1_dot_model__service__pb2.RecommendModelsRequest.SerializeToString,
+            trunkline_dot_v1_dot_model__service__pb2.RecommendModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

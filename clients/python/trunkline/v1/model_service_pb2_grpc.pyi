@@ -40,6 +40,10 @@ class ModelServiceStub:
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_pb2.Model]
     """Gets one model by whatever a request may say for it. NOT_FOUND, MODEL_NOT_FOUND if nothing answers to the name."""
+    RecommendModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RecommendModelsRequest, _model_service_pb2.RecommendModelsResponse]
+    """Names the models that can be called now and fit, the best first, with the reasons. The same question about the same models
+    has the same answer.
+    """
     RefreshModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RefreshModelsRequest, _model_service_pb2.RefreshModelsResponse]
     """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
     and every so often. Takes 15 seconds at most, and no longer than the caller's deadline allows.
@@ -56,6 +60,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_pb2.Model]  # type: ignore[assignment]
     """Gets one model by whatever a request may say for it. NOT_FOUND, MODEL_NOT_FOUND if nothing answers to the name."""
+    RecommendModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RecommendModelsRequest, _model_service_pb2.RecommendModelsResponse]  # type: ignore[assignment]
+    """Names the models that can be called now and fit, the best first, with the reasons. The same question about the same models
+    has the same answer.
+    """
     RefreshModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RefreshModelsRequest, _model_service_pb2.RefreshModelsResponse]  # type: ignore[assignment]
     """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
     and every so often. Takes 15 seconds at most, and no longer than the caller's deadline allows.
@@ -81,6 +89,16 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.Model, _abc.Awaitable[_model_pb2.Model]]:
         """Gets one model by whatever a request may say for it. NOT_FOUND, MODEL_NOT_FOUND if nothing answers to the name."""
+
+    @_abc_1.abstractmethod
+    def RecommendModels(
+        self,
+        request: _model_service_pb2.RecommendModelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.RecommendModelsResponse, _abc.Awaitable[_model_service_pb2.RecommendModelsResponse]]:
+        """Names the models that can be called now and fit, the best first, with the reasons. The same question about the same models
+        has the same answer.
+        """
 
     @_abc_1.abstractmethod
     def RefreshModels(

@@ -10,7 +10,12 @@ from trunkline.v1.feedback_service_pb2 import SubmitFeedbackRequest
 from trunkline.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from trunkline.v1.gateway_service_pb2 import HealthCheckRequest
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from trunkline.v1.model_service_pb2 import GetModelRequest, ListModelsRequest, RefreshModelsRequest
+from trunkline.v1.model_service_pb2 import (
+    GetModelRequest,
+    ListModelsRequest,
+    RecommendModelsRequest,
+    RefreshModelsRequest,
+)
 from trunkline.v1.model_service_pb2_grpc import ModelServiceStub
 from trunkline_client._sync.caller import Caller
 from trunkline_client._sync.stream import Stream
@@ -23,9 +28,9 @@ if TYPE_CHECKING:
 
     from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, UsageStatsResponse
     from trunkline.v1.model_pb2 import Model
-    from trunkline.v1.model_service_pb2 import RefreshModelsResponse
+    from trunkline.v1.model_service_pb2 import Recommendation, RefreshModelsResponse
     from trunkline_client.channel import Channel
-    from trunkline_client.requests import ModelFilters, Prompt, Settings
+    from trunkline_client.requests import ModelFilters, ModelWishes, Prompt, Settings
     from trunkline_client.usage import UsageQuery
 
 
@@ -116,6 +121,11 @@ class Client(Caller):
     def model(self, name: str, *, timeout: float | None = None) -> Model:
         """One model by whatever a request may say for it. Raises ModelNotFound."""
         return self._ask(self._catalogue.GetModel, GetModelRequest(id=name), timeout)
+
+    def recommend(self, *, timeout: float | None = None, **wishes: Unpack[ModelWishes]) -> list[Recommendation]:
+        """The models that can be called now and fit, the best first, each with a score and the reasons."""
+        told = self._ask(self._catalogue.RecommendModels, RecommendModelsRequest(**wishes), timeout)
+        return list(told.recommendations)
 
     def refresh_models(self, *, provider: str = "", timeout: float | None = None) -> RefreshModelsResponse:
         """Let the gateway ask its providers, or one of them, for their models now, which is free.
