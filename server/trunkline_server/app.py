@@ -273,6 +273,7 @@ class App:
             # In the attempt's own task: what is about to be sent is written down, and what became of it.
             account(self._ledger, price_of),
             self._open,
+            self._audit,
         )
         self._listers = upstreams.listers
         brought = {name: extensions.handlers[kind] for name, kind in kinds.items() if kind in extensions.handlers}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AsyncExitStack
 
+    from trunkline.v1.identity_pb2 import AuditEvent
     from trunkline_server.core import Handler, Layer
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from trunkline_server.providers.refreshed import Refreshed
     from trunkline_server.providers.table import Row
     from trunkline_server.settings import Settings
+    from trunkline_server.state.audit import Audit
     from trunkline_server.state.endpoint.breaker import State
 
     # A provider, where it tells how it is, and its endpoints.
@@ -59,7 +61,7 @@ class _Built(NamedTuple):
 class Upstreams:
     """Builds the endpoints of one configuration's providers. Nothing here waits for anybody."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that endpoints are made of
         self,
         settings: Settings,
         dialects: Mapping[str, Dialect],
@@ -68,8 +70,11 @@ class Upstreams:
         opened: AsyncExitStack,
         account: Layer,
         known: Known,
+        audit: Audit,
     ) -> None:
         """What has to be closed at the end goes into `opened`; `known` learns of the endpoints of each provider.
+
+        `audit` is told of credentials that are refused or replaced.
 
         `account` stands below the endpoints: what they do not take is not accounted for.
         """
@@ -80,6 +85,7 @@ class Upstreams:
         self._opened = opened
         self._account = account
         self._known = known
+        self._audit = audit
         # By provider: who asks it for its models.
         self.listers: dict[str, Lists] = {}
 
@@ -98,7 +104,7 @@ class Upstreams:
         """A provider that a package brings, asked in the package's own way."""
         provider = self._settings.providers[name]
         (credential, *_) = build_credentials(row, provider, self._means(name))
-        endpoint = self._known_as(name, row, EndpointState(row.base_url, credential, required=row.key_required))
+        endpoint = self._known_as(name, row, self._state(name, row, credential))
         guard = guarded(handler, self._log)
         return as_asked(self._opened_at(name, row, [endpoint], [guard]), provider.provider_tools)
 
@@ -125,7 +131,7 @@ class Upstreams:
             row.stream_above,
             credential.sign,
         )
-        state = EndpointState(row.base_url, credential, required=row.key_required)
+        state = self._state(name, row, credential)
         known = self._known_as(name, row, state)
         asked = Asked(http, self._dialects[row.dialect], credential.sign)
         ask = {
@@ -135,6 +141,12 @@ class Upstreams:
         handler = guarded(by_model(row, ask), self._log) if brought else by_model(row, ask)
         lister = build_lister(name, row, endpoint, state.credential, asked, self._lists.get(row.dialect))
         return _Built(known, handler, build_probe(name, row, endpoint, state, asked), lister)
+
+    def _state(self, name: str, row: Row, credential: Credential) -> EndpointState:
+        def tell(kind: AuditEvent.Kind.ValueType, hint: str, why: str) -> None:
+            self._audit.record(kind, subject=f"{name}: {hint}", detail=why)
+
+        return EndpointState(row.base_url, credential, required=row.key_required, tell=tell)
 
     def _known_as(self, name: str, row: Row, state: EndpointState) -> endpoints.Endpoint:
         provider, limits = self._settings.providers[name], self._settings.limits

@@ -16,7 +16,9 @@ from upstreams import answer, hold, upstream
 
 from trunkline.v1 import call_pb2, model_service_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline.v1.identity_pb2 import AuditEvent, ListAuditEventsRequest
 from trunkline.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
+from trunkline_server.state.audit import list_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -203,6 +205,24 @@ async def test_a_key_file_that_changes_is_picked_up_without_a_restart(tmp_path: 
             (line,) = running.lines("credential")
             assert (line["provider"], line["what"]) == ("up", "there is a new key in its file")
             assert "canary" not in running.log.getvalue().decode()
+            refused, changed = await audited(running, 2)
+            assert (refused.kind, refused.subject[:9]) == (AuditEvent.KIND_CREDENTIAL_REFUSED, "up: file:")
+            assert refused.detail == "AUTH, status 401, invalid_api_key"
+            assert (changed.kind, changed.subject[-4:]) == (AuditEvent.KIND_CREDENTIAL_CHANGED, "89-b")
+            assert "canary" not in f"{refused} {changed}"
+
+
+async def audited(running: Gateway, count: int) -> list[AuditEvent]:
+    """What was written down of credentials, the oldest first, once there is so much."""
+    kinds = [AuditEvent.KIND_CREDENTIAL_REFUSED, AuditEvent.KIND_CREDENTIAL_CHANGED]
+    async with asyncio.timeout(PATIENCE):
+        while len(events := await list_events(running.app._audit.database, asking(kinds), "", 10)) < count:
+            await asyncio.sleep(0.01)
+    return events[::-1]
+
+
+def asking(kinds: list[AuditEvent.Kind.ValueType]) -> ListAuditEventsRequest:
+    return ListAuditEventsRequest(kinds=kinds)
 
 
 async def test_a_key_file_with_bad_content_keeps_the_key_and_says_so(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline_server.errors import CredentialMissing
 from trunkline_server.state.endpoint.pacer import Pacer
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from trunkline_server.errors import UpstreamError
 
     Clock = Callable[[], float]
+    Tell = Callable[[AuditEvent.Kind.ValueType, str, str], None]
 
 ERRORS_KEPT = 10
 # Seconds. A provider whose last attempt failed no longer ago than this is DEGRADED.
@@ -107,6 +109,10 @@ class Credential(Protocol):
         """The provider refuses it: a newer one may be had."""
 
 
+def _nobody(*_: object) -> None:
+    """Nobody wants to know."""
+
+
 class EndpointState:
     """One credential at one endpoint. For one event loop; nothing in it waits."""
 
@@ -118,17 +124,20 @@ class EndpointState:
         required: bool = False,
         clock: Clock = time.time,
         draw: Callable[[], float] = random.random,
+        tell: Tell = _nobody,
     ) -> None:
         """`required`: the provider wants a credential.
 
-        `clock` gives seconds since 1970, `draw` random numbers from 0 to 1.
+        `clock` gives seconds since 1970, `draw` random numbers from 0 to 1. `tell` hears once of each credential that
+        is refused or replaced: how it is shown, and why.
         """
+        self._tell = tell
         self.address = address
         self.clock = clock
         self._credential = credential
         self._draw = draw
         shown = credential.look()
-        self._version = shown.version
+        self._version, self._hint = shown.version, shown.hint
         self._state: pb.EndpointHealth.CredentialState.ValueType = MISSING if required and not shown.hint else UNKNOWN
         self._reason = _UNTRIED if shown.hint else "there is none"
         self._learned: float | None = None
@@ -169,13 +178,17 @@ class EndpointState:
             self._reason = f"it could not be told: {_said(error)}"
 
     def _learn(self, state: pb.EndpointHealth.CredentialState.ValueType, reason: str) -> None:
+        if state != self._state and state in (REFUSED, QUOTA):
+            self._tell(AuditEvent.KIND_CREDENTIAL_REFUSED, self._hint, reason)
         self._state, self._reason, self._learned = state, reason, self.clock()
 
     def _look(self) -> Shown:
         """How the credential is. What is known of one is not known of another."""
         shown = self._credential.look()
         if shown.version != self._version:
-            self._version = shown.version
+            if shown.hint != self._hint:  # a token that renews itself is the same to everybody
+                self._tell(AuditEvent.KIND_CREDENTIAL_CHANGED, shown.hint, f"before: {self._hint or 'none'}")
+            self._version, self._hint = shown.version, shown.hint
             self._state, self._reason, self._learned, self._pacer = UNKNOWN, _UNTRIED, None, Pacer(self._draw)
         return shown
 
