@@ -59,7 +59,7 @@ async def test_probes_are_told_with_all_that_is_known_of_a_provider(command: Com
     assert endpoints[1][:4] == ["mock", "mock", "-", "UNKNOWN"]
     assert endpoints[2][:4] == ["up", server.base_url, "env:UP_KEY ...ghij", "UNKNOWN"]
     assert endpoints[2][5].startswith(("59 min", "60 min", "1 h"))
-    assert endpoints[2][6:8] == ["0 of 14", "0"]
+    assert endpoints[2][6:8] == ["0 of 1000", "0"]
     assert traffic[1][:5] == ["mock", "-", "CLOSED", "0", "0.0%"]
     assert traffic[2][:8] == ["up", "env:UP_KEY ...ghij", "CLOSED", "0", "100.0%", "-", "-", "50%"]
     assert limits[1] == ["up", "env:UP_KEY ...ghij", "requests", "0", "-", "-"]

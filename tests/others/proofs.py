@@ -8,6 +8,7 @@ understood, llm-katan says back what it understood.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -75,14 +76,18 @@ PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 def asking(tmp_path: Path, kind: str, base_url: str, **provider: Any) -> AbstractAsyncContextManager[Gateway]:
     """A gateway whose provider `up` is the server."""
-    up = {"kind": kind, "base_url": base_url, "api_key": "env:KEY", "default_model": "m", **provider}
+    # However often it fails, it is asked again at once.
+    calm = {"breaker": {"recovery": 1e-9}}
+    up = {"kind": kind, "base_url": base_url, "api_key": "env:KEY", "default_model": "m", **calm, **provider}
     environ = {"KEY": KEY, "WRONG": "wrong-key", "SECRET": "secret"}
     return gateway(settings_of(tmp_path, {"providers": {"up": up}}, environ))
 
 
 def request(text: str, **more: Any) -> pb.GenerateRequest:
-    # With a limit, or some providers are asked for a stream where the caller wants none.
-    return pb.GenerateRequest(model="up", prompt=text, config=pb.GenerationConfig(max_output_tokens=200), **more)
+    # With a limit, or some providers are asked for a stream where the caller wants none. Tried once: what the provider
+    # answers is looked at.
+    config = pb.GenerationConfig(max_output_tokens=200)
+    return pb.GenerateRequest(model="up", prompt=text, config=config, routing=call_pb2.Routing(max_attempts=1), **more)
 
 
 async def whole(running: Gateway, asked: pb.GenerateRequest) -> pb.GenerateResponse:
@@ -163,8 +168,11 @@ async def reasoning(running: Gateway) -> None:
     assert text_of(events) == "Both."
 
 
-async def errors(running: Gateway, address: str) -> None:
-    """Refused keys, rate limits with the time to wait, overload: each is what it is, whole and streamed."""
+async def errors(opened: Callable[[], AbstractAsyncContextManager[Gateway]], address: str) -> None:
+    """Refused keys, rate limits with the time to wait, overload: each is what it is, whole and streamed.
+
+    Each in a gateway of its own, which knows nothing of the others: who was told to wait would not be asked.
+    """
     expected = {
         401: call_pb2.OUTCOME_AUTH,
         429: call_pb2.OUTCOME_RATE_LIMITED,
@@ -174,7 +182,8 @@ async def errors(running: Gateway, address: str) -> None:
         if address:
             tell(address, "/_llmock/scenario", {"behaviors": [fail(status), fail(status)]})
         for ask in (whole, streamed):
-            failed = await failure(ask(running, request(f"Fail with {status}")))
+            async with opened() as running:
+                failed = await failure(ask(running, request(f"Fail with {status}")))
             attempt = failed["trunkline.v1.CallFailure"].served.attempts[0]
             assert (attempt.provider_status, attempt.outcome) == (status, outcome)
             if status == 429:
@@ -223,8 +232,9 @@ PROOFS: Mapping[str, Callable[[Gateway], Awaitable[None]]] = {
 
 async def prove(server: str, provider: str, feature: str, address: str, folder: Path) -> None:
     """Raises AssertionError, or whatever a call fails with, where the feature does not work."""
-    async with asking(folder, provider, address + PATHS[server][provider]) as running:
-        if feature == "errors":
-            await errors(running, address if server == "llmock" else "")
-        else:
-            await PROOFS[feature](running)
+    opened = partial(asking, folder, provider, address + PATHS[server][provider])
+    if feature == "errors":
+        await errors(opened, address if server == "llmock" else "")
+        return
+    async with opened() as running:
+        await PROOFS[feature](running)

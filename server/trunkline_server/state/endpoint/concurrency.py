@@ -43,7 +43,7 @@ class ConcurrencyLimit(ABC):
         Fewer than FEW were not too many. For all calls that were under way when it last shrank, that was enough.
         """
         reached = self._limit if in_flight is None else min(self._limit, in_flight)
-        if started >= self._shrunk and (in_flight is None or reached >= min(FEW, self._limit)):
+        if started >= self._shrunk and (in_flight is None or reached >= min(FEW, self.limit)):
             self._shrunk = now
             self._change(reached * BACKOFF - self._limit)
 
