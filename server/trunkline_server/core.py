@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,13 @@ from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResp
 
 if TYPE_CHECKING:
     from trunkline_server.snapshot import Snapshot
+
+try:
+    import uvloop
+except ImportError:  # not on Windows
+    _UVLOOP: type | None = None
+else:
+    _UVLOOP = uvloop.Loop
 
 Events = AsyncGenerator[StreamGenerateResponse, None]
 
@@ -24,7 +31,7 @@ def now() -> float:
     uvloop's own `time()` is rounded to milliseconds and as old as the loop's turn; it is the clock of time.monotonic().
     """
     loop = asyncio.get_running_loop()
-    return time.monotonic() if type(loop).__module__ == "uvloop" else loop.time()
+    return time.monotonic() if loop.__class__ is _UVLOOP else loop.time()
 
 
 Role = Literal["caller", "operator", "admin"]
@@ -205,8 +212,8 @@ class Tape:
     async def pump(self) -> None:
         """Fill the buffer from the generator until that ends, fails, or this task is cancelled; close it always."""
         try:
-            async with aclosing(self._events) as events:
-                async for event in events:
+            try:
+                async for event in self._events:
                     self._buffer.append(event)
                     if not self._gathering:
                         _wake(self._reader)
@@ -214,6 +221,8 @@ class Tape:
                         _wake(self._reader)
                         self._room = asyncio.get_running_loop().create_future()
                         await self._room
+            finally:
+                await self._events.aclose()
         except asyncio.CancelledError as cancelled:
             self.fail(cancelled)
             if _cancelling():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,11 @@ if TYPE_CHECKING:
 def resolve(below: Handler) -> Handler:
     """Refuse what is invalid (InvalidRequest); below, a request always has messages and never a prompt."""
 
-    async def handle(call: Call) -> Events:
+    def handle(call: Call) -> Events:
         if bad := violations(call.request):
             raise InvalidRequest(bad)
         call.story.valid = True
-        async with aclosing(below(_plain(call))) as events:
-            async for event in events:
-                yield event
+        return below(_plain(call))
 
     return handle
 
