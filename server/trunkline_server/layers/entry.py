@@ -90,14 +90,16 @@ class Entry:
         self._size += event.ByteSize() - FRAMING
         self._pieces += 1
 
-    def completed(self, event: StreamGenerateResponse, took: float) -> tuple[StreamGenerateResponse, AttemptRow]:
+    def completed(
+        self, event: StreamGenerateResponse, took: float, outcome: call_pb2.Outcome.ValueType
+    ) -> tuple[StreamGenerateResponse, AttemptRow]:
         """The last event with the attempt's cost, and the row. `took` is in seconds, here and below."""
         usage, certainty = self._usage(event.completed.response)
         cost, saved = self._cost(usage, certainty, took, _tier(event.completed.response))
         response = StreamCompleted()
         response.CopyFrom(event.completed)
         response.response.cost.CopyFrom(cost)
-        row = self._row(call_pb2.OUTCOME_SUCCESS, took, usage, cost, saved)
+        row = self._row(outcome, took, usage, cost, saved)
         return StreamGenerateResponse(completed=response), row
 
     def failed(self, error: UpstreamError, took: float) -> AttemptRow:
@@ -106,9 +108,11 @@ class Entry:
         error.cost, saved = self._cost(usage, certainty, took)
         return self._row(error.outcome, took, usage, error.cost, saved, error)
 
-    def abandoned(self, outcome: call_pb2.Outcome.ValueType, took: float) -> tuple[call_pb2.Cost, AttemptRow]:
+    def abandoned(
+        self, outcome: call_pb2.Outcome.ValueType, took: float, reported: call_pb2.Usage | None = None
+    ) -> tuple[call_pb2.Cost, AttemptRow]:
         """What an attempt cost that was ended from above, and its row."""
-        usage, certainty = self._used(outcome, None)
+        usage, certainty = self._used(outcome, reported)
         cost, saved = self._cost(usage, certainty, took)
         return cost, self._row(outcome, took, usage, cost, saved)
 
