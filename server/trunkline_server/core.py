@@ -99,11 +99,16 @@ class Call:
     # Set by attempt: who is asked now, and which try of the call this is, from 1.
     target: Target = field(default_factory=Target)
     attempt: int = 0
+    # The target had failed this call before; it is asked while another one is late.
+    again: bool = False
+    hedge: bool = False
     fate: Fate = field(default_factory=Fate)
     # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
     story: Story = field(default_factory=Story)
 
-    def at(self, target: Target, attempt: int, request: GenerateRequest) -> Call:
+    def at(
+        self, target: Target, attempt: int, request: GenerateRequest, *, again: bool = False, hedge: bool = False
+    ) -> Call:
         """The call as one attempt at a target. Faster than dataclasses.replace, and every call goes through here."""
         return Call(
             self.id,
@@ -117,6 +122,8 @@ class Call:
             self.identity,
             target,
             attempt,
+            again,
+            hedge,
             Fate(),
             self.story,
         )

@@ -167,9 +167,9 @@ def check(world: World, timeout: float, budget: int) -> None:
     )
     assert len(world.ledger.begun) == len(world.asked) == len(world.records)
     assert sorted(record.outcome for record in world.records) == sorted(row.outcome for row in world.ledger.finished)
-    assert {(record.cost.total_nano_usd, record.outcome) for record in world.served.attempts} == {
-        (row.cost, row.outcome) for row in world.ledger.finished
-    }
+    assert {
+        (record.cost.total_nano_usd, record.outcome, record.retry, record.hedge) for record in world.served.attempts
+    } == {(row.cost, row.outcome, row.retry, row.hedge) for row in world.ledger.finished}
     cost = world.error.failure.cost if world.error and world.error.failure else world.last.cost
     assert cost.total_nano_usd == sum(row.cost or 0 for row in world.ledger.finished)
     folded(world.events)
@@ -274,6 +274,7 @@ def test_nothing_waits_that_cannot_begin_in_time() -> None:
 def test_of_targets_that_were_all_asked_the_one_that_is_back_first_is_asked_again() -> None:
     world = run([fail(RATE, retry_after=3.0), said("hello")], [fail(RATE, retry_after=20.0)], [fail(AUTH)])
     assert [name for _, name in world.asked] == ["a", "b", "c", "a"]
+    assert [record.retry for record in world.served.attempts] == [False, False, False, True]
     assert world.asked[3][0] == pytest.approx(3.0, abs=0.6)
 
 

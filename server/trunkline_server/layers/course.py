@@ -111,7 +111,8 @@ class Course:
         request = call.request
         if isinstance(resumption, Continuation):
             request = continued(request, resumption.sent)
-        trial = Trial(call.at(target, call.story.attempts, request), self._shared, resumption, hedge=hedge)
+        asked = call.at(target, call.story.attempts, request, again=number in self._tried, hedge=hedge)
+        trial = Trial(asked, self._shared, resumption)
         self._running[trial] = number
         if not again:
             self._endpoints.first(target.provider)

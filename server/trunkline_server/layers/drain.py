@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
@@ -26,7 +27,7 @@ def drained(registry: TaskRegistry, below: Handler, patience: float) -> Handler:
     drains = _Drains(registry, patience)
 
     async def handle(call: Call) -> Events:
-        inner = call.at(call.target, call.attempt, call.request)
+        inner = replace(call, fate=Fate())
         ended = _Ended(drains, inner.fate, call.deadline)
         call.fate.settle = ended.settle
         tape = registry.start(below(inner))

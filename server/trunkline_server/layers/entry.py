@@ -83,6 +83,8 @@ class Entry:
             provider=call.target.provider,
             model=call.target.model[:LONGEST_NAME],
             region=provider.region,
+            retry=call.again,
+            hedge=call.hedge,
         )
 
     def add(self, event: StreamGenerateResponse) -> None:
@@ -169,6 +171,8 @@ class Entry:
             provider=begun.provider,
             model=begun.model,
             region=begun.region,
+            retry=begun.retry,
+            hedge=begun.hedge,
             duration=round(took * 1e6),
             outcome=outcome,
             provider_status=error.status if error is not None else 0,
