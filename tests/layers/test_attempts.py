@@ -506,9 +506,17 @@ def test_only_what_can_be_continued_is() -> None:
 def test_a_continuation_that_is_no_text_fails() -> None:
     tool = pb.StreamGenerateResponse(part_started=pb.PartStarted(part_index=0))
     tool.part_started.part.tool_call.name = "f"
-    world = run([BROKEN[0]], [[tool, 100.0]], on_interruption=CONTINUE, max_attempts=2)
-    assert world.error is not None
-    assert world.served.attempts[1].provider_code == "cannot_continue"
+    rest = pb.StreamGenerateResponse(part_completed=pb.PartCompleted())
+    # Even one that is whole: nobody can use it.
+    for script in (
+        [tool, 100.0],
+        [tool, rest, completed(usage=USAGE)],
+        [*said("on")[:-1], part("b", index=1), *said()],
+    ):
+        world = run([BROKEN[0]], [script], on_interruption=CONTINUE, max_attempts=2)
+        assert world.error is not None
+        assert world.served.attempts[1].provider_code == "cannot_continue"
+        assert [row.outcome for row in world.ledger.finished][1] == call_pb2.OUTCOME_PROTOCOL_ERROR
 
 
 def test_a_unary_call_begins_again_unseen() -> None:

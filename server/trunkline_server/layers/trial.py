@@ -27,7 +27,7 @@ from trunkline_server.spans import seconds, set_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunkline_server.core import Call, Events, Tape
+    from trunkline_server.core import Call, Events, Handler, Tape
     from trunkline_server.fold import Fold
     from trunkline_server.layers.resume import Resumption
 
@@ -100,6 +100,10 @@ class Trial:
         self._opened = False
         self._create_time = Timestamp()
         shared.trials.append(self)
+
+    def asked(self, below: Handler) -> Events:
+        """What answers it, for a tape."""
+        return below(self.call) if self._resumption is None else self._resumption.asked(self.call, below)
 
     def events(self, tape: Tape) -> Events:
         """What the caller gets of it. Raises UpstreamError, and CallError if the whole call ends."""

@@ -36,10 +36,11 @@ def attempt_values(row: AttemptRow, instance: str = "") -> Row:
     """An attempt's values, as ATTEMPT names them."""
     return (
         row.call_id, row.attempt, instance, *_subject_values(row.subject), row.started, row.provider, row.model,
-        int(row.retry), int(row.hedge), row.region, row.duration, row.outcome, row.provider_status, row.provider_code, row.certainty,
-        row.input_tokens, row.output_tokens, row.cache_read_tokens, row.cache_write_tokens, row.reasoning_tokens,
-        _json(row.other_units), row.cost, row.input_cost, row.output_cost, row.cache_read_cost,
-        row.cache_write_cost, row.reasoning_cost, row.other_cost, row.saved, row.price_version,
+        int(row.retry), int(row.hedge), row.region, row.duration, row.outcome, row.provider_status,
+        row.provider_code, row.certainty, row.input_tokens, row.output_tokens, row.cache_read_tokens,
+        row.cache_write_tokens, row.reasoning_tokens, _json(row.other_units), row.cost, row.input_cost,
+        row.output_cost, row.cache_read_cost, row.cache_write_cost, row.reasoning_cost, row.other_cost, row.saved,
+        row.price_version,
     )  # fmt: skip
 
 
