@@ -139,7 +139,7 @@ class App:
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
-        self._experience = Experience(now)
+        self._experience = Experience(now, self._endpoints.has_other_key)
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}

@@ -47,6 +47,20 @@ LEDGER = "state/ledger"
 _MACHINE = ("test_breaker.py", "test_breaker_machine.py")
 
 MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "no other key is asked",
+        "routing/choice.py",
+        "return candidate.other_key and candidate.usable",
+        "return False and candidate.usable",
+        ("routing/test_choice.py",),
+    ),
+    Mutant(
+        "a provider's no to another try is not heard",
+        "routing/retries.py",
+        " and error.retryable is False",
+        " and False",
+        ("routing/test_retries.py",),
+    ),
     # What is read on though its caller is gone.
     _drain("drain sends what was not sent yet", " and self._fate.sent", ""),
     _drain(

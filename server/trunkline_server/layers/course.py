@@ -67,6 +67,9 @@ class Endpoints(Protocol):
     def retry(self, provider: str) -> bool:
         """A call wants to ask the provider again. False = it must not."""
 
+    def has_other_key(self, provider: str) -> bool:
+        """Whether the provider has another key that can be asked now."""
+
     def began(self, target: Target, streaming: bool, seconds: float) -> None:
         """A target began to answer after so long."""
 
@@ -188,6 +191,7 @@ class Course:
             retry=self._retry_settings(target),
             window=model.context_window if model is not None else 0,
             larger_only=larger_only,
+            other_key=self._endpoints.has_other_key(target.provider),
             usable=not committed or self._mode != CONTINUE or can_continue(call.snapshot.settings, target),
         )
 
