@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -70,6 +70,8 @@ class Fate:
     # Set by account, once there is something to settle: write down that it ended so, unless it has ended by itself, and
     # tell what it cost.
     settle: Callable[[Outcome.ValueType], Cost | None] | None = None
+    # Set by account, once it has written that down: done when the caller may be told.
+    written: Awaitable[None] | None = None
     # The request is on its way to the provider. Set by whoever sends it, and known of providers over HTTP only.
     sent: bool = False
     # Set by drain: it is read to its end all the same, for what it cost; only then is it written down.

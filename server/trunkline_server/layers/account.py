@@ -35,8 +35,9 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
     """Write down each attempt: begun before it is sent, finished before its end is told.
 
     Guarantees: an attempt is finished exactly once, however it ends; `completed` and UpstreamError carry what it cost.
-    Whoever ends an attempt from above learns by `call.fate.settle` what it cost. Nothing is awaited of such a one: the
-    ledger has its row all the same. One that is drained is finished once that is over, with what was used in the end.
+    Whoever ends an attempt from above learns by `call.fate.settle` what it cost, and waits for `call.fate.written`
+    before the caller is told. Nothing is awaited of such a one here: the ledger has its row all the same. One that is
+    drained is finished once that is over, with what was used in the end.
     """
 
     def layer(below: Handler) -> Handler:
@@ -118,7 +119,7 @@ class _OpenRow:
         """Finish the row, unless that is done or it was not begun."""
         if self.ending is not None and not self._finished:
             self._cost, row = self.entry.abandoned(self.ending, now() - self._begin)
-            self._finish(row)
+            self._fate.written = self._finish(row)
 
     def _finish(self, row: AttemptRow) -> Awaitable[None]:
         self._finished = True

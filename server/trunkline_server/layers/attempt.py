@@ -48,7 +48,7 @@ def attempt(registry: TaskRegistry, report: Report, endpoints: Endpoints) -> Lay
                             yield beat
                     course.go_on()
             except CallError as error:
-                raise course.ended(error) from error.__cause__
+                raise await course.told(error) from error.__cause__
             except Exception:
                 course.close(call_pb2.OUTCOME_PROTOCOL_ERROR)
                 raise

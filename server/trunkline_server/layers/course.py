@@ -1,15 +1,17 @@
-"""Course: what became of a call so far, and what comes next. Holds its attempt budget; nothing in it waits."""
+"""Course: what became of a call so far, and what comes next. Holds its budget; waits for nothing but the ledger."""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import now
-from trunkline_server.errors import CallError, UpstreamError
+from trunkline_server.errors import CallError, LedgerUnavailable, UpstreamError
 from trunkline_server.fold import Fold
 from trunkline_server.layers.failure import call_error, interrupted
 from trunkline_server.layers.resume import (
@@ -40,6 +42,8 @@ ENDINGS = {
 }
 # What a caller asks for that wants a broken answer again is tried again at the same target, too.
 _BROKEN: tuple[Retryable, ...] = ("timeout", "interrupted", "protocol_error")
+# Seconds for which the end of a call waits for the ledger when its time is over.
+MOMENT = 0.2
 # Seconds. An answer that begins sooner is not late.
 SOONEST_HEDGE = 0.3
 
@@ -239,6 +243,27 @@ class Course:
                 trial.end(UpstreamError(call_pb2.OUTCOME_CANCELLED))
                 del self._running[trial]
         self.read(winner)
+
+    async def told(self, error: CallError) -> CallError:
+        """What the caller is told of it, once the ledger has the rows of attempts that were ended from above.
+
+        As far as it promises that, and no longer than until the deadline, or a moment if that has passed. Whoever goes
+        away meanwhile goes at once: the rows are taken all the same.
+        """
+        final = self.ended(error)
+        try:
+            await self._written()
+        except LedgerUnavailable as unavailable:
+            return self._told(unavailable)
+        return final
+
+    async def _written(self) -> None:
+        waiting = [fate.written for trial in self._shared.trials if (fate := trial.call.fate).written is not None]
+        if waiting:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(self._call.deadline - now(), MOMENT)):
+                    for each in waiting:
+                        await each
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

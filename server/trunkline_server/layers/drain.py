@@ -28,7 +28,7 @@ def drained(registry: TaskRegistry, below: Handler, patience: float) -> Handler:
 
     async def handle(call: Call) -> Events:
         inner = replace(call, fate=Fate())
-        ended = _Ended(drains, inner.fate, call.deadline)
+        ended = _Ended(drains, call, inner.fate)
         call.fate.settle = ended.settle
         tape = registry.start(below(inner))
         try:
@@ -46,22 +46,25 @@ def drained(registry: TaskRegistry, below: Handler, patience: float) -> Handler:
 class _Ended:
     """What is decided when an attempt is ended from above."""
 
-    def __init__(self, drains: _Drains, fate: Fate, deadline: float) -> None:
+    def __init__(self, drains: _Drains, call: Call, fate: Fate) -> None:
+        """`call` as it is known above, `fate` as it is below."""
         self.answered = self.over = False
         self._drains = drains
+        self._call = call
         self._fate = fate
-        self._deadline = deadline
 
     def settle(self, outcome: call_pb2.Outcome.ValueType) -> Cost | None:
         """See Fate.settle."""
         self._fate.outcome = outcome
         if self._is_gone(outcome) and self._fate.sent and not self.over and not self._fate.drains:
             self._fate.drains = self._drains.enter()
-        return None if self._fate.settle is None else self._fate.settle(outcome)
+        cost = None if self._fate.settle is None else self._fate.settle(outcome)
+        self._call.fate.written = self._fate.written
+        return cost
 
     def _is_gone(self, outcome: call_pb2.Outcome.ValueType) -> bool:
         """Whether it is the caller that wants no more of an answer that may be as good as any."""
-        late = self.answered and now() >= self._deadline
+        late = self.answered and now() >= self._call.deadline
         return outcome == call_pb2.OUTCOME_CANCELLED or (outcome == call_pb2.OUTCOME_TIMEOUT and late)
 
 
