@@ -23,6 +23,7 @@ from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.settings_reliability import RetrySettings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def run(
     tools: Sequence[Any] = (),
     experience: Experience | None = None,
     plan: tuple[call_pb2.Target, ...] | None = None,
+    budget: int = 4,
     **routing: Any,
 ) -> World:
     """One call to as many targets as there are scripts; everything that must hold of any call is checked."""
@@ -150,7 +152,7 @@ def run(
         await registry.wait_idle()
 
     run_virtual(main())
-    check(world, timeout, routing.get("max_attempts", 4))
+    check(world, timeout, routing.get("max_attempts", budget))
     return world
 
 
@@ -262,6 +264,20 @@ def test_a_retry_waits_and_the_providers_word_is_the_least() -> None:
     waits = [later - sooner for (sooner, _), (later, _) in zip(world.asked, world.asked[1:], strict=False)]
     assert len(waits) == 3
     assert all(wait <= most for wait, most in zip(waits, (0.5, 1.0, 2.0), strict=True))
+
+
+@pytest.mark.parametrize(("configured", "said", "made"), [(6, None, 6), (6, 2, 2), (2, None, 2), (10, 10, 10)])
+def test_as_many_retries_as_are_configured(configured: int, said: int | None, made: int) -> None:
+    """5 retries, 2 s, 60 s, doubled, 30 s an attempt, and others."""
+    often = RetrySettings(
+        max_attempts=configured, base=Seconds(2), cap=Seconds(60), multiplier=2.0, attempt_timeout=Seconds(30)
+    )
+    settings = Settings(providers={"a": ProviderSettings(retry=often), "b": ProviderSettings()})
+    routing = {} if said is None else {"max_attempts": said}
+    alone = run([fail(DOWN)], timeout=2000.0, settings=settings, budget=10, **routing)
+    assert len(alone.asked) == made
+    if configured == 2:
+        assert len(run([fail(DOWN)], [fail(DOWN)], timeout=2000.0, settings=settings).asked) == 4
 
 
 def test_nothing_waits_that_cannot_begin_in_time() -> None:

@@ -92,7 +92,9 @@ class Course:
         self._call = call
         self._endpoints = endpoints
         self._targets = call.plan + call.larger
-        self._budget = AttemptBudget(routing.max_attempts if routing.HasField("max_attempts") else ATTEMPTS)
+        self._budget = AttemptBudget(
+            routing.max_attempts if routing.HasField("max_attempts") else self._usual_attempts()
+        )
         self._tried: dict[int, Tried] = {}
         # What still runs, by its target's number.
         self._running: dict[Trial, int] = {}
@@ -103,6 +105,11 @@ class Course:
             self._shared.warnings = warning_of(self._targets, call.snapshot.settings)
         self._next: Chosen | None = None
         self.trial = self._begin(0)
+
+    def _usual_attempts(self) -> int:
+        """Of a caller who does not say: more than usual only if the first provider is configured to be asked so often."""
+        first = self._call.snapshot.settings.providers[self._targets[0].provider]
+        return max(ATTEMPTS, first.retry.max_attempts)
 
     def go_on(self) -> None:
         """Begin what `fail` has decided on."""

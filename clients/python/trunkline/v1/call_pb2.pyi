@@ -405,7 +405,9 @@ class Routing(_message.Message):
     disable_fallback: _builtins.bool
     """Ask nobody but the first target that `model` means; again perhaps, but no other provider and no other model."""
     max_attempts: _builtins.int
-    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = 4."""
+    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = 4, or as many as the
+    configuration lets the first target's provider be asked, if that is more.
+    """
     strict_params: _builtins.bool
     """A setting that the chosen target cannot honour is an error (INVALID_ARGUMENT, UNSUPPORTED_CAPABILITY) instead of a warning.
     So is a model that is gone and would be served by its replacement (NOT_FOUND, MODEL_NOT_FOUND, which names it).
