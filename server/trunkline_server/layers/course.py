@@ -107,7 +107,7 @@ class Course:
         self.trial = self._begin(0)
 
     def _usual_attempts(self) -> int:
-        """Of a caller who does not say: more than usual only if the first provider is configured to be asked so often."""
+        """Of a caller who does not say: more than usual only if its first provider is configured for more."""
         first = self._call.snapshot.settings.providers[self._targets[0].provider]
         return max(ATTEMPTS, first.retry.max_attempts)
 
