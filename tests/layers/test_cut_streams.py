@@ -23,7 +23,7 @@ from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
-from trunkline_server.layers.resume import LONGEST_OVERLAP
+from trunkline_server.layers.resume import overlap
 from trunkline_server.logs import build_log
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.state.endpoint.experience import Experience
@@ -95,10 +95,14 @@ async def cut(
             assert mode != RESTART
             assert found.reason == call_pb2.ERROR_REASON_STREAM_INTERRUPTED
         elif mode == CONTINUE:
-            # The whole answer is what the model goes on with here.
-            assert text_of(found).endswith(text_of(whole)[LONGEST_OVERLAP:])
+            assert text_of(found) in gone_on(text_of(whole))
         else:
             assert found.message == whole.message
+
+
+def gone_on(whole: str) -> set[str]:
+    """What may become of it, cut anywhere, if the model goes on with the whole answer: what it repeats is left out."""
+    return {whole[:size] + whole[overlap(whole[:size], whole) :] for size in range(len(whole) + 1)}
 
 
 def text_of(response: pb.GenerateResponse) -> str:
