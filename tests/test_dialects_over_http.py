@@ -72,8 +72,9 @@ async def test_a_cut_stream_begins_again_elsewhere_and_both_are_accounted_for(tm
     routing = call_pb2.Routing(fallback_models=["other/m"], on_interruption=call_pb2.ON_INTERRUPTION_RESTART)
     request = pb.GenerateRequest(model="up/m", prompt="Hello", routing=routing)
     request.stream_options.include_final_message = True
+    scripts: list[Script] = [[begun, api.stream[:cut], close] for cut in cuts]
     async with (
-        upstream(*[[begun, api.stream[:cut], close] for cut in cuts]) as broken,
+        upstream(*scripts) as broken,
         upstream([begun, api.stream]) as whole,
     ):
         made = document(api, broken.base_url)["providers"]["up"]

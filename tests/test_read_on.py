@@ -39,7 +39,7 @@ def document(server: Upstream, read_on: str) -> dict[str, Any]:
 
 async def left_amid_an_answer(running: Gateway) -> float:
     """A caller reads the first piece and goes away: when."""
-    stream = running.stub.StreamGenerate(pb.GenerateRequest(model="p/m", prompt="hello"))
+    stream: Any = running.stub.StreamGenerate(pb.GenerateRequest(model="p/m", prompt="hello"))
     assert (await stream.read()).HasField("started")
     stream.cancel()
     return asyncio.get_running_loop().time()

@@ -97,7 +97,7 @@ class Turns:
 
 
 def _stack(frame: FrameType | None) -> str:
-    found = []
+    found: list[str] = []
     while frame is not None and len(found) < DEPTH:
         found.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}")
         frame = frame.f_back

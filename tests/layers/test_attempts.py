@@ -266,14 +266,14 @@ def test_a_retry_waits_and_the_providers_word_is_the_least() -> None:
     assert all(wait <= most for wait, most in zip(waits, (0.5, 1.0, 2.0), strict=True))
 
 
-@pytest.mark.parametrize(("configured", "said", "made"), [(6, None, 6), (6, 2, 2), (2, None, 2), (10, 10, 10)])
-def test_as_many_retries_as_are_configured(configured: int, said: int | None, made: int) -> None:
+@pytest.mark.parametrize(("configured", "asked", "made"), [(6, None, 6), (6, 2, 2), (2, None, 2), (10, 10, 10)])
+def test_as_many_retries_as_are_configured(configured: int, asked: int | None, made: int) -> None:
     """5 retries, 2 s, 60 s, doubled, 30 s an attempt, and others."""
     often = RetrySettings(
         max_attempts=configured, base=Seconds(2), cap=Seconds(60), multiplier=2.0, attempt_timeout=Seconds(30)
     )
     settings = Settings(providers={"a": ProviderSettings(retry=often), "b": ProviderSettings()})
-    routing = {} if said is None else {"max_attempts": said}
+    routing: Any = {} if asked is None else {"max_attempts": asked}
     alone = run([fail(DOWN)], timeout=2000.0, settings=settings, budget=10, **routing)
     assert len(alone.asked) == made
     if configured == 2:
@@ -524,11 +524,12 @@ def test_a_continuation_that_is_no_text_fails() -> None:
     tool.part_started.part.tool_call.name = "f"
     rest = pb.StreamGenerateResponse(part_completed=pb.PartCompleted())
     # Even one that is whole: nobody can use it.
-    for script in (
+    unfit: list[Script] = [
         [tool, 100.0],
         [tool, rest, completed(usage=USAGE)],
         [*said("on")[:-1], part("b", index=1), *said()],
-    ):
+    ]
+    for script in unfit:
         world = run([BROKEN[0]], [script], on_interruption=CONTINUE, max_attempts=2)
         assert world.error is not None
         assert world.served.attempts[1].provider_code == "cannot_continue"

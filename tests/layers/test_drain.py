@@ -39,7 +39,8 @@ REPORTED, ESTIMATED, UNKNOWN = call_pb2.CERTAINTY_REPORTED, call_pb2.CERTAINTY_E
 PATIENCE = 30.0
 ONCE = RetrySettings(max_attempts=1)
 # Begins after a second, goes on for ten, and says then what it used.
-LONG: list[Step] = [1.0, part("a"), *([1.0, delta("b")] * 10), completed(usage=USAGE)]
+PIECE: list[Step] = [1.0, delta("b" * 40)]
+LONG: list[Step] = [1.0, part("a"), *PIECE * 10, completed(usage=USAGE)]
 
 
 @dataclass
@@ -119,7 +120,7 @@ def test_a_provider_that_never_ends_is_read_for_so_long_only() -> None:
     async def scenario(house: House) -> None:
         await house.leave(5)
 
-    house = visit([part("a"), *([1.0, delta("b" * 40)] * 600)], scenario)
+    house = visit([part("a"), *PIECE * 600], scenario)
     assert house.closed_at == 1000 + 5 + PATIENCE
     assert (house.row.outcome, house.row.certainty) == (CANCELLED, ESTIMATED)
     assert house.row.output_tokens is not None
