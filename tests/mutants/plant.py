@@ -49,7 +49,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def run_tests(folder: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     """Stops at the first failure; what hangs counts as one, but not a database that takes its time to go."""
     quiet = ("-p", "no:cacheprovider", "--hypothesis-seed=0", "-n0", "-x", "-q")
-    limited = ("--timeout=30", "-o", "timeout_func_only=true")
+    limited = ("--timeout=120",)  # a database may take half a minute to go
     return run(folder, "-m", "pytest", *quiet, *limited, *(f"tests/{test}" for test in tests))
 
 
