@@ -203,3 +203,27 @@ def test_an_interrupt_ends_what_is_read_on_and_lets_nothing_in() -> None:
     house = visit(LONG, scenario)
     assert house.closed_at == 1005
     assert [row.certainty for row in house.ledger.finished] == [ESTIMATED, ESTIMATED]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_one_that_is_cancelled_anywhere_is_written_down_once(streaming: bool) -> None:
+    """After so many turns of the loop, up to one that lets it come to its end; and every place is free again."""
+    script: list[Step] = [0.0, part("a"), 0.0, delta("b"), 0.0, completed(usage=USAGE)]
+    outcomes = []
+    for turns in range(60):
+
+        async def scenario(house: House, turns: int = turns) -> None:
+            reading = asyncio.create_task(house.read(streaming=streaming))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            reading.cancel()
+            await asyncio.wait([reading])
+            await house.registry.wait_idle()
+            await asyncio.gather(*(house.leave(0.0, streaming=streaming) for _ in range(drain.AT_ONCE + 1)))
+
+        house = visit(script, scenario)
+        rows = house.ledger.finished
+        assert len(rows) == len(house.ledger.begun)
+        outcomes.append(rows[0].outcome if rows else None)
+    assert outcomes[-1] == call_pb2.OUTCOME_SUCCESS
+    assert CANCELLED in outcomes
