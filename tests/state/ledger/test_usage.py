@@ -88,6 +88,8 @@ def some_attempt(chance: Random) -> dict[str, Any]:
         "other_units": chance.choice(({}, {"search": 2}, {"search": 1, "image": 3})),
         "cost": chance.choice((None, chance.randrange(10**12))),
         "saved": chance.randrange(100),
+        "retry": chance.random() < 0.3,
+        "hedge": chance.random() < 0.2,
     }
 
 
@@ -170,7 +172,8 @@ def agrees(told: UsageTotals, counted: Mapping[str, Any]) -> None:
         assert getattr(told, field) == counted[field], field
     for field in ("cost_nano_usd", "unpriced_attempts", "saved_nano_usd", "wasted_nano_usd", "estimated_nano_usd"):
         assert getattr(told, field) == counted[field], field
-    assert told.estimated_attempts == counted["estimated_attempts"]
+    for field in ("estimated_attempts", "retries", "hedges"):
+        assert getattr(told, field) == counted[field], field
     for field in ("input_tokens", "output_tokens"):
         assert getattr(told.usage, field) == counted[field], field
     assert told.usage.reasoning_output_tokens == counted["reasoning_tokens"]

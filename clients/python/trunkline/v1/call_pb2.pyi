@@ -405,7 +405,9 @@ class Routing(_message.Message):
     disable_fallback: _builtins.bool
     """Ask nobody but the first target that `model` means; again perhaps, but no other provider and no other model."""
     max_attempts: _builtins.int
-    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = 4."""
+    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = 4, or as many as the
+    configuration lets the first target's provider be asked, if that is more.
+    """
     strict_params: _builtins.bool
     """A setting that the chosen target cannot honour is an error (INVALID_ARGUMENT, UNSUPPORTED_CAPABILITY) instead of a warning.
     So is a model that is gone and would be served by its replacement (NOT_FOUND, MODEL_NOT_FOUND, which names it).
@@ -549,6 +551,7 @@ class Attempt(_message.Message):
     PROVIDER_CODE_FIELD_NUMBER: _builtins.int
     PROVIDER_MESSAGE_FIELD_NUMBER: _builtins.int
     PROVIDER_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """How it ended."""
     hedge: _builtins.bool
@@ -561,6 +564,8 @@ class Attempt(_message.Message):
     """The provider's message, scrubbed of anything key-shaped, at most 1 KiB."""
     provider_request_id: _builtins.str
     """The provider's id of the exchange, for its support."""
+    retry: _builtins.bool
+    """Its target had failed this call before."""
     @_builtins.property
     def target(self) -> Global___Target:
         """Who was asked."""
@@ -590,10 +595,11 @@ class Attempt(_message.Message):
         provider_code: _builtins.str = ...,
         provider_message: _builtins.str = ...,
         provider_request_id: _builtins.str = ...,
+        retry: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "target", b"target", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "hedge", b"hedge", "outcome", b"outcome", "provider_code", b"provider_code", "provider_message", b"provider_message", "provider_request_id", b"provider_request_id", "provider_status", b"provider_status", "target", b"target", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "hedge", b"hedge", "outcome", b"outcome", "provider_code", b"provider_code", "provider_message", b"provider_message", "provider_request_id", b"provider_request_id", "provider_status", b"provider_status", "retry", b"retry", "target", b"target", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

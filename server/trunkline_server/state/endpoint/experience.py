@@ -20,9 +20,10 @@ MAX_TARGETS = 1000
 class Experience:
     """For one event loop; nothing in it waits. It outlives configurations: providers are known by their names."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds that never go back."""
+    def __init__(self, clock: Callable[[], float], has_other_key: Callable[[str], bool] = lambda _: False) -> None:
+        """`clock` gives seconds that never go back; the other tells whether a provider has another key to be asked."""
         self._clock = clock
+        self.has_other_key = has_other_key
         self._retries: dict[str, RetryBudget] = {}
         self._first_tokens: dict[tuple[str, str, bool], FirstTokens] = {}
         # Of all calls that may be made twice.

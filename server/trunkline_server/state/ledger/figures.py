@@ -39,6 +39,8 @@ PROVIDERS_FAULTS = frozenset(
 CALL_SUMS = ("successes", "errors", "cancelled", "fallbacks", "interrupted")
 ATTEMPT_SUMS = (
     "attempts",
+    "retries",
+    "hedges",
     "provider_faults",
     "estimated_attempts",
     "unpriced",
@@ -111,6 +113,8 @@ class Figures:
             errors=errors,
             cancelled=cancelled,
             attempts=attempts,
+            retries=of("retries", 0),
+            hedges=of("hedges", 0),
             fallbacks=of("fallbacks", 0),
             interrupted_streams=of("interrupted", 0),
             cost_nano_usd=_fitting(of("cost", 0)),

@@ -29,6 +29,8 @@ _TOKENS = tuple(f"coalesce(SUM(t.{name}), 0)" for name in TOKENS)
 # In the order of figures.ATTEMPT_SUMS and figures.TOKENS.
 _ATTEMPTS = (
     "COUNT(*)",
+    "coalesce(SUM(t.retry), 0)",
+    "coalesce(SUM(t.hedge), 0)",
     f"COUNT(*) FILTER (WHERE {_AT_FAULT})",
     f"COUNT(*) {_ESTIMATED}",
     "COUNT(*) - COUNT(t.cost)",
@@ -40,6 +42,8 @@ _ATTEMPTS = (
 )
 _ATTEMPT_SUMS = (
     "SUM(t.attempts)",
+    "SUM(t.retries)",
+    "SUM(t.hedges)",
     f"coalesce(SUM(t.attempts) FILTER (WHERE {_AT_FAULT}), 0)",
     "SUM(t.estimated)",
     "SUM(t.unpriced)",

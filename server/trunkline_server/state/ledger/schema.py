@@ -239,8 +239,14 @@ CREATE TABLE resets (
     "CREATE INDEX calls_failed ON calls (call_id, reason) WHERE reason <> ''",
 )
 
+_TRIES = (
+    # An attempt whose target had failed its call before; one that was made while another was late.
+    *(f"ALTER TABLE attempts ADD COLUMN {name} BIGINT NOT NULL DEFAULT 0" for name in ("retry", "hedge")),
+    *(f"ALTER TABLE attempt_sums ADD COLUMN {name} BIGINT NOT NULL DEFAULT 0" for name in ("retries", "hedges")),
+)
+
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _TRIES)
 
 
 class NewerSchema(Exception):
