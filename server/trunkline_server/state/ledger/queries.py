@@ -8,6 +8,7 @@ from trunkline.v1 import call_pb2
 from trunkline_server.state.ledger.database import Query
 from trunkline_server.state.ledger.expressions import Sql, all_of, condition, expression
 from trunkline_server.state.ledger.figures import PROVIDERS_FAULTS, TOKENS
+from trunkline_server.state.ledger.sources import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,12 +27,12 @@ _FAILED = f"FILTER (WHERE t.outcome <> {call_pb2.OUTCOME_SUCCESS})"
 _AT_FAULT = f"t.outcome IN ({', '.join(map(str, sorted(PROVIDERS_FAULTS)))})"
 _ESTIMATED = f"FILTER (WHERE t.certainty = {call_pb2.CERTAINTY_ESTIMATED})"
 _TOKENS = tuple(f"coalesce(SUM(t.{name}), 0)" for name in TOKENS)
-# In the order of figures.ATTEMPT_SUMS and figures.TOKENS.
+# In the order of figures.ATTEMPT_SUMS and figures.TOKENS. Of attempts, and of calls: of those that hold one.
 _ATTEMPTS = (
-    "COUNT(*)",
-    f"COUNT(*) FILTER (WHERE {_AT_FAULT})",
+    "COUNT(t.certainty)",
+    f"COUNT(t.certainty) FILTER (WHERE {_AT_FAULT})",
     f"COUNT(*) {_ESTIMATED}",
-    "COUNT(*) - COUNT(t.cost)",
+    "COUNT(t.certainty) - COUNT(t.cost)",
     "coalesce(SUM(t.cost), 0)",
     "coalesce(SUM(t.saved), 0)",
     f"coalesce(SUM(t.cost) {_FAILED}, 0)",
@@ -77,24 +78,28 @@ class Queries:
 
     def attempts(self, segment: Segment) -> Query:
         """What attempts add up to."""
-        if segment.source == "rows":
-            return self._query(_ATTEMPTS, "attempts AS t", segment, Sql("t.duration IS NOT NULL"), of_attempts=True)
+        if segment.source in ROWS:
+            return self._query(_ATTEMPTS, "attempts AS t", segment, _ended(segment), of_attempts=True)
         return self._query(_ATTEMPT_SUMS, "attempt_sums AS t", segment, of_attempts=True)
 
     def units(self, segment: Segment) -> Query:
         """A unit's name and how many."""
-        if segment.source == "rows":
+        if segment.source in ROWS:
             source = f"attempts AS t, {self._dialect.pairs.format(column='t.other_units')} AS unit"
-            counted = Sql("t.duration IS NOT NULL AND t.other_units <> '{}'")
+            counted = all_of([_ended(segment), Sql("t.other_units <> '{}'")])
             figures = ("unit.key", "SUM(CAST(unit.value AS BIGINT))")
             return self._query(figures, source, segment, counted, of_attempts=True, extra=1)
         return self._query(("t.unit", "SUM(t.amount)"), "unit_sums AS t", segment, of_attempts=True, extra=1)
 
     def calls(self, segment: Segment) -> Query:
-        """What calls add up to, the sums of the distributions, and from rows their buckets as characters."""
-        if segment.source == "rows":
+        """What calls add up to, the sums of the distributions, and from rows their buckets as characters.
+
+        Of minutes also what the attempts that they hold add up to, as `attempts` has it.
+        """
+        if segment.source in ROWS:
             whole = "FILTER (WHERE t.time_bucket IS NOT NULL)"
-            return self._query((*_CALLS, f"{self._dialect.characters(_CODES)} {whole}"), "calls AS t", segment)
+            held = _ATTEMPTS if segment.source == "minutes" else ()
+            return self._query((*_CALLS, f"{self._dialect.characters(_CODES)} {whole}", *held), "calls AS t", segment)
         if segment.source == "day":
             return self._query((*_CALL_SUMS, *_DISTRIBUTION_SUMS, "NULL"), "call_sums AS t", segment)
         return self._query((*_CALL_SUMS, *["0"] * len(_DISTRIBUTION_SUMS), "NULL"), "call_sums AS t", segment)
@@ -134,7 +139,7 @@ class Queries:
     def _bucket(self, segment: Segment) -> Sql:
         if not self._question.bucketed:
             return Sql("0")
-        time = "t.started" if segment.source == "rows" else "t.start"
+        time = "t.started" if segment.source in ROWS else "t.start"
         # Cast, as PostgreSQL knows nothing of a parameter that stands beside another.
         number = f"({time} - CAST(? AS BIGINT)) / CAST(? AS BIGINT) + CAST(? AS BIGINT)"
         return Sql(number, (segment.origin, segment.width, segment.first))
@@ -146,7 +151,12 @@ class Queries:
         return [condition(each, self._dialect, of_attempts=of_attempts) for each in self._question.filters]
 
 
+def _ended(segment: Segment) -> Sql:
+    """Which attempts are counted by themselves."""
+    return Sql("t.duration IS NOT NULL AND t.held = 0" if segment.source == "minutes" else "t.duration IS NOT NULL")
+
+
 def _in_time(segment: Segment) -> Sql:
-    if segment.source == "rows":
+    if segment.source in ROWS:
         return Sql("t.started >= ? AND t.started < ?", (segment.start, segment.end))
     return Sql("t.grain = ? AND t.start >= ? AND t.start < ?", (segment.source, segment.start, segment.end))

@@ -1,6 +1,7 @@
 """The tables of the ledger, and how an older database becomes one of today.
 
-attempts, calls   A row for each, kept for the retention. An attempt without a duration is open: it still runs.
+attempts, calls   A row for each, kept for the retention. An attempt without a duration is open: it still runs. Most
+                  calls hold the figures of their one attempt as well (held.py).
 attempt_sums,     Rollups, changed in the transaction that adds the rows they count, and kept for ever. By `grain`:
 call_sums,        hour, day (UTC): by workspace, operation, target and how it ended; the other dimensions are empty.
 unit_sums         detail: days by all dimensions. No rollup names a person, a label or a requested model.
@@ -239,8 +240,23 @@ CREATE TABLE resets (
     "CREATE INDEX calls_failed ON calls (call_id, reason) WHERE reason <> ''",
 )
 
+_HELD = (
+    # 1: the figures of this attempt stand in its call's row, too (held.py).
+    "ALTER TABLE attempts ADD COLUMN held BIGINT NOT NULL DEFAULT 0",
+    "CREATE INDEX attempts_not_held ON attempts (held, started) WHERE held = 0",
+    # Of the attempt that the call holds; without a certainty it holds none.
+    "ALTER TABLE calls ADD COLUMN certainty BIGINT",
+    "ALTER TABLE calls ADD COLUMN input_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN output_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN cache_read_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN cache_write_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN reasoning_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN cost BIGINT",
+    "ALTER TABLE calls ADD COLUMN saved BIGINT",
+)
+
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _HELD)
 
 
 class NewerSchema(Exception):

@@ -20,6 +20,7 @@ from trunkline_server.state.ledger.sources import (
     DAY,
     Piece,
     countable_from,
+    from_rows,
     pieces,
     pieces_of_calls,
     rollups_for,
@@ -112,11 +113,11 @@ async def _count(database: Database, question: Question, sources: tuple[Source, 
 
     of_attempts = ((queries.attempts, tally.add_attempts), *([(queries.units, tally.add_units)] if units else []))
     of_calls = ((queries.calls, tally.add_calls), (queries.histograms, tally.add_histograms))
-    everything = [Piece("rows", question.start, question.end)]
+    everything = from_rows(question)
     asked = chain(
-        _asked(cut(pieces(question, sources)), *of_attempts),
-        _asked(cut(pieces_of_calls(question, sources, kept.complete)), *of_calls),
-        _asked(segments(question, everything), (queries.scores, tally.add_scores)),
+        _asked(cut(pieces(question, sources) if sources else everything), *of_attempts),
+        _asked(cut(pieces_of_calls(question, sources, kept.complete) if sources else everything), *of_calls),
+        _asked(segments(question, [Piece("rows", question.start, question.end)]), (queries.scores, tally.add_scores)),
     )
     adding = asyncio.Lock()
     await asyncio.gather(*(_add(database, asked, adding) for _ in range(_SIDE_BY_SIDE)))
