@@ -24,7 +24,10 @@ FIRST_CHARACTER = 1000
 ABSENT = 1
 
 _FAILED = f"FILTER (WHERE t.outcome <> {call_pb2.OUTCOME_SUCCESS})"
-_AT_FAULT = f"t.outcome IN ({', '.join(map(str, sorted(PROVIDERS_FAULTS)))})"
+# Most rows are successes: they should not be looked for in a list.
+_AT_FAULT = (
+    f"t.outcome <> {call_pb2.OUTCOME_SUCCESS} AND t.outcome IN ({', '.join(map(str, sorted(PROVIDERS_FAULTS)))})"
+)
 _ESTIMATED = f"FILTER (WHERE t.certainty = {call_pb2.CERTAINTY_ESTIMATED})"
 _TOKENS = tuple(f"coalesce(SUM(t.{name}), 0)" for name in TOKENS)
 # In the order of figures.ATTEMPT_SUMS and figures.TOKENS. Of attempts, and of calls: of those that hold one.
@@ -55,8 +58,8 @@ _ATTEMPT_SUMS = (
 _BUCKETS = ("t.time_bucket", "t.first_token_bucket", "t.rate_bucket")
 _CALLS = (
     "COUNT(t.time_bucket)",
-    "COUNT(*) FILTER (WHERE t.result = 'error')",
-    "COUNT(*) FILTER (WHERE t.result = 'cancelled')",
+    "COUNT(*) FILTER (WHERE t.time_bucket IS NULL AND t.result = 'error')",
+    "COUNT(*) FILTER (WHERE t.time_bucket IS NULL AND t.result = 'cancelled')",
     "SUM(t.fell_back)",
     "SUM(t.interrupted)",
     "coalesce(SUM(t.duration) FILTER (WHERE t.time_bucket IS NOT NULL), 0)",

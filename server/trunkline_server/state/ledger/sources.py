@@ -25,7 +25,7 @@ ROWS: frozenset[Source] = frozenset({"rows", "minutes"})
 
 DAY = 24 * HOUR
 # Rows are counted in about this many parts: a small sort is faster than a large one.
-_PARTS = 180
+_PARTS = 60
 _COARSE = frozenset(
     {
         UsageDimension.KIND_WORKSPACE,

@@ -7,6 +7,7 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 from trunkline_server.errors import InvalidRequest, Violation
+from trunkline_server.state.histogram import Histogram
 from trunkline_server.state.ledger.expressions import told
 from trunkline_server.state.ledger.figures import ATTEMPT_SUMS, CALL_SUMS, DISTRIBUTIONS, MILLION, TOKENS, Figures
 from trunkline_server.state.ledger.packed import Merged
@@ -145,10 +146,9 @@ class Tally:
 
 
 def _add_buckets(figures: Figures, name: str, buckets: dict[int, int]) -> None:
-    distribution = figures.distribution(name)
-    for bucket, count in buckets.items():
-        distribution.buckets[bucket] = distribution.buckets.get(bucket, 0) + count
-        distribution.count += count
+    more = Histogram()
+    more.buckets, more.count = buckets, sum(buckets.values())
+    figures.distribution(name).merge(more)
 
 
 def _too_many() -> InvalidRequest:
