@@ -17,6 +17,7 @@ from state.ledger.usage_oracle import expected
 from trunkline.v1.gateway_service_pb2 import UsageDimension, UsageFilter, UsageStatsRequest
 from trunkline_server.core import Identity
 from trunkline_server.state.ledger import tally
+from trunkline_server.state.ledger.cells import make_cells
 from trunkline_server.state.ledger.commit import take
 from trunkline_server.state.ledger.database import Statement, script
 from trunkline_server.state.ledger.usage import usage_stats
@@ -205,6 +206,8 @@ async def test_rollups_rows_and_plain_python_agree(database: Database, seed: int
     await rows.into(database)
     request.filters.append(rows.only())
     start, end = (time.ToMicroseconds() for time in (request.start_time, request.end_time))
+    if chance.random() < 0.8:
+        await make_cells(database, SPRING + (LENGTH + 2 * DAY if chance.random() < 0.5 else chance.randrange(LENGTH)))
     fast = await usage_stats(database, request, ADMIN, now=end)
     same(fast, await usage_stats(database, request, ADMIN, now=end, rollups=False))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.errors import LedgerUnavailable
 from trunkline_server.state.ledger import instances, journal, recovery, retention
+from trunkline_server.state.ledger.cells import make_cells
 from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
 from trunkline_server.state.ledger.database import StoreFailed
 from trunkline_server.state.ledger.journal import Journal, JournalFailed
@@ -193,6 +194,7 @@ class Ledger:
         number = 0
         while True:
             await self._try(self.tidy())
+            await self._try(make_cells(self.database, _now()))
             if number % EXPIRY_ROUNDS == 0:
                 await self._try(self.expire())
             number += 1

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from trunkline.v1 import call_pb2
 from trunkline_server.state.ledger.database import Query
 from trunkline_server.state.ledger.expressions import Sql, all_of, condition, expression
-from trunkline_server.state.ledger.figures import PROVIDERS_FAULTS, TOKENS
-from trunkline_server.state.ledger.sources import ROWS
+from trunkline_server.state.ledger.figures import ATTEMPT_SUMS, CALL_SUMS, DISTRIBUTIONS, PROVIDERS_FAULTS, TOKENS
+from trunkline_server.state.ledger.sources import CELLS, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +69,9 @@ _CALLS = (
 _CODES = tuple(f"coalesce({bucket} + {FIRST_CHARACTER}, {ABSENT})" for bucket in _BUCKETS)
 _CALL_SUMS = ("SUM(t.successes)", "SUM(t.errors)", "SUM(t.cancelled)", "SUM(t.fallbacks)", "SUM(t.interrupted)")
 _DISTRIBUTION_SUMS = ("SUM(t.time_sum)", "SUM(t.first_token_sum)", "SUM(t.rate_sum)")
+# Of cells, which name what they have as figures.py does.
+_CELL_ATTEMPTS = tuple(f"SUM(t.{name})" for name in (*ATTEMPT_SUMS, *TOKENS))
+_CELL_CALLS = tuple(f"SUM(t.{name})" for name in (*CALL_SUMS, *DISTRIBUTIONS))
 _HISTOGRAMS = ("t.time_buckets", "t.first_token_buckets", "t.rate_buckets")
 
 
@@ -81,12 +84,14 @@ class Queries:
 
     def attempts(self, segment: Segment) -> Query:
         """What attempts add up to."""
+        segment = _by_themselves(segment)
         if segment.source in ROWS:
             return self._query(_ATTEMPTS, "attempts AS t", segment, _ended(segment), of_attempts=True)
         return self._query(_ATTEMPT_SUMS, "attempt_sums AS t", segment, of_attempts=True)
 
     def units(self, segment: Segment) -> Query:
         """A unit's name and how many."""
+        segment = _by_themselves(segment)
         if segment.source in ROWS:
             source = f"attempts AS t, {self._dialect.pairs.format(column='t.other_units')} AS unit"
             counted = all_of([_ended(segment), Sql("t.other_units <> '{}'")])
@@ -97,12 +102,15 @@ class Queries:
     def calls(self, segment: Segment) -> Query:
         """What calls add up to, the sums of the distributions, and from rows their buckets as characters.
 
-        Of minutes also what the attempts that they hold add up to, as `attempts` has it.
+        Of minutes and cells `who` also what the attempts that they hold add up to, as `attempts` has it.
         """
+        if segment.source in CELLS:
+            held = _CELL_ATTEMPTS if segment.source == "who" else ()
+            strung = self._dialect.strung.format(column="t.buckets")
+            return self._query((*_CELL_CALLS, strung, *held), "cells AS t", segment)
         if segment.source in ROWS:
-            whole = "FILTER (WHERE t.time_bucket IS NOT NULL)"
             held = _ATTEMPTS if segment.source == "minutes" else ()
-            return self._query((*_CALLS, f"{self._dialect.characters(_CODES)} {whole}", *held), "calls AS t", segment)
+            return self._query((*figures_of_calls(self._dialect), *held), "calls AS t", segment)
         if segment.source == "day":
             return self._query((*_CALL_SUMS, *_DISTRIBUTION_SUMS, "NULL"), "call_sums AS t", segment)
         return self._query((*_CALL_SUMS, *["0"] * len(_DISTRIBUTION_SUMS), "NULL"), "call_sums AS t", segment)
@@ -154,6 +162,17 @@ class Queries:
         return [condition(each, self._dialect, of_attempts=of_attempts) for each in self._question.filters]
 
 
+def figures_of_calls(dialect: Dialect, *, held: bool = False) -> tuple[str, ...]:
+    """What is counted of rows of calls: of the attempts that they hold, too, before the rest; the buckets last."""
+    characters = f"{dialect.characters(_CODES)} FILTER (WHERE t.time_bucket IS NOT NULL)"
+    return (*(_ATTEMPTS if held else ()), *_CALLS, characters)
+
+
+def _by_themselves(segment: Segment) -> Segment:
+    """Where attempts are counted that none of these calls hold."""
+    return segment._replace(source="minutes") if segment.source == "who" else segment
+
+
 def _ended(segment: Segment) -> Sql:
     """Which attempts are counted by themselves."""
     return Sql("t.duration IS NOT NULL AND t.held = 0" if segment.source == "minutes" else "t.duration IS NOT NULL")
@@ -162,4 +181,5 @@ def _ended(segment: Segment) -> Sql:
 def _in_time(segment: Segment) -> Sql:
     if segment.source in ROWS:
         return Sql("t.started >= ? AND t.started < ?", (segment.start, segment.end))
-    return Sql("t.grain = ? AND t.start >= ? AND t.start < ?", (segment.source, segment.start, segment.end))
+    source = "t.kind" if segment.source in CELLS else "t.grain"
+    return Sql(f"{source} = ? AND t.start >= ? AND t.start < ?", (segment.source, segment.start, segment.end))
