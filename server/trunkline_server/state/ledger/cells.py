@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 DAY = 24 * HOUR
 # Cells of a day beyond which they save too little.
 MOST = 20_000
+# About how many calls are read at once.
+AT_ONCE = 20_000
 # Microseconds after a day in which its last calls come in, and seconds between two days that are read.
 LATE, PAUSE = HOUR, 0.05
 
@@ -42,11 +44,11 @@ DIMENSIONS: Mapping[Cells, Sequence[str]] = {
     "detail_cells": (*_COARSE, "api_key", "task", "agent", "strategy", "arm"),
 }  # fmt: skip
 
-# Days that are over and have calls, how many, and how many the cells count.
-_DAYS = """
-SELECT s.start, CAST(SUM(s.calls) AS BIGINT), (SELECT d.calls FROM cell_days AS d WHERE d.kind = ? AND d.day = s.start)
-FROM call_sums AS s WHERE s.grain = 'day' AND s.start >= ? AND s.start < ? GROUP BY s.start
+# How many calls a day has, and how many its cells count.
+_CALLS = """
+SELECT start, CAST(SUM(calls) AS BIGINT) FROM call_sums WHERE grain = 'day' AND start >= ? AND start < ? GROUP BY start
 """
+_COUNTED = "SELECT day, calls FROM cell_days WHERE kind = ?"
 _USABLE = """
 SELECT d.day FROM cell_days AS d WHERE d.kind = ? AND d.day >= ? AND d.day < ? AND d.worth = 1
 AND d.calls = (SELECT SUM(s.calls) FROM call_sums AS s WHERE s.grain = 'day' AND s.start = d.day)
@@ -69,19 +71,23 @@ async def make_cells(database: Database, now: int) -> None:
     ((first,),) = await database.fetch("SELECT min(started) FROM calls")
     if first is None:
         return
+    days = await database.fetch(_CALLS, (first, (now - LATE) // DAY * DAY))
     for kind in DIMENSIONS:
-        for day, calls, counted in await database.fetch(_DAYS, (kind, first, (now - LATE) // DAY * DAY)):
-            if calls != counted:
-                await _make(database, kind, day)
+        counted: dict[int, int] = dict(await database.fetch(_COUNTED, (kind,)))
+        for day, calls in days:
+            if counted.get(day) != calls:
+                await _make(database, kind, day, calls)
                 await asyncio.sleep(PAUSE)
 
 
-async def _make(database: Database, kind: Cells, day: int) -> None:
+async def _make(database: Database, kind: Cells, day: int, calls: int) -> None:
+    """Some hours at a time: no reader is kept from questions for long."""
     ((erasures,),) = await database.fetch(_ERASURES)
-    made = _Day(kind, day)
-    sql = _select(kind, database.dialect)
-    for hour in range(day, day + DAY, HOUR):
-        made.add(hour, await database.fetch(sql, (hour, hour + HOUR)))
+    made, sql = _Day(kind, day), _select(kind, database.dialect)
+    hours = max(1, min(24, 24 * AT_ONCE // calls))
+    for hour in range(0, 24, hours):
+        start, end = day + hour * HOUR, day + min(24, hour + hours) * HOUR
+        made.add(await database.fetch(sql, (start, end)))
     await database.transact(lambda: _replace(made, erasures, database.dialect))
 
 
@@ -100,14 +106,13 @@ class _Day:
         """Whether the cells are few enough to be kept."""
         return self._cells is not None
 
-    def add(self, hour: int, found: Iterable[Row]) -> None:
+    def add(self, found: Iterable[Row]) -> None:
         """Add what _select found."""
-        size = len(DIMENSIONS[self.kind])
+        size = 1 + len(DIMENSIONS[self.kind])
         for *row, buckets, calls in found:
             self.calls += calls
             if self._cells is not None:
-                key = (hour if self.kind == "hour_cells" else self.start, *row[:size])
-                sums, characters = self._cells.setdefault(key, ([0] * (len(row) - size), []))
+                sums, characters = self._cells.setdefault(tuple(row[:size]), ([0] * (len(row) - size), []))
                 sums[:] = map(add, sums, row[size:])
                 characters.append(buckets or "")
         if self._cells is not None and len(self._cells) > MOST:
@@ -156,12 +161,13 @@ def expire_cells(before: int) -> Script[None]:
 
 
 def _select(kind: Cells, dialect: Dialect) -> str:
-    """The SQL that adds up an hour's calls: dimensions, sums, buckets, and how many calls."""
-    dimensions = ", ".join(f"t.{name}" for name in DIMENSIONS[kind])
-    figures = ", ".join((*figures_of_calls(dialect, held=kind == "who"), "COUNT(*)"))
-    return (
-        f"SELECT {dimensions}, {figures} FROM calls AS t WHERE t.started >= ? AND t.started < ? GROUP BY {dimensions}"
-    )
+    """The SQL that adds up calls: when the cell begins, its dimensions and sums, the buckets, and how many calls."""
+    width = HOUR if kind == "hour_cells" else DAY
+    columns = (f"t.started - t.started % {width}", *(f"t.{name}" for name in DIMENSIONS[kind]))
+    figures = (*figures_of_calls(dialect, held=kind == "who"), "COUNT(*)")
+    by = ", ".join(map(str, range(1, len(columns) + 1)))
+    selected = ", ".join((*columns, *figures))
+    return f"SELECT {selected} FROM calls AS t WHERE t.started >= ? AND t.started < ? GROUP BY {by}"
 
 
 def _insert(kind: Cells) -> str:

@@ -194,9 +194,9 @@ class Ledger:
         number = 0
         while True:
             await self._try(self.tidy())
-            await self._try(make_cells(self.database, _now()))
             if number % EXPIRY_ROUNDS == 0:
                 await self._try(self.expire())
+                await self._try(make_cells(self.database, _now()))
             number += 1
             await asyncio.sleep(ROUND)
 
