@@ -2,10 +2,10 @@
 
     python -m bench.usage [ATTEMPTS] [SQLITE FILE that holds them already]
 
-Prints what the gateway does in the background for days that are over, then the milliseconds of each question, the median
-of five, its CPU time, and the longest that the event loop was held up meanwhile. Ends with 1 if a bar is not met: 100 ms
-from rollups, 1.5 s for what they do not have. The last question has no bar: it is counted row by row, as the others are
-for the day that is not over.
+Prints what the gateway does in the background for days that are over, then the milliseconds of each question, the
+median of five, its CPU time, and the longest that the event loop was held up meanwhile. Ends with 1 if a bar is not
+met: 100 ms from rollups, 1.5 s for what they do not have. The last question has no bar: all of it is counted row by
+row, as the others are for the day that is not over.
 """
 
 from __future__ import annotations

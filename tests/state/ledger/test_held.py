@@ -91,6 +91,14 @@ async def test_an_attempt_whose_call_is_there_already_is_counted_by_itself(datab
     assert await counted(database) == {"search": (1, 3000)}
 
 
+async def test_a_call_does_not_hold_what_was_written_otherwise(database: Database) -> None:
+    """The attempt that stands is the first that came, not the one that comes with the call."""
+    await taken(database, finished(cost=5))
+    await taken(database, finished(cost=999), finished(number=2, cost=7), ended(attempts=2))
+    assert await held(database) == {"c1/1": False, "c1/2": False, "c1": [None] * len(HELD)}
+    assert await counted(database) == {"search": (2, 12)}
+
+
 async def test_a_second_end_changes_nothing(database: Database) -> None:
     await taken(database, finished(), ended())
     before = await held(database)

@@ -55,7 +55,7 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
         rows = [(*attempt_values(row), int(row.attempt == 1 and row.call_id in held)) for row in ended.values()]
         new_attempts = yield Statement(_FINISH, rows, returns=True, key=2)
     if calls:
-        together = {call_id for call_id, _ in new_attempts}
+        together = {call_id for call_id, attempt in new_attempts if attempt == 1}
         held = {call_id: row for call_id, row in held.items() if call_id in together}
         held |= yield from hold_earlier(calls.values(), together)
         rows = [(*call_values(row), *held_values(held.get(call_id))) for call_id, row in calls.items()]

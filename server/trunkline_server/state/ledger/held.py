@@ -32,9 +32,11 @@ def can_hold(call: CallRow, attempt: AttemptRow | None) -> bool:
     return (
         attempt is not None
         and attempt.duration is not None
+        and call.outcome == attempt.outcome
+        and call.model == attempt.model
+        and call.provider == attempt.provider
+        and call.region == attempt.region
         and call.started // MINUTE == attempt.started // MINUTE
-        and (call.outcome, call.model, call.provider, call.region)
-        == (attempt.outcome, attempt.model, attempt.provider, attempt.region)
         and not attempt.other_units
         and call.subject == attempt.subject
     )
