@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,8 @@ from trunkline_server.state.ledger.retention import erase, expire
 from trunkline_server.state.ledger.usage import usage_stats
 
 if TYPE_CHECKING:
-    from trunkline_server.state.ledger.database import Database
+    from trunkline.v1.gateway_service_pb2 import UsageStatsResponse
+    from trunkline_server.state.ledger.database import Database, Script
 
 OVER = BEGIN + 4 * DAY
 BERLIN = {"bucket": UsageStatsRequest.BUCKET_DAY, "time_zone": "Europe/Berlin"}
@@ -47,7 +49,8 @@ async def spoil(database: Database) -> None:
 
 async def served(database: Database, *kinds: str, **fields: Any) -> int:
     """How many spoilt cells an answer came from."""
-    return (await answer(database, *kinds, **fields)).totals.errors // 100
+    told: UsageStatsResponse = await answer(database, *kinds, **fields)
+    return told.totals.errors // 100
 
 
 ASKED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -120,13 +123,17 @@ async def test_cells_that_were_read_before_somebody_was_erased_are_thrown_away(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await some_calls(database, "a", BEGIN, end_user="ann")
-    replace, dialect = cells._replace, database.dialect
-    made: list[Any] = []
-    monkeypatch.setattr(cells, "_replace", lambda day, erasures, _: made.append((day, erasures)) or script()())
+    replace, made = cells._replace, list[Any]()
+
+    def wait(*given: Any) -> Script[None]:
+        made.append(given)
+        return script()()
+
+    monkeypatch.setattr(cells, "_replace", wait)
     await make_cells(database, OVER)
     await erase(database, "ann")
-    for day, erasures in made:
-        await database.transact(lambda day=day, erasures=erasures: replace(day, erasures, dialect))
+    for given in made:
+        await database.transact(partial(replace, *given))
     assert made
     assert await database.fetch("SELECT COUNT(*) FROM cells") == [(0,)]
 

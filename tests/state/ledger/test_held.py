@@ -15,6 +15,7 @@ from trunkline_server.core import Identity
 from trunkline_server.state.ledger.commit import take
 from trunkline_server.state.ledger.database import Statement, script
 from trunkline_server.state.ledger.held import HELD, held_values
+from trunkline_server.state.ledger.open import open_database
 from trunkline_server.state.ledger.schema import MIGRATIONS, migrate
 from trunkline_server.state.ledger.usage import usage_stats
 
@@ -135,8 +136,6 @@ async def test_in_any_order_and_as_often_as_it_comes(database: Database, data: s
 
 
 async def test_rows_of_an_older_ledger_are_counted_as_before(url: str) -> None:
-    from trunkline_server.state.ledger.open import open_database
-
     database = open_database(url)
     await migrate(database, MIGRATIONS[:3])
     values = {

@@ -50,7 +50,7 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
     if withdrawn:
         yield Statement(_WITHDRAW, withdrawn)
     sums, new_attempts, new_calls = Sums(), [], []
-    held = {call_id: row for call_id, call in calls.items() if can_hold(call, row := ended.get((call_id, 1)))}
+    held = {call_id: ended[call_id, 1] for call_id, call in calls.items() if can_hold(call, ended.get((call_id, 1)))}
     if ended:
         rows = [(*attempt_values(row), int(row.attempt == 1 and row.call_id in held)) for row in ended.values()]
         new_attempts = yield Statement(_FINISH, rows, returns=True, key=2)

@@ -245,6 +245,8 @@ _HELD = (
     # 1: the figures of this attempt stand in its call's row, too (held.py).
     "ALTER TABLE attempts ADD COLUMN held BIGINT NOT NULL DEFAULT 0",
     "CREATE INDEX attempts_not_held ON attempts (held, started) WHERE held = 0",
+    # Questions about one workspace find its calls by calls_workspace, and of attempts only those that are not held.
+    "DROP INDEX attempts_workspace",
     # Of the attempt that the call holds; without a certainty it holds none.
     "ALTER TABLE calls ADD COLUMN certainty BIGINT",
     "ALTER TABLE calls ADD COLUMN input_tokens BIGINT",
