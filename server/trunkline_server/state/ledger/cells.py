@@ -141,16 +141,11 @@ def _replace(day: _Day, erasures: int, dialect: Dialect) -> Script[None]:
 
 
 def forget_person(end_user: str, dialect: Dialect) -> Script[None]:
-    """Delete the cells that name the person. Of their days all are made again."""
+    """Take the person's name out of the cells that are there, and have those thrown away that are being made."""
     if dialect.alone:
         yield Statement(dialect.alone, returns=True)
     yield Statement("INSERT INTO erasures (number) SELECT COUNT(*) + 1 FROM erasures")
-    yield Statement(
-        "DELETE FROM cell_days WHERE kind = 'who' AND day IN "
-        "(SELECT start FROM cells WHERE kind = 'who' AND end_user = ?)",
-        [(end_user,)],
-    )
-    yield Statement("DELETE FROM cells WHERE kind = 'who' AND end_user = ?", [(end_user,)])
+    yield Statement("UPDATE cells SET end_user = '' WHERE kind = 'who' AND end_user = ?", [(end_user,)])
 
 
 def expire_cells(before: int) -> Script[None]:
