@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 DAY = 24 * HOUR
 # Cells of a day beyond which they save too little.
 MOST = 20_000
-# About how many calls are read at once.
-AT_ONCE = 20_000
+# About how many calls are read at once, and how many cells are written by one statement.
+AT_ONCE, BATCH = 20_000, 500
 # Microseconds after a day in which its last calls come in, and seconds between two days that are read.
 LATE, PAUSE = HOUR, 0.05
 
@@ -87,8 +87,9 @@ async def _make(database: Database, kind: Cells, day: int, calls: int) -> None:
     hours = max(1, min(24, 24 * AT_ONCE // calls))
     for hour in range(0, 24, hours):
         start, end = day + hour * HOUR, day + min(24, hour + hours) * HOUR
-        made.add(await database.fetch(sql, (start, end)))
-    await database.transact(lambda: _replace(made, erasures, database.dialect))
+        await asyncio.to_thread(made.add, await database.fetch(sql, (start, end)))
+    rows = await asyncio.to_thread(made.rows)
+    await database.transact(lambda: _replace(made, rows, erasures, database.dialect))
 
 
 class _Day:
@@ -127,7 +128,7 @@ class _Day:
         ]
 
 
-def _replace(day: _Day, erasures: int, dialect: Dialect) -> Script[None]:
+def _replace(day: _Day, rows: Sequence[Row], erasures: int, dialect: Dialect) -> Script[None]:
     """Put them in the place of what is there, unless a person was erased meanwhile whose name they may hold."""
     if dialect.alone:
         yield Statement(dialect.alone, returns=True)
@@ -135,8 +136,8 @@ def _replace(day: _Day, erasures: int, dialect: Dialect) -> Script[None]:
     if now_erased != erasures:
         return
     yield Statement(_FORGET, [(day.kind, day.start, day.start + DAY)])
-    if rows := day.rows():
-        yield Statement(_insert(day.kind), rows)
+    for at in range(0, len(rows), BATCH):
+        yield Statement(_insert(day.kind), rows[at : at + BATCH])
     yield Statement(_MARK, [(day.kind, day.start, day.calls, int(day.worth))])
 
 
