@@ -16,7 +16,8 @@ from state.ledger.usage_oracle import expected
 
 from trunkline.v1.gateway_service_pb2 import UsageDimension, UsageFilter, UsageStatsRequest
 from trunkline_server.core import Identity
-from trunkline_server.state.ledger import tally
+from trunkline_server.state.ledger import cells, tally
+from trunkline_server.state.ledger.cells import make_cells
 from trunkline_server.state.ledger.commit import take
 from trunkline_server.state.ledger.database import Statement, script
 from trunkline_server.state.ledger.usage import usage_stats
@@ -202,12 +203,17 @@ def distributed(told: Any, values: list[float]) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32))
-async def test_rollups_rows_and_plain_python_agree(database: Database, seed: int) -> None:
+async def test_rollups_rows_and_plain_python_agree(
+    database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(cells, "PAUSE", 0)
     chance = Random(seed)
     rows, request = Rows(chance, calls=60), some_request(chance)
     await rows.into(database)
     request.filters.append(rows.only())
     start, end = (time.ToMicroseconds() for time in (request.start_time, request.end_time))
+    if chance.random() < 0.3:
+        await make_cells(database, SPRING + (LENGTH + 2 * DAY if chance.random() < 0.5 else chance.randrange(LENGTH)))
     fast = await usage_stats(database, request, ADMIN, now=end)
     same(fast, await usage_stats(database, request, ADMIN, now=end, rollups=False))
 
