@@ -23,9 +23,11 @@ from trunkline_server.config_fallbacks import fallback_problems
 from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
 from trunkline_server.config_models import model_problems
+from trunkline_server.config_overlays import fill_in_environment, underlaid
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
 from trunkline_server.config_reliability import reliability_problems
 from trunkline_server.config_secrets import readers
+from trunkline_server.config_tasks import task_problems
 from trunkline_server.entry_points import Extensions, load_extensions
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
 from trunkline_server.sections import Seconds
@@ -44,15 +46,6 @@ _READERS: Mapping[type, Callable[[object], object]] = {
     UnitPrice: read_unit_price,
     Moment: read_moment,
 }
-# What is wrong with settings whose fields are right one by one.
-_CHECKS = (
-    problems_of,
-    credential_problems,
-    price_problems,
-    ledger_problems,
-    door_problems,
-    reliability_problems,
-)
 
 
 class ConfigError(Exception):
@@ -112,6 +105,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     tree = {} if path is None else read_tree(path, problems)
     if tree is None:
         raise ConfigError(source, problems)
+    tree = underlaid(tree, environ, problems)
     extensions = _extensions(tree)
     origins = _fill_in(tree, environ, extensions.rows, problems)
     walk = Walk({**_READERS, **readers(environ)}, problems)
@@ -126,6 +120,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         reliability_problems,
         fallback_problems,
         model_problems,
+        task_problems,
     )
     for find in finders:
         problems += find(settings, extensions.rows)
@@ -170,6 +165,7 @@ def _fill_in(
 
     fill(_section(tree, "server"), "server", "listen", "TRUNKLINE_LISTEN", environ.get("TRUNKLINE_LISTEN", ""))
     fill(tree, "", "default_model", *_default_model(environ, problems))
+    fill(tree, "", "environment", "TRUNKLINE_ENVIRONMENT", environ.get("TRUNKLINE_ENVIRONMENT", ""))
     providers = _section(tree, "providers")
     _add_providers(providers, environ)
     for name in providers:
@@ -178,6 +174,7 @@ def _fill_in(
             provider["kind"] = _kind(name, provider)
         if row := rows.get(_kind(name, provider)):
             _fill_in_provider(row, provider, environ, partial(fill, provider, f"providers.{name}"))
+    fill_in_environment(tree)
     if _uses_aws_secrets(providers):
         secrets = _section(tree, "aws_secrets")
         for said in aws_in(secrets, environ):

@@ -12,6 +12,7 @@ from trunkline_server.settings_models import DiscoverySettings, ModelSettings
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings_tasks import RoutingSections
 
 # A file by reference, read anew when it changes.
 FileReference = Annotated[str, Meta(pattern=r"^file:(/|[A-Za-z]:[/\\]).+$", description="file:/an/absolute/path")]
@@ -371,7 +372,7 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
     folder: str = ""
 
 
-class Settings(Section, frozen=True, kw_only=True):
+class Settings(RoutingSections, frozen=True, kw_only=True):
     """The whole configuration."""
 
     server: ServerSettings = ServerSettings()
