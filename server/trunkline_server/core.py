@@ -13,6 +13,7 @@ from trunkline.v1.call_pb2 import OUTCOME_CANCELLED, OUTCOME_UNSPECIFIED, Cost, 
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
 
 if TYPE_CHECKING:
+    from trunkline_server.routing.policy import Policy
     from trunkline_server.snapshot import Snapshot
 
 Events = AsyncGenerator[StreamGenerateResponse, None]
@@ -88,6 +89,8 @@ class Call:
     # Set by route: whom to ask if the request is too long for those.
     larger: tuple[Target, ...] = ()
     identity: Identity = ANYBODY
+    # Set by resolve: what the call's task or chain asks of the choice of a target. None = nothing.
+    policy: Policy | None = None
     # Set by attempt: who is asked now, and which try of the call this is, from 1.
     target: Target = field(default_factory=Target)
     attempt: int = 0
@@ -107,6 +110,7 @@ class Call:
             self.plan,
             self.larger,
             self.identity,
+            self.policy,
             target,
             attempt,
             Fate(),

@@ -21,6 +21,7 @@ STATUS_CODES: Mapping[call_pb2.ErrorReason.ValueType, StatusCode] = {
     call_pb2.ERROR_REASON_INVALID_REQUEST: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_UNSUPPORTED_CAPABILITY: StatusCode.INVALID_ARGUMENT,
+    call_pb2.ERROR_REASON_CONSTRAINTS_UNMET: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_PROVIDER_REJECTED: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_MODEL_NOT_FOUND: StatusCode.NOT_FOUND,
     call_pb2.ERROR_REASON_CALL_NOT_FOUND: StatusCode.NOT_FOUND,
@@ -142,6 +143,14 @@ class UnsupportedCapability(CallError):
     def __init__(self, violations: Sequence[Violation]) -> None:
         named = "; ".join(f"{v.field}: {v.description}" for v in violations)
         super().__init__(call_pb2.ERROR_REASON_UNSUPPORTED_CAPABILITY, named, violations)
+
+
+class ConstraintsUnmet(CallError):
+    """The caller's fault: what these fields ask for leaves nobody to ask. Each says what would have qualified."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        named = "; ".join(f"{v.field}: {v.description}" for v in violations)
+        super().__init__(call_pb2.ERROR_REASON_CONSTRAINTS_UNMET, named, violations)
 
 
 class NoCandidate(CallError):
