@@ -39,6 +39,8 @@ def task_problems(settings: Settings, _: object) -> Iterator[Problem]:
             yield Problem(f"{join('tasks', name)}.pinned", "primary beside it: the model that stays first")
     for name, agent in settings.agents.items():
         yield from _known(f"{join('agents', name)}.task", "the name of a task", agent.task, settings.tasks)
+    for index, rule in enumerate(settings.complexity):
+        yield from _known(f"complexity[{index}].chain", "the name of a chain", rule.chain, settings.chains)
     yield from _known("environment", "the name of an environment", settings.environment, settings.environments)
 
 
@@ -67,6 +69,8 @@ def _chain(path: str, chain: ChainSettings, settings: Settings) -> Iterator[Prob
     said = [form for form in (chain.targets, chain.tiers, chain.requires) if form]
     if len(said) != 1:
         yield Problem(path, "one of targets, tiers and requires")
+    if chain.targets and chain.strategy:
+        yield Problem(f"{path}.strategy", "nothing here: targets are asked in their order")
     for index, tier in enumerate(chain.tiers):
         if not tier:
             yield Problem(f"{path}.tiers[{index}]", "at least one target")

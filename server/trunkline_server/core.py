@@ -60,6 +60,8 @@ class Story:
     committed: bool = False
     # The request was found to be valid.
     valid: bool = False
+    # The request with what its task and agent say. None = it did not get so far.
+    request: GenerateRequest | None = None
     time_to_first_token: float | None = None
 
 

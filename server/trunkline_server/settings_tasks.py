@@ -14,7 +14,9 @@ RouteName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="a
 Share = Annotated[float, Meta(ge=0, le=1)]
 _Tokens = Annotated[int, Meta(ge=1, le=1 << 31)]
 _Weight = Annotated[float, Meta(ge=0, le=1000)]
-LabelName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="at most 64 letters, digits, ., - and _")]
+LabelName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="at most 64 letters, digits, ., - and _")
+]
 LabelText = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{0,256}$", description="at most 256 characters, in one line")]
 
 
@@ -85,7 +87,7 @@ class ChainSettings(Section, frozen=True, kw_only=True):
     tiers: tuple[tuple[str, ...], ...] = ()
     # Whoever meets this, ordered by the strategy.
     requires: RequirementSettings | None = None
-    # Empty = the task's, else the gateway's.
+    # For tiers and requires. Empty = the task's, else the gateway's.
     strategy: str = ""
 
 
@@ -98,6 +100,8 @@ class ComplexitySettings(Section, frozen=True, kw_only=True):
     quality: Share = 1.0
     # A model, an alias or a provider.
     use: str
+    # A chain that goes on from there.
+    chain: str = ""
 
 
 class EnvironmentSettings(Section, frozen=True, kw_only=True):
