@@ -111,8 +111,8 @@ class EnvironmentSettings(Section, frozen=True, kw_only=True):
     cost_optimization: Literal["aggressive", "balanced", "quality_first"] = "balanced"
     # What lies below it loses score. It removes nobody: a request's min_quality does.
     quality_threshold: Share = 0.0
-    # quick_degradation: whoever fails is not asked again, the next one is. maximum_resilience: providers are asked again
-    # more often, and calls may take more attempts.
+    # quick_degradation: whoever fails is not asked again, the next one is. maximum_resilience: providers are asked
+    # again more often, and calls may take more attempts.
     fallback: Literal["quick_degradation", "graceful_degradation", "maximum_resilience"] = "graceful_degradation"
     # logs.monitoring_level where the file does not say it.
     monitoring: Literal["basic", "detailed", "comprehensive"] | None = None

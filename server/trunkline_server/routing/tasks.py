@@ -1,7 +1,7 @@
 """Tasks, agents, chains and the environment: what they make of a request, and of the choice of its target. Pure.
 
-Whoever names a model goes to that, whatever its task says: a task then only tells the model how, and caps the answer. Whoever
-names a chain goes down the chain, after the model that he names.
+Whoever names a model goes to that, whatever its task says: a task then only tells the model how, and caps the answer.
+Whoever names a chain goes down the chain, after the model that he names.
 """
 
 from __future__ import annotations
@@ -213,5 +213,5 @@ def _slips(settings: Settings, routing: Routing) -> Iterator[CallWarning]:
             yield CallWarning(
                 kind=CallWarning.KIND_NAME_UNKNOWN,
                 field=f"routing.{what}",
-                message=f"no {what} of this name is configured, so it counts for statistics only; did you mean {close[0]}?",
+                message=f"no {what} of this name is configured: it counts for statistics only; is {close[0]} meant?",
             )
