@@ -49,5 +49,8 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     retirement: Moment | None = None
     # "provider/model", or another id of the same provider. "" = nothing.
     replacement: str | None = None
+    # USD per million tokens, in and out together, where models are scored by price: nothing is billed by it.
+    # Unset = three tokens that go in to one that comes out, at their prices.
+    effective_price: Annotated[float, Meta(ge=0, le=999999)] | None = None
     # From 0 to 1; the others stay as they are.
     scores: dict[ScoreName, _Share] = field(default_factory=dict)
