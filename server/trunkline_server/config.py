@@ -105,9 +105,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     tree = {} if path is None else read_tree(path, problems)
     if tree is None:
         raise ConfigError(source, problems)
-    tree = underlaid(tree, environ, problems)
+    said, tree = tree, underlaid(tree, environ, problems)
     extensions = _extensions(tree)
-    origins = _fill_in(tree, environ, extensions.rows, problems)
+    origins = _fill_in(tree, said, environ, extensions.rows, problems)
     walk = Walk({**_READERS, **readers(environ)}, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
     problems += _wrong_extensions(settings, extensions)
@@ -152,13 +152,20 @@ def version(settings: Settings) -> str:
 
 
 def _fill_in(
-    tree: dict[str, Any], environ: Mapping[str, str], rows: Mapping[str, Row], problems: list[Problem]
+    tree: dict[str, Any],
+    said: Mapping[str, Any],
+    environ: Mapping[str, str],
+    rows: Mapping[str, Row],
+    problems: list[Problem],
 ) -> Mapping[str, str]:
-    """Put into `tree` what it leaves out. Returns, by path, which variable said what now stands there."""
+    """Put into `tree` what the file leaves out, of which `said` is all; what a preset says gives way.
+
+    Returns, by path, which variable said what now stands there.
+    """
     origins: dict[str, str] = {}
 
     def fill(section: dict[str, Any], at: str, key: str, variable: str, value: Any) -> None:
-        if value and section.get(key) is None:
+        if value and (section.get(key) is None or (variable and not _says(said, join(at, key)))):
             section[key], origins[join(at, key)] = value, variable
             for index, reference in enumerate(_listed(value)):
                 origins[f"{join(at, key)}[{index}]"] = str(reference).removeprefix("env:")
@@ -192,6 +199,13 @@ def _fill_in_provider(
     fill("organization", row.organization_env, environ.get(row.organization_env, ""))
     if provider.get("region") and row.signing == "sigv4":
         fill("base_url", "", f"https://bedrock-runtime.{provider['region']}.amazonaws.com")
+
+
+def _says(said: Mapping[str, Any], path: str) -> bool:
+    value: Any = said
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value is not None
 
 
 def _uses_aws_secrets(providers: Mapping[str, object]) -> bool:

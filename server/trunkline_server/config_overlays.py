@@ -22,8 +22,8 @@ BUILT_IN = "built_in"
 _SPELT = ("tasks", "agents", "chains", "environments")
 # A chain says one of these.
 _FORMS = ("targets", "tiers", "requires")
-# How often a provider is asked, by an environment's `fallback`.
-_ATTEMPTS = {"quick_degradation": 1, "maximum_resilience": 6}
+# By an environment's `fallback`: how often a provider is asked, and how many attempts a call may take.
+_ATTEMPTS = {"quick_degradation": (1, 4), "maximum_resilience": (6, 10)}
 
 
 def presets() -> Mapping[str, str]:
@@ -88,11 +88,14 @@ def _fill_in(tree: dict[str, Any], environment: Mapping[str, Any]) -> None:
         _set(tree, "logs", "monitoring_level", level)
     fallback = environment.get("fallback")
     if attempts := _ATTEMPTS.get(fallback) if isinstance(fallback, str) else None:
+        here, in_all = attempts
+        if tree.get("max_attempts") is None:
+            tree["max_attempts"] = in_all
         providers = dict(_items(tree.get("providers")))
         for name, provider in providers.items():
             if isinstance(provider, dict):
                 providers[name] = dict(provider)
-                _set(providers[name], "retry", "max_attempts", attempts)
+                _set(providers[name], "retry", "max_attempts", here)
         tree["providers"] = providers
 
 

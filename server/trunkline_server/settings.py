@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
-from trunkline_server.settings_models import DiscoverySettings, ModelSettings
+from trunkline_server.settings_models import DiscoverySettings, LatencySettings, ModelSettings
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
@@ -334,6 +334,8 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     debug: bool = False
     first_token: Seconds | None = None
     between_tokens: Seconds | None = None
+    # What its models' speed is scored by that have no score of speed: 1s / (1s + the mean).
+    usual_latency: LatencySettings | None = None
     # In calls that allow hedging: another target is asked, too, after so long without a first piece, at least 300ms.
     # Unset = what all but one of twenty of its answers lately took.
     hedge_after: Seconds | None = None

@@ -132,6 +132,8 @@ class RoutingSections(Section, frozen=True, kw_only=True):
     environments: dict[RouteName, EnvironmentSettings] = field(default_factory=dict)
     # Which of them this gateway runs in. Empty = none.
     environment: str = ""
+    # How many attempts a call may take that does not say: retries, fallbacks and hedges together.
+    max_attempts: Annotated[int, Meta(ge=1, le=10)] = 4
     # Who is asked if what a call asks for leaves nobody: a model, an alias or a provider. Empty = the call fails.
     last_resort: str = ""
 

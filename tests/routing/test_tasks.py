@@ -12,7 +12,7 @@ from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig
 from trunkline.v1.model_pb2 import CAPABILITY_TOOLS, CAPABILITY_VISION
 from trunkline_server.errors import InvalidRequest, UnknownName
 from trunkline_server.routing.policy import PLAIN, Weights
-from trunkline_server.routing.tasks import MOST_ATTEMPTS, Expanded, expand
+from trunkline_server.routing.tasks import Expanded, expand
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import Settings
 from trunkline_server.settings_tasks import (
@@ -274,12 +274,6 @@ def test_an_environments_quality_weighs_and_does_not_filter() -> None:
     assert (policy.quality_target, policy.cost_emphasis, policy.environment) == (0.95, 0.5, "production")
     assert not request.routing.HasField("min_quality")
     assert asked(in_environment("development")).policy.cost_emphasis == 2.0
-
-
-def test_resilience_gives_calls_more_attempts_that_say_nothing_of_them() -> None:
-    assert asked(in_environment("production"), model="m").request.routing.max_attempts == MOST_ATTEMPTS
-    assert asked(in_environment("production"), model="m", max_attempts=2).request.routing.max_attempts == 2
-    assert not asked(in_environment("development"), model="m").request.routing.HasField("max_attempts")
 
 
 def test_without_an_environment_nothing_is_weighed_otherwise() -> None:

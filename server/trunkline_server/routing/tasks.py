@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 # What the weight of cost is multiplied with.
 EMPHASES = {"aggressive": 2.0, "balanced": 1.0, "quality_first": 0.5}
-# How many attempts a call may take that does not say, where resilience is all: the most that it could say.
-MOST_ATTEMPTS = 10
 MAX_LABELS = 32
 # How alike a name has to be to one that is configured to be taken for a slip.
 _SLIP = 0.8
@@ -171,16 +169,13 @@ def _once(names: tuple[str, ...]) -> tuple[str, ...]:
 def _said(given: GenerateRequest, named: _Named) -> GenerateRequest:
     """The request with all that is said for it. What was given is not changed."""
     task, routing = named.task, given.routing
-    resilient = named.environment.fallback == "maximum_resilience" and not routing.HasField("max_attempts")
     requires = named.chain.requires if routing.chain or not given.model else None
     renamed = (named.task_name, named.agent_name) != (routing.task, routing.agent)
-    if not (renamed or resilient or requires or task.system_prompt or task.max_output_tokens or task.labels):
+    if not (renamed or requires or task.system_prompt or task.max_output_tokens or task.labels):
         return given
     request = GenerateRequest()
     request.CopyFrom(given)
     request.routing.task, request.routing.agent = named.task_name, named.agent_name
-    if resilient:
-        request.routing.max_attempts = MOST_ATTEMPTS
     if requires:
         require(request.routing, requires, named.chain_name)
     _instruct(request, task)

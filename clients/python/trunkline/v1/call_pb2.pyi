@@ -487,7 +487,9 @@ class Routing(_message.Message):
     prefer_open_weights: _builtins.bool
     """Models whose weights can be had score more."""
     max_attempts: _builtins.int
-    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = 4."""
+    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = what the
+    configuration says, which is 4 unless somebody changed it.
+    """
     sticky_key: _builtins.str
     """Calls with the same key are given to the same arm of an experiment. At most 200 characters. Empty = by
     context.end_user_id, else by the call itself.
