@@ -34,7 +34,7 @@ from trunkline_server.layers.attempt_log import attempt_log
 from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
-from trunkline_server.layers.resolve import resolve
+from trunkline_server.layers.resolve import plain, resolve
 from trunkline_server.layers.route import route
 from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.defaults import with_defaults
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call, Layer
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
@@ -178,7 +179,7 @@ class App:
             self._settings.server,
             self._log,
             Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
-            Models(self.current, self._states, live, discoverer, self._statistics),
+            Models(self.current, self._states, live, discoverer, self._statistics, self._plan),
             Feedback(reports),
             self._serving,
             self._gatekeeper,
@@ -203,7 +204,15 @@ class App:
         if settings.admin_listen is None and not is_free(address):
             return
         admin = Admin(
-            self.current, self._statistics, self._states, self._prober, live, self._issuer, self._audit, reports
+            self.current,
+            self._statistics,
+            self._states,
+            self._prober,
+            live,
+            self._issuer,
+            self._audit,
+            reports,
+            self._strategies,
         )
         server, self.admin_port = build_admin_server(
             settings, address, self._log, admin, self._serving, self._gatekeeper
@@ -312,6 +321,11 @@ class App:
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
             attempt(self._registry, self._report, self._experience),
         )
+
+    def _plan(self, call: Call) -> PlanRouteResponse:
+        """Where a call would go."""
+        resolved, _ = plain(call)
+        return self._router.explain(resolved)
 
     def _report(self, call: Call, record: call_pb2.Attempt) -> None:
         """An attempt has ended: who wants to know."""

@@ -77,6 +77,8 @@ class Story:
     valid: bool = False
     # Set by route.
     choice: Choice = NO_CHOICE
+    # The request with what its task and agent say. None = it did not get so far.
+    request: GenerateRequest | None = None
     time_to_first_token: float | None = None
 
 

@@ -26,6 +26,13 @@ _Share = Annotated[float, Meta(ge=0, le=1)]
 _Tokens = Annotated[int, Meta(ge=1, le=1 << 40)]
 
 
+class LatencySettings(Section, frozen=True, kw_only=True):
+    """Between what and what an answer usually takes, before anything was measured."""
+
+    least: Seconds
+    most: Seconds
+
+
 class DiscoverySettings(Section, frozen=True, kw_only=True):
     """How providers are asked for their models."""
 

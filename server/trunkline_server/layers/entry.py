@@ -53,7 +53,7 @@ MAYBE_BILLED = frozenset(
 
 def subject_of(call: Call, *, valid: bool = True) -> Subject:
     """Who called, and what for. Of a request that is not valid only what it asked for, cut to length."""
-    request, identity = call.request, call.identity
+    request, identity = call.story.request or call.request, call.identity
     context, routing, choice = request.context, request.routing, call.story.choice
     return Subject(
         workspace=identity.workspace,

@@ -106,6 +106,14 @@ def tell_own(model: Model, own: ModelSettings | None) -> None:
     model.scores.extend(scores)
 
 
+def tell_speed(model: Model, settings: Settings) -> None:
+    """Score the speed of a model that has none by what its provider usually takes, if the configuration tells that."""
+    usual = settings.providers[model.provider].usual_latency
+    if usual is not None and all(score.name != "speed" for score in model.scores):
+        speed = 1.0 / (1.0 + (usual.least + usual.most) / 2.0)
+        model.scores.append(ModelScore(name="speed", value=speed, source=f"{_CONFIGURED}: usual_latency"))
+
+
 def with_provider(provider: str, model: str) -> str:
     """An id with its provider before it, unless it says so already. Empty stays empty."""
     return model if not model or model.startswith(f"{provider}/") else f"{provider}/{model}"

@@ -21,7 +21,7 @@ class Tier(NamedTuple):
     """Candidates that come before those of the next tier, best first."""
 
     order: tuple[int, ...]
-    # In their order: what each falls short of the best that there could be, at least 0. Empty = the order stands as it is.
+    # In their order: what each falls short of the best that there could be, at least 0. Empty = the order stands.
     shortfalls: tuple[float, ...] = ()
 
 
@@ -94,7 +94,9 @@ class _Rank(NamedTuple):
         return [_sorted([(1.0 - scores[index], index) for index in kept])]
 
     def by_fit(self, kept: Sequence[int]) -> list[Tier]:
-        return [_sorted([(1.0 - self.known.fits.get(index, 0.0), index) for index in kept])]
+        """By the fit alone, the best first: its scale is its own, and near is not equal."""
+        fits = self.known.fits
+        return [Tier(tuple(sorted(kept, key=lambda index: (-fits[index], index))))]
 
     def by_load(self, kept: Sequence[int]) -> list[Tier]:
         return [_sorted([(self.known.loads.get(index, 0.0), index) for index in kept])]
@@ -149,7 +151,7 @@ _ORDERS: Mapping[Kind, Callable[[_Rank, Sequence[int]], list[Tier]]] = {
 def _sorted(found: list[tuple[float, int]]) -> Tier:
     """By what they fall short. Rows are in the order of their ids: so are equals."""
     found.sort()
-    return Tier(tuple([index for _, index in found]), tuple([short if short > 0.0 else 0.0 for short, _ in found]))
+    return Tier(tuple([index for _, index in found]), tuple([max(0.0, short) for short, _ in found]))
 
 
 def _without(kept: Sequence[int], those: Sequence[int]) -> list[int]:

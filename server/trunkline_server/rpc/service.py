@@ -22,6 +22,8 @@ from trunkline_server.rpc.health import add_ledger, health_for_callers, health_o
 from trunkline_server.rpc.refresh import REFRESH_TIME, refresh_models
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from grpc import aio
 
     from trunkline.v1 import gateway_service_pb2 as pb
@@ -91,8 +93,16 @@ class Models(ModelServiceServicer):
     """The catalogue of the configuration that new calls run on."""
 
     def __init__(
-        self, current: Current, states: ProviderStates, live: Live, discoverer: Discoverer, statistics: Statistics
+        self,
+        current: Current,
+        states: ProviderStates,
+        live: Live,
+        discoverer: Discoverer,
+        statistics: Statistics,
+        plan: Callable[[Call], model_service_pb2.PlanRouteResponse],
     ) -> None:
+        """`plan` tells where a call would go."""
+        self._plan = plan
         self._current = current
         self._states = states
         self._live = live
@@ -136,7 +146,7 @@ class Models(ModelServiceServicer):
         self, request: model_service_pb2.PlanRouteRequest, context: Context
     ) -> model_service_pb2.PlanRouteResponse:
         """What would happen to a call. Nothing is sent, and no turn is taken."""
-        return plan_route(self._plan, _call(request.request, context, self._current.chain, streaming=True))
+        return self._plan(_call(request.request, context, self._current.chain, streaming=True))
 
     async def RefreshModels(
         self, request: model_service_pb2.RefreshModelsRequest, context: Context
