@@ -31,9 +31,9 @@ def resolve(below: Handler) -> Handler:
     async def handle(call: Call) -> Events:
         if bad := violations(call.request):
             raise InvalidRequest(bad)
-        request, policy, warnings = expand(call.snapshot.settings, call.request)
+        request, policy, warnings = expand(call.snapshot.settings, _plain(call.request))
         call.story.valid, call.story.request = True, request
-        async with aclosing(below(_told(call, _plain(request), policy))) as events:
+        async with aclosing(below(_told(call, request, policy))) as events:
             async for event in events:
                 yield _warned(event, warnings) if warnings and event.HasField("completed") else event
 
