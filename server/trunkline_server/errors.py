@@ -125,6 +125,14 @@ class ModelNotAllowed(CallError):
         super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED, message, resource=name)
 
 
+class StrategyNotAllowed(CallError):
+    """The caller's key does not go so far."""
+
+    def __init__(self, name: str, usable: Sequence[str]) -> None:
+        message = f"this key may not use the strategy {name!r}; it may use: {', '.join(usable)}"
+        super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED, message)
+
+
 class RoleNotAllowed(CallError):
     """The caller's role does not go so far."""
 
@@ -164,6 +172,15 @@ class ConstraintsUnmet(CallError):
     def __init__(self, violations: Sequence[Violation]) -> None:
         named = "; ".join(f"{v.field}: {v.description}" for v in violations)
         super().__init__(call_pb2.ERROR_REASON_CONSTRAINTS_UNMET, named, violations)
+
+
+class ContextTooLong(CallError):
+    """The caller's fault: the request is longer than the window of everybody who could be asked."""
+
+    def __init__(self, description: str) -> None:
+        violation = Violation("messages", description)
+        reason = call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED
+        super().__init__(reason, f"messages: {description}", (violation,))
 
 
 class NoCandidate(CallError):
