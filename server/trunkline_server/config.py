@@ -22,7 +22,7 @@ from trunkline_server.config_doors import door_problems
 from trunkline_server.config_fallbacks import fallback_problems
 from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
-from trunkline_server.config_models import model_problems
+from trunkline_server.config_models import measured_problems, model_problems
 from trunkline_server.config_overlays import fill_in_environment, underlaid
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
 from trunkline_server.config_reliability import reliability_problems
@@ -120,6 +120,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         reliability_problems,
         fallback_problems,
         model_problems,
+        measured_problems,
         task_problems,
     )
     for find in finders:
@@ -184,8 +185,8 @@ def _fill_in(
     fill_in_environment(tree)
     if _uses_aws_secrets(providers):
         secrets = _section(tree, "aws_secrets")
-        for said in aws_in(secrets, environ):
-            fill(secrets, "aws_secrets", *said)
+        for filled in aws_in(secrets, environ):
+            fill(secrets, "aws_secrets", *filled)
     return origins
 
 

@@ -75,10 +75,10 @@ class Story:
     committed: bool = False
     # The request was found to be valid.
     valid: bool = False
-    # Set by route.
-    choice: Choice = NO_CHOICE
     # The request with what its task and agent say. None = it did not get so far.
     request: GenerateRequest | None = None
+    # Set by route.
+    choice: Choice = NO_CHOICE
     time_to_first_token: float | None = None
 
 

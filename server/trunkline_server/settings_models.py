@@ -40,6 +40,14 @@ class DiscoverySettings(Section, frozen=True, kw_only=True):
     every: Seconds = Seconds(3600.0)
 
 
+class MeasuredSettings(Section, frozen=True, kw_only=True):
+    """How fast `trunkline benchmark` found a model to be."""
+
+    first_token: Seconds
+    # That come out, once the first is there.
+    tokens_per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)]
+
+
 class ModelSettings(Section, frozen=True, kw_only=True):
     """What is so of a model, in place of what the catalogue and its provider say. Unset = what they say."""
 

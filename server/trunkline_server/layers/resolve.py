@@ -41,9 +41,9 @@ def plain(call: Call) -> tuple[Call, Sequence[CallWarning]]:
     """The call as it is below, and what to warn its caller about. Its story says from now on that it is valid."""
     if bad := violations(call.request):
         raise InvalidRequest(bad)
-    request, policy, warnings = expand(call.snapshot.settings, call.request)
+    request, policy, warnings = expand(call.snapshot.settings, _plain(call.request))
     call.story.valid, call.story.request = True, request
-    return _told(call, _plain(request), policy), warnings
+    return _told(call, request, policy), warnings
 
 
 def _told(call: Call, request: GenerateRequest, policy: Policy) -> Call:

@@ -13,6 +13,7 @@ from trunkline.v1.call_pb2 import Complexity
 from trunkline.v1.call_pb2 import Warning as CallWarning
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server.errors import UnknownName
+from trunkline_server.routing.analysis import analyse
 from trunkline_server.routing.policy import PLAIN, Policy, Weights
 from trunkline_server.routing.required import require
 from trunkline_server.settings_tasks import AgentSettings, ChainSettings, EnvironmentSettings, TaskSettings, spelling
@@ -151,7 +152,7 @@ def _by_complexity(settings: Settings, request: GenerateRequest, environment: En
         return (), ()
     routing = request.routing
     wanted = routing.min_quality if routing.HasField("min_quality") else environment.quality_threshold
-    how_hard = Complexity.Name(routing.complexity).removeprefix("COMPLEXITY_").lower()
+    how_hard = Complexity.Name(analyse(request).complexity).removeprefix("COMPLEXITY_").lower()
     for rule in settings.complexity:
         if rule.complexity in (None, how_hard) and wanted <= rule.quality:
             _, chain = _find(settings.chains, rule.chain, _NO_CHAIN)
