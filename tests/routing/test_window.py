@@ -57,7 +57,7 @@ def test_longer_never_fits_better_and_larger_never_worse(tokens: int, more: int,
 def test_whom_nobody_can_take_is_told_by_name_and_how_long_it_is() -> None:
     error = too_long(Count(50_000), [SMALL, row("a/large", window=16_384), row("a/b")], 1000)
     assert error.reason == call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED
-    assert "about 50008 tokens (an estimate) and asks for 1000 more" in error.message
-    assert "16384 (a/large)" in error.message
+    assert error.message.startswith("messages: have about 50008 tokens, and 1000 more may come out")
+    assert "16384 tokens (a/large)" in error.message
     assert "config.max_output_tokens" in error.message
-    assert error.resource == "a/large"
+    assert [violation.field for violation in error.violations] == ["messages"]

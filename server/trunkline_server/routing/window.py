@@ -54,9 +54,8 @@ def too_long(count: Count, candidates: Iterable[Candidate], max_output: int | No
     """What to tell a caller whose request none of these can take: how long it is, and how much the largest takes."""
     largest = max(candidates, key=lambda each: each.window or 0)
     about = "" if count.exact else "about "
-    asked = f" and asks for {max_output} more to come out" if max_output else ""
+    asked = f", and {max_output} more may come out" if max_output else ""
     return ContextTooLong(
-        f"the request has {about}{count.at(largest.family)} tokens{'' if count.exact else ' (an estimate)'}{asked}; "
-        f"the largest window there is has {largest.window} ({largest.id})",
-        largest.id,
+        f"have {about}{count.at(largest.family)} tokens{asked}; the largest window is {largest.window} tokens "
+        f"({largest.id}): shorten them, or ask for less in config.max_output_tokens"
     )
