@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from rows import row
 
 from trunkline.v1 import call_pb2
-from trunkline_server.routing.tokens import Count
-from trunkline_server.routing.window import Fit, fits, too_long
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig
+from trunkline_server.routing.tokens import Count, count_tokens
+from trunkline_server.routing.window import Fit, fits, may_outgrow, too_long
 
 SMALL = row("a/small", window=8192, max_output=4096)
 ORDER = [Fit.FITS, Fit.DOUBTFUL, Fit.TOO_LONG]
@@ -52,6 +53,20 @@ def test_longer_never_fits_better_and_larger_never_worse(tokens: int, more: int,
     assert ORDER.index(fits(tokens + more, here, 100)) >= before
     assert ORDER.index(fits(tokens, replace(here, window=window + wider), 100)) <= before
     assert ORDER.index(fits(tokens, here, 50)) <= before
+
+
+@given(st.text(max_size=300), st.integers(1, 2000))
+def test_what_may_not_outgrow_a_window_fits_into_it(text: str, window: int) -> None:
+    request, model = GenerateRequest(prompt=text), row("a/b", window=window)
+    if not may_outgrow(request, model):
+        assert fits(count_tokens(request).text, model) is not Fit.TOO_LONG
+
+
+def test_what_may_outgrow_a_window_has_to_be_counted() -> None:
+    assert not may_outgrow(GenerateRequest(prompt="a" * 8000), SMALL)
+    assert may_outgrow(GenerateRequest(prompt="a" * 8200), SMALL)
+    assert may_outgrow(GenerateRequest(prompt="a" * 8000, config=GenerationConfig(max_output_tokens=500)), SMALL)
+    assert not may_outgrow(GenerateRequest(prompt="a" * 8200), row("a/b"))
 
 
 def test_whom_nobody_can_take_is_told_by_name_and_how_long_it_is() -> None:

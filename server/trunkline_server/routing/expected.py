@@ -73,8 +73,10 @@ def expected(candidate: Candidate, size: Size, times: Times | None = None) -> Ex
 
 
 def _most(candidate: Candidate, most: int | None) -> int | None:
-    known = [limit for limit in (most, candidate.max_output) if limit is not None]
-    return min(known, default=None)
+    own = candidate.max_output
+    if own is None or most is None:
+        return own if most is None else most
+    return min(most, own)
 
 
 def cost_at(tariff: Tariff, into: int, out: int, cached: int = 0, seconds: float = 0.0) -> int:
@@ -82,7 +84,7 @@ def cost_at(tariff: Tariff, into: int, out: int, cached: int = 0, seconds: float
 
     `cached` of those that go in are read from the provider's cache. Above 9.2 billion USD it stays there.
     """
-    cached = min(cached, into)
+    cached = min(cached, into) if cached else 0
     if tariff.stepped is None:
         pico = (into - cached) * tariff.input + cached * tariff.cache_read + out * tariff.output
     else:
@@ -90,7 +92,8 @@ def cost_at(tariff: Tariff, into: int, out: int, cached: int = 0, seconds: float
         pico = fresh.amount(into - cached, into) + written.amount(out, into) + read.amount(cached, into)
     pico += tariff.request
     if not tariff.second:
-        return min(-(-pico // 1000), MOST)
+        nano = -(-pico // 1000)
+        return min(MOST, nano)
     return min(-(-(pico * _PICO + tariff.second * round(seconds * 1e9)) // _NANO), MOST)
 
 
@@ -101,9 +104,12 @@ def is_too_dear(candidate: Candidate, size: Size, limit: int, times: Times | Non
     the estimate of the input. Without, what usually comes out does: a model's own limit is a hundred times what answers
     have, and would leave nobody. A model whose price is not known is too dear.
     """
-    found = expected(candidate, size, times)
-    cost = found.cost if size.most is None else found.bound
-    return cost is None or cost > limit
+    tariff, most = candidate.tariff, _most(candidate, size.most)
+    if tariff is None:
+        return True
+    output = size.output if size.most is None or most is None else most
+    seconds = _times(candidate, size.input, output, times)[1] if tariff.second else None
+    return cost_at(tariff, size.input, output, size.cached, seconds or 0.0) > limit
 
 
 def _times(candidate: Candidate, into: int, out: int, times: Times | None) -> tuple[float | None, float | None, bool]:

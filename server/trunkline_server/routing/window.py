@@ -14,6 +14,7 @@ from trunkline_server.errors import ContextTooLong
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline_server.routing.candidates import Candidate
     from trunkline_server.routing.tokens import Count
 
@@ -43,6 +44,15 @@ def fits(tokens: int, candidate: Candidate, max_output: int | None = None, *, ex
     if tokens <= room:
         return Fit.FITS
     return Fit.TOO_LONG if exact or tokens > room * MARGIN else Fit.DOUBTFUL
+
+
+def may_outgrow(request: GenerateRequest, candidate: Candidate) -> bool:
+    """Whether it has to be counted to know: with fewer bytes than the window has tokens, it fits uncounted.
+
+    For calls that nothing else has to be counted for. What media take is not seen here: then the provider tells.
+    """
+    window = candidate.window
+    return window is not None and request.ByteSize() > window - _asked(candidate, request.config.max_output_tokens)
 
 
 def _asked(candidate: Candidate, max_output: int | None) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from trunkline.v1.call_pb2 import Usage
+    from trunkline_server.state.statistics import Finished
 
 # Answers that a median is of, and the least that make one. Models and tasks that are known: names come from callers.
 LATEST, LEAST = 33, 5
@@ -32,22 +32,23 @@ class Lengths:
         self._answers: OrderedDict[Hashable, _Answers] = OrderedDict()
         self._prompts: OrderedDict[Hashable, _Prompts] = OrderedDict()
 
-    def record(self, model: str, task: str, usage: Usage, estimated: int | None = None) -> None:
-        """A call was answered whole by `model` ("provider/model").
-
-        `estimated`: the tokens of its request, for models of this family and not corrected. None: it had media, too.
-        """
+    def record(self, call: Finished) -> None:
+        """A call has ended. Only what was answered whole, and counted by the provider, teaches anything."""
+        usage = call.usage
+        if usage is None or call.result != "success":
+            return
         if usage.HasField("output_tokens"):
-            for key in dict.fromkeys(((model, task), (model, ""))):
-                _kept(self._answers, key, _Answers).add(usage.output_tokens)
-        if estimated and usage.input_tokens > 0:
-            _kept(self._prompts, model, _Prompts).add(usage.input_tokens, estimated)
+            _kept(self._answers, (call.model, ""), _Answers).add(usage.output_tokens)
+            if call.task:
+                _kept(self._answers, (call.model, call.task), _Answers).add(usage.output_tokens)
+        if call.estimated and usage.input_tokens > 0:
+            _kept(self._prompts, call.model, _Prompts).add(usage.input_tokens, call.estimated)
 
     def output(self, model: str, task: str = "") -> int | None:
         """The median length in tokens of the model's latest answers in a task, else in all. None: too few were seen."""
         for key in ((model, task), (model, "")):
-            if (answers := self._answers.get(key)) is not None and answers.median is not None:
-                return answers.median
+            if (answers := self._answers.get(key)) is not None and (median := answers.median()) is not None:
+                return median
         return None
 
     def correction(self, model: str) -> float:
@@ -57,17 +58,22 @@ class Lengths:
 
 
 class _Answers:
-    __slots__ = ("_latest", "median")
+    __slots__ = ("_latest", "_median")
 
     def __init__(self) -> None:
         self._latest: deque[int] = deque(maxlen=LATEST)
-        # None: there were too few. Worked out when one is added: it is read far more often.
-        self.median: int | None = None
+        # As it was last worked out: it hangs on nothing but what was added since.
+        self._median: int | None = None
 
     def add(self, tokens: int) -> None:
         self._latest.append(tokens)
-        if len(self._latest) >= LEAST:
-            self.median = sorted(self._latest)[len(self._latest) // 2]
+        self._median = None
+
+    def median(self) -> int | None:
+        """None: there were too few."""
+        if self._median is None and len(self._latest) >= LEAST:
+            self._median = sorted(self._latest)[len(self._latest) // 2]
+        return self._median
 
 
 class _Prompts:
