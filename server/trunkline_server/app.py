@@ -44,6 +44,8 @@ from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers, sold_as
+from trunkline_server.routing.router import Router
+from trunkline_server.routing.signal import unmeasured
 from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.feedback import Feedback
@@ -66,6 +68,7 @@ from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.statistics import Finished, Statistics
+from trunkline_server.state.strategies import Strategies
 from trunkline_server.upstreams import Upstreams
 
 if TYPE_CHECKING:
@@ -140,6 +143,8 @@ class App:
         self._states = ProviderStates()
         self._endpoints = Endpoints()
         self._experience = Experience(now)
+        self._strategies = Strategies()
+        self._router = Router(self._endpoints.figures, unmeasured, self._strategies, _seed, time.time)
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
@@ -305,7 +310,7 @@ class App:
             # Before anything is decided: below here a request is valid and plain.
             resolve,
             # Knows what the request asks for, and how those did lately who may answer.
-            route(self._endpoints.figures, random.random),
+            route(self._router),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
             attempt(self._registry, self._report, self._experience),
         )
@@ -335,6 +340,10 @@ def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSetti
     for name, provider in settings.providers.items():
         if provider.enabled and (provider.kind or name) == kind:
             yield name, provider
+
+
+def _seed() -> int:
+    return random.getrandbits(64)
 
 
 def _draining() -> CallError:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from trunkline.v1.call_pb2 import OUTCOME_CANCELLED, OUTCOME_UNSPECIFIED, Cost, Outcome, Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
@@ -49,6 +49,21 @@ class Identity:
 ANYBODY = Identity()
 
 
+class Choice(NamedTuple):
+    """How the targets of a call were chosen."""
+
+    # "named": the call named whom to ask.
+    strategy: str
+    # 64 random bits, in hexadecimal.
+    decision_id: str
+    task: str = ""
+    # "experiment/arm"; empty = none.
+    arm: str = ""
+
+
+NO_CHOICE = Choice("", "")
+
+
 @dataclass(slots=True)
 class Story:
     """What happened to a call so far. Written by the layer that knows, read by `observe` at the end."""
@@ -61,6 +76,8 @@ class Story:
     committed: bool = False
     # The request was found to be valid.
     valid: bool = False
+    # Set by route.
+    choice: Choice = NO_CHOICE
     time_to_first_token: float | None = None
     # How large the request is, by estimate; None: nothing hung on it, and nobody counted.
     count: Count | None = None

@@ -112,6 +112,14 @@ class ModelNotAllowed(CallError):
         super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED, message, resource=name)
 
 
+class StrategyNotAllowed(CallError):
+    """The caller's key does not go so far."""
+
+    def __init__(self, name: str, usable: Sequence[str]) -> None:
+        message = f"this key may not use the strategy {name!r}; it may use: {', '.join(usable)}"
+        super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED, message)
+
+
 class RoleNotAllowed(CallError):
     """The caller's role does not go so far."""
 

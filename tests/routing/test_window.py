@@ -55,7 +55,7 @@ def test_longer_never_fits_better_and_larger_never_worse(tokens: int, more: int,
     assert ORDER.index(fits(tokens, here, 50)) <= before
 
 
-@given(st.text(max_size=300), st.integers(1, 2000))
+@given(st.text(max_size=300), st.integers(64, 2000))
 def test_what_may_not_outgrow_a_window_fits_into_it(text: str, window: int) -> None:
     request, model = GenerateRequest(prompt=text), row("a/b", window=window)
     if not may_outgrow(request, model):

@@ -132,6 +132,12 @@ class Models(ModelServiceServicer):
     def _known(self, snapshot: Snapshot) -> Known:
         return Known(int(time.time()), snapshot.prices, self._statistics.first_token, self._states.missing)
 
+    async def PlanRoute(
+        self, request: model_service_pb2.PlanRouteRequest, context: Context
+    ) -> model_service_pb2.PlanRouteResponse:
+        """What would happen to a call. Nothing is sent, and no turn is taken."""
+        return plan_route(self._plan, _call(request.request, context, self._current.chain, streaming=True))
+
     async def RefreshModels(
         self, request: model_service_pb2.RefreshModelsRequest, context: Context
     ) -> model_service_pb2.RefreshModelsResponse:
