@@ -64,9 +64,10 @@ from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
 from trunkline_server.state.identity.store import KeyStore
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
+from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
-from trunkline_server.state.statistics import Statistics
+from trunkline_server.state.statistics import Finished, Statistics
 from trunkline_server.state.strategies import Strategies
 from trunkline_server.upstreams import Upstreams
 
@@ -138,6 +139,7 @@ class App:
         self._log_attempt = attempt_log(log)
         self._registry = TaskRegistry()
         self._statistics = Statistics()
+        self._lengths = Lengths()
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
@@ -313,7 +315,7 @@ class App:
         """Outermost first."""
         return (
             # Outermost: one line and one count for every call, those that are refused below included.
-            observe(self._log, self._statistics.record, self._ledger.end_call),
+            observe(self._log, self._record, self._ledger.end_call),
             # Before anything is decided: below here a request is valid and plain.
             resolve,
             # Knows what the request asks for, and how those did lately who may answer.
@@ -326,6 +328,11 @@ class App:
         """Where a call would go."""
         resolved, _ = plain(call)
         return self._router.explain(resolved)
+
+    def _record(self, finished: Finished, ended: float) -> None:
+        """A call has ended: who learns from it."""
+        self._statistics.record(finished, ended)
+        self._lengths.record(finished)
 
     def _report(self, call: Call, record: call_pb2.Attempt) -> None:
         """An attempt has ended: who wants to know."""

@@ -181,15 +181,6 @@ class NoCandidate(CallError):
         super().__init__(call_pb2.ERROR_REASON_NO_CANDIDATE, message)
 
 
-class ContextTooLong(CallError):
-    """The caller's fault: the request fits into no model that it may go to. Nothing was sent."""
-
-    def __init__(self, what: str, largest: str) -> None:
-        """`what`: how long it is, and how much goes in; `largest`: the model that takes most."""
-        remedy = "shorten it, lower config.max_output_tokens, or name a model with a larger window"
-        super().__init__(call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED, f"{what}: {remedy}", resource=largest)
-
-
 class LedgerUnavailable(CallError):
     """Our own fault: the ledger cannot take what the call would cost."""
 
