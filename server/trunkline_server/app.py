@@ -64,6 +64,7 @@ from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
+from trunkline_server.state.signals.signals import Signals
 from trunkline_server.state.statistics import Statistics
 from trunkline_server.upstreams import Upstreams
 
@@ -137,7 +138,8 @@ class App:
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
-        self._experience = Experience(now)
+        self._signals = Signals(now, self._endpoints.utilisation)
+        self._experience = Experience(now, self._signals)
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
@@ -173,7 +175,7 @@ class App:
             self._settings.server,
             self._log,
             Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
-            Models(self.current, self._states, live, discoverer, self._statistics),
+            Models(self.current, self._states, live, discoverer, self._signals),
             Feedback(reports),
             self._serving,
             self._gatekeeper,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from trunkline_server.state.ledger.reports import LedgerReports
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
+    from trunkline_server.state.signals.signals import Signals
     from trunkline_server.state.statistics import Statistics
 
     Context = aio.ServicerContext[Any, Any]
@@ -91,13 +92,13 @@ class Models(ModelServiceServicer):
     """The catalogue of the configuration that new calls run on."""
 
     def __init__(
-        self, current: Current, states: ProviderStates, live: Live, discoverer: Discoverer, statistics: Statistics
+        self, current: Current, states: ProviderStates, live: Live, discoverer: Discoverer, signals: Signals
     ) -> None:
         self._current = current
         self._states = states
         self._live = live
         self._discoverer = discoverer
-        self._statistics = statistics
+        self._signals = signals
 
     async def ListModels(
         self, request: model_service_pb2.ListModelsRequest, context: Context
@@ -130,7 +131,7 @@ class Models(ModelServiceServicer):
         return told
 
     def _known(self, snapshot: Snapshot) -> Known:
-        return Known(int(time.time()), snapshot.prices, self._statistics.first_token, self._states.missing)
+        return Known(int(time.time()), snapshot.prices, self._signals.of, self._states.missing)
 
     async def RefreshModels(
         self, request: model_service_pb2.RefreshModelsRequest, context: Context
