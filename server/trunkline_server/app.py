@@ -45,7 +45,6 @@ from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers, sold_as
 from trunkline_server.routing.router import Router
-from trunkline_server.routing.signal import unmeasured
 from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.feedback import Feedback
@@ -67,6 +66,7 @@ from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
+from trunkline_server.state.signals.signals import Signals
 from trunkline_server.state.statistics import Finished, Statistics
 from trunkline_server.state.strategies import Strategies
 from trunkline_server.upstreams import Upstreams
@@ -143,9 +143,10 @@ class App:
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
-        self._experience = Experience(now)
+        self._signals = Signals(now, self._endpoints.utilisation)
+        self._experience = Experience(now, self._signals)
         self._strategies = Strategies()
-        self._router = Router(self._endpoints.figures, unmeasured, self._strategies, _seed, time.time)
+        self._router = Router(self._endpoints.figures, self._signals.read, self._strategies, _seed, time.time)
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
@@ -181,7 +182,7 @@ class App:
             self._settings.server,
             self._log,
             Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
-            Models(self.current, self._states, live, discoverer, self._statistics, self._plan),
+            Models(self.current, self._states, live, discoverer, self._signals, self._plan),
             Feedback(reports),
             self._serving,
             self._gatekeeper,

@@ -47,7 +47,6 @@ from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.table import ROWS
 from trunkline_server.routing.router import Router
-from trunkline_server.routing.signal import unmeasured
 from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving

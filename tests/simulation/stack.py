@@ -29,7 +29,6 @@ from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.routing.router import Router
-from trunkline_server.routing.signal import unmeasured
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.snapshot import Offer, Snapshot

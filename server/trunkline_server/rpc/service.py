@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from trunkline_server.state.ledger.reports import LedgerReports
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
+    from trunkline_server.state.signals.signals import Signals
     from trunkline_server.state.statistics import Statistics
 
     Context = aio.ServicerContext[Any, Any]
@@ -98,7 +99,7 @@ class Models(ModelServiceServicer):
         states: ProviderStates,
         live: Live,
         discoverer: Discoverer,
-        statistics: Statistics,
+        signals: Signals,
         plan: Callable[[Call], model_service_pb2.PlanRouteResponse],
     ) -> None:
         """`plan` tells where a call would go."""
@@ -107,7 +108,7 @@ class Models(ModelServiceServicer):
         self._states = states
         self._live = live
         self._discoverer = discoverer
-        self._statistics = statistics
+        self._signals = signals
 
     async def ListModels(
         self, request: model_service_pb2.ListModelsRequest, context: Context
@@ -140,7 +141,7 @@ class Models(ModelServiceServicer):
         return told
 
     def _known(self, snapshot: Snapshot) -> Known:
-        return Known(int(time.time()), snapshot.prices, self._statistics.first_token, self._states.missing)
+        return Known(int(time.time()), snapshot.prices, self._signals.of, self._states.missing)
 
     async def PlanRoute(
         self, request: model_service_pb2.PlanRouteRequest, context: Context
