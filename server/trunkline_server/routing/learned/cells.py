@@ -7,26 +7,31 @@ that a cell with few observations says little, and none says nothing.
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from trunkline_server.routing.learned.shape import Shape
 
 # What an observation weighs after another one in its cell: a cell remembers about 1 / (1 - DISCOUNT) of them.
 DISCOUNT = 0.998
 # Observations that an estimate from the more general is worth.
-STRENGTH = 10.0
+STRENGTH = 20.0
 # The key of all calls.
 ALL = 0
 UNKNOWN = 0.5
 
 
 class Cell(NamedTuple):
-    """Observations of one model under one key: their discounted number, and the discounted sum of their scores."""
+    """Observations of one model under one key: see `cell_of`."""
 
+    # What it makes of the more general estimate: a part of that, and what it adds to it.
+    kept: float
+    added: float
+    # The discounted number of observations, and the discounted sum of their scores.
     n: float
     total: float
 
@@ -40,17 +45,22 @@ class Quality(NamedTuple):
 
 # By key, by model.
 Cells = dict[int, dict[str, Cell]]
-NOTHING = Cell(0.0, 0.0)
+NOTHING = Cell(1.0, 0.0, 0.0, 0.0)
 
 
-def observed(cell: Cell, score: float, discount: float = DISCOUNT) -> Cell:
+def cell_of(n: float, total: float) -> Cell:
+    """The cell of so many observations with this sum."""
+    return Cell(STRENGTH / (n + STRENGTH), total / (n + STRENGTH), n, total)
+
+
+def observed(cell: Cell, score: float) -> Cell:
     """The cell after one more observation."""
-    return Cell(discount * cell.n + 1.0, discount * cell.total + score)
+    return cell_of(DISCOUNT * cell.n + 1.0, DISCOUNT * cell.total + score)
 
 
 def corrected(cell: Cell, before: float, after: float) -> Cell:
     """The cell after an observation that it holds is found to have been another. Its age is not known: taken as new."""
-    return Cell(cell.n, min(cell.n, max(0.0, cell.total + after - before)))
+    return cell_of(cell.n, min(cell.n, max(0.0, cell.total + after - before)))
 
 
 def keys_of(task: str, shape: Shape) -> tuple[int, ...]:
@@ -67,21 +77,17 @@ def qualities(
     priors: Mapping[str, float] | None = None,
 ) -> list[Quality]:
     """What is expected of each model on a call. `priors`: what is said of models of which nothing was seen."""
-    mark = _mark(task)
-    general = cells.get(ALL, {})
-    special = cells.get(mark, {}) if task else general
-    chains = [[*_known(cells, [key ^ mark for key in chain])] for chain in shape]
-    known, share = priors or {}, 1.0 / len(chains) if chains else 0.0
-    found = []
-    for model in models:
-        base = _drawn(general.get(model, NOTHING), known.get(model, UNKNOWN))
-        own = special.get(model, NOTHING)
-        if task:
-            base = _drawn(own, base)
-        strays = sum([_follow(chain, model, base) for chain in chains])
-        mean = base + share * (strays - base * len(chains))
-        found.append(Quality(mean, own.n))
-    return found
+    mark, known = _mark(task), priors or {}
+    base = _follow([cells.get(ALL, {})], models, [known.get(model, UNKNOWN) for model in models])
+    own = cells.get(mark if task else ALL, {})
+    if task:
+        base = _follow([own], models, base)
+    n = [own.get(model, NOTHING).n for model in models]
+    means = base
+    if shape:
+        views = [_follow(_known(cells, [key ^ mark for key in chain]), models, base) for chain in shape]
+        means = [sum(each) / len(shape) for each in zip(*views, strict=True)]
+    return [*map(Quality, means, n)]
 
 
 def _mark(task: str) -> int:
@@ -94,12 +100,9 @@ def _known(cells: Mapping[int, Mapping[str, Cell]], keys: Sequence[int]) -> Iter
             yield row
 
 
-def _drawn(cell: Cell, mean: float) -> float:
-    return (cell.total + STRENGTH * mean) / (cell.n + STRENGTH)
-
-
-def _follow(chain: Sequence[Mapping[str, Cell]], model: str, mean: float) -> float:
-    for row in chain:
-        if (cell := row.get(model)) is not None:
-            mean = (cell[1] + STRENGTH * mean) / (cell[0] + STRENGTH)
-    return mean
+def _follow(rows: Iterable[Mapping[str, Cell]], models: Sequence[str], means: list[float]) -> list[float]:
+    """The estimates of the models, drawn by one row after the other toward what it saw."""
+    for row in rows:
+        seen = map(row.get, models, repeat(NOTHING))
+        means = [cell[0] * mean + cell[1] for cell, mean in zip(seen, means, strict=True)]
+    return means
