@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from grpc import StatusCode
@@ -10,7 +11,7 @@ from grpc import StatusCode
 from trunkline.v1 import call_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Reason = call_pb2.ErrorReason
 
@@ -25,6 +26,7 @@ STATUS_CODES: Mapping[call_pb2.ErrorReason.ValueType, StatusCode] = {
     call_pb2.ERROR_REASON_PROVIDER_REJECTED: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_MODEL_NOT_FOUND: StatusCode.NOT_FOUND,
     call_pb2.ERROR_REASON_CALL_NOT_FOUND: StatusCode.NOT_FOUND,
+    call_pb2.ERROR_REASON_NAME_NOT_FOUND: StatusCode.NOT_FOUND,
     call_pb2.ERROR_REASON_NO_CANDIDATE: StatusCode.FAILED_PRECONDITION,
     call_pb2.ERROR_REASON_KEY_MISSING: StatusCode.UNAUTHENTICATED,
     call_pb2.ERROR_REASON_KEY_INVALID: StatusCode.UNAUTHENTICATED,
@@ -102,6 +104,17 @@ class UnknownModel(CallError):
         super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_FOUND, f"no model or alias {name!r}: {remedy}", resource=name)
 
 
+class UnknownName(CallError):
+    """The caller's fault: no task, agent or chain is configured under this name."""
+
+    def __init__(self, field: str, what: str, name: str, known: Iterable[str]) -> None:
+        """`what` it should be: a task, a chain; `known`: those that are."""
+        close = get_close_matches(name.lower(), known := [*known], n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
+        message = f"{field}: no {what} {name!r} is configured; {hint}"
+        super().__init__(call_pb2.ERROR_REASON_NAME_NOT_FOUND, message, resource=name)
+
+
 class ModelNotAllowed(CallError):
     """The caller's key does not go so far."""
 
@@ -110,6 +123,14 @@ class ModelNotAllowed(CallError):
         asked = repr(name) if name else "the default model"
         message = f"this key may not use {asked}; it may use: {usable}"
         super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED, message, resource=name)
+
+
+class StrategyNotAllowed(CallError):
+    """The caller's key does not go so far."""
+
+    def __init__(self, name: str, usable: Sequence[str]) -> None:
+        message = f"this key may not use the strategy {name!r}; it may use: {', '.join(usable)}"
+        super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED, message)
 
 
 class RoleNotAllowed(CallError):

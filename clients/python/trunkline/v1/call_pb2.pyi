@@ -245,6 +245,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND. No such model or alias, or the model is gone and nothing may take its place; ResourceInfo names it."""
     ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 27
     """NOT_FOUND. No such call in the ledger, or it is another workspace's."""
+    ERROR_REASON_NAME_NOT_FOUND: _ErrorReason.ValueType  # 29
+    """NOT_FOUND. No chain of this name is configured, or with strict_params no task or agent; ResourceInfo names it."""
     ERROR_REASON_NO_CANDIDATE: _ErrorReason.ValueType  # 6
     """FAILED_PRECONDITION. No configured target can take this call: a key is missing, an engine is not installed."""
     ERROR_REASON_KEY_MISSING: _ErrorReason.ValueType  # 7
@@ -313,6 +315,8 @@ ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 5
 """NOT_FOUND. No such model or alias, or the model is gone and nothing may take its place; ResourceInfo names it."""
 ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 27
 """NOT_FOUND. No such call in the ledger, or it is another workspace's."""
+ERROR_REASON_NAME_NOT_FOUND: ErrorReason.ValueType  # 29
+"""NOT_FOUND. No chain of this name is configured, or with strict_params no task or agent; ResourceInfo names it."""
 ERROR_REASON_NO_CANDIDATE: ErrorReason.ValueType  # 6
 """FAILED_PRECONDITION. No configured target can take this call: a key is missing, an engine is not installed."""
 ERROR_REASON_KEY_MISSING: ErrorReason.ValueType  # 7
@@ -454,11 +458,20 @@ class Routing(_message.Message):
     Case, "-" and "_" do not matter. Empty = the workspace's strategy, else the gateway's.
     """
     task: _builtins.str
-    """What the caller is doing, for statistics: code_generation, security_review. At most 64 letters, digits, "_" and "-"."""
+    """What the caller is doing: code_generation, security_review. At most 64 letters, digits, "_" and "-"; in the names of tasks,
+    agents and chains case, "-" and "_" do not matter. A task that is configured may put instructions in front of
+    system_instruction, cap max_output_tokens, add labels and, for calls without `model`, say who is asked. Any other name
+    counts for statistics only, with a warning (KIND_NAME_UNKNOWN) if it looks like a slip; with strict_params it is refused
+    (NOT_FOUND, NAME_NOT_FOUND).
+    """
     agent: _builtins.str
-    """Which of the caller's agents is doing it, for statistics. At most 64 letters, digits, "_" and "-"."""
+    """Which of the caller's agents is doing it. One that is configured stands for a task, unless `task` says another, and may
+    have a model of its own, which is asked before the task's. Other names are as in task.
+    """
     chain: _builtins.str
-    """A chain of the configuration by its name: its targets are asked in their order. INVALID_ARGUMENT if there is none."""
+    """A chain of the configuration: its targets are asked in their order, after `model` if that is set, or those are that meet
+    what it requires. NOT_FOUND (NAME_NOT_FOUND) if there is none of this name: the message names those that there are.
+    """
     disable_fallback: _builtins.bool
     """Ask nobody but the first target that `model` means; again perhaps, but no other provider and no other model."""
     min_context_window: _builtins.int
@@ -474,7 +487,9 @@ class Routing(_message.Message):
     prefer_open_weights: _builtins.bool
     """Models whose weights can be had score more."""
     max_attempts: _builtins.int
-    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = 4."""
+    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = what the
+    configuration says, which is 4 unless somebody changed it.
+    """
     sticky_key: _builtins.str
     """Calls with the same key are given to the same arm of an experiment. At most 200 characters. Empty = by
     context.end_user_id, else by the call itself.
@@ -937,6 +952,10 @@ class Warning(_message.Message):
         """The model that was named is gone, and the one that replaces it answered: message names both, Served.target has the one
         that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
         """
+        KIND_NAME_UNKNOWN: Warning._Kind.ValueType  # 5
+        """No task or agent of this name is configured, but one of nearly the same: it counts for statistics only. With
+        routing.strict_params the call fails instead (NAME_NOT_FOUND).
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What happened."""
@@ -952,6 +971,10 @@ class Warning(_message.Message):
     KIND_MODEL_REPLACED: Warning.Kind.ValueType  # 4
     """The model that was named is gone, and the one that replaces it answered: message names both, Served.target has the one
     that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
+    """
+    KIND_NAME_UNKNOWN: Warning.Kind.ValueType  # 5
+    """No task or agent of this name is configured, but one of nearly the same: it counts for statistics only. With
+    routing.strict_params the call fails instead (NAME_NOT_FOUND).
     """
 
     KIND_FIELD_NUMBER: _builtins.int
