@@ -1,8 +1,9 @@
 """Experiments: which arm of one a caller is in, for good.
 
-Each arm draws a number for each unit (a caller, a conversation) from a digest of their names, and the arm with the least
-number for its weight has the unit: weighted rendezvous hashing. Shares are those of the weights; raising an arm's weight
-only moves units into it, lowering it only out of it, and no unit moves between arms whose weights stay as they are.
+Each arm draws a number for each unit (a caller, a conversation) from a digest of their names, and the arm with the
+least number for its weight has the unit: weighted rendezvous hashing. Shares are those of the weights; raising an arm's
+weight only moves units into it, lowering it only out of it, and no unit moves between arms whose weights stay as they
+are.
 """
 
 from __future__ import annotations

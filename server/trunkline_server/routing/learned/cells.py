@@ -1,8 +1,8 @@
 """How well models do, by what calls are: counts that forget, each drawn toward what is known more generally.
 
-A cell is what one model did on calls of one key: all calls, a task's, those of a look (shape.py). An estimate begins with
-the model's prior and goes from the general to the special; each cell draws it toward what it saw by as much as it saw, so
-that a cell with few observations says little, and none says nothing.
+A cell is what one model did on calls of one key: all calls, a task's, those of a look (shape.py). An estimate begins
+with the model's prior and goes from the general to the special; each cell draws it toward what it saw by as much as it
+saw, so that a cell with few observations says little, and none says nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ DISCOUNT = 0.998
 STRENGTH = 20.0
 # The key of all calls.
 ALL = 0
-UNKNOWN = 0.5
+# What is expected of whom nothing is known: of the worth of an answer, and of there being one.
+UNKNOWN, RELIABLE = 0.5, 1.0
 
 
 class Cell(NamedTuple):
@@ -69,6 +70,11 @@ def keys_of(task: str, shape: Shape) -> tuple[int, ...]:
     return (ALL, *((mark,) if task else ()), *(key ^ mark for chain in shape for key in chain))
 
 
+def outcome_keys(task: str) -> tuple[int, ...]:
+    """Where it is kept whether calls were answered at all, the general key first."""
+    return (crc32(b"outcome"), *((crc32(b"outcome " + task.encode()),) if task else ()))
+
+
 def qualities(
     cells: Mapping[int, Mapping[str, Cell]],
     task: str,
@@ -76,7 +82,10 @@ def qualities(
     models: Sequence[str],
     priors: Mapping[str, float] | None = None,
 ) -> list[Quality]:
-    """What is expected of each model on a call. `priors`: what is said of models of which nothing was seen."""
+    """What is expected of each model on a call: the worth of its answers, times how often there is one.
+
+    `priors`: the worth that is said of models of which nothing was seen.
+    """
     mark, known = _mark(task), priors or {}
     base = _follow([cells.get(ALL, {})], models, [known.get(model, UNKNOWN) for model in models])
     own = cells.get(mark if task else ALL, {})
@@ -87,6 +96,9 @@ def qualities(
     if shape:
         views = [_follow(_known(cells, [key ^ mark for key in chain]), models, base) for chain in shape]
         means = [sum(each) / len(shape) for each in zip(*views, strict=True)]
+    if failing := [*_known(cells, outcome_keys(task))]:
+        answers = _follow(failing, models, [RELIABLE] * len(models))
+        means = [mean * share for mean, share in zip(means, answers, strict=True)]
     return [*map(Quality, means, n)]
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 # What a call that costs twice its target adds to the balance, and one that is free takes away.
 STEP = 0.005
-# The balance stays within these: what was saved is remembered for a while, so that a dear call after cheap ones does not
-# make price count; and no price counts more than this for a call of the target's cost.
+# The balance stays within these: what was saved is remembered for a while, so that a dear call after cheap ones does
+# not make price count; and no price counts more than this for a call of the target's cost.
 LEAST, MOST = -1.0, 100.0
 
 
