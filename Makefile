@@ -205,6 +205,7 @@ simulate: .venv/dev ## Let simulated providers fail in every way, in virtual tim
 bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 	PYTHONPATH=tests $(BIN)/python -m bench.layers
 	PYTHONPATH=tests $(BIN)/python -m bench.machines
+	PYTHONPATH=tests $(BIN)/python -m bench.estimates
 
 .PHONY: bench-usage
 bench-usage: .venv/dev ## Milliseconds of UsageStats over a million attempts, held to its bars; ATTEMPTS=N for another number

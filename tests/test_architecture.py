@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "prices": set(),
     "models": set(),
     # What the providers offer is joined by rules that are pure, and how they do is told in the words of such rules.
-    "state": {"routing.discovered", "routing.steering", "providers.table"},
+    "state": {"routing.discovered", "routing.signal", "routing.steering", "providers.table"},
     # The rows and the data on models are what the catalogue is built from; what is asked of it hangs on prices.
     "routing": {"providers.table", "models.data", "prices"},
     "layers": {"state", "routing", "prices"},

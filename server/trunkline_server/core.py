@@ -14,6 +14,7 @@ from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResp
 
 if TYPE_CHECKING:
     from trunkline_server.routing.policy import Policy
+    from trunkline_server.routing.tokens import Count
     from trunkline_server.snapshot import Snapshot
 
 Events = AsyncGenerator[StreamGenerateResponse, None]
@@ -80,6 +81,8 @@ class Story:
     # Set by route.
     choice: Choice = NO_CHOICE
     time_to_first_token: float | None = None
+    # How large the request is, by estimate; None: nothing hung on it, and nobody counted.
+    count: Count | None = None
 
 
 @dataclass(slots=True)

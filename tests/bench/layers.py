@@ -46,6 +46,7 @@ from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.table import ROWS
+from trunkline_server.routing.router import Router
 from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
@@ -56,6 +57,7 @@ from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
 from trunkline_server.state.statistics import Statistics
+from trunkline_server.state.strategies import Strategies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -106,7 +108,8 @@ class Layers:
         self.attempt = attempt(self._registry, attempt_log(log), Experience(now))
         self.account = account(Nowhere(), price_of)
         self._endpoints = Endpoints()
-        self.route = route(self._endpoints.figures, random.random)
+        seed = partial(random.getrandbits, 64)
+        self.route = route(Router(self._endpoints.figures, unmeasured, Strategies(), seed, time.time))
         self.whole_chain: Layer = lambda handler: self.observe(
             resolve(self.route(self.attempt(self.endpoint(handler))))
         )

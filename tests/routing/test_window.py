@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from rows import row
 
 from trunkline.v1 import call_pb2
-from trunkline_server.routing.tokens import Count
-from trunkline_server.routing.window import Fit, fits, too_long
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig
+from trunkline_server.routing.tokens import Count, count_tokens
+from trunkline_server.routing.window import Fit, fits, may_outgrow, too_long
 
 SMALL = row("a/small", window=8192, max_output=4096)
 ORDER = [Fit.FITS, Fit.DOUBTFUL, Fit.TOO_LONG]
@@ -54,10 +55,24 @@ def test_longer_never_fits_better_and_larger_never_worse(tokens: int, more: int,
     assert ORDER.index(fits(tokens, here, 50)) <= before
 
 
+@given(st.text(max_size=300), st.integers(64, 2000))
+def test_what_may_not_outgrow_a_window_fits_into_it(text: str, window: int) -> None:
+    request, model = GenerateRequest(prompt=text), row("a/b", window=window)
+    if not may_outgrow(request, model):
+        assert fits(count_tokens(request).text, model) is not Fit.TOO_LONG
+
+
+def test_what_may_outgrow_a_window_has_to_be_counted() -> None:
+    assert not may_outgrow(GenerateRequest(prompt="a" * 8000), SMALL)
+    assert may_outgrow(GenerateRequest(prompt="a" * 8200), SMALL)
+    assert may_outgrow(GenerateRequest(prompt="a" * 8000, config=GenerationConfig(max_output_tokens=500)), SMALL)
+    assert not may_outgrow(GenerateRequest(prompt="a" * 8200), row("a/b"))
+
+
 def test_whom_nobody_can_take_is_told_by_name_and_how_long_it_is() -> None:
     error = too_long(Count(50_000), [SMALL, row("a/large", window=16_384), row("a/b")], 1000)
     assert error.reason == call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED
-    assert "about 50008 tokens (an estimate) and asks for 1000 more" in error.message
-    assert "16384 (a/large)" in error.message
+    assert error.message.startswith("messages: have about 50008 tokens, and 1000 more may come out")
+    assert "16384 tokens (a/large)" in error.message
     assert "config.max_output_tokens" in error.message
-    assert error.resource == "a/large"
+    assert [violation.field for violation in error.violations] == ["messages"]

@@ -6,6 +6,7 @@ import asyncio
 import os
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -27,6 +28,7 @@ from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
 from trunkline_server.providers.credential import Fixed
+from trunkline_server.routing.router import Router
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.snapshot import Offer, Snapshot
@@ -34,6 +36,7 @@ from trunkline_server.state.endpoint.breaker import Breaker
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.provider_health import EndpointState
+from trunkline_server.state.strategies import Strategies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,7 +114,7 @@ class Stack:
         log = build_log(self._null)
         for layer in (
             self._attempt(),
-            route(known.figures, self.random.random),
+            route(Router(known.figures, unmeasured, Strategies(), partial(self.random.getrandbits, 64), clock)),
             resolve,
             observe(log, lambda *_: None, self.ledger.end_call),
         ):

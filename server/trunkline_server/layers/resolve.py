@@ -29,15 +29,21 @@ def resolve(below: Handler) -> Handler:
     """
 
     async def handle(call: Call) -> Events:
-        if bad := violations(call.request):
-            raise InvalidRequest(bad)
-        request, policy, warnings = expand(call.snapshot.settings, _plain(call.request))
-        call.story.valid, call.story.request = True, request
-        async with aclosing(below(_told(call, request, policy))) as events:
+        resolved, warnings = plain(call)
+        async with aclosing(below(resolved)) as events:
             async for event in events:
                 yield _warned(event, warnings) if warnings and event.HasField("completed") else event
 
     return handle
+
+
+def plain(call: Call) -> tuple[Call, Sequence[CallWarning]]:
+    """The call as it is below, and what to warn its caller about. Its story says from now on that it is valid."""
+    if bad := violations(call.request):
+        raise InvalidRequest(bad)
+    request, policy, warnings = expand(call.snapshot.settings, _plain(call.request))
+    call.story.valid, call.story.request = True, request
+    return _told(call, request, policy), warnings
 
 
 def _told(call: Call, request: GenerateRequest, policy: Policy) -> Call:

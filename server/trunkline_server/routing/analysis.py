@@ -1,4 +1,4 @@
-"""What a request is, as far as rules see it: how long, about code or not, how hard. Pure, and told in decisions/0026.
+"""What a request is, as far as rules see it: how long, about code or not, how hard. Pure, and told in decisions/0028.
 
 What is asked is the last text that a user says. It is about code if it has a code fence, if one byte of twenty is a
 sign that programs are made of, if it has one word that only programmers use or two that they use often, or if the

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import model_pb2 as mb
+from trunkline.v1.call_pb2 import COMPLEXITY_COMPLEX
 from trunkline.v1.content_pb2 import ResponseFormat
+from trunkline_server.routing.analysis import analyse
+from trunkline_server.routing.tokens import Count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline.v1.model_pb2 import Capability
+    from trunkline_server.routing.analysis import Analysis
 
-# Where nobody says better: bytes to a token, and tokens that come out.
-BYTES_A_TOKEN = 4
+# Tokens that come out, where the request does not say how many may.
 OUTPUT_TOKENS = 500
 _FORMS = {
     ResponseFormat.KIND_JSON: mb.CAPABILITY_JSON_MODE,
@@ -30,17 +33,24 @@ class Ask:
 
     # Whether its caller sees the first token before the last.
     streaming: bool
-    # Tokens that go in; whether they were counted, and not estimated.
-    input_tokens: int
-    exact: bool = False
-    # Tokens that are expected to come out, and that are kept free for them in a window.
+    # How large it is, what it is about and how hard; what its size is made of.
+    analysis: Analysis
+    count: Count
+    # Tokens that are expected to come out; and that may at most, where the request says it.
     output_tokens: int
-    kept_free: int = 0
-    coding: bool = False
-    # A value of the contract's Complexity.
-    complexity: int = 0
+    max_output: int | None = None
     # By the request's field: what it takes a model to be able to do.
     needs: tuple[tuple[str, Capability.ValueType], ...] = ()
+
+    @property
+    def input_tokens(self) -> int:
+        """About how many go in, of whoever's."""
+        return self.analysis.input_tokens
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether it takes reasoning."""
+        return self.analysis.complexity == COMPLEXITY_COMPLEX
 
 
 def needs_of(request: GenerateRequest) -> tuple[tuple[str, Capability.ValueType], ...]:
@@ -61,13 +71,13 @@ def _needs(request: GenerateRequest) -> Iterator[tuple[str, Capability.ValueType
 
 def ask_of(request: GenerateRequest, *, streaming: bool) -> Ask:
     """What is known of a request. Its size is an estimate."""
-    config = request.config
-    most = config.max_output_tokens if config.HasField("max_output_tokens") else 0
+    config, analysis = request.config, analyse(request)
+    most = config.max_output_tokens if config.HasField("max_output_tokens") else None
     return Ask(
         streaming=streaming,
-        input_tokens=request.ByteSize() // BYTES_A_TOKEN,
-        output_tokens=most or OUTPUT_TOKENS,
-        kept_free=most,
-        complexity=request.routing.complexity,
+        analysis=analysis,
+        count=analysis.count or Count(analysis.input_tokens),
+        output_tokens=OUTPUT_TOKENS if most is None else most,
+        max_output=most,
         needs=needs_of(request),
     )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from trunkline_server.errors import StrategyNotAllowed
 from trunkline_server.routing.policy import PLAIN
-from trunkline_server.routing.strategies import DEFAULT, spelling
+from trunkline_server.routing.strategies import DEFAULT
 from trunkline_server.routing.tables import weights_of
+from trunkline_server.settings_tasks import spelling
 
 if TYPE_CHECKING:
     from trunkline_server.core import Call
@@ -43,7 +44,7 @@ def strategy_for(call: Call, overlay: Overlay) -> str:
 
 
 def weights_for(call: Call) -> Weights | None:
-    """The weights in place of those of `balanced`: the task's, else the workspace's, else the gateway's. None = none."""
+    """In place of the weights of `balanced`: the task's, else the workspace's, else the gateway's. None = none."""
     settings = call.snapshot.settings.routing
     workspace = settings.workspaces.get(call.identity.workspace)
     own = call.policy.weights if call.policy is not None else None

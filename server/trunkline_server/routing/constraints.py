@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.v1.model_pb2 import Capability
-from trunkline_server.errors import ConstraintsUnmet, ContextTooLong, Violation
+from trunkline_server.errors import ConstraintsUnmet, Violation
+from trunkline_server.routing.window import Fit, fits, too_long
 from trunkline_server.spans import seconds
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # Names in one sentence.
 _NAMED = 5
 _WINDOW = "context_window"
+# No family of models makes more tokens of what is estimated to be one, nor adds more to a call: routing/tokens.py.
+MOST_A_TOKEN, MOST_A_CALL = 2, 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,23 @@ def apply(constraints: Constraints, sheet: Sheet, kept: Sequence[int]) -> tuple[
     return kept, removed
 
 
+def is_long(ask: Ask, smallest_window: int) -> bool:
+    """Whether it could be too long for the smallest window there is: most requests are not, and need no closer look."""
+    return MOST_A_TOKEN * ask.input_tokens + MOST_A_CALL + (ask.max_output or 0) > smallest_window
+
+
+def doubtful(sheet: Sheet, kept: Sequence[int]) -> set[int]:
+    """Of `kept` those whose window may be too small: who certainly has room goes before them."""
+    ask, rows = sheet.ask, sheet.rows
+    if not is_long(ask, sheet.smallest_window):
+        return set()
+    return {
+        index
+        for index in kept
+        if fits(ask.count.at(rows[index].family), rows[index], ask.max_output, exact=ask.count.exact) is Fit.DOUBTFUL
+    }
+
+
 def needed(sheet: Sheet, kept: Sequence[int], removed: list[Removed]) -> Sequence[int]:
     """Who of `kept` can do what the request needs; who cannot goes into `removed`. If nobody can: all of them.
 
@@ -123,16 +143,18 @@ def needed(sheet: Sheet, kept: Sequence[int], removed: list[Removed]) -> Sequenc
 
 
 def _unmet(rule: Rule, kept: Sequence[int], sheet: Sheet) -> CallError:
+    if rule.name == _WINDOW:
+        return too_long(sheet.ask.count, [sheet.rows[index] for index in kept], sheet.ask.max_output)
     names = ", ".join(sheet.rows[index].id for index in kept[:_NAMED])
     more = f" and {len(kept) - _NAMED} more" if len(kept) > _NAMED else ""
     said = f"removed the last that were left ({names}{more}); {rule.remedy(kept)}"
-    return ContextTooLong(said) if rule.name == _WINDOW else ConstraintsUnmet([Violation(rule.field, said)])
+    return ConstraintsUnmet([Violation(rule.field, said)])
 
 
 def rules_of(wanted: Constraints, sheet: Sheet) -> Iterator[Rule]:
     """Those that are asked for: what a model is first, then what the call takes there, so that the last says most."""
     yield from _of_models(wanted, sheet.rows)
-    if sheet.ask.input_tokens + sheet.ask.kept_free > sheet.smallest_window:
+    if is_long(sheet.ask, sheet.smallest_window):
         yield _fits(sheet.rows, sheet.ask)
     if wanted.max_first is not None:
         yield _first(sheet, wanted.max_first)
@@ -194,24 +216,15 @@ def _able(rows: Sequence[Candidate], wanted: frozenset[Capability.ValueType]) ->
 
 
 def _fits(rows: Sequence[Candidate], ask: Ask) -> Rule:
-    tokens, about = ask.input_tokens + ask.kept_free, "" if ask.exact else "about "
-
-    def window(index: int) -> int:
-        return rows[index].window or 0
-
-    def remedy(kept: Sequence[int]) -> str:
-        best = max(kept, key=window)
-        return (
-            f"the request takes {about}{tokens} tokens, and the largest window is that of {rows[best].id}, "
-            f"{window(best)}: shorten it, or ask for less output"
-        )
+    def tokens(index: int) -> int:
+        return ask.count.at(rows[index].family)
 
     return Rule(
         _WINDOW,
         "messages",
-        lambda index: (own := rows[index].window) is None or own >= tokens,
-        lambda index: f"its window is {window(index)} tokens, and the request takes {about}{tokens}",
-        remedy,
+        lambda index: fits(tokens(index), rows[index], ask.max_output, exact=ask.count.exact) is not Fit.TOO_LONG,
+        lambda index: f"its window is {rows[index].window} tokens, and the request has about {tokens(index)}",
+        lambda _: "",
     )
 
 

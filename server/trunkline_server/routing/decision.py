@@ -10,13 +10,14 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from trunkline_server.routing.constraints import NONE, Constraints, Sheet, apply, needed
+from trunkline_server.routing.constraints import NONE, Constraints, Sheet, apply, doubtful, needed
 from trunkline_server.routing.draws import Draws
+from trunkline_server.routing.fit import fit_score
 from trunkline_server.routing.ranking import Known, Tier, tiers_of
 from trunkline_server.routing.scoring import BALANCED, Measured, emphasised, terms_of
 from trunkline_server.routing.spread import NEAR, Option, spread
 from trunkline_server.routing.steering import WELL, Figure, weight
-from trunkline_server.routing.strategies import DEFAULT, Strategy
+from trunkline_server.routing.strategies import DEFAULT, Kind, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -138,8 +139,14 @@ def rank(question: Question) -> Ranking:
     if len(question.groups) > 1:
         left = set(kept)
         groups = (sorted(left.intersection(group)) for group in question.groups)
+    if unsure := doubtful(sheet, kept):
+        groups = [part for group in groups for part in _parted(group, unsure)]
     ranked = tuple(_ranked(question, group, known, draw) for group in groups if group)
     return Ranking(question, ranked, tuple(removed), known, costs)
+
+
+def _parted(group: Sequence[int], last: set[int]) -> tuple[list[int], list[int]]:
+    return [index for index in group if index not in last], [index for index in group if index in last]
 
 
 def _ranked(question: Question, group: Sequence[int], known: Known, draw: Callable[[], float]) -> Ranked:
@@ -157,13 +164,17 @@ def _known(question: Question, terms: Terms, strategy: Strategy) -> Known:
         question.effective_weights(strategy),
         question.prefer_open,
         question.prefer_local,
-        {},
+        _fits(question) if strategy.kind is Kind.CAPABILITY else {},
         {index: how.utilisation for index, how in question.measured.items()},
         question.named,
         question.turn,
         question.arm,
         question.is_open,
     )
+
+
+def _fits(question: Question) -> Mapping[int, float]:
+    return {index: fit_score(row, question.ask.analysis) for index, row in enumerate(question.table.rows)}
 
 
 def choose(ranking: Ranking, figures: Mapping[str, Figure]) -> Decision:

@@ -13,25 +13,34 @@ from trunkline_server.spans import set_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from trunkline_server.core import Call, Choice
+    from trunkline_server.core import Call
     from trunkline_server.routing.candidates import Candidate
     from trunkline_server.routing.decision import Decision
+    from trunkline_server.routing.router import Routed
 
 
-def explain(call: Call, choice: Choice, decision: Decision, everybody: Iterable[Candidate]) -> PlanRouteResponse:
+def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanRouteResponse:
     """What became of the call's candidates. Of `everybody`, those that cannot be called are told of, too.
 
     Nobody is told of whom the caller may not use.
     """
+    choice, decision = routed.choice, routed.decision
+    if decision is None:  # nobody is left, and the last resort answers
+        return PlanRouteResponse(
+            strategy=choice.strategy,
+            task=choice.task,
+            config_version=call.snapshot.version,
+            targets=[PlannedTarget(target=each, id=f"{each.provider}/{each.model}") for each in routed.targets],
+        )
     question = decision.ranking.question
     told = PlanRouteResponse(
         strategy=choice.strategy,
         task=choice.task,
         experiment_arm=choice.arm,
         input_tokens=question.ask.input_tokens,
-        input_tokens_exact=question.ask.exact,
+        input_tokens_exact=question.ask.count.exact,
         expected_output_tokens=question.ask.output_tokens,
-        complexity=question.ask.complexity,  # type: ignore[arg-type]
+        complexity=question.ask.analysis.complexity,
         config_version=call.snapshot.version,
         targets=_planned(decision),
     )

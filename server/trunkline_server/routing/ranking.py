@@ -21,7 +21,7 @@ class Tier(NamedTuple):
     """Candidates that come before those of the next tier, best first."""
 
     order: tuple[int, ...]
-    # In their order: what each falls short of the best that there could be, at least 0. Empty = the order stands as it is.
+    # In their order: what each falls short of the best that there could be, at least 0. Empty = the order stands.
     shortfalls: tuple[float, ...] = ()
 
 
@@ -94,7 +94,9 @@ class _Rank(NamedTuple):
         return [_sorted([(1.0 - scores[index], index) for index in kept])]
 
     def by_fit(self, kept: Sequence[int]) -> list[Tier]:
-        return [_sorted([(1.0 - self.known.fits.get(index, 0.0), index) for index in kept])]
+        """By the fit alone, the best first: its scale is its own, and near is not equal."""
+        fits = self.known.fits
+        return [Tier(tuple(sorted(kept, key=lambda index: (-fits[index], index))))]
 
     def by_load(self, kept: Sequence[int]) -> list[Tier]:
         return [_sorted([(self.known.loads.get(index, 0.0), index) for index in kept])]

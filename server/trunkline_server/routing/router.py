@@ -23,6 +23,7 @@ from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.chosen import strategy_for, weights_for
 from trunkline_server.routing.constraints import NONE, constraints_of
 from trunkline_server.routing.decision import Question, choose, rank
+from trunkline_server.routing.explained import explain
 from trunkline_server.routing.names import default_name
 from trunkline_server.routing.plan import plan_by, plan_of
 from trunkline_server.routing.policy import PLAIN
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.call_pb2 import Target
     from trunkline.v1.call_pb2 import Warning as CallWarning
+    from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call
     from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.decision import Decision
@@ -59,8 +61,8 @@ _FIELDS = call_pb2.Routing.DESCRIPTOR.fields_by_name
 _DECIDING = frozenset(
     _FIELDS[name].number
     for name in (
-        "strategy", "allowed_providers", "denied_providers", "required_capabilities", "min_context_window", "min_quality",
-        "max_cost_nano_usd", "max_time_to_first_token", "local_only", "max_expected_total_time",
+        "strategy", "allowed_providers", "denied_providers", "required_capabilities", "min_context_window",
+        "min_quality", "max_cost_nano_usd", "max_time_to_first_token", "local_only", "max_expected_total_time",
     )
 )  # fmt: skip
 
@@ -123,10 +125,11 @@ class Router:
             return Routed(targets, plan.larger, choice, resolve.replaced)
         return self._decided(call, plan, resolve)
 
-    def decide(self, call: Call) -> Routed:
-        """The same with its decision, also where there is nothing to decide."""
+    def explain(self, call: Call) -> PlanRouteResponse:
+        """Where the call would go, and why. Takes no turn. Raises what `route` raises."""
         resolve = _Resolve(call, int(self._clock()))
-        return self._decided(call, self._plan(call, resolve), resolve)
+        routed = self._decided(call, self._plan(call, resolve), resolve, peek=True)
+        return explain(call, routed, self.tables(call).candidates.rows)
 
     def tables(self, call: Call) -> Tables:
         """What decisions are made of in the call's snapshot."""
@@ -154,8 +157,8 @@ class Router:
     def _is_said(self, call: Call) -> bool:
         return strategy_for(call, self._overlay) != ""
 
-    def _decided(self, call: Call, plan: Plan | None, resolve: _Resolve) -> Routed:
-        question, strategy = self._question(call, plan, resolve)
+    def _decided(self, call: Call, plan: Plan | None, resolve: _Resolve, *, peek: bool = False) -> Routed:
+        question, strategy = self._question(call, plan, resolve, peek=peek)
         try:
             decision = self._decision(question)
         except (ConstraintsUnmet, ContextTooLong):
@@ -170,7 +173,7 @@ class Router:
         ranking = rank(question)
         return choose(ranking, self._figures(ranking.providers()))
 
-    def _question(self, call: Call, plan: Plan | None, resolve: _Resolve) -> tuple[Question, str]:
+    def _question(self, call: Call, plan: Plan | None, resolve: _Resolve, *, peek: bool) -> tuple[Question, str]:
         tables, routing, policy = self.tables(call), call.request.routing, call.policy or PLAIN
         settings = call.snapshot.settings.routing
         table, groups = self._groups(call, plan, tables, resolve)
@@ -196,7 +199,7 @@ class Router:
             quality_target=policy.quality_target,
             measured=self._measured(table, ask),
             named=tables.named(strategy, table),
-            turn=self._turn(call, strategy) if strategy.kind is Kind.ROUND_ROBIN else 0,
+            turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
         )
         return question, strategy.name
 
@@ -234,10 +237,12 @@ class Router:
             if signal.samples or signal.whole or signal.errors or signal.utilisation
         }
 
-    def _turn(self, call: Call, strategy: Strategy) -> int:
+    def _turn(self, call: Call, strategy: Strategy, *, peek: bool) -> int:
         routing, policy = call.request.routing, call.policy or PLAIN
         key = (strategy.name, call.request.model, policy.order, policy.tiers, constraints_of(routing))
         turn = self._turns.get(key, -1) + 1
+        if peek:
+            return turn
         self._turns[key] = turn
         self._turns.move_to_end(key)
         if len(self._turns) > MAX_TURNS:

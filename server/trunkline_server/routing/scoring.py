@@ -20,7 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trunkline.v1.call_pb2 import COMPLEXITY_COMPLEX
 from trunkline_server.routing.policy import Weights
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def terms_of(
         [0.0 if cost is None else HALF_COST / (HALF_COST + cost) for cost in costs],
         performance,
         quality,
-        table.fitting(coding=ask.coding, hard=ask.complexity == COMPLEXITY_COMPLEX),
+        table.fitting(coding=ask.analysis.coding, hard=ask.is_hard),
     )
 
 

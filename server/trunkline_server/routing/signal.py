@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from trunkline.v1.call_pb2 import Target
+from typing import NamedTuple
 
 
 class Signal(NamedTuple):
@@ -64,8 +59,3 @@ def expected(medians: tuple[tuple[int, float], ...], base: float, slope: float, 
 def size_of(tokens: int) -> int:
     """A prompt's size, as far as those of one size are compared with each other: a step is four times as long."""
     return (tokens.bit_length() + 1) // 2
-
-
-def unmeasured(targets: Sequence[Target]) -> Sequence[Signal]:
-    """What is known of targets that nobody measures: nothing."""
-    return (UNKNOWN,) * len(targets)

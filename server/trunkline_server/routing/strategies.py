@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.routing.scoring import BALANCED, BEST, CHEAPEST, FASTEST
+from trunkline_server.settings_tasks import spelling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,18 +77,16 @@ BUILT_IN: Mapping[str, Strategy] = {
 }
 
 
-def spelling(name: str) -> str:
-    """A strategy's name without what does not matter in it: the case of letters, dashes for underscores."""
-    return name.lower().replace("-", "_")
+_BY_SPELLING = {spelling(name): each for name, each in BUILT_IN.items()}
 
 
 def find_strategy(name: str, own: Mapping[str, Strategy], field: str) -> Strategy:
-    """The strategy that a name means; the configuration's `own` go before those that are built in.
+    """The strategy that a name means; the configuration's `own`, by their spelling, go before the built-in ones.
 
     Raises InvalidRequest, which names `field` and all that there are.
     """
     wanted = spelling(name)
-    found = own.get(wanted) or BUILT_IN.get(wanted)
+    found = own.get(wanted) or _BY_SPELLING.get(wanted)
     if found is None:
         raise InvalidRequest([Violation(field, unknown(name, own))])
     return found
@@ -95,7 +94,7 @@ def find_strategy(name: str, own: Mapping[str, Strategy], field: str) -> Strateg
 
 def unknown(name: str, own: Mapping[str, Strategy]) -> str:
     """What to say of a name that none has."""
-    names = [*own, *(each for each in BUILT_IN if each not in own)]
-    close = get_close_matches(spelling(name), names, n=1)
+    names = [*dict.fromkeys((*(each.name for each in own.values()), *BUILT_IN))]
+    close = get_close_matches(name.lower(), names, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"no strategy is called {name[:64]!r}: {hint}there are {', '.join(names)}"

@@ -11,8 +11,9 @@ from trunkline_server.routing.allowed import may_use_model
 from trunkline_server.routing.candidates import build_candidates
 from trunkline_server.routing.names import find_targets
 from trunkline_server.routing.policy import Weights
-from trunkline_server.routing.strategies import Kind, Strategy, spelling
+from trunkline_server.routing.strategies import Kind, Strategy
 from trunkline_server.routing.table import Table, table_of
+from trunkline_server.settings_tasks import spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Identity
     from trunkline_server.routing.candidates import Candidate, Candidates
-    from trunkline_server.settings_routing import StrategySettings, WeightSettings
+    from trunkline_server.settings import Settings
+    from trunkline_server.settings_routing import StrategySettings
+    from trunkline_server.settings_tasks import WeightSettings
     from trunkline_server.snapshot import Snapshot
 
 # By name: those that are meant, of whom the best is taken; then those that stand in for them; and so on.
@@ -40,9 +43,7 @@ class Tables:
     def __init__(self, snapshot: Snapshot, when: int) -> None:
         """`when`: seconds since 1970."""
         self.candidates: Candidates = build_candidates(snapshot, when)
-        self.strategies = {
-            spelling(name): _strategy(name, own) for name, own in snapshot.settings.routing.strategies.items()
-        }
+        self.strategies = own_strategies(snapshot.settings)
         self._snapshot = snapshot
         # By what a caller may use, and by the ids of a group.
         self._open: dict[tuple[tuple[str, ...], tuple[str, ...]], Table] = {}
@@ -105,12 +106,17 @@ class Tables:
         return target.model == offer.default_model and name not in (target.model, f"{target.provider}/{target.model}")
 
 
+def own_strategies(settings: Settings) -> Mapping[str, Strategy]:
+    """The configuration's strategies, by the spelling of their names."""
+    return {spelling(name): _strategy(name, own) for name, own in settings.routing.strategies.items()}
+
+
 def _strategy(name: str, own: StrategySettings) -> Strategy:
     if own.order:
-        return Strategy(name=spelling(name), kind=Kind.PRIORITY, order=own.order)
+        return Strategy(name=name, kind=Kind.PRIORITY, order=own.order)
     if own.shares:
-        return Strategy(name=spelling(name), kind=Kind.WEIGHTED, shares=tuple(own.shares.items()))
-    return Strategy(name=spelling(name), weights=weights_of(own.weights) or Weights())
+        return Strategy(name=name, kind=Kind.WEIGHTED, shares=tuple(own.shares.items()))
+    return Strategy(name=name, weights=weights_of(own.weights) or Weights())
 
 
 def weights_of(said: WeightSettings | None) -> Weights | None:

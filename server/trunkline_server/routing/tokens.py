@@ -1,4 +1,4 @@
-"""How many tokens a request is, about: without a tokenizer, and without a network. Pure; why so: decisions/0025.
+"""How many tokens a request is, about: without a tokenizer, and without a network. Pure; why so: decisions/0028.
 
 Every figure here is an estimate, and says so. Text is counted by its bytes, each class of them at what it is in tokens
 on average; what else a request is made of, at a flat rate.

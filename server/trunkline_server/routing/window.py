@@ -14,6 +14,7 @@ from trunkline_server.errors import ContextTooLong
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline_server.routing.candidates import Candidate
     from trunkline_server.routing.tokens import Count
 
@@ -45,6 +46,15 @@ def fits(tokens: int, candidate: Candidate, max_output: int | None = None, *, ex
     return Fit.TOO_LONG if exact or tokens > room * MARGIN else Fit.DOUBTFUL
 
 
+def may_outgrow(request: GenerateRequest, candidate: Candidate) -> bool:
+    """Whether it has to be counted to know: with fewer bytes than the window has tokens, it fits uncounted.
+
+    For calls that nothing else has to be counted for. What media take is not seen here: then the provider tells.
+    """
+    window = candidate.window
+    return window is not None and request.ByteSize() > window - _asked(candidate, request.config.max_output_tokens)
+
+
 def _asked(candidate: Candidate, max_output: int | None) -> int:
     asked = max_output or 0
     return asked if candidate.max_output is None else min(asked, candidate.max_output)
@@ -54,9 +64,8 @@ def too_long(count: Count, candidates: Iterable[Candidate], max_output: int | No
     """What to tell a caller whose request none of these can take: how long it is, and how much the largest takes."""
     largest = max(candidates, key=lambda each: each.window or 0)
     about = "" if count.exact else "about "
-    asked = f" and asks for {max_output} more to come out" if max_output else ""
+    asked = f", and {max_output} more may come out" if max_output else ""
     return ContextTooLong(
-        f"the request has {about}{count.at(largest.family)} tokens{'' if count.exact else ' (an estimate)'}{asked}; "
-        f"the largest window there is has {largest.window} ({largest.id})",
-        largest.id,
+        f"have {about}{count.at(largest.family)} tokens{asked}; the largest window is {largest.window} tokens "
+        f"({largest.id}): shorten them, or ask for less in config.max_output_tokens"
     )
