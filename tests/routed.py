@@ -63,7 +63,9 @@ class World:
         self.strategies = Strategies()
         self.now = NOW
         self._next = seed
-        self.router = Router(self._figures, self._signals, self.strategies, self._seed, lambda: self.now)
+        self.lengths: dict[str, int] = {}
+        usual = lambda model, _: self.lengths.get(model)  # noqa: E731
+        self.router = Router(self._figures, self._signals, usual, self.strategies, self._seed, lambda: self.now)
 
     def _figures(self, providers: Iterable[str]) -> dict[str, Figure]:
         return {name: self.figures[name] for name in providers if name in self.figures}

@@ -146,7 +146,9 @@ class App:
         self._signals = Signals(now, self._endpoints.utilisation)
         self._experience = Experience(now, self._signals)
         self._strategies = Strategies()
-        self._router = Router(self._endpoints.figures, self._signals.read, self._strategies, _seed, time.time)
+        self._router = Router(
+            self._endpoints.figures, self._signals.read, self._lengths.output, self._strategies, _seed, time.time
+        )
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}

@@ -174,6 +174,15 @@ class ConstraintsUnmet(CallError):
         super().__init__(call_pb2.ERROR_REASON_CONSTRAINTS_UNMET, named, violations)
 
 
+class ContextTooLong(CallError):
+    """The caller's fault: the request is longer than the window of everybody who could be asked."""
+
+    def __init__(self, description: str) -> None:
+        violation = Violation("messages", description)
+        reason = call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED
+        super().__init__(reason, f"messages: {description}", (violation,))
+
+
 class NoCandidate(CallError):
     """The operator's fault: the model is known but cannot be called."""
 

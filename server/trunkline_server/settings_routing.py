@@ -7,10 +7,19 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
-from trunkline_server.settings_tasks import WeightSettings  # noqa: TC001 - msgspec reads it
 
 StrategyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="at most 64 letters, digits, - and _")]
+_Weight = Annotated[float, Meta(ge=0, le=1000)]
 _Share = Annotated[float, Meta(ge=0.000001, le=1_000_000)]
+
+
+class WeightSettings(Section, frozen=True, kw_only=True):
+    """What counts how much in a score: routing/scoring.py. Only their proportions matter."""
+
+    cost: _Weight = 0.3
+    performance: _Weight = 0.4
+    quality: _Weight = 0.2
+    specialised: _Weight = 0.1
 
 
 class StrategySettings(Section, frozen=True, kw_only=True):

@@ -8,25 +8,16 @@ from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
 from trunkline_server.settings_models import CapabilityName, MeasuredSettings  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings_routing import WeightSettings  # noqa: TC001 - msgspec reads it
 
 # As callers may say it in Routing.task, Routing.agent and Routing.chain.
 RouteName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="at most 64 letters, digits, - and _")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 _Tokens = Annotated[int, Meta(ge=1, le=1 << 31)]
-_Weight = Annotated[float, Meta(ge=0, le=1000)]
 LabelName = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="at most 64 letters, digits, ., - and _")
 ]
 LabelText = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{0,256}$", description="at most 256 characters, in one line")]
-
-
-class WeightSettings(Section, frozen=True, kw_only=True):
-    """What counts how much in a score. Only their proportions matter."""
-
-    cost: _Weight = 0.3
-    performance: _Weight = 0.4
-    quality: _Weight = 0.2
-    specialised: _Weight = 0.1
 
 
 class TaskSettings(Section, frozen=True, kw_only=True):

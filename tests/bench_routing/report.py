@@ -20,11 +20,15 @@ _HEAD = ("", "quality", "cost", "of best's", "latency s", "AIQ", "APGR", "CPT(50
 def print_report(replay: Replay) -> None:
     """The table, and what it says of performance_based."""
     table = replay.table
-    print(f"{table.name}: {len(table.models)} models, {len(table.train)} train rows, {len(table.test)} test rows", end="")
+    print(
+        f"{table.name}: {len(table.models)} models, {len(table.train)} train rows, {len(table.test)} test rows", end=""
+    )
     print(f", {len({row.task for row in table.train})} tasks" if table.labelled else ", no task labels")
     print(f"best single model on train rows: {replay.best}")
     _print_cells([_HEAD, *_rows(replay)])
-    print("quality and cost of a sweep: with price left out. CPT: share of the difference in cost to the best single model.")
+    print(
+        "quality and cost of a sweep: with price left out. CPT: share of the difference in cost to the best single model."
+    )
     for line in _verdicts(replay):
         print(line)
 

@@ -136,5 +136,3 @@ def _note(choices: Choices, row: Row, model: str) -> None:
     choices.costs.append(row.cost[model])
     if model in row.latency:
         choices.seconds.append(row.latency[model])
-
-

@@ -15,6 +15,7 @@ from trunkline_server.routing.policy import PLAIN, Weights
 from trunkline_server.routing.tasks import Expanded, expand
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import Settings
+from trunkline_server.settings_routing import WeightSettings
 from trunkline_server.settings_tasks import (
     AgentSettings,
     ChainSettings,
@@ -22,7 +23,6 @@ from trunkline_server.settings_tasks import (
     EnvironmentSettings,
     RequirementSettings,
     TaskSettings,
-    WeightSettings,
 )
 
 SETTINGS = Settings(

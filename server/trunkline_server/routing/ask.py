@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from trunkline.v1.model_pb2 import Capability
     from trunkline_server.routing.analysis import Analysis
 
-# Tokens that come out, where the request does not say how many may.
-OUTPUT_TOKENS = 500
 _FORMS = {
     ResponseFormat.KIND_JSON: mb.CAPABILITY_JSON_MODE,
     ResponseFormat.KIND_JSON_SCHEMA: mb.CAPABILITY_JSON_SCHEMA,
@@ -36,8 +34,7 @@ class Ask:
     # How large it is, what it is about and how hard; what its size is made of.
     analysis: Analysis
     count: Count
-    # Tokens that are expected to come out; and that may at most, where the request says it.
-    output_tokens: int
+    # Tokens that may come out at most, where the request says it.
     max_output: int | None = None
     # By the request's field: what it takes a model to be able to do.
     needs: tuple[tuple[str, Capability.ValueType], ...] = ()
@@ -72,12 +69,10 @@ def _needs(request: GenerateRequest) -> Iterator[tuple[str, Capability.ValueType
 def ask_of(request: GenerateRequest, *, streaming: bool) -> Ask:
     """What is known of a request. Its size is an estimate."""
     config, analysis = request.config, analyse(request)
-    most = config.max_output_tokens if config.HasField("max_output_tokens") else None
     return Ask(
         streaming=streaming,
         analysis=analysis,
         count=analysis.count or Count(analysis.input_tokens),
-        output_tokens=OUTPUT_TOKENS if most is None else most,
-        max_output=most,
+        max_output=config.max_output_tokens if config.HasField("max_output_tokens") else None,
         needs=needs_of(request),
     )

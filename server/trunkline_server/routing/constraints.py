@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.v1.model_pb2 import Capability
 from trunkline_server.errors import ConstraintsUnmet, Violation
+from trunkline_server.routing.numbers import bounds_of, total_by_speed
 from trunkline_server.routing.window import Fit, fits, too_long
 from trunkline_server.spans import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from trunkline.v1.call_pb2 import Routing
     from trunkline_server.errors import CallError
     from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.candidates import Candidate
-    from trunkline_server.routing.scoring import Measured
+    from trunkline_server.routing.numbers import Numbers
+    from trunkline_server.routing.table import Table
 
 # Names in one sentence.
 _NAMED = 5
@@ -58,12 +60,14 @@ class Removed(NamedTuple):
 class Sheet(NamedTuple):
     """What is known of each candidate for this call, by its index."""
 
-    rows: Sequence[Candidate]
-    costs: Sequence[int | None]
-    measured: Mapping[int, Measured]
+    table: Table
     ask: Ask
-    # Of all windows that are known, in tokens.
-    smallest_window: int
+    numbers: Numbers
+
+    @property
+    def rows(self) -> Sequence[Candidate]:
+        """The candidates."""
+        return self.table.rows
 
 
 class Rule(NamedTuple):
@@ -119,7 +123,7 @@ def is_long(ask: Ask, smallest_window: int) -> bool:
 def doubtful(sheet: Sheet, kept: Sequence[int]) -> set[int]:
     """Of `kept` those whose window may be too small: who certainly has room goes before them."""
     ask, rows = sheet.ask, sheet.rows
-    if not is_long(ask, sheet.smallest_window):
+    if not is_long(ask, sheet.table.smallest_window):
         return set()
     return {
         index
@@ -154,7 +158,7 @@ def _unmet(rule: Rule, kept: Sequence[int], sheet: Sheet) -> CallError:
 def rules_of(wanted: Constraints, sheet: Sheet) -> Iterator[Rule]:
     """Those that are asked for: what a model is first, then what the call takes there, so that the last says most."""
     yield from _of_models(wanted, sheet.rows)
-    if is_long(sheet.ask, sheet.smallest_window):
+    if is_long(sheet.ask, sheet.table.smallest_window):
         yield _fits(sheet.rows, sheet.ask)
     if wanted.max_first is not None:
         yield _first(sheet, wanted.max_first)
@@ -259,52 +263,54 @@ def _quality(rows: Sequence[Candidate], least: float) -> Rule:
 
 def _first(sheet: Sheet, most: float) -> Rule:
     def first(index: int) -> float:
-        how = sheet.measured.get(index)
+        how = sheet.numbers.times.get(index)
         return how.first if how is not None and how.first is not None else 0.0
-
-    def remedy(kept: Sequence[int]) -> str:
-        best = min(kept, key=first)
-        return f"the first is {sheet.rows[best].id}, after {first(best):.3f} s"
 
     return Rule(
         "max_time_to_first_token",
         "routing.max_time_to_first_token",
         lambda index: first(index) <= most,
         lambda index: f"its first token takes {first(index):.3f} s",
-        remedy,
+        lambda kept: _soonest(sheet, kept, first, "the first token comes soonest from"),
     )
 
 
 def _total(sheet: Sheet, most: float, *, configured: bool) -> Rule:
-    name = "routing.max_latency" if configured else "max_expected_total_time"
+    """Of what was not measured: as the catalogue's speed suggests, if it tells one."""
 
     def total(index: int) -> float:
-        how = sheet.measured.get(index)
-        return how.total if how is not None and how.total is not None else 0.0
-
-    def remedy(kept: Sequence[int]) -> str:
-        best = min(kept, key=total)
-        return f"the fastest is {sheet.rows[best].id}, with {total(best):.3f} s"
+        how, numbers = sheet.numbers.times.get(index), sheet.numbers
+        if how is not None and how.total is not None:
+            return how.total
+        return total_by_speed(sheet.table, index, numbers.outputs[index]) or 0.0
 
     return Rule(
-        name,
+        "routing.max_latency" if configured else "max_expected_total_time",
         "routing.max_expected_total_time",
         lambda index: total(index) <= most,
         lambda index: f"its answer is expected to take {total(index):.3f} s",
-        remedy,
+        lambda kept: _soonest(sheet, kept, total, "the fastest is"),
     )
 
 
+def _soonest(sheet: Sheet, kept: Sequence[int], of: Callable[[int], float], what: str) -> str:
+    best = min(kept, key=lambda index: (of(index), index))
+    return f"{what} {sheet.rows[best].id}, with {of(best):.3f} s"
+
+
 def _cost(sheet: Sheet, most: int) -> Rule:
+    """Where the request caps what comes out, all of that counts: then what is promised holds."""
+    costs = bounds_of(sheet.table, sheet.ask, sheet.numbers)
+
     def keeps(index: int) -> bool:
-        return (cost := sheet.costs[index]) is not None and cost <= most
+        return (cost := costs[index]) is not None and cost <= most
 
     def why(index: int) -> str:
-        cost = sheet.costs[index]
+        cost = costs[index]
         return "its price is not known" if cost is None else f"the call is expected to cost {cost} nano-USD"
 
     def remedy(kept: Sequence[int]) -> str:
-        priced = [(cost, index) for index in kept if (cost := sheet.costs[index]) is not None]
+        priced = [(cost, index) for index in kept if (cost := costs[index]) is not None]
         if not priced:
             return "none of them has a price: prices in the configuration can say it"
         cost, best = min(priced)

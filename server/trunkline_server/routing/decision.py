@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from trunkline_server.routing.constraints import NONE, Constraints, Sheet, apply, doubtful, needed
 from trunkline_server.routing.draws import Draws
 from trunkline_server.routing.fit import fit_score
+from trunkline_server.routing.numbers import numbers_of
 from trunkline_server.routing.ranking import Known, Tier, tiers_of
-from trunkline_server.routing.scoring import BALANCED, Measured, emphasised, terms_of
+from trunkline_server.routing.scoring import BALANCED, emphasised, terms_of
 from trunkline_server.routing.spread import NEAR, Option, spread
 from trunkline_server.routing.steering import WELL, Figure, weight
 from trunkline_server.routing.strategies import DEFAULT, Kind, Strategy
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
     from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.constraints import Removed
+    from trunkline_server.routing.numbers import Numbers
     from trunkline_server.routing.policy import Weights
     from trunkline_server.routing.scoring import Terms
+    from trunkline_server.routing.signal import Signal
     from trunkline_server.routing.table import Table
 
 # Of a group's best, so many providers are looked at: how they do now. The others are taken to be well.
@@ -62,8 +65,9 @@ class Question:
     weights: Weights | None = None
     cost_emphasis: float = 1.0
     quality_target: float = 0.0
-    # By index: what was measured here; what was learned of quality.
-    measured: Mapping[int, Measured] = field(default_factory=dict)
+    # By index: how those do that were asked; how long answers are, where that was seen; what was learned of quality.
+    signals: Mapping[int, Signal] = field(default_factory=dict)
+    usual: Mapping[int, int] = field(default_factory=dict)
     learned: Mapping[int, float] = field(default_factory=dict)
     # By a name of the strategy's order or shares: whom it means, by preference.
     named: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
@@ -101,7 +105,7 @@ class Ranking(NamedTuple):
     groups: tuple[Ranked, ...]
     removed: tuple[Removed, ...]
     known: Known
-    costs: Sequence[int | None]
+    numbers: Numbers
 
     def providers(self) -> list[str]:
         """Those whose figures `choose` needs."""
@@ -125,9 +129,9 @@ def rank(question: Question) -> Ranking:
     Raises ConstraintsUnmet or ContextTooLong if nobody is left.
     """
     table, ask = question.table, question.ask
-    costs = table.costs(ask)
-    terms = terms_of(table, ask, costs, question.measured, question.quality_target, question.learned)
-    sheet = Sheet(table.rows, costs, question.measured, ask, table.smallest_window)
+    numbers = numbers_of(table, ask, question.signals, question.usual)
+    terms = terms_of(table, ask, numbers, question.quality_target, question.learned)
+    sheet = Sheet(table, ask, numbers)
     everybody = question.groups[0]
     if len(question.groups) > 1:
         everybody = tuple(dict.fromkeys(index for group in question.groups for index in group))
@@ -142,7 +146,7 @@ def rank(question: Question) -> Ranking:
     if unsure := doubtful(sheet, kept):
         groups = [part for group in groups for part in _parted(group, unsure)]
     ranked = tuple(_ranked(question, group, known, draw) for group in groups if group)
-    return Ranking(question, ranked, tuple(removed), known, costs)
+    return Ranking(question, ranked, tuple(removed), known, numbers)
 
 
 def _parted(group: Sequence[int], last: set[int]) -> tuple[list[int], list[int]]:
@@ -165,7 +169,7 @@ def _known(question: Question, terms: Terms, strategy: Strategy) -> Known:
         question.prefer_open,
         question.prefer_local,
         _fits(question) if strategy.kind is Kind.CAPABILITY else {},
-        {index: how.utilisation for index, how in question.measured.items()},
+        {index: signal.utilisation for index, signal in question.signals.items()},
         question.named,
         question.turn,
         question.arm,
@@ -187,20 +191,20 @@ def choose(ranking: Ranking, figures: Mapping[str, Figure]) -> Decision:
     order: list[int] = []
     for group in ranking.groups:
         aside = _aside(group.providers(question.table.providers), figures, draw)
-        found = _in_order(question, group.tiers, aside, draw)
+        found = _in_order(ranking, group.tiers, aside, draw)
         if group.fallback:
             first = found[0]
-            found = [first, *(each for each in _in_order(question, group.fallback, aside, draw) if each != first)]
+            found = [first, *(each for each in _in_order(ranking, group.fallback, aside, draw) if each != first)]
         order += found
     return Decision(ranking, figures, tuple(dict.fromkeys(order)))
 
 
 def _in_order(
-    question: Question, tiers: Iterable[Tier], aside: Mapping[str, float], draw: Callable[[], float]
+    ranking: Ranking, tiers: Iterable[Tier], aside: Mapping[str, float], draw: Callable[[], float]
 ) -> list[int]:
     order: list[int] = []
     for tier in tiers:
-        order += _spread_out(question.table, _drawn(question, tier, aside, draw))
+        order += _spread_out(ranking.question.table, _drawn(ranking, tier, aside, draw))
     return order
 
 
@@ -214,11 +218,11 @@ def _aside(providers: Iterable[str], figures: Mapping[str, Figure], draw: Callab
     return found
 
 
-def _drawn(question: Question, tier: Tier, aside: Mapping[str, float], draw: Callable[[], float]) -> Sequence[int]:
+def _drawn(ranking: Ranking, tier: Tier, aside: Mapping[str, float], draw: Callable[[], float]) -> Sequence[int]:
     """Who is passed over comes last, who can be asked the soonest first."""
     if not aside:
-        return _near_first(question, tier, draw)
-    providers = question.table.providers
+        return _near_first(ranking, tier, draw)
+    providers = ranking.question.table.providers
     ready = [place for place, index in enumerate(tier.order) if providers[index] not in aside]
     waiting = [index for index in tier.order if providers[index] in aside]
     if not ready:
@@ -226,16 +230,16 @@ def _drawn(question: Question, tier: Tier, aside: Mapping[str, float], draw: Cal
     shortfalls = tuple([tier.shortfalls[place] for place in ready]) if tier.shortfalls else ()
     those = Tier(tuple([tier.order[place] for place in ready]), shortfalls)
     waiting.sort(key=lambda index: aside[providers[index]])
-    return [*_near_first(question, those, draw), *waiting]
+    return [*_near_first(ranking, those, draw), *waiting]
 
 
-def _near_first(question: Question, tier: Tier, draw: Callable[[], float]) -> Sequence[int]:
+def _near_first(ranking: Ranking, tier: Tier, draw: Callable[[], float]) -> Sequence[int]:
     """One of near-equals by chance, then the others of them, then the rest in order."""
     order = tier.order
     near = _near(tier.shortfalls) if tier.shortfalls else 1
     if near < 2:
         return order
-    drawn = spread([_option(question, index) for index in order[:near]], draw)
+    drawn = spread([_option(ranking, index) for index in order[:near]], draw)
     return [*[order[number] for number in drawn], *order[near:]]
 
 
@@ -245,13 +249,13 @@ def _near(shortfalls: Sequence[float]) -> int:
     return bisect_right(shortfalls, min(NEAR * best, 1.0 - NEAR_SCORE * (1.0 - best)))
 
 
-def _option(question: Question, index: int) -> Option:
+def _option(ranking: Ranking, index: int) -> Option:
     """They are equals in what they fall short: what is left is who is sooner, and who has less to do."""
-    how = question.measured.get(index)
+    how, question = ranking.numbers.times.get(index), ranking.question
     if how is None:
         return _UNMEASURED
     seconds = how.first if question.ask.streaming else how.total
-    return Option(1.0, _USUAL if seconds is None else seconds, how.utilisation)
+    return Option(1.0, _USUAL if seconds is None else seconds, question.signals[index].utilisation)
 
 
 def _spread_out(table: Table, order: Sequence[int]) -> Sequence[int]:

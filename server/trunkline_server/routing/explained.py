@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1.model_service_pb2 import PlannedTarget, PlanRouteResponse, RemovedTarget
 from trunkline_server.routing.allowed import may_use_model
+from trunkline_server.routing.expected import Size, expected
+from trunkline_server.routing.numbers import Times
 from trunkline_server.routing.ranking import is_scored, scores_by
 from trunkline_server.routing.scoring import TERMS, shares_of
 from trunkline_server.spans import set_seconds
@@ -37,9 +39,9 @@ def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanR
         strategy=choice.strategy,
         task=choice.task,
         experiment_arm=choice.arm,
-        input_tokens=question.ask.input_tokens,
+        input_tokens=decision.ranking.numbers.inputs[decision.order[0]],
         input_tokens_exact=question.ask.count.exact,
-        expected_output_tokens=question.ask.output_tokens,
+        expected_output_tokens=decision.ranking.numbers.outputs[decision.order[0]],
         complexity=question.ask.analysis.complexity,
         config_version=call.snapshot.version,
         targets=_planned(decision),
@@ -57,17 +59,18 @@ def _planned(decision: Decision) -> Iterator[PlannedTarget]:
     scored = is_scored(question.strategy)
     scores = scores_by(ranking.known) if scored else ()
     for index in decision.order:
-        row, how, cost = question.table.rows[index], question.measured.get(index), ranking.costs[index]
-        planned = PlannedTarget(target=row.target, id=row.id, expected_cost_nano_usd=cost)
+        row, how = question.table.rows[index], ranking.numbers.times.get(index)
+        cost = ranking.numbers.costs[index]
+        planned = PlannedTarget(target=row.target, id=row.id, expected_cost_nano_usd=cost, measured=how is not None)
         if scored:
             planned.score = scores[index]
             planned.terms.update(ranking.known.terms.at(index))
-        if how is not None and how.first is not None:
-            planned.measured = True
-            set_seconds(planned.expected_time_to_first_token, how.first)
-        if how is not None and how.total is not None:
-            planned.measured = True
-            set_seconds(planned.expected_total_time, how.total)
+        times = how or expected(row, Size(ranking.numbers.inputs[index], ranking.numbers.outputs[index]))
+        first = times.first if isinstance(times, Times) else times.first_token
+        if first is not None:
+            set_seconds(planned.expected_time_to_first_token, first)
+        if times.total is not None:
+            set_seconds(planned.expected_total_time, times.total)
         yield planned
 
 

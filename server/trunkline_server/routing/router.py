@@ -28,7 +28,6 @@ from trunkline_server.routing.names import default_name
 from trunkline_server.routing.plan import plan_by, plan_of
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.replaced import targets_of
-from trunkline_server.routing.scoring import measured
 from trunkline_server.routing.strategies import DEFAULT, NAMED, Kind, find_strategy
 from trunkline_server.routing.tables import Tables
 
@@ -39,10 +38,8 @@ if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call
-    from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.decision import Decision
     from trunkline_server.routing.plan import Plan
-    from trunkline_server.routing.scoring import Measured
     from trunkline_server.routing.signal import Signal
     from trunkline_server.routing.steering import Figure
     from trunkline_server.routing.strategies import Strategy
@@ -100,14 +97,15 @@ class Router:
         self,
         figures: Callable[[Iterable[str]], Mapping[str, Figure]],
         signals: Callable[[Sequence[Target]], Sequence[Signal]],
+        lengths: Callable[[str, str], int | None],
         overlay: Overlay,
         seed: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
-        """`figures` tells how providers do now, `signals` how targets do; `seed` gives 64 random bits, `clock` seconds
-        since 1970.
+        """`figures` tells how providers do now, `signals` how targets do, `lengths` how many tokens a model's answers
+        have in a task. `seed` gives 64 random bits, `clock` seconds since 1970.
         """
-        self._figures, self._signals, self._overlay = figures, signals, overlay
+        self._figures, self._signals, self._lengths, self._overlay = figures, signals, lengths, overlay
         self._seed, self._clock = seed, clock
         self._kept: Tables | None = None
         self._turns: OrderedDict[object, int] = OrderedDict()
@@ -197,7 +195,8 @@ class Router:
             weights=weights_for(call),
             cost_emphasis=policy.cost_emphasis,
             quality_target=policy.quality_target,
-            measured=self._measured(table, ask),
+            signals=self._measured(table),
+            usual=self._usual(table, policy.task or routing.task),
             named=tables.named(strategy, table),
             turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
         )
@@ -229,13 +228,13 @@ class Router:
         name = strategy_for(call, self._overlay)
         return find_strategy(name, tables.strategies, "routing.strategy") if name else DEFAULT
 
-    def _measured(self, table: Table, ask: Ask) -> dict[int, Measured]:
-        signals = self._signals(table.targets)
-        return {
-            index: measured(signal, ask)
-            for index, signal in enumerate(signals)
-            if signal.samples or signal.whole or signal.errors or signal.utilisation
-        }
+    def _measured(self, table: Table) -> dict[int, Signal]:
+        found = enumerate(self._signals(table.targets))
+        return {index: s for index, s in found if s.samples or s.whole or s.errors or s.utilisation}
+
+    def _usual(self, table: Table, task: str) -> dict[int, int]:
+        found = ((index, self._lengths(row.id, task)) for index, row in enumerate(table.rows))
+        return {index: tokens for index, tokens in found if tokens is not None}
 
     def _turn(self, call: Call, strategy: Strategy, *, peek: bool) -> int:
         routing, policy = call.request.routing, call.policy or PLAIN

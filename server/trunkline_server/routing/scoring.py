@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from trunkline_server.routing.ask import Ask
-    from trunkline_server.routing.signal import Signal
+    from trunkline_server.routing.numbers import Numbers
     from trunkline_server.routing.table import Table
 
 # At so much, in nano-USD, the term of cost is a half; at so many seconds those of latency and of throughput.
@@ -44,24 +44,6 @@ BEST = Weights(cost=0.0, performance=0.0, quality=1.0, specialised=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What was measured of a model, for this call. Seconds; None = not measured."""
-
-    first: float | None = None
-    total: float | None = None
-    # The share of the latest calls that failed.
-    errors: float = 0.0
-    # How much of the scarcest of its provider's limits is in use.
-    utilisation: float = 0.0
-
-
-def measured(signal: Signal, ask: Ask) -> Measured:
-    """What a signal says of this call."""
-    first = signal.first_token(ask.input_tokens)
-    return Measured(first, signal.total(ask.input_tokens, ask.output_tokens), signal.errors, signal.utilisation)
-
-
-@dataclass(frozen=True, slots=True)
 class Terms:
     """Of every row of a table, by term."""
 
@@ -76,21 +58,9 @@ class Terms:
 
 
 def terms_of(
-    table: Table,
-    ask: Ask,
-    costs: Sequence[int | None],
-    found: Mapping[int, Measured],
-    quality_target: float = 0.0,
-    learned: Mapping[int, float] | None = None,
+    table: Table, ask: Ask, numbers: Numbers, quality_target: float = 0.0, learned: Mapping[int, float] | None = None
 ) -> Terms:
-    """The terms of every row. `found`: what was measured, by the row's index; `learned`: quality that stands in for the
-    catalogue's.
-    """
-    performance = table.speeds
-    if found:
-        performance = [*performance]
-        for index, how in found.items():
-            performance[index] = _performance(how, ask, performance[index])
+    """The terms of every row. `learned`: by the row's index, quality that stands in for the catalogue's."""
     quality: Sequence[float] = table.qualities
     if learned:
         quality = [learned.get(index, value) for index, value in enumerate(quality)]
@@ -98,25 +68,27 @@ def terms_of(
         best = max(quality, default=0.0) or 1.0
         quality = [value * min(1.0, value / best / quality_target) for value in quality]
     return Terms(
-        [0.0 if cost is None else HALF_COST / (HALF_COST + cost) for cost in costs],
-        performance,
+        [0.0 if cost is None else HALF_COST / (HALF_COST + cost) for cost in numbers.costs],
+        _performance(table, numbers),
         quality,
         table.fitting(coding=ask.analysis.coding, hard=ask.is_hard),
     )
 
 
-def _performance(how: Measured, ask: Ask, otherwise: float) -> float:
-    latency = otherwise if how.first is None else HALF_FIRST / (HALF_FIRST + how.first)
-    each = _each_token(how, ask)
-    throughput = otherwise if each is None else HALF_TOKEN / (HALF_TOKEN + each)
-    return (1.0 - how.errors) * (latency + throughput) / 2.0
-
-
-def _each_token(how: Measured, ask: Ask) -> float | None:
-    """Of an answer that comes all at once: the whole time, shared out."""
-    if how.total is None:
-        return None
-    return max(0.0, how.total - (how.first or 0.0)) / max(1, ask.output_tokens)
+def _performance(table: Table, numbers: Numbers) -> Sequence[float]:
+    """What was not measured is as the catalogue's speed has it."""
+    if not numbers.times:
+        return table.speeds
+    found = [*table.speeds]
+    for index, (first, total, errors) in numbers.times.items():
+        latency = throughput = found[index]
+        if first is not None:
+            latency = HALF_FIRST / (HALF_FIRST + first)
+        if total is not None:
+            each = max(0.0, total - (first or 0.0)) / max(1, numbers.outputs[index])
+            throughput = HALF_TOKEN / (HALF_TOKEN + each)
+        found[index] = (1.0 - errors) * (latency + throughput) / 2.0
+    return found
 
 
 def scores_of(terms: Terms, weights: Weights) -> list[float]:

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from trunkline.v1.call_pb2 import Target
-    from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.candidates import Candidate
 
 # Of what nobody knows: how good and how fast a model is taken to be, from 0 to 1. The quality is about the median of
@@ -27,14 +26,18 @@ class Table:
     rows: tuple[Candidate, ...]
     targets: tuple[Target, ...] = field(init=False)
     providers: list[str] = field(init=False)
+    # Families, each once; and of every row, which of them it is.
+    families: list[str] = field(init=False)
+    family_of: list[int] = field(init=False)
     # Pico-USD a token and a call; of unpriced rows 0.
     inputs: list[int] = field(init=False)
     outputs: list[int] = field(init=False)
     requests: list[int] = field(init=False)
-    # Which rows have no price, and which have another one in large calls.
+    # Which rows have no price, and which one that is not the same in calls of all sizes and times.
     unpriced: list[int] = field(init=False)
-    stepped: list[int] = field(init=False)
+    special: list[int] = field(init=False)
     smallest_window: int = field(init=False)
+    smallest_output: int = field(init=False)
     embedded: frozenset[int] = field(init=False)
     qualities: list[float] = field(init=False)
     speeds: list[float] = field(init=False)
@@ -43,35 +46,25 @@ class Table:
 
     def __post_init__(self) -> None:
         """Fill the columns."""
-        self.targets = tuple(row.target for row in self.rows)
-        self.providers = [row.provider for row in self.rows]
+        rows = self.rows
+        self.targets = tuple(row.target for row in rows)
+        self.providers = [row.provider for row in rows]
+        self.families = sorted({row.family for row in rows})
+        self.family_of = [self.families.index(row.family) for row in rows]
+        self._fill_prices()
+        self.smallest_window = min((row.window for row in rows if row.window is not None), default=1 << 62)
+        self.smallest_output = min((row.max_output for row in rows if row.max_output is not None), default=1 << 62)
+        self.embedded = frozenset(index for index, row in enumerate(rows) if row.kind == EMBEDDED)
+        self.qualities = [known(row.quality, UNKNOWN_QUALITY) for row in rows]
+        self.speeds = [known(row.speed, UNKNOWN_SPEED) for row in rows]
+
+    def _fill_prices(self) -> None:
         tariffs = [row.tariff for row in self.rows]
         self.inputs = [tariff.input if tariff else 0 for tariff in tariffs]
         self.outputs = [tariff.output if tariff else 0 for tariff in tariffs]
         self.requests = [tariff.request if tariff else 0 for tariff in tariffs]
         self.unpriced = [index for index, tariff in enumerate(tariffs) if tariff is None]
-        self.stepped = [index for index, tariff in enumerate(tariffs) if tariff and tariff.stepped]
-        self.smallest_window = min((row.window for row in self.rows if row.window is not None), default=1 << 62)
-        self.embedded = frozenset(index for index, row in enumerate(self.rows) if row.kind == EMBEDDED)
-        self.qualities = [known(row.quality, UNKNOWN_QUALITY) for row in self.rows]
-        self.speeds = [known(row.speed, UNKNOWN_SPEED) for row in self.rows]
-
-    def costs(self, ask: Ask) -> list[int | None]:
-        """What the call is expected to cost at each, in nano-USD, rounded up. None: its price is not known."""
-        into, out = ask.input_tokens, ask.output_tokens
-        prices = zip(self.inputs, self.outputs, self.requests, strict=True)
-        costs: list[int | None] = [-(-(into * i + out * o + r) // 1000) for i, o, r in prices]
-        for index in self.stepped:
-            costs[index] = self._stepped(index, into, out)
-        for index in self.unpriced:
-            costs[index] = None
-        return costs
-
-    def _stepped(self, index: int, into: int, out: int) -> int:
-        tariff = self.rows[index].tariff
-        assert tariff is not None and tariff.stepped is not None  # noqa: PT018, S101 - what `stepped` says
-        paid_in, paid_out, _ = tariff.stepped
-        return -(-(paid_in.amount(into, into) + paid_out.amount(out, into) + tariff.request) // 1000)
+        self.special = [i for i, tariff in enumerate(tariffs) if tariff and (tariff.stepped or tariff.second)]
 
     def fitting(self, *, coding: bool, hard: bool) -> list[float]:
         """How good each is at what the request is about: code, reasoning, both. At plain requests all are the same."""

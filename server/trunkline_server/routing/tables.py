@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Identity
     from trunkline_server.routing.candidates import Candidate, Candidates
     from trunkline_server.settings import Settings
-    from trunkline_server.settings_routing import StrategySettings
-    from trunkline_server.settings_tasks import WeightSettings
+    from trunkline_server.settings_routing import StrategySettings, WeightSettings
     from trunkline_server.snapshot import Snapshot
 
 # By name: those that are meant, of whom the best is taken; then those that stand in for them; and so on.

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline_server.routing.learned.cells import NOTHING, Cell, Cells, Quality, corrected, keys_of, observed, qualities
+from trunkline_server.routing.learned.cells import (
+    NOTHING,
+    Cell,
+    Cells,
+    Quality,
+    corrected,
+    keys_of,
+    observed,
+    qualities,
+)
 from trunkline_server.routing.learned.shape import NO_SHAPE, Shape
 
 if TYPE_CHECKING:
