@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
-from trunkline_server.settings_models import DiscoverySettings, LatencySettings, MeasuredSettings, ModelSettings
+from trunkline_server.settings_models import DiscoverySettings, LatencySettings, ModelSettings
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
@@ -395,6 +395,4 @@ class Settings(RoutingSections, frozen=True, kw_only=True):
     prices: tuple[PriceSettings, ...] = ()
     # By "provider/model". A model that the provider does not list otherwise is listed for standing here.
     model_data: dict[str, ModelSettings] = field(default_factory=dict)
-    # By "provider/model": beside what `trunkline benchmark` has written down itself.
-    measured: dict[str, MeasuredSettings] = field(default_factory=dict)
     aws_secrets: AwsSecrets = AwsSecrets()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
-from trunkline_server.settings_models import CapabilityName  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings_models import CapabilityName, MeasuredSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_routing import RoutingSettings, WeightSettings
 
 # As callers may say it in Routing.task, Routing.agent and Routing.chain.
@@ -123,6 +123,8 @@ class RoutingSections(Section, frozen=True, kw_only=True):
     environments: dict[RouteName, EnvironmentSettings] = field(default_factory=dict)
     # Which of them this gateway runs in. Empty = none.
     environment: str = ""
+    # By "provider/model": beside what `trunkline benchmark` has written down itself.
+    measured: dict[str, MeasuredSettings] = field(default_factory=dict)
     # How many attempts a call may take that does not say: retries, fallbacks and hedges together.
     max_attempts: Annotated[int, Meta(ge=1, le=10)] = 4
     # Who is asked if what a call asks for leaves nobody: a model, an alias or a provider. Empty = the call fails.

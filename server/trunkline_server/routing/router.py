@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import Choice
-from trunkline_server.errors import ConstraintsUnmet, ContextTooLong
+from trunkline_server.errors import (
+    ConstraintsUnmet,
+    ContextTooLong,
+    ModelGone,
+    ModelNotAllowed,
+    NoCandidate,
+    UnknownModel,
+)
 from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.chosen import strategy_for, weights_for
 from trunkline_server.routing.constraints import NONE, constraints_of
@@ -133,7 +140,12 @@ class Router:
         """Whom the call, or the policy for it, names. None: nobody."""
         settings, request, policy = call.snapshot.settings, call.request, call.policy
         if policy is not None and (policy.order or policy.tiers):
-            return plan_by(policy, settings, request.routing, resolve)
+            try:
+                return plan_by(policy, settings, request.routing, resolve)
+            except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed):
+                if request.routing.chain:
+                    raise
+                # Else a task prefers them, as many that are built in do: who has none of them asks whoever is there.
         if request.model:
             return plan_of(settings, request.model, request.routing, resolve)
         if settings.default_model and _is_plain(request.routing) and not self._is_said(call):
