@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 FRESH = 0.05
 # What is usual are residuals up to this quantile: a peak counts for what it is beyond. A failure counts as the other.
 USUAL, LATE = 0.9, 0.99
+# What is called late is later than that by so much: what is expected wavers by a few percent from call to call, and
+# where nearly all first tokens take the same time every one of them would be late.
+_MARGIN = 1.1
 # Measurements after which these two are worked out anew.
 _ANEW = 32
 # Attempts that wait for their first token, the oldest, which are looked at.
@@ -137,7 +140,7 @@ class Track:
         if not streaming:
             return self._wholes.quantile(0.95, now, ENOUGH)
         ratio, usual = self._residuals.quantile(0.95, now, ENOUGH), self._line.at(prompt_tokens)
-        return None if ratio is None or usual is None else ratio * usual
+        return None if ratio is None or usual is None else _MARGIN * ratio * usual
 
 
 class Sample:
