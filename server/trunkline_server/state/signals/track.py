@@ -25,8 +25,8 @@ USUAL, LATE = 0.9, 0.99
 # What is called late is later than that by so much: what is expected wavers by a few percent from call to call, and
 # where nearly all first tokens take the same time every one of them would be late.
 _MARGIN = 1.1
-# Measurements after which these two are worked out anew.
-_ANEW = 32
+# Measurements after which these two are worked out, and worked out anew.
+_FIRST, _ANEW = 32, 128
 # Attempts that wait for their first token, the oldest, which are looked at.
 _OLDEST = 8
 # What is left of the weight of an answer's rate with each one after it.
@@ -64,7 +64,7 @@ class Track:
         self._peak.learn(ratio, now)
         self._residuals.record(ratio, now)
         self._measured += 1
-        if self._measured % _ANEW == 0:
+        if self._measured == _FIRST or self._measured % _ANEW == 0:
             found = self._residuals.both(now).quantiles(USUAL, LATE)
             self._usual, self._late = (max(1.0, each) for each in found)
         self._until = now
