@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.v1.call_pb2 import COMPLEXITY_COMPLEX, COMPLEXITY_SIMPLE, Target
@@ -168,7 +168,6 @@ def test_the_order_in_which_candidates_are_found_does_not_matter(
 
 
 @given(ROWS, ASKS, CONSTRAINTS, st.sampled_from(sorted(BUILT_IN)), st.dictionaries(st.integers(0, 11), SIGNALS), SEEDS)
-@settings(max_examples=300)
 def test_no_constraint_is_ever_violated_and_nobody_else_is_left_out(
     rows: list[Candidate], request: Ask, wanted: Constraints, strategy: str, signals: dict[int, Signal], seed: int
 ) -> None:
