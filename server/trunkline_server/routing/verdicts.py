@@ -37,7 +37,7 @@ class Sample:
 
     @property
     def variance(self) -> float:
-        """How far they are spread. As if two more had been seen, at 0 and at 1 of a share: none is certain of itself."""
+        """How far they are spread: as if a 0 and a 1 more had been seen, for a few that are alike prove little."""
         n, mean = self.n + 2, (self.total + 1) / (self.n + 2)
         return max(0.0, (self.squares + 1) / n - mean * mean)
 
