@@ -26,8 +26,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "providers": {"wire", "dialects"},
     "prices": set(),
     "models": set(),
-    # What the providers offer is joined, and what calls teach is kept, by rules that are pure; how providers do is told in
-    # the words of such rules.
+    # What the providers offer is joined, and what calls teach is kept, by rules that are pure; how providers do is told
+    # in the words of such rules.
     "state": {"routing.discovered", "routing.learned", "routing.signal", "routing.steering", "providers.table"},
     # The rows and the data on models are what the catalogue is built from; what is asked of it hangs on prices.
     "routing": {"providers.table", "models.data", "prices"},

@@ -94,12 +94,12 @@ def share_interval(successes: float, n: int) -> Interval:
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def mean_interval(n: int, total: float, squares: float) -> Interval | None:
+def mean_interval(sample: Sample) -> Interval | None:
     """A mean, by the normal approximation. None below two observations."""
+    n, mean = sample.n, sample.mean
     if n < 2:
         return None
-    mean = total / n
-    half = _DEVIATIONS * sqrt(max(0.0, squares / n - mean * mean) / (n - 1))
+    half = _DEVIATIONS * sqrt(max(0.0, sample.squares / n - mean * mean) / (n - 1))
     return Interval(mean, mean - half, mean + half)
 
 
