@@ -10,7 +10,7 @@ from trunkline_server.sections import Seconds, Section
 
 StrategyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="at most 64 letters, digits, - and _")]
 _Weight = Annotated[float, Meta(ge=0, le=1000)]
-_Share = Annotated[float, Meta(gt=0, le=1_000_000)]
+_Share = Annotated[float, Meta(ge=0.000001, le=1_000_000)]
 
 
 class WeightSettings(Section, frozen=True, kw_only=True):

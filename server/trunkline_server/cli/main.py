@@ -12,6 +12,7 @@ from trunkline_client import TrunklineError
 from trunkline_server import __version__
 from trunkline_server.cli import calls, configuration, data, keys, model, models, providers, reports, strategy, usage
 from trunkline_server.cli.audit import audit
+from trunkline_server.cli.benchmark import benchmark
 from trunkline_server.cli.demo import demo
 from trunkline_server.cli.experiments import experiments
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
@@ -38,6 +39,7 @@ app.command()(generate)
 app.command()(reports.health)
 app.command()(models.models)
 app.command()(models.recommend)
+app.command()(benchmark)
 app.command()(strategy.route)
 app.command("calls")(calls.list_calls)
 app.command("export")(calls.export)

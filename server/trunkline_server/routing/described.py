@@ -126,7 +126,7 @@ def tell_speed(model: Model, settings: Settings) -> None:
 
 
 def speed_of(first_token: float, tokens_per_second: float) -> float:
-    """The score of speed: the mean of 1s / (1s + seconds to the first token) and 20ms / (20ms + time for each token)."""
+    """The score of speed: the mean of 1s / (1s + time to the first token) and 20ms / (20ms + time for each token)."""
     latency = _HALF_TIME / (_HALF_TIME + first_token)
     return (latency + _HALF_TOKEN / (_HALF_TOKEN + 1.0 / tokens_per_second)) / 2.0
 

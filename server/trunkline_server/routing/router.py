@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import Choice
-from trunkline_server.errors import ConstraintsUnmet, ContextTooLong
+from trunkline_server.errors import (
+    ConstraintsUnmet,
+    ContextTooLong,
+    ModelGone,
+    ModelNotAllowed,
+    NoCandidate,
+    UnknownModel,
+)
 from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.chosen import strategy_for, weights_for
 from trunkline_server.routing.constraints import NONE, constraints_of
@@ -49,6 +56,8 @@ if TYPE_CHECKING:
 
 # The strategy of calls that the policy's last resort answers.
 LAST_RESORT = "last_resort"
+# Seconds for which what was seen of all candidates is not looked up anew.
+FRESH = 0.05
 # Kinds of calls whose turns are counted apart.
 MAX_TURNS = 1000
 # Targets that a plan has at most: no call makes more attempts.
@@ -117,6 +126,16 @@ class Routed(NamedTuple):
         return lesson_of(question.taught, question.table, self.decision.ranking.learned, self.choice.task)
 
 
+class _Seen(NamedTuple):
+    """What was seen of a table's models, by index."""
+
+    since: float
+    table: Table
+    task: str
+    signals: Mapping[int, Signal]
+    usual: Mapping[int, int]
+
+
 class Router:
     """For one event loop; nothing in it waits."""
 
@@ -136,6 +155,7 @@ class Router:
         self._figures, self._signals, self._lengths, self._overlay = figures, signals, lengths, overlay
         self._learner, self._seed, self._clock = learner, seed, clock
         self._kept: Tables | None = None
+        self._kept_seen: _Seen | None = None
         self._turns: OrderedDict[object, int] = OrderedDict()
 
     def route(self, call: Call) -> Routed:
@@ -176,7 +196,12 @@ class Router:
         """Whom the call, or the policy for it, names. None: nobody."""
         settings, request, policy = call.snapshot.settings, call.request, call.policy
         if policy is not None and (policy.order or policy.tiers):
-            return plan_by(policy, settings, request.routing, resolve)
+            try:
+                return plan_by(policy, settings, request.routing, resolve)
+            except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed):
+                if request.routing.chain:
+                    raise
+                # Else a task prefers them, as many that are built in do: who has none of them asks whoever is there.
         if request.model:
             return plan_of(settings, request.model, request.routing, resolve)
         if settings.default_model and _is_plain(request.routing) and not self._is_said(call):
@@ -210,7 +235,7 @@ class Router:
         constraints = NONE if _is_plain(routing) else constraints_of(routing)
         if plan is None and settings.max_latency is not None:
             constraints = constraints_of(routing, settings.max_latency)
-        ask = ask_of(call.request, streaming=call.streaming)
+        ask, seen = ask_of(call.request, streaming=call.streaming), self._seen(table, _task(call))
         fallback = settings.fallback_strategy if plan is None else ""
         experiment = strategy.experiment if strategy.kind is Kind.EXPERIMENT else None
         arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
@@ -228,8 +253,8 @@ class Router:
             weights=weights_for(call),
             cost_emphasis=policy.cost_emphasis,
             quality_target=policy.quality_target,
-            signals=self._measured(table),
-            usual=self._usual(table, policy.task or routing.task),
+            signals=seen.signals,
+            usual=seen.usual,
             named=tables.named(strategy, table),
             turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
             arm=tables.arm(experiment, arm, table) if experiment is not None and arm else (),
@@ -274,6 +299,15 @@ class Router:
     def _strategy(self, call: Call, tables: Tables) -> Strategy:
         name = strategy_for(call, self._overlay)
         return find_strategy(name, tables.strategies, "routing.strategy") if name else DEFAULT
+
+    def _seen(self, table: Table, task: str) -> _Seen:
+        """What calls of before tell of a table's models, a moment ago at most."""
+        now = self._clock()
+        kept = self._kept_seen
+        if kept is not None and kept.table is table and kept.task == task and 0.0 <= now - kept.since < FRESH:
+            return kept
+        self._kept_seen = kept = _Seen(now, table, task, self._measured(table), self._usual(table, task))
+        return kept
 
     def _measured(self, table: Table) -> dict[int, Signal]:
         found = enumerate(self._signals(table.targets))
@@ -331,13 +365,13 @@ def _unit(call: Call) -> str:
 
 
 def _routed(call: Call, plan: Plan | None, decision: Decision, choice: Choice, replaced: Replaced) -> Routed:
-    rows = decision.ranking.question.table.rows
-    targets = tuple(rows[index].target for index in decision.order)
-    larger = plan.larger if plan is not None else ()
-    first = tuple(target for target in targets if target not in larger) if larger else targets
-    alone = plan.alone if plan is not None else _is_alone(call)
-    rest = tuple(target for target in targets if target in larger) if first and larger else ()
-    return Routed((first or targets)[: 1 if alone else MOST], rest, choice, replaced, decision)
+    rows, most = decision.ranking.question.table.rows, 1 if _is_alone(call) else MOST
+    if plan is None or not plan.larger:
+        return Routed(tuple([rows[i].target for i in decision.order[:most]]), (), choice, replaced, decision)
+    targets = [rows[index].target for index in decision.order]
+    first = [target for target in targets if target not in plan.larger]
+    rest = [target for target in targets if target in plan.larger] if first else []
+    return Routed(tuple((first or targets)[:most]), tuple(rest), choice, replaced, decision)
 
 
 def _is_alone(call: Call) -> bool:
