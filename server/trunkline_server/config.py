@@ -26,6 +26,7 @@ from trunkline_server.config_models import measured_problems, model_problems
 from trunkline_server.config_overlays import fill_in_environment, underlaid
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
 from trunkline_server.config_reliability import reliability_problems
+from trunkline_server.config_routing import routing_in, routing_problems
 from trunkline_server.config_secrets import readers
 from trunkline_server.config_tasks import task_problems
 from trunkline_server.entry_points import Extensions, load_extensions
@@ -122,6 +123,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         model_problems,
         measured_problems,
         task_problems,
+        routing_problems,
     )
     for find in finders:
         problems += find(settings, extensions.rows)
@@ -166,14 +168,18 @@ def _fill_in(
     origins: dict[str, str] = {}
 
     def fill(section: dict[str, Any], at: str, key: str, variable: str, value: Any) -> None:
-        if value and (section.get(key) is None or (variable and not _says(said, join(at, key)))):
-            section[key], origins[join(at, key)] = value, variable
+        path, is_said = join(at, key), value or value is False
+        if is_said and (section.get(key) is None or (variable and path not in origins and not _says(said, path))):
+            section[key], origins[path] = value, variable
             for index, reference in enumerate(_listed(value)):
                 origins[f"{join(at, key)}[{index}]"] = str(reference).removeprefix("env:")
 
     fill(_section(tree, "server"), "server", "listen", "TRUNKLINE_LISTEN", environ.get("TRUNKLINE_LISTEN", ""))
     fill(tree, "", "default_model", *_default_model(environ, problems))
     fill(tree, "", "environment", "TRUNKLINE_ENVIRONMENT", environ.get("TRUNKLINE_ENVIRONMENT", ""))
+    routing = _section(tree, "routing")
+    for filled in routing_in(environ, problems):
+        fill(routing, "routing", *filled)
     providers = _section(tree, "providers")
     _add_providers(providers, environ)
     for name in providers:

@@ -175,12 +175,12 @@ class ConstraintsUnmet(CallError):
 
 
 class ContextTooLong(CallError):
-    """The caller's fault: the request is longer than the window of everybody who could be asked."""
+    """The caller's fault: the request fits into no model that it may go to. Nothing was sent."""
 
-    def __init__(self, description: str) -> None:
-        violation = Violation("messages", description)
-        reason = call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED
-        super().__init__(reason, f"messages: {description}", (violation,))
+    def __init__(self, what: str, largest: str) -> None:
+        """`what`: how long it is, and how much goes in; `largest`: the model that takes most."""
+        remedy = "shorten it, lower config.max_output_tokens, or name a model with a larger window"
+        super().__init__(call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED, f"{what}: {remedy}", resource=largest)
 
 
 class NoCandidate(CallError):

@@ -11,7 +11,6 @@ from trunkline_server.sections import Seconds, Section
 from trunkline_server.settings_models import DiscoverySettings, LatencySettings, ModelSettings
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
-from trunkline_server.settings_routing import RoutingSettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_tasks import RoutingSections
 
@@ -385,7 +384,6 @@ class Settings(RoutingSections, frozen=True, kw_only=True):
     ledger: LedgerSettings = LedgerSettings()
     # A model, an alias or a provider for calls that name none. Empty = whoever the strategy chooses.
     default_model: str = ""
-    routing: RoutingSettings = RoutingSettings()
     # Name → model, "provider/model" or another provider's name.
     aliases: dict[str, str] = field(default_factory=dict)
     # By a name that callers say, or "provider/model": whom to ask next, in order, if what it means gives no answer.

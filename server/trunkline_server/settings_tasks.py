@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
 from trunkline_server.settings_models import CapabilityName, MeasuredSettings  # noqa: TC001 - msgspec reads it
-from trunkline_server.settings_routing import WeightSettings  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings_routing import RoutingSettings, WeightSettings
 
 # As callers may say it in Routing.task, Routing.agent and Routing.chain.
 RouteName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="at most 64 letters, digits, - and _")]
@@ -129,6 +129,7 @@ class RoutingSections(Section, frozen=True, kw_only=True):
     max_attempts: Annotated[int, Meta(ge=1, le=10)] = 4
     # Who is asked if what a call asks for leaves nobody: a model, an alias or a provider. Empty = the call fails.
     last_resort: str = ""
+    routing: RoutingSettings = RoutingSettings()
 
 
 def spelling(name: str) -> str:

@@ -3,8 +3,8 @@
     python -m bench_routing [TABLE]
 
 Without TABLE: the tables of ../shared/routing, beside the checkout. Learns from train rows, one by one, as the gateway
-does from feedback, and judges by test rows. Costs are nano-USD for a call on average; intervals are of 95%, by the paired
-bootstrap over test rows. Ends with 1 if a table cannot be read.
+does from feedback, and judges by test rows. Costs are nano-USD for a call on average; intervals are of 95%, by the
+paired bootstrap over test rows. Ends with 1 if a table cannot be read.
 """
 
 from __future__ import annotations

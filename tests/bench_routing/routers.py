@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from trunkline_server.routing.learned.cells import Quality
-from trunkline_server.routing.learned.pacing import Pace, paced
 from trunkline_server.routing.learned.performance import performance_based
 from trunkline_server.routing.learned.shape import shape_of
 from trunkline_server.routing.learned.utility import Candidate, Exchange
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 # Quality for a call of the reference's cost: from quality alone to the cheapest in every case.
 WEIGHTS = (0.0, *(0.001 * 1.6**i for i in range(24)), 1e6)
 SEED = 7
-# Less than the budget by what pacing promises to keep to.
 CAREFUL = 0.98
+# Train rows by which a price weight is chosen.
+MOST_ROWS = 3000
 
 
 class Router(Protocol):
@@ -83,10 +84,10 @@ def oracle(row: Row) -> list[Candidate]:
     return [Candidate(model, Quality(score, 0), row.cost[model]) for model, score in row.score.items()]
 
 
-def sweep(router: Router, rows: Sequence[Row], reference: float) -> list[Choices]:
-    """What is chosen at each of WEIGHTS; a call of the cost `reference` costs that much quality."""
-    found = [Choices([], [], []) for _ in WEIGHTS]
-    exchanges = [Exchange(price_weight=weight, reference=reference) for weight in WEIGHTS]
+def sweep(router: Router, rows: Sequence[Row], reference: float, weights: Sequence[float] = WEIGHTS) -> list[Choices]:
+    """What is chosen at each weight; a call of the cost `reference` costs that much quality."""
+    found = [Choices([], [], []) for _ in weights]
+    exchanges = [Exchange(price_weight=weight, reference=reference) for weight in weights]
     for row in rows:
         candidates = router(row)
         for exchange, choices in zip(exchanges, found, strict=True):
@@ -95,16 +96,15 @@ def sweep(router: Router, rows: Sequence[Row], reference: float) -> list[Choices
 
 
 def on_budget(router: Router, table: Table, budget: float) -> Choices:
-    """What is chosen where calls may cost `budget` on average; the pace is found on train rows, and kept on test rows."""
-    pace, found = Pace(CAREFUL * budget), Choices([], [], [])
-    for row in (*table.train, *table.test):
-        candidates = router(row)
-        exchange = Exchange(price_weight=pace.weight, reference=pace.target)
-        chosen = candidates[performance_based(candidates, exchange).order[0]].id
-        pace = paced(pace, row.cost[chosen])
-        if row.test:
-            _note(found, row, chosen)
-    return found
+    """What is chosen with the least price weight at which train rows cost no more than `budget` on average.
+
+    Where that is not the weight 0, a little is left over, since test rows are others.
+    """
+    rows = random.Random(SEED).sample(table.train, min(MOST_ROWS, len(table.train)))
+    spent = [fmean(choices.costs) for choices in sweep(router, rows, budget)]
+    left = (budget, *(CAREFUL * budget for _ in spent[1:]))
+    weight = next((w for w, cost, most in zip(WEIGHTS, spent, left, strict=True) if cost <= most), WEIGHTS[-1])
+    return sweep(router, table.test, budget, (weight,))[0]
 
 
 def always(model: str, rows: Sequence[Row]) -> Choices:

@@ -3,7 +3,8 @@
     {"prompt": "...", "task": "" or a label, "split": "train" or "test",
      "score": {model: 0..1}, "cost_nano_usd": {model: n}, "latency_seconds": {model: s}}
 
-`task`, `latency_seconds` and a model's entries may be missing. Without `split` a row is a test row by its prompt's hash, 30%.
+`task`, `latency_seconds` and a model's entries may be missing. Without `split` a row is a test row by its prompt's
+hash, 30%.
 """
 
 from __future__ import annotations

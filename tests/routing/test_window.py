@@ -72,7 +72,7 @@ def test_what_may_outgrow_a_window_has_to_be_counted() -> None:
 def test_whom_nobody_can_take_is_told_by_name_and_how_long_it_is() -> None:
     error = too_long(Count(50_000), [SMALL, row("a/large", window=16_384), row("a/b")], 1000)
     assert error.reason == call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED
-    assert error.message.startswith("messages: have about 50008 tokens, and 1000 more may come out")
+    assert error.message.startswith("the request has about 50008 tokens, and 1000 more may come out")
     assert "16384 tokens (a/large)" in error.message
     assert "config.max_output_tokens" in error.message
-    assert [violation.field for violation in error.violations] == ["messages"]
+    assert error.resource == "a/large"

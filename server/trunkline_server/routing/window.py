@@ -66,6 +66,7 @@ def too_long(count: Count, candidates: Iterable[Candidate], max_output: int | No
     about = "" if count.exact else "about "
     asked = f", and {max_output} more may come out" if max_output else ""
     return ContextTooLong(
-        f"have {about}{count.at(largest.family)} tokens{asked}; the largest window is {largest.window} tokens "
-        f"({largest.id}): shorten them, or ask for less in config.max_output_tokens"
+        f"the request has {about}{count.at(largest.family)} tokens{asked}; "
+        f"the largest window is {largest.window} tokens ({largest.id})",
+        largest.id,
     )

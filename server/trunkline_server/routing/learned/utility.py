@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def utilities(candidates: Sequence[Candidate], exchange: Exchange) -> list[float
 
 def ranked(candidates: Sequence[Candidate], worth: Sequence[float]) -> list[int]:
     """Their places, the best first. Among equals the cheapest, then the first by name, so that no order matters."""
-    costs = _costs(candidates)
-    return sorted(range(len(candidates)), key=lambda i: (-worth[i], costs[i], candidates[i].id))
+    keys = zip([-each for each in worth], _costs(candidates), [each.id for each in candidates], count(), strict=False)
+    return [key[-1] for key in sorted(keys)]
 
 
 def _costs(candidates: Sequence[Candidate]) -> list[float]:

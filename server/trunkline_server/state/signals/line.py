@@ -18,6 +18,8 @@ _KILO = 1000.0
 # How much a slope is doubted, in square kilotokens: noise over the slopes that are likely, both as parts of what is
 # expected, squared (0.4 and 0.25 a kilotoken). Prompts of all but one size say nothing of others.
 _DOUBT = 2.5
+# Measurements after which the line is drawn anew: one more hardly moves it.
+_ANEW = 8
 # Seconds. Nothing is expected sooner.
 _SOONEST = 1e-3
 
@@ -50,7 +52,8 @@ class Line:
         self.samples += 1
         if self.samples > ENOUGH and before is not None:
             self._add(tokens, seconds, before)
-            self._solve()
+            if self.samples % _ANEW == 0:
+                self._solve()
             return max(_SOONEST, before)
         self._few.append((tokens, seconds))
         self._count_few()

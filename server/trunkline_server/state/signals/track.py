@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 FRESH = 0.05
 # What is usual are residuals up to this quantile: a peak counts for what it is beyond. A failure counts as the other.
 USUAL, LATE = 0.9, 0.99
-# Measurements after which these two are worked out anew.
-_ANEW = 32
+# What is called late is later than that by so much: what is expected wavers by a few percent from call to call, and
+# where nearly all first tokens take the same time every one of them would be late.
+_MARGIN = 1.1
+# Measurements after which these two are worked out, and worked out anew.
+_FIRST, _ANEW = 32, 128
 # Attempts that wait for their first token, the oldest, which are looked at.
 _OLDEST = 8
 # What is left of the weight of an answer's rate with each one after it.
@@ -61,7 +64,7 @@ class Track:
         self._peak.learn(ratio, now)
         self._residuals.record(ratio, now)
         self._measured += 1
-        if self._measured % _ANEW == 0:
+        if self._measured == _FIRST or self._measured % _ANEW == 0:
             found = self._residuals.both(now).quantiles(USUAL, LATE)
             self._usual, self._late = (max(1.0, each) for each in found)
         self._until = now
@@ -137,7 +140,7 @@ class Track:
         if not streaming:
             return self._wholes.quantile(0.95, now, ENOUGH)
         ratio, usual = self._residuals.quantile(0.95, now, ENOUGH), self._line.at(prompt_tokens)
-        return None if ratio is None or usual is None else ratio * usual
+        return None if ratio is None or usual is None else _MARGIN * ratio * usual
 
 
 class Sample:
