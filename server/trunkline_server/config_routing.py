@@ -58,7 +58,7 @@ def routing_problems(settings: Settings, _: object) -> Iterator[Problem]:
     named += [(f"{join('chains', name)}.strategy", chain.strategy) for name, chain in settings.chains.items()]
     for path, name in named:
         yield from _strategy(path, name, settings)
-    if routing.max_latency == 0:
+    if routing.max_latency is not None and not routing.max_latency:
         yield Problem("routing.max_latency", "more than 0")
     for path, weights in (
         ("routing.weights", routing.weights),

@@ -264,7 +264,7 @@ def _quality(rows: Sequence[Candidate], least: float) -> Rule:
 def _first(sheet: Sheet, most: float) -> Rule:
     def first(index: int) -> float:
         how = sheet.numbers.times.get(index)
-        return how.first if how is not None and how.first is not None else 0.0
+        return how[0] if how is not None and how[0] is not None else 0.0
 
     return Rule(
         "max_time_to_first_token",
@@ -280,8 +280,8 @@ def _total(sheet: Sheet, most: float, *, configured: bool) -> Rule:
 
     def total(index: int) -> float:
         how, numbers = sheet.numbers.times.get(index), sheet.numbers
-        if how is not None and how.total is not None:
-            return how.total
+        if how is not None and how[1] is not None:
+            return how[1]
         return total_by_speed(sheet.table, index, numbers.outputs[index]) or 0.0
 
     return Rule(

@@ -39,6 +39,8 @@ _UNMEASURED = Option(1.0, _USUAL)
 # About as good as the best: what falls short of the best that there could be no more than NEAR times as much, and
 # scores no less than this part of its score. The first tells cheap from cheaper, the second good from better.
 NEAR_SCORE = 0.95
+# So many of them at most: enough for nobody to herd.
+NEAR_MOST = 8
 # A seed of its own for each of the two steps.
 _SECOND_STEP = 0xD1B54A32D192ED03
 
@@ -169,12 +171,16 @@ def _known(question: Question, terms: Terms, strategy: Strategy) -> Known:
         question.prefer_open,
         question.prefer_local,
         _fits(question) if strategy.kind is Kind.CAPABILITY else {},
-        {index: signal.utilisation for index, signal in question.signals.items()},
+        _loads(question) if strategy.kind is Kind.LOAD else {},
         question.named,
         question.turn,
         question.arm,
         question.is_open,
     )
+
+
+def _loads(question: Question) -> Mapping[int, float]:
+    return {index: signal.utilisation for index, signal in question.signals.items()}
 
 
 def _fits(question: Question) -> Mapping[int, float]:
@@ -239,14 +245,17 @@ def _near_first(ranking: Ranking, tier: Tier, draw: Callable[[], float]) -> Sequ
     near = _near(tier.shortfalls) if tier.shortfalls else 1
     if near < 2:
         return order
-    drawn = spread([_option(ranking, index) for index in order[:near]], draw)
-    return [*[order[number] for number in drawn], *order[near:]]
+    if ranking.numbers.times:
+        drawn = spread([_option(ranking, index) for index in order[:near]], draw)
+        return [*[order[number] for number in drawn], *order[near:]]
+    first = int(draw() * near)
+    return [order[first], *order[:first], *order[first + 1 :]]
 
 
 def _near(shortfalls: Sequence[float]) -> int:
     """How many are about as good as the first."""
     best = shortfalls[0]
-    return bisect_right(shortfalls, min(NEAR * best, 1.0 - NEAR_SCORE * (1.0 - best)))
+    return min(NEAR_MOST, bisect_right(shortfalls, min(NEAR * best, 1.0 - NEAR_SCORE * (1.0 - best))))
 
 
 def _option(ranking: Ranking, index: int) -> Option:
@@ -254,7 +263,7 @@ def _option(ranking: Ranking, index: int) -> Option:
     how, question = ranking.numbers.times.get(index), ranking.question
     if how is None:
         return _UNMEASURED
-    seconds = how.first if question.ask.streaming else how.total
+    seconds = how[0] if question.ask.streaming else how[1]
     return Option(1.0, _USUAL if seconds is None else seconds, question.signals[index].utilisation)
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1.model_service_pb2 import PlannedTarget, PlanRouteResponse, RemovedTarget
 from trunkline_server.routing.allowed import may_use_model
-from trunkline_server.routing.expected import Size, expected
-from trunkline_server.routing.numbers import Times
+from trunkline_server.routing.expected import Expected, Size, expected
 from trunkline_server.routing.ranking import is_scored, scores_by
 from trunkline_server.routing.scoring import TERMS, shares_of
 from trunkline_server.spans import set_seconds
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.core import Call
     from trunkline_server.routing.candidates import Candidate
-    from trunkline_server.routing.decision import Decision
+    from trunkline_server.routing.decision import Decision, Ranking
     from trunkline_server.routing.router import Routed
 
 
@@ -65,13 +64,17 @@ def _planned(decision: Decision) -> Iterator[PlannedTarget]:
         if scored:
             planned.score = scores[index]
             planned.terms.update(ranking.known.terms.at(index))
-        times = how or expected(row, Size(ranking.numbers.inputs[index], ranking.numbers.outputs[index]))
-        first = times.first if isinstance(times, Times) else times.first_token
-        if first is not None:
+        if (first := how[0] if how is not None else _suggested(ranking, index).first_token) is not None:
             set_seconds(planned.expected_time_to_first_token, first)
-        if times.total is not None:
-            set_seconds(planned.expected_total_time, times.total)
+        if (total := how[1] if how is not None else _suggested(ranking, index).total) is not None:
+            set_seconds(planned.expected_total_time, total)
         yield planned
+
+
+def _suggested(ranking: Ranking, index: int) -> Expected:
+    """What the catalogue's speed suggests."""
+    numbers = ranking.numbers
+    return expected(ranking.question.table.rows[index], Size(numbers.inputs[index], numbers.outputs[index]))
 
 
 def _removed(decision: Decision) -> Iterator[RemovedTarget]:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from trunkline_server.routing.table import Table
 
 _LEAST_SPEED = 0.01
+# At so many seconds to the first token, and for each after it, the terms of latency and of throughput are a half.
+HALF_FIRST = 1.0
+HALF_TOKEN = 0.02
 
 
-class Times(NamedTuple):
-    """Of a model that was measured: seconds; None = that was not. And the share of its latest calls that failed."""
-
-    first: float | None
-    total: float | None
-    errors: float
+# Of a model that was measured: seconds to the first token and to the last; None = that was not. A plain tuple, since one
+# is made for every model and every call.
+Times = tuple["float | None", "float | None"]
 
 
 class Numbers(NamedTuple):
@@ -38,6 +38,8 @@ class Numbers(NamedTuple):
     costs: Sequence[int | None]
     # Of those that were measured.
     times: Mapping[int, Times]
+    # From 0 to 1, as routing/scoring.py says.
+    performance: Sequence[float]
 
 
 def numbers_of(table: Table, ask: Ask, signals: Mapping[int, Signal], usual: Mapping[int, int]) -> Numbers:
@@ -48,8 +50,11 @@ def numbers_of(table: Table, ask: Ask, signals: Mapping[int, Signal], usual: Map
     for index, tokens in usual.items():
         outputs[index] = expected_output(ask.analysis.complexity, tokens, ask.max_output)
     _cap(table, outputs)
-    times = {index: _times(signal, inputs[index], outputs[index]) for index, signal in signals.items()}
-    return Numbers(inputs, outputs, costs_at(table, inputs, outputs, times), times)
+    times: dict[int, Times] = {}
+    performance: Sequence[float] = table.speeds
+    if signals:
+        performance = _measured(table, signals, inputs, outputs, times)
+    return Numbers(inputs, outputs, costs_at(table, inputs, outputs, times), times, performance)
 
 
 def bounds_of(table: Table, ask: Ask, numbers: Numbers) -> Sequence[int | None]:
@@ -77,7 +82,7 @@ def costs_at(
     costs: list[int | None] = [-(-(into * i + out * o + r) // 1000) for into, i, out, o, r in columns]
     for index in table.special:
         tariff, how = table.rows[index].tariff, times.get(index)
-        total = how.total if how is not None else total_by_speed(table, index, outputs[index])
+        total = how[1] if how is not None else total_by_speed(table, index, outputs[index])
         costs[index] = cost_at(tariff, inputs[index], outputs[index], 0, total or 0.0) if tariff is not None else None
     for index in table.unpriced:
         costs[index] = None
@@ -93,10 +98,29 @@ def total_by_speed(table: Table, index: int, output: int) -> float | None:
     return HALF_SPEED_FIRST * (1.0 - speed) / speed + output / (HALF_SPEED_RATE * 2.0 * speed)
 
 
-def _times(signal: Signal, into: int, out: int) -> Times:
-    """What Signal.first_token and Signal.total say, looked up once."""
-    base, slope, medians, per_token, whole, residual, errors, _, samples = signal
-    first = line_at(medians, base, slope, into) * residual if samples else None
-    if first is not None and per_token is not None:
-        return Times(first, first + out * per_token, errors)
-    return Times(first, (whole[0] + whole[1] * out) * residual if whole else None, errors)
+def _measured(
+    table: Table,
+    signals: Mapping[int, Signal],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    times: dict[int, Times],
+) -> list[float]:
+    """How each performs; fills in `times`, as Signal.first_token and Signal.total have them, all in one go."""
+    found = [*table.speeds]
+    for index, (base, slope, medians, per_token, whole, residual, errors, _, samples) in signals.items():
+        latency = throughput = found[index]
+        first = total = None
+        out = outputs[index]
+        if samples:
+            into = inputs[index]
+            first = (line_at(medians, base, slope, into) if medians else base + slope * into) * residual
+            latency = HALF_FIRST / (HALF_FIRST + first)
+        if first is not None and per_token is not None:
+            total = first + out * per_token
+            throughput = HALF_TOKEN / (HALF_TOKEN + per_token)
+        elif whole is not None:
+            total = (whole[0] + whole[1] * out) * residual
+            throughput = HALF_TOKEN / (HALF_TOKEN + max(0.0, total - (first or 0.0)) / max(1, out))
+        times[index] = first, total
+        found[index] = (1.0 - errors) * (latency + throughput) / 2.0
+    return found

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 # The strategy of calls that the policy's last resort answers.
 LAST_RESORT = "last_resort"
+# Seconds for which what was seen of all candidates is not looked up anew.
+FRESH = 0.05
 # Kinds of calls whose turns are counted apart.
 MAX_TURNS = 1000
 # Targets that a plan has at most: no call makes more attempts.
@@ -91,6 +93,16 @@ class Routed(NamedTuple):
     decision: Decision | None = None
 
 
+class _Seen(NamedTuple):
+    """What was seen of a table's models, by index."""
+
+    since: float
+    table: Table
+    task: str
+    signals: Mapping[int, Signal]
+    usual: Mapping[int, int]
+
+
 class Router:
     """For one event loop; nothing in it waits."""
 
@@ -109,6 +121,7 @@ class Router:
         self._figures, self._signals, self._lengths, self._overlay = figures, signals, lengths, overlay
         self._seed, self._clock = seed, clock
         self._kept: Tables | None = None
+        self._kept_seen: _Seen | None = None
         self._turns: OrderedDict[object, int] = OrderedDict()
 
     def route(self, call: Call) -> Routed:
@@ -187,7 +200,7 @@ class Router:
         constraints = NONE if _is_plain(routing) else constraints_of(routing)
         if plan is None and settings.max_latency is not None:
             constraints = constraints_of(routing, settings.max_latency)
-        ask = ask_of(call.request, streaming=call.streaming)
+        ask, seen = ask_of(call.request, streaming=call.streaming), self._seen(table, _task(call))
         call.story.count = ask.count
         fallback = settings.fallback_strategy if plan is None else ""
         question = Question(
@@ -204,8 +217,8 @@ class Router:
             weights=weights_for(call),
             cost_emphasis=policy.cost_emphasis,
             quality_target=policy.quality_target,
-            signals=self._measured(table),
-            usual=self._usual(table, policy.task or routing.task),
+            signals=seen.signals,
+            usual=seen.usual,
             named=tables.named(strategy, table),
             turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
         )
@@ -236,6 +249,15 @@ class Router:
     def _strategy(self, call: Call, tables: Tables) -> Strategy:
         name = strategy_for(call, self._overlay)
         return find_strategy(name, tables.strategies, "routing.strategy") if name else DEFAULT
+
+    def _seen(self, table: Table, task: str) -> _Seen:
+        """What calls of before tell of a table's models, a moment ago at most."""
+        now = self._clock()
+        kept = self._kept_seen
+        if kept is not None and kept.table is table and kept.task == task and 0.0 <= now - kept.since < FRESH:
+            return kept
+        self._kept_seen = kept = _Seen(now, table, task, self._measured(table), self._usual(table, task))
+        return kept
 
     def _measured(self, table: Table) -> dict[int, Signal]:
         found = enumerate(self._signals(table.targets))
@@ -284,13 +306,13 @@ def _task(call: Call) -> str:
 
 
 def _routed(call: Call, plan: Plan | None, decision: Decision, choice: Choice, replaced: Replaced) -> Routed:
-    rows = decision.ranking.question.table.rows
-    targets = tuple(rows[index].target for index in decision.order)
-    larger = plan.larger if plan is not None else ()
-    first = tuple(target for target in targets if target not in larger) if larger else targets
-    alone = plan.alone if plan is not None else _is_alone(call)
-    rest = tuple(target for target in targets if target in larger) if first and larger else ()
-    return Routed((first or targets)[: 1 if alone else MOST], rest, choice, replaced, decision)
+    rows, most = decision.ranking.question.table.rows, 1 if _is_alone(call) else MOST
+    if plan is None or not plan.larger:
+        return Routed(tuple([rows[i].target for i in decision.order[:most]]), (), choice, replaced, decision)
+    targets = [rows[index].target for index in decision.order]
+    first = [target for target in targets if target not in plan.larger]
+    rest = [target for target in targets if target in plan.larger] if first else []
+    return Routed(tuple((first or targets)[:most]), tuple(rest), choice, replaced, decision)
 
 
 def _is_alone(call: Call) -> bool:

@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from trunkline_server.routing.numbers import Numbers
     from trunkline_server.routing.table import Table
 
-# At so much, in nano-USD, the term of cost is a half; at so many seconds those of latency and of throughput.
+# At so much, in nano-USD, the term of cost is a half.
 HALF_COST = 10_000_000
-HALF_FIRST = 1.0
-HALF_TOKEN = 0.02
 # What is preferred scores so much more.
 OPEN_BONUS = 0.1
 
@@ -69,26 +67,10 @@ def terms_of(
         quality = [value * min(1.0, value / best / quality_target) for value in quality]
     return Terms(
         [0.0 if cost is None else HALF_COST / (HALF_COST + cost) for cost in numbers.costs],
-        _performance(table, numbers),
+        numbers.performance,
         quality,
         table.fitting(coding=ask.analysis.coding, hard=ask.is_hard),
     )
-
-
-def _performance(table: Table, numbers: Numbers) -> Sequence[float]:
-    """What was not measured is as the catalogue's speed has it."""
-    if not numbers.times:
-        return table.speeds
-    found = [*table.speeds]
-    for index, (first, total, errors) in numbers.times.items():
-        latency = throughput = found[index]
-        if first is not None:
-            latency = HALF_FIRST / (HALF_FIRST + first)
-        if total is not None:
-            each = max(0.0, total - (first or 0.0)) / max(1, numbers.outputs[index])
-            throughput = HALF_TOKEN / (HALF_TOKEN + each)
-        found[index] = (1.0 - errors) * (latency + throughput) / 2.0
-    return found
 
 
 def scores_of(terms: Terms, weights: Weights) -> list[float]:

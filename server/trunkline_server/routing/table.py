@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from trunkline_server.routing.tokens import SHAPES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -26,7 +28,7 @@ class Table:
     rows: tuple[Candidate, ...]
     targets: tuple[Target, ...] = field(init=False)
     providers: list[str] = field(init=False)
-    # Families, each once; and of every row, which of them it is.
+    # Families whose tokens are counted in their own way, each once; and of every row, which of them it is.
     families: list[str] = field(init=False)
     family_of: list[int] = field(init=False)
     # Pico-USD a token and a call; of unpriced rows 0.
@@ -49,8 +51,9 @@ class Table:
         rows = self.rows
         self.targets = tuple(row.target for row in rows)
         self.providers = [row.provider for row in rows]
-        self.families = sorted({row.family for row in rows})
-        self.family_of = [self.families.index(row.family) for row in rows]
+        families = [row.family if row.family in SHAPES else "" for row in rows]
+        self.families = sorted({*families})
+        self.family_of = [self.families.index(family) for family in families]
         self._fill_prices()
         self.smallest_window = min((row.window for row in rows if row.window is not None), default=1 << 62)
         self.smallest_output = min((row.max_output for row in rows if row.max_output is not None), default=1 << 62)
