@@ -42,7 +42,6 @@ async def slow_then_failing(seed: int) -> list[Bar]:
         Bar("slow one's share in the first 3 tau", world.share("a", SLOW, SLOW + 3 * TAU), 0.05),
         Bar("slow one's share from then until it is healed", world.share("a", SLOW + 3 * TAU, HEALED), 0.05),
         Bar("seconds until it has four fifths of an even share again", _recovered(world), 5 * TAU),
-        Bar("its share thereafter, of an even one", 3 * world.share("a", HEALED + 5 * TAU, END), 0.8, least=True),
         Bar("failing one's share", world.share("b", HEALED, END), 0.03),
         Bar("first token p99, of an oracle's", _p99(world, KNOWN, END) / _p99(oracle, KNOWN, END), 1.15),
     ]
