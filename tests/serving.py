@@ -17,7 +17,8 @@ from make import snapshot
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from trunkline_server.core import Chain, Current, now
+from trunkline.v1.model_service_pb2 import PlanRouteResponse
+from trunkline_server.core import Chain, Current
 from trunkline_server.logs import build_log
 from trunkline_server.providers.discovery import Discoverer
 from trunkline_server.providers.probe import Prober
@@ -75,7 +76,7 @@ async def serving(handler: Handler) -> AsyncIterator[Running]:
     settings = ServerSettings(listen="127.0.0.1:0")
     log = build_log(written)
     live = Live(current, {}, log)
-    models = Models(current, states, live, Discoverer(live, {}), Signals(now))
+    models = Models(current, states, live, Discoverer(live, {}), Signals(time.monotonic), lambda _: PlanRouteResponse())
     server, port = build_server(settings, log, gateway, models, Feedback(no_reports()), state, Gatekeeper())
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVER = ROOT / "server" / "trunkline_server"
 CLIENT = ROOT / "clients" / "python" / "trunkline_client"
 MODULES = sorted(SERVER.rglob("*.py"))
-SETTINGS = {"settings", "sections", "settings_models", "settings_prices", "settings_reliability", "settings_scripted"}
+SETTINGS = {"settings", "sections"} | {
+    f"settings_{of}" for of in ("models", "prices", "reliability", "routing", "scripted", "tasks")
+}
 VOCABULARY = {"core", "errors", "fold", "snapshot", "spans", "logs", "__init__"} | SETTINGS
 
 # Which packages a package may import, beside the contract, the vocabulary and itself. None = any.

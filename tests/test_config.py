@@ -49,7 +49,8 @@ def problems(load: Load, text: str, **environ: str) -> dict[str, str]:
 
 def test_nothing_is_needed() -> None:
     settings = config.load(None, {})
-    assert settings == Settings(providers=settings.providers)
+    built_in = {name: getattr(settings, name) for name in ("tasks", "agents", "chains", "environments")}
+    assert settings == Settings(providers=settings.providers, **built_in)
     assert {name: each.kind for name, each in settings.providers.items()} == {
         "embedded": "embedded",
         "mock": "scripted",
@@ -175,7 +176,7 @@ def test_built_in_providers_can_be_configured_and_switched_off(load: Load) -> No
 WRONG = [
     # field by field
     ("servr: {}", "servr", "a known key (did you mean server?)"),
-    ("zebra: 1", "zebra", "a known key: server, limits, discovery, logs, ledger, default_model, aliases, "),
+    ("zebra: 1", "zebra", "a known key: preset, tasks, agents, chains, complexity, environments, environment, "),
     ("server: {lisen: x}", "server.lisen", "a known key (did you mean listen?)"),
     ("server: 5", "server", "keys with values"),
     ("[1]", "the file", "keys with values"),

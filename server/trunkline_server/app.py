@@ -34,7 +34,7 @@ from trunkline_server.layers.attempt_log import attempt_log
 from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
-from trunkline_server.layers.resolve import resolve
+from trunkline_server.layers.resolve import plain, resolve
 from trunkline_server.layers.route import route
 from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.defaults import with_defaults
@@ -44,6 +44,7 @@ from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers, sold_as
+from trunkline_server.routing.router import Router
 from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.feedback import Feedback
@@ -62,16 +63,19 @@ from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
 from trunkline_server.state.identity.store import KeyStore
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
+from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.signals.signals import Signals
-from trunkline_server.state.statistics import Statistics
+from trunkline_server.state.statistics import Finished, Statistics
+from trunkline_server.state.strategies import Strategies
 from trunkline_server.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call, Layer
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
@@ -135,11 +139,16 @@ class App:
         self._log_attempt = attempt_log(log)
         self._registry = TaskRegistry()
         self._statistics = Statistics()
+        self._lengths = Lengths()
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
         self._signals = Signals(now, self._endpoints.utilisation)
         self._experience = Experience(now, self._signals)
+        self._strategies = Strategies()
+        self._router = Router(
+            self._endpoints.figures, self._signals.read, self._lengths.output, self._strategies, _seed, time.time
+        )
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
@@ -175,7 +184,7 @@ class App:
             self._settings.server,
             self._log,
             Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
-            Models(self.current, self._states, live, discoverer, self._signals),
+            Models(self.current, self._states, live, discoverer, self._signals, self._plan),
             Feedback(reports),
             self._serving,
             self._gatekeeper,
@@ -200,7 +209,15 @@ class App:
         if settings.admin_listen is None and not is_free(address):
             return
         admin = Admin(
-            self.current, self._statistics, self._states, self._prober, live, self._issuer, self._audit, reports
+            self.current,
+            self._statistics,
+            self._states,
+            self._prober,
+            live,
+            self._issuer,
+            self._audit,
+            reports,
+            self._strategies,
         )
         server, self.admin_port = build_admin_server(
             settings, address, self._log, admin, self._serving, self._gatekeeper
@@ -301,14 +318,24 @@ class App:
         """Outermost first."""
         return (
             # Outermost: one line and one count for every call, those that are refused below included.
-            observe(self._log, self._statistics.record, self._ledger.end_call),
+            observe(self._log, self._record, self._ledger.end_call),
             # Before anything is decided: below here a request is valid and plain.
             resolve,
             # Knows what the request asks for, and how those did lately who may answer.
-            route(self._endpoints.figures, random.random),
+            route(self._router),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
             attempt(self._registry, self._report, self._experience),
         )
+
+    def _plan(self, call: Call) -> PlanRouteResponse:
+        """Where a call would go."""
+        resolved, _ = plain(call)
+        return self._router.explain(resolved)
+
+    def _record(self, finished: Finished, ended: float) -> None:
+        """A call has ended: who learns from it."""
+        self._statistics.record(finished, ended)
+        self._lengths.record(finished)
 
     def _report(self, call: Call, record: call_pb2.Attempt) -> None:
         """An attempt has ended: who wants to know."""
@@ -330,6 +357,10 @@ def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSetti
     for name, provider in settings.providers.items():
         if provider.enabled and (provider.kind or name) == kind:
             yield name, provider
+
+
+def _seed() -> int:
+    return random.getrandbits(64)
 
 
 def _draining() -> CallError:

@@ -46,6 +46,7 @@ from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.table import ROWS
+from trunkline_server.routing.router import Router
 from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
@@ -54,8 +55,11 @@ from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
+from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
+from trunkline_server.state.signals.signals import Signals
 from trunkline_server.state.statistics import Statistics
+from trunkline_server.state.strategies import Strategies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -103,10 +107,13 @@ class Layers:
         self._template = replace(make.call(timeout=1e6), snapshot=priced, target=PRICED, attempt=1)
         self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
-        self.attempt = attempt(self._registry, attempt_log(log), Experience(now))
         self.account = account(Nowhere(), price_of)
         self._endpoints = Endpoints()
-        self.route = route(self._endpoints.figures, random.random)
+        seed, signals = partial(random.getrandbits, 64), Signals(now, self._endpoints.utilisation)
+        self.attempt = attempt(self._registry, attempt_log(log), Experience(now, signals))
+        self.route = route(
+            Router(self._endpoints.figures, signals.read, Lengths().output, Strategies(), seed, time.time)
+        )
         self.whole_chain: Layer = lambda handler: self.observe(
             resolve(self.route(self.attempt(self.endpoint(handler))))
         )

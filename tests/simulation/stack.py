@@ -6,6 +6,7 @@ import asyncio
 import os
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -27,6 +28,7 @@ from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
 from trunkline_server.providers.credential import Fixed
+from trunkline_server.routing.router import Router
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.snapshot import Offer, Snapshot
@@ -34,6 +36,8 @@ from trunkline_server.state.endpoint.breaker import Breaker
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.provider_health import EndpointState
+from trunkline_server.state.signals.signals import Signals
+from trunkline_server.state.strategies import Strategies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +92,7 @@ class Stack:
         self._ids = count()
         self._breakers = breakers
         self._registry = TaskRegistry()
+        self._signals = Signals(asyncio.get_running_loop().time)
         self._handler = self._build()
 
     def _build(self) -> Handler:
@@ -111,15 +116,19 @@ class Stack:
         log = build_log(self._null)
         for layer in (
             self._attempt(),
-            route(known.figures, self.random.random),
+            route(self._router(known)),
             resolve,
             observe(log, lambda *_: None, self.ledger.end_call),
         ):
             handler = layer(handler)
         return handler
 
+    def _router(self, known: Endpoints) -> Router:
+        seed, clock = partial(self.random.getrandbits, 64), asyncio.get_running_loop().time
+        return Router(known.figures, self._signals.read, lambda *_: None, Strategies(), seed, clock)
+
     def _attempt(self) -> Layer:
-        return attempt(self._registry, lambda *_: None, Experience(asyncio.get_running_loop().time))
+        return attempt(self._registry, lambda *_: None, Experience(asyncio.get_running_loop().time, self._signals))
 
     async def offer(self, rate: float, seconds: float, request: pb.GenerateRequest | None = None) -> None:
         """Calls come at random, `rate` a second, each whether those before are done or not; all are waited for."""

@@ -9,6 +9,7 @@ from trunkline_server import config
 from trunkline_server.cli.options import ConfigFile
 from trunkline_server.config_check import problems_of
 from trunkline_server.config_doors import door_problems
+from trunkline_server.config_measured import with_measured
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.settings import Settings
 
@@ -27,7 +28,7 @@ def serve(
     """
     from trunkline_server.cli.gateway import serve_until_signalled  # noqa: PLC0415 - see there
 
-    settings = config.load(config.find_path(explicit=config_file))
+    settings = with_measured(config.load(config.find_path(explicit=config_file)), config.data_folder())
     serve_until_signalled(_listening_on(listen, settings) if listen else settings)
 
 

@@ -24,7 +24,7 @@ from trunkline_server.layers.resume import (
 from trunkline_server.layers.sums import cost_of, usage_of
 from trunkline_server.layers.trial import Begins, Shared, Trial
 from trunkline_server.routing.choice import Candidate, Standing, Tried, choices
-from trunkline_server.state.endpoint.attempt_budget import ATTEMPTS, AttemptBudget
+from trunkline_server.state.endpoint.attempt_budget import AttemptBudget
 
 if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Target
@@ -90,7 +90,8 @@ class Course:
         self._call = call
         self._endpoints = endpoints
         self._targets = call.plan + call.larger
-        self._budget = AttemptBudget(routing.max_attempts if routing.HasField("max_attempts") else ATTEMPTS)
+        usual = call.snapshot.settings.max_attempts
+        self._budget = AttemptBudget(routing.max_attempts if routing.HasField("max_attempts") else usual)
         self._tried: dict[int, Tried] = {}
         # What still runs, by its target's number.
         self._running: dict[Trial, int] = {}

@@ -274,6 +274,7 @@ class Trial:
         served.target.CopyFrom(self.call.target)
         served.requested_model = self.call.request.model
         served.config_version = self.call.snapshot.version
+        served.strategy, served.decision_id, served.task, served.experiment_arm = story.choice
         served.attempts.extend(self._shared.records())
         if story.time_to_first_token is not None:
             set_seconds(served.time_to_first_token, story.time_to_first_token)

@@ -22,6 +22,8 @@ from trunkline_server.rpc.health import add_ledger, health_for_callers, health_o
 from trunkline_server.rpc.refresh import REFRESH_TIME, refresh_models
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from grpc import aio
 
     from trunkline.v1 import gateway_service_pb2 as pb
@@ -92,8 +94,16 @@ class Models(ModelServiceServicer):
     """The catalogue of the configuration that new calls run on."""
 
     def __init__(
-        self, current: Current, states: ProviderStates, live: Live, discoverer: Discoverer, signals: Signals
+        self,
+        current: Current,
+        states: ProviderStates,
+        live: Live,
+        discoverer: Discoverer,
+        signals: Signals,
+        plan: Callable[[Call], model_service_pb2.PlanRouteResponse],
     ) -> None:
+        """`plan` tells where a call would go."""
+        self._plan = plan
         self._current = current
         self._states = states
         self._live = live
@@ -132,6 +142,12 @@ class Models(ModelServiceServicer):
 
     def _known(self, snapshot: Snapshot) -> Known:
         return Known(int(time.time()), snapshot.prices, self._signals.of, self._states.missing)
+
+    async def PlanRoute(
+        self, request: model_service_pb2.PlanRouteRequest, context: Context
+    ) -> model_service_pb2.PlanRouteResponse:
+        """What would happen to a call. Nothing is sent, and no turn is taken."""
+        return self._plan(_call(request.request, context, self._current.chain, streaming=True))
 
     async def RefreshModels(
         self, request: model_service_pb2.RefreshModelsRequest, context: Context

@@ -28,6 +28,10 @@ class Finished:
     total_time: float
     # None: not streamed, or no piece came.
     time_to_first_token: float | None
+    # What the caller was doing, if he said so.
+    task: str = ""
+    # How many tokens its request was thought to have for a model of this family. None: nobody counted, or it had media.
+    estimated: int | None = None
 
     def output_rate(self) -> float | None:
         """Output tokens a second from the first piece to the end. None if that cannot be told."""

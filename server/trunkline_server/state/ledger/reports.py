@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import UsageStatsRequest, UsageStatsResponse
     from trunkline_server.core import Identity
     from trunkline_server.state.ledger.database import Database
+    from trunkline_server.state.ledger.feedback import Scored
 
 WELL = LedgerHealth(0, "", None, 0, 0)
 # Seconds that a report waits for rows that are queued; it is told without them after that.
@@ -45,12 +46,17 @@ class LedgerReports:
         flush: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.time,
         health: Callable[[], LedgerHealth] = lambda: WELL,
+        scored: Callable[[Scored], None] = lambda _: None,
     ) -> None:
-        """`flush` waits until what is queued is in the database, `health` says how the ledger is."""
+        """`flush` waits until what is queued is in the database, `health` says how the ledger is.
+
+        `scored` is told of each score that is given.
+        """
         self._database = database
         self._flush = flush
         self._clock = clock
         self.health = health
+        self._scored = scored
 
     async def usage(self, request: UsageStatsRequest, identity: Identity) -> UsageStatsResponse:
         """UsageStats. A call that ended before it was asked is counted."""
@@ -78,14 +84,15 @@ class LedgerReports:
     async def submit_feedback(self, request: SubmitFeedbackRequest, identity: Identity) -> None:
         """FeedbackService.SubmitFeedback. A call is known from its end on, also while its row is queued."""
         feedback.check(request)
-        if await feedback.score(self._database, request, identity, self._now()):
-            return
-        settled = await self._settled()
-        if await feedback.score(self._database, request, identity, self._now()):
-            return
-        if not settled:
-            raise LedgerUnreadable("rows still wait to be written")
-        raise UnknownCall
+        found = await feedback.score(self._database, request, identity, self._now())
+        if found is None:
+            settled = await self._settled()
+            found = await feedback.score(self._database, request, identity, self._now())
+            if found is None and not settled:
+                raise LedgerUnreadable("rows still wait to be written")
+        if found is None:
+            raise UnknownCall
+        self._scored(found)
 
     async def _settled(self) -> bool:
         """Wait for queued rows, but not for ever."""

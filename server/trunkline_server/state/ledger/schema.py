@@ -6,6 +6,7 @@ call_sums,        hour, day (UTC): by workspace, operation, target and how it en
 unit_sums         detail: days by all dimensions. No rollup names a person, a label or a requested model.
 feedback          The last score of each call and metric.
 instances         Gateways that write open attempts, and until when they are surely alive.
+decisions         What `performance_based` decided, kept for the retention: to learn from scores that come late.
 api_keys          Gateway keys: digests of their secrets, never these. None is ever removed.
 audit_events      Who did what. The database itself refuses to change or remove one.
 
@@ -239,8 +240,26 @@ CREATE TABLE resets (
     "CREATE INDEX calls_failed ON calls (call_id, reason) WHERE reason <> ''",
 )
 
+_LEARNING = (
+    """
+CREATE TABLE decisions (
+    call_id TEXT NOT NULL PRIMARY KEY,
+    decided BIGINT NOT NULL,
+    -- As routing/learned has them: a prompt's keys, and who might have been asked first, with what probability.
+    shape JSONB NOT NULL,
+    candidates JSONB NOT NULL,
+    propensities JSONB NOT NULL,
+    -- "provider/model": who was to be asked first, and who answered; empty = nobody.
+    assigned TEXT NOT NULL,
+    served TEXT NOT NULL
+)""",
+    "CREATE INDEX decisions_decided ON decisions (decided)",
+    "CREATE INDEX feedback_submitted ON feedback (submitted)",
+    "CREATE INDEX calls_arm ON calls (arm) WHERE arm <> ''",
+)
+
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _LEARNING)
 
 
 class NewerSchema(Exception):
