@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from gateway import gateway, settings_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.v1.call_pb2 import Routing, Usage
-from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
-from trunkline_server.core import Call, Events
-from trunkline_server.layers.observe import observe
-from trunkline_server.logs import build_log
-from trunkline_server.providers.table import ROWS
-from trunkline_server.routing.catalogue import build_offers
-from trunkline_server.routing.tokens import Count
-from trunkline_server.snapshot import Snapshot
+from trunkline.v1.call_pb2 import Usage
 from trunkline_server.state.lengths import LATEST, LEAST, MAX_KNOWN, Lengths
 from trunkline_server.state.statistics import Finished
 
@@ -106,37 +95,3 @@ def test_the_median_is_one_of_the_latest(outputs: list[int]) -> None:
     latest = outputs[-LATEST:]
     median = told(Lengths(), *outputs).output(MODEL)
     assert median == sorted(latest)[len(latest) // 2]
-
-
-def snapshot_of(tmp_path: Path) -> Snapshot:
-    settings = settings_of(tmp_path, {}, {"ANTHROPIC_API_KEY": "k"})
-    return Snapshot("v", settings, build_offers(settings, ROWS, {}))
-
-
-async def test_a_gateway_learns_from_the_calls_that_it_serves(tmp_path: Path) -> None:
-    async with gateway(settings_of(tmp_path, {})) as served:
-        request = GenerateRequest(model="mock", prompt="Hello", routing=Routing(task="greeting"))
-        answers = [await served.stub.Generate(request) for _ in range(LEAST)]
-        target, tokens = answers[0].served.target, answers[0].usage.output_tokens
-    model = f"{target.provider}/{target.model}"
-    assert tokens > 0
-    assert served.app._lengths.output(model, "greeting") == served.app._lengths.output(model) == tokens
-    assert served.app._lengths.output("mock/another") is None
-
-
-async def test_a_count_that_a_decision_made_is_held_to_what_the_provider_counted(tmp_path: Path) -> None:
-    """The route layer leaves it in the call's story."""
-    call = Call("id", GenerateRequest(prompt="Hello"), 0.0, 10.0, streaming=False, snapshot=snapshot_of(tmp_path))
-    call.story.target.provider, call.story.target.model = "anthropic", "claude-haiku-4-5"
-    call.story.count = Count(1000)
-    seen: list[Finished] = []
-
-    async def below(_: Call) -> Events:
-        yield StreamGenerateResponse()
-
-    layer = observe(build_log(io.BytesIO()), lambda finished, _: seen.append(finished), lambda _: None)
-    assert [event async for event in layer(below)(call)]
-    assert seen[0].estimated == Count(1000).at("claude")
-    call.story.count = Count(1000, media=5)
-    assert [event async for event in layer(below)(call)]
-    assert seen[1].estimated is None

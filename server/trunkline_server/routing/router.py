@@ -34,6 +34,7 @@ from trunkline_server.routing.replaced import targets_of
 from trunkline_server.routing.strategies import DEFAULT, NAMED, Kind, find_strategy
 from trunkline_server.routing.tables import Tables
 from trunkline_server.routing.taught import Taught, lesson_of
+from trunkline_server.routing.window import may_outgrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -164,12 +165,19 @@ class Router:
         """
         resolve = _Resolve(call, int(self._clock()))
         plan = self._plan(call, resolve)
-        if plan is not None and len(plan.groups) == len(plan.targets) and _is_plain(call.request.routing):
+        if plan is not None and self._is_simple(call, plan):
             strategy = NAMED if call.policy is None else "priority"
             targets = plan.targets[:1] if plan.alone else plan.targets
             choice = Choice(strategy, f"{self._seed():016x}", _task(call))
             return Routed(targets, plan.larger, choice, resolve.replaced)
         return self._decided(call, plan, resolve)
+
+    def _is_simple(self, call: Call, plan: Plan) -> bool:
+        """Whether there is nothing to decide: an order that asks for nothing, of models that hold the request."""
+        if len(plan.groups) != len(plan.targets) or not _is_plain(call.request.routing):
+            return False
+        at = self.tables(call).candidates.at
+        return not any(may_outgrow(call.request, at(target)) for group in plan.groups for target in group)
 
     def explain(self, call: Call) -> PlanRouteResponse:
         """Where the call would go, and why. Takes no turn. Raises what `route` raises."""
@@ -236,6 +244,7 @@ class Router:
         if plan is None and settings.max_latency is not None:
             constraints = constraints_of(routing, settings.max_latency)
         ask, seen = ask_of(call.request, streaming=call.streaming), self._seen(table, _task(call))
+        call.story.count = ask.count
         fallback = settings.fallback_strategy if plan is None else ""
         experiment = strategy.experiment if strategy.kind is Kind.EXPERIMENT else None
         arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
