@@ -22,7 +22,7 @@ class Taught(NamedTuple):
     """What is known of a call's candidates, and what quality is given up for."""
 
     # By the index of a row.
-    qualities: Sequence[Quality]
+    qualities: tuple[Quality, ...]
     exchange: Exchange
     # The share of calls whose first target another may be.
     explore: float
@@ -55,5 +55,5 @@ def lesson_of(taught: Taught, table: Table, learned: Learned, task: str) -> Less
 def _candidate(taught: Taught, table: Table, numbers: Numbers, index: int) -> Candidate:
     how = numbers.times.get(index)
     return Candidate(
-        table.rows[index].id, taught.qualities[index], numbers.costs[index], how.total if how is not None else None
+        table.rows[index].id, taught.qualities[index], numbers.costs[index], how[1] if how is not None else None
     )
