@@ -34,7 +34,7 @@ class LearningSettings(Section, frozen=True, kw_only=True):
     # The quality, from 0 to 1, that is given up for saving what the candidates cost on average.
     price_weight: _Price = 0.05
     # USD that calls may cost on average: sets the weight of price as it takes to keep to that. Unset = price_weight.
-    cost_per_call: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
+    cost_per_call: Annotated[float, Meta(ge=1e-9, le=1_000_000)] | None = None
     # The quality that is given up for each second that an answer is expected to take beyond `promise`.
     time_weight: _Price = 0.0
     promise: Seconds = Seconds(0.0)

@@ -122,9 +122,7 @@ class RoutingSections(Section, frozen=True, kw_only=True):
     # The first that fits decides.
     complexity: tuple[ComplexitySettings, ...] = ()
     environments: dict[RouteName, EnvironmentSettings] = field(default_factory=dict)
-    experiments: dict[RouteName, ExperimentSettings] = field(default_factory=dict)
-    learning: LearningSettings = LearningSettings()
-    # Which of `environments` this gateway runs in. Empty = none.
+    # Which of them this gateway runs in. Empty = none.
     environment: str = ""
     # By "provider/model": beside what `trunkline benchmark` has written down itself.
     measured: dict[str, MeasuredSettings] = field(default_factory=dict)
@@ -132,6 +130,8 @@ class RoutingSections(Section, frozen=True, kw_only=True):
     max_attempts: Annotated[int, Meta(ge=1, le=10)] = 4
     # Who is asked if what a call asks for leaves nobody: a model, an alias or a provider. Empty = the call fails.
     last_resort: str = ""
+    experiments: dict[RouteName, ExperimentSettings] = field(default_factory=dict)
+    learning: LearningSettings = LearningSettings()
     routing: RoutingSettings = RoutingSettings()
 
 

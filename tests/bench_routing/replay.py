@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench_routing.figures import Curve, Point, Scale, curve, interval
 from bench_routing.forecast import forecast
-from bench_routing.routers import Choices, always, at_random, by_label, learned, on_budget, oracle, sweep
+from bench_routing.routers import Choices, always, at_random, by_label, by_score, learned, on_budget, oracle, sweep
+
+from trunkline_server.routing.scoring import BALANCED, BEST, CHEAPEST, FASTEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench_routing.table import Table
 
+# Those that go by what a table has.
+STRATEGIES = {
+    "balanced": BALANCED,
+    "cost_optimized": CHEAPEST,
+    "latency_optimized": FASTEST,
+    "quality_optimized": BEST,
+}
 # Resamples of a whole curve: each looks at every row at every price weight.
 _RESAMPLES, _MOST_LOOKS = 400, 2_000_000
 
@@ -39,6 +48,7 @@ class Replay:
         self.best = max(table.models, key=lambda model: train[model])
         self.budget = fmean(row.cost[self.best] for row in table.train if self.best in row.score)
         self.random = at_random(table.test)
+        self.strategies = {name: by_score(table, cost_of, weights) for name, weights in STRATEGIES.items()}
         self.oracle = sweep(oracle, table.test, self.budget)
         routers = {"performance_based, no labels": learned(table, cost_of, labels=False)}
         if table.labelled:

@@ -37,6 +37,9 @@ def _rows(replay: Replay) -> Iterator[tuple[str, ...]]:
     singles = [*replay.singles.values()]
     top = max(singles, key=lambda choices: fmean(choices.scores))
     yield _row("hull of singles", replay, top, replay.curve(singles))
+    for name, choices in replay.strategies.items():
+        if name != "latency_optimized" or choices.seconds:
+            yield _row(name, replay, choices)
     for name, swept in replay.sweeps.items():
         yield _row(name, replay, swept[0], replay.curve(swept))
         if name in replay.on_budget:

@@ -11,6 +11,7 @@ from trunkline_server.routing.learned.cells import Quality
 from trunkline_server.routing.learned.performance import performance_based
 from trunkline_server.routing.learned.shape import shape_of
 from trunkline_server.routing.learned.utility import Candidate, Exchange
+from trunkline_server.routing.scoring import HALF_COST, Terms, scores_of
 from trunkline_server.state.learned.memory import Memory
 
 if TYPE_CHECKING:
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
     from bench_routing.table import Row, Table
 
+    from trunkline_server.routing.policy import Weights
+
 # Quality for a call of the reference's cost: from quality alone to the cheapest in every case.
 WEIGHTS = (0.0, *(0.001 * 1.6**i for i in range(24)), 1e6)
 SEED = 7
+# What a model is taken to be good at of which nothing is known.
+UNKNOWN_FIT = 0.3
 CAREFUL = 0.98
 # Train rows by which a price weight is chosen.
 MOST_ROWS = 3000
@@ -105,6 +110,29 @@ def on_budget(router: Router, table: Table, budget: float) -> Choices:
     left = (budget, *(CAREFUL * budget for _ in spent[1:]))
     weight = next((w for w, cost, most in zip(WEIGHTS, spent, left, strict=True) if cost <= most), WEIGHTS[-1])
     return sweep(router, table.test, budget, (weight,))[0]
+
+
+def by_score(table: Table, cost_of: Callable[[Row, str], float], weights: Weights) -> Choices:
+    """A strategy that goes by the gateway's score, where the catalogue has the models' mean scores on train rows."""
+    quality = {model: _mean([row.score[model] for row in table.train if model in row.score]) for model in table.models}
+    latency = {model: [row.latency[model] for row in table.train if model in row.latency] for model in table.models}
+    speed = {model: 1.0 / (1.0 + fmean(found)) if found else 0.5 for model, found in latency.items()}
+    found = Choices([], [], [])
+    for row in table.test:
+        models = [model for model in table.models if model in row.score]
+        terms = Terms(
+            [HALF_COST / (HALF_COST + cost_of(row, model)) for model in models],
+            [speed[model] for model in models],
+            [quality[model] for model in models],
+            [UNKNOWN_FIT] * len(models),
+        )
+        scores = scores_of(terms, weights)
+        _note(found, row, max(zip(scores, models, strict=True))[1])
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 def always(model: str, rows: Sequence[Row]) -> Choices:

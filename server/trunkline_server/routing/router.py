@@ -282,7 +282,7 @@ class Router:
             price_weight=weight, reference=reference, time_weight=learning.time_weight, promise=learning.promise
         )
         known = self._learner.qualities(_task(call), shape, models, dict(zip(models, table.qualities, strict=True)))
-        return Taught(known, exchange, learning.explore if one_group else 0.0, shape)
+        return Taught(tuple(known), exchange, learning.explore if one_group else 0.0, shape)
 
     def _groups(
         self, call: Call, plan: Plan | None, tables: Tables, resolve: _Resolve

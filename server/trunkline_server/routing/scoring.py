@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from trunkline_server.routing.policy import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.numbers import Numbers
@@ -55,13 +55,9 @@ class Terms:
         return {name: getattr(self, name)[index] for name in TERMS}
 
 
-def terms_of(
-    table: Table, ask: Ask, numbers: Numbers, quality_target: float = 0.0, learned: Mapping[int, float] | None = None
-) -> Terms:
-    """The terms of every row. `learned`: by the row's index, quality that stands in for the catalogue's."""
+def terms_of(table: Table, ask: Ask, numbers: Numbers, quality_target: float = 0.0) -> Terms:
+    """The terms of every row."""
     quality: Sequence[float] = table.qualities
-    if learned:
-        quality = [learned.get(index, value) for index, value in enumerate(quality)]
     if quality_target > 0.0:
         best = max(quality, default=0.0) or 1.0
         quality = [value * min(1.0, value / best / quality_target) for value in quality]

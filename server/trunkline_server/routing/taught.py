@@ -22,7 +22,7 @@ class Taught(NamedTuple):
     """What is known of a call's candidates, and what quality is given up for."""
 
     # By the index of a row.
-    qualities: Sequence[Quality]
+    qualities: tuple[Quality, ...]
     exchange: Exchange
     # The share of calls whose first target another may be.
     explore: float

@@ -57,6 +57,6 @@ def _many(text: str, what: str) -> int:
 def _chain(view: str, *parts: str) -> tuple[int, ...]:
     keys, key = [], crc32(view.encode())
     for part in parts:
-        key = crc32(part.encode(), key)
+        key = crc32(f" {part}".encode(), key)
         keys.append(key)
     return tuple(keys)
