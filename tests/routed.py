@@ -14,6 +14,7 @@ from trunkline_server.routing.catalogue import build_offers, sold_as
 from trunkline_server.routing.router import Router
 from trunkline_server.routing.signal import UNKNOWN
 from trunkline_server.snapshot import Snapshot
+from trunkline_server.state.learned.memory import Memory
 from trunkline_server.state.strategies import Strategies
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Identity
+    from trunkline_server.routing.learned.lesson import Lesson
     from trunkline_server.routing.policy import Policy
     from trunkline_server.routing.router import Routed
     from trunkline_server.routing.signal import Signal
@@ -53,6 +55,22 @@ def everything() -> Snapshot:
     return snapshot_of(config.load(None, {row.key_env: "k" * 30 for row in ROWS.values() if row.key_env}))
 
 
+class Taught(Memory):
+    """What was learned, without a database behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = 0.0
+        # What was told of calls that ended.
+        self.lessons: list[tuple[str, Lesson, str, float, int | None]] = []
+
+    def price_weight(self, target: float) -> float:
+        return self.weight
+
+    def ended(self, call_id: str, lesson: Lesson, served: str, target: float, cost: int | None) -> None:
+        self.lessons.append((call_id, lesson, served, target, cost))
+
+
 class World:
     """What a router is told of providers and targets; each can be set."""
 
@@ -65,7 +83,10 @@ class World:
         self._next = seed
         self.lengths: dict[str, int] = {}
         usual = lambda model, _: self.lengths.get(model)  # noqa: E731
-        self.router = Router(self._figures, self._signals, usual, self.strategies, self._seed, lambda: self.now)
+        self.learned = Taught()
+        self.router = Router(
+            self._figures, self._signals, usual, self.strategies, self.learned, self._seed, lambda: self.now
+        )
 
     def _figures(self, providers: Iterable[str]) -> dict[str, Figure]:
         return {name: self.figures[name] for name in providers if name in self.figures}

@@ -11,8 +11,8 @@ from msgspec import convert, structs
 from trunkline.v1 import call_pb2
 from trunkline.v1.call_pb2 import Routing, Usage
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
-from trunkline_server import config, config_overlays
-from trunkline_server.config_overlays import BUILT_IN, overlay, presets, tree_of
+from trunkline_server import config
+from trunkline_server.config_overlays import BUILT_IN, overlay, presets, text_of, tree_of
 from trunkline_server.config_tasks import _targets, warnings_of
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.models.data import entry_of
@@ -55,8 +55,7 @@ def usual(settings: Settings, provider: str) -> list[float]:
 
 def commented(name: str, key: str) -> Any:
     """What a preset says in its comments, of what nobody enforces."""
-    text = (config_overlays._folder() / f"{name}.yaml").read_text()
-    _, _, rest = text.partition(f"\n#{key}:")
+    _, _, rest = text_of(name).partition(f"\n#{key}:")
     assert rest, f"{name}.yaml has no {key}"
     lines = [f"{key}:{rest.partition(chr(10))[0]}"]
     for line in rest.splitlines()[1:]:

@@ -61,6 +61,9 @@ from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
 from trunkline_server.state.identity.store import KeyStore
+from trunkline_server.state.learned.learner import Learner
+from trunkline_server.state.ledger.database import StoreFailed
+from trunkline_server.state.ledger.ledger import WORDS
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.lengths import Lengths
@@ -146,9 +149,6 @@ class App:
         self._signals = Signals(now, self._endpoints.utilisation)
         self._experience = Experience(now, self._signals)
         self._strategies = Strategies()
-        self._router = Router(
-            self._endpoints.figures, self._signals.read, self._lengths.output, self._strategies, _seed, time.time
-        )
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
@@ -173,13 +173,16 @@ class App:
         self._ledger = await open_ledger(self._settings.ledger, self._data, self._log)
         self._opened.push_async_callback(self._ledger.aclose)
         self._audit = Audit(self._ledger.database, self._registry.spawn, self._log)
+        await self._learn()
         self._gatekeeper = await self._build_gatekeeper(self._settings.server)
         self.current = Current(self.build_chain(self._settings))
         live = Live(self.current, self._rows, self._log)
         for name in self._listers:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
-        reports = LedgerReports(self._ledger.database, self._ledger.flush, health=self._ledger.health)
+        reports = LedgerReports(
+            self._ledger.database, self._ledger.flush, health=self._ledger.health, learner=self._learner
+        )
         server, self.port = build_server(
             self._settings.server,
             self._log,
@@ -196,6 +199,25 @@ class App:
             self._background.append(self._registry.spawn(self._prober.validate()))
         if self._discovers:
             self._background.append(self._registry.spawn(discoverer.follow(self._settings.discovery.every)))
+
+    async def _learn(self) -> None:
+        """Recall what calls taught. Raises CannotStart."""
+        self._learner = Learner(self._ledger.database)
+        self._router = Router(
+            self._endpoints.figures,
+            self._signals.read,
+            self._lengths.output,
+            self._strategies,
+            self._learner,
+            _seed,
+            time.time,
+        )
+        try:
+            await self._learner.start()
+        except StoreFailed as failed:
+            raise CannotStart(f"what was learned cannot be read: {WORDS[failed.kind]}") from None
+        self._opened.push_async_callback(self._learner.aclose)
+        self._background.append(self._registry.spawn(self._learner.follow()))
 
     def _build_admin(self, live: Live, reports: LedgerReports) -> Iterator[Server]:
         """The admin service's server, if there is one. Raises AddressTaken if the configuration says where it is.
@@ -341,6 +363,8 @@ class App:
         """An attempt has ended: who wants to know."""
         self._log_attempt(call, record)
         self._states.report(call, record)
+        target = record.target
+        self._learner.attempted(call.story.choice.task, f"{target.provider}/{target.model}", record.outcome)
 
     def _open(self, provider: str, status_url: str, endpoints: Sequence[Endpoint]) -> None:
         """A provider has these endpoints: who wants to know."""

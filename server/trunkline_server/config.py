@@ -19,6 +19,7 @@ from trunkline_server.config_check import Problem, Walk, join, problems_of, read
 from trunkline_server.config_credential_check import credential_problems
 from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
 from trunkline_server.config_doors import door_problems
+from trunkline_server.config_experiments import experiment_problems
 from trunkline_server.config_fallbacks import fallback_problems
 from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
@@ -124,6 +125,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         measured_problems,
         task_problems,
         routing_problems,
+        experiment_problems,
     )
     for find in finders:
         problems += find(settings, extensions.rows)

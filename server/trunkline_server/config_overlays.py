@@ -32,6 +32,11 @@ def presets() -> Mapping[str, str]:
     return {name: _title(name) for name in found if name != BUILT_IN}
 
 
+def text_of(name: str) -> str:
+    """The packaged file itself."""
+    return (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+
+
 @cache
 def tree_of(name: str) -> Mapping[str, Any]:
     """What a packaged file says. Not to be changed."""
@@ -133,4 +138,4 @@ def _folder() -> Path:
 
 def _title(name: str) -> str:
     """The first line of its comment."""
-    return (_folder() / f"{name}.yaml").read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+    return text_of(name).partition("\n")[0].removeprefix("# ")

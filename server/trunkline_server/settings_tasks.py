@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
+from trunkline_server.settings_experiments import ExperimentSettings, LearningSettings
 from trunkline_server.settings_models import CapabilityName, MeasuredSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_routing import RoutingSettings, WeightSettings
 
@@ -121,7 +122,9 @@ class RoutingSections(Section, frozen=True, kw_only=True):
     # The first that fits decides.
     complexity: tuple[ComplexitySettings, ...] = ()
     environments: dict[RouteName, EnvironmentSettings] = field(default_factory=dict)
-    # Which of them this gateway runs in. Empty = none.
+    experiments: dict[RouteName, ExperimentSettings] = field(default_factory=dict)
+    learning: LearningSettings = LearningSettings()
+    # Which of `environments` this gateway runs in. Empty = none.
     environment: str = ""
     # By "provider/model": beside what `trunkline benchmark` has written down itself.
     measured: dict[str, MeasuredSettings] = field(default_factory=dict)

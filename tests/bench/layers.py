@@ -28,6 +28,7 @@ from bench.callers import request_for
 from bench.figures import machine
 from bench.ledger import CALLS, ledger_work
 from ledger_serving import no_reports
+from routed import Taught
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import Chain, Current, Story, TaskRegistry, now
@@ -112,7 +113,7 @@ class Layers:
         seed, signals = partial(random.getrandbits, 64), Signals(now, self._endpoints.utilisation)
         self.attempt = attempt(self._registry, attempt_log(log), Experience(now, signals))
         self.route = route(
-            Router(self._endpoints.figures, signals.read, Lengths().output, Strategies(), seed, time.time)
+            Router(self._endpoints.figures, signals.read, Lengths().output, Strategies(), Taught(), seed, time.time)
         )
         self.whole_chain: Layer = lambda handler: self.observe(
             resolve(self.route(self.attempt(self.endpoint(handler))))

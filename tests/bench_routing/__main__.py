@@ -31,9 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments).table
     paths = [given] if given else sorted(SHARED.glob("*.jsonl*"))
     if not paths:
-        print(
-            "There are no tables: no folder ../shared/routing. Nothing was replayed; say TABLE=FILE for one of your own."
-        )
+        print("There are no tables: no folder ../shared/routing. Nothing was replayed; TABLE=FILE replays another.")
     for path in paths:
         begin = time.monotonic()
         try:

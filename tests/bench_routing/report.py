@@ -26,9 +26,7 @@ def print_report(replay: Replay) -> None:
     print(f", {len({row.task for row in table.train})} tasks" if table.labelled else ", no task labels")
     print(f"best single model on train rows: {replay.best}")
     _print_cells([_HEAD, *_rows(replay)])
-    print(
-        "quality and cost of a sweep: with price left out. CPT: share of the difference in cost to the best single model."
-    )
+    print("Of a sweep: quality and cost with price left out. CPT: a share of what the best single model costs more.")
     for line in _verdicts(replay):
         print(line)
 
@@ -60,7 +58,8 @@ def _row(name: str, replay: Replay, choices: Choices, curve: Curve | None = None
 def _verdicts(replay: Replay) -> Iterator[str]:
     for name, choices in replay.on_budget.items():
         share = point_of(choices).cost / replay.scale.best.cost if replay.scale.best.cost else 1.0
-        yield f"{name}: quality {_said(replay.over_best(choices))} against the best single model, at {share:.1%} of its cost"
+        said = _said(replay.over_best(choices))
+        yield f"{name}: quality {said} against the best single model, at {share:.1%} of its cost"
     if replay.table.labelled:
         ours, other = replay.sweeps["performance_based, labels"], replay.sweeps["task-label table"]
         yield f"performance_based, labels: AIQ {_said(replay.aiq_over(ours, other))} against the task-label table"

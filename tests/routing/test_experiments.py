@@ -141,8 +141,8 @@ def test_intervals_hold_what_they_should() -> None:
         within += found.low <= 0.1 <= found.high
     assert within / 500 > 0.92
     assert share_interval(0, 0) == (0.0, 0.0, 1.0)
-    assert mean_interval(1, 5.0, 25.0) is None
-    assert mean_interval(4, 8.0, 16.0) == (2.0, 2.0, 2.0)
+    assert mean_interval(Sample(1, 5.0, 25.0)) is None
+    assert mean_interval(Sample(4, 8.0, 16.0)) == (2.0, 2.0, 2.0)
 
 
 @pytest.mark.parametrize(

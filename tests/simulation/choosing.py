@@ -28,6 +28,8 @@ BASE, SLOPE, NOISE = 0.4, 1e-5, 0.3
 SHORT, LONG = 100, 100_000
 # How an endpoint that fails fails: at once.
 FAILING = 0.003
+# Calls beside those that choose, whose callers name an endpoint, for each of those.
+NAMED = 0.1
 # What is thought of a target that nothing is known of, in seconds.
 UNKNOWN = 1.0
 
@@ -50,6 +52,8 @@ class Asked:
     begin: float
     tokens: int
     first: float | None
+    # By the choice that is looked at, and not by somebody who named it.
+    chosen: bool
 
 
 class World:
@@ -83,23 +87,34 @@ class World:
         return self.random.choice([name for name in names if self._health(name, self.now()) == WELL])
 
     async def offer(
-        self, rate: float, seconds: float, choose: Callable[[Sequence[str], int], str], long: float
+        self,
+        rate: float,
+        seconds: float,
+        choose: Callable[[Sequence[str], int], str],
+        *,
+        long: float = 0.0,
+        named: int = 0,
     ) -> None:
-        """Calls come at random, `rate` a second, this share of them long. The world's time begins now."""
+        """Calls come at random, `rate` a second, this share of them long. The world's time begins now.
+
+        For one of ten there is one more, whose caller names the first endpoint, with so many tokens.
+        """
         self._start, tasks = self._time(), []
         while self.now() < seconds:
             tokens = LONG if self.random.random() < long else SHORT
             tasks.append(asyncio.create_task(self.ask(choose(self.names, tokens), tokens)))
+            if named and self.random.random() < NAMED:
+                tasks.append(asyncio.create_task(self.ask(self.names[0], named, chosen=False)))
             await asyncio.sleep(self.random.expovariate(rate))
         await asyncio.gather(*tasks)
 
-    async def ask(self, name: str, tokens: int) -> None:
+    async def ask(self, name: str, tokens: int, *, chosen: bool = True) -> None:
         """One call, until its first token."""
         begin, health = self.now(), self._health(name, self.now())
         sample = self.signals.begin(self._calls[name, tokens], self._time())
         noise = exp(self.random.gauss(0, NOISE))
         first = None if health.failing else (BASE + SLOPE * tokens) * health.slower * noise
-        self.asked.append(Asked(name, begin, tokens, first))
+        self.asked.append(Asked(name, begin, tokens, first, chosen))
         await asyncio.sleep(FAILING if first is None else first)
         if first is not None:
             sample.first_token(self._time())
@@ -117,7 +132,9 @@ class World:
         return found[min(len(found) - 1, int(quantile * len(found)))]
 
     def _then(self, begin: float, end: float, tokens: int | None) -> list[Asked]:
-        return [each for each in self.asked if begin <= each.begin < end and tokens in (None, each.tokens)]
+        return [
+            each for each in self.asked if each.chosen and begin <= each.begin < end and tokens in (None, each.tokens)
+        ]
 
 
 def expected(signal: Signal, tokens: int) -> float:

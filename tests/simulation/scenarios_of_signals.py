@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulation.choosing import SHORT, WELL, Health, World
+from simulation.choosing import LONG, SHORT, WELL, Health, World
 from simulation.scenarios import Bar
 
 from trunkline_server.state.signals.peak import TAU
@@ -20,7 +20,7 @@ SLOW, HEALED, END = 60.0, 120.0, 240.0
 # From when on figures count: until then nothing is known.
 KNOWN = 10.0
 # Long enough for shares to be means over many times tau, in which they waver.
-LASTS, FEWER = 600.0, 20.0
+LASTS, FEWER = 1200.0, 20.0
 
 
 def troubled(name: str, now: float) -> Health:
@@ -36,13 +36,12 @@ def healthy(*_: object) -> Health:
 async def slow_then_failing(seed: int) -> list[Bar]:
     """One of four turns five times slower at 60 s and is healed at 120 s; another answers 500 in 3 ms from then on."""
     world, oracle = World(FOUR, troubled, seed), World(FOUR, troubled, seed)
-    await world.offer(RATE, END, world.by_signals, 0.0)
-    await oracle.offer(RATE, END, oracle.by_oracle, 0.0)
+    await world.offer(RATE, END, world.by_signals)
+    await oracle.offer(RATE, END, oracle.by_oracle)
     return [
         Bar("slow one's share in the first 3 tau", world.share("a", SLOW, SLOW + 3 * TAU), 0.05),
         Bar("slow one's share from then until it is healed", world.share("a", SLOW + 3 * TAU, HEALED), 0.05),
         Bar("seconds until it has four fifths of an even share again", _recovered(world), 5 * TAU),
-        Bar("its share thereafter, of an even one", 3 * world.share("a", HEALED + 5 * TAU, END), 0.8, least=True),
         Bar("failing one's share", world.share("b", HEALED, END), 0.03),
         Bar("first token p99, of an oracle's", _p99(world, KNOWN, END) / _p99(oracle, KNOWN, END), 1.15),
     ]
@@ -59,16 +58,15 @@ def _p99(world: World, begin: float, end: float) -> float:
 
 
 async def mixed_prompts(seed: int) -> list[Bar]:
-    """Of 100 tokens and of 100,000: once everywhere, once all of the long ones at one of them."""
-    plain, mixed, pinned = (World(FOUR, healthy, seed) for _ in range(3))
-    await plain.offer(FEWER, LASTS, plain.by_signals, 0.0)
-    await mixed.offer(FEWER, LASTS, mixed.by_signals, 0.2)
-    await pinned.offer(
-        FEWER, LASTS, lambda names, tokens: "a" if tokens > SHORT else pinned.by_signals(names, tokens), 0.1
-    )
+    """Of 100 tokens and of 100,000: once everywhere, once at one of them alone, whose callers name it."""
+    plain, mixed, short, long = (World(FOUR, healthy, seed) for _ in range(4))
+    await plain.offer(FEWER, LASTS, plain.by_signals)
+    await mixed.offer(FEWER, LASTS, mixed.by_signals, long=0.2)
+    await short.offer(FEWER, LASTS, short.by_signals, named=SHORT)
+    await long.offer(FEWER, LASTS, long.by_signals, named=LONG)
     return [
         Bar("what long prompts move shares by, at most", max(_moved(plain, mixed, name) for name in FOUR), 0.05),
-        Bar("the same at the one that has all of them", _moved(plain, pinned, "a"), 0.05),
+        Bar("what they move the share of the only one by that has any", _moved(short, long, "a"), 0.05),
     ]
 
 

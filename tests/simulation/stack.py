@@ -13,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from ledgers import MemoryLedger, price_of
+from routed import Taught
 from simulation.upstream import Upstream
 
 from trunkline.v1 import gateway_service_pb2 as pb
@@ -125,7 +126,7 @@ class Stack:
 
     def _router(self, known: Endpoints) -> Router:
         seed, clock = partial(self.random.getrandbits, 64), asyncio.get_running_loop().time
-        return Router(known.figures, self._signals.read, lambda *_: None, Strategies(), seed, clock)
+        return Router(known.figures, self._signals.read, lambda *_: None, Strategies(), Taught(), seed, clock)
 
     def _attempt(self) -> Layer:
         return attempt(self._registry, lambda *_: None, Experience(asyncio.get_running_loop().time, self._signals))

@@ -14,6 +14,7 @@ from trunkline_server.cli import calls, configuration, data, keys, model, models
 from trunkline_server.cli.audit import audit
 from trunkline_server.cli.benchmark import benchmark
 from trunkline_server.cli.demo import demo
+from trunkline_server.cli.experiments import experiments
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
 from trunkline_server.cli.generate import generate
 from trunkline_server.cli.serve import serve
@@ -43,6 +44,7 @@ app.command()(strategy.route)
 app.command("calls")(calls.list_calls)
 app.command("export")(calls.export)
 app.command()(audit)
+app.command()(experiments)
 app.add_typer(usage.commands)
 app.add_typer(configuration.commands)
 app.add_typer(keys.commands)

@@ -23,13 +23,27 @@ def route(router: Router) -> Layer:
         async def handle(call: Call) -> Events:
             routed = router.route(call)
             call.story.choice, replaced = routed.choice, routed.replaced
-            async with aclosing(below(replace(call, plan=routed.targets, larger=routed.larger))) as events:
-                async for event in events:
-                    yield _warned(event, replaced) if replaced and event.HasField("completed") else event
+            cost: int | None = None
+            try:
+                async with aclosing(below(replace(call, plan=routed.targets, larger=routed.larger))) as events:
+                    async for event in events:
+                        if event.HasField("completed"):
+                            cost = _cost(event)
+                            yield _warned(event, replaced) if replaced else event
+                        else:
+                            yield event
+            finally:
+                if routed.decision is not None:
+                    router.ended(call, routed, cost)
 
         return handle
 
     return layer
+
+
+def _cost(event: StreamGenerateResponse) -> int | None:
+    cost = event.completed.response.cost
+    return cost.total_nano_usd if cost.HasField("total_nano_usd") else None
 
 
 def _warned(event: StreamGenerateResponse, replaced: Replaced) -> StreamGenerateResponse:

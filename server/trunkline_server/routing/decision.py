@@ -19,6 +19,7 @@ from trunkline_server.routing.scoring import BALANCED, emphasised, terms_of
 from trunkline_server.routing.spread import NEAR, Option, spread
 from trunkline_server.routing.steering import WELL, Figure, weight
 from trunkline_server.routing.strategies import DEFAULT, Kind, Strategy
+from trunkline_server.routing.taught import NOTHING_LEARNED, learned_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from trunkline_server.routing.scoring import Terms
     from trunkline_server.routing.signal import Signal
     from trunkline_server.routing.table import Table
+    from trunkline_server.routing.taught import Learned, Taught
 
 # Of a group's best, so many providers are looked at: how they do now. The others are taken to be well.
 LOOKED_AT = 4
@@ -67,15 +69,16 @@ class Question:
     weights: Weights | None = None
     cost_emphasis: float = 1.0
     quality_target: float = 0.0
-    # By index: how those do that were asked; how long answers are, where that was seen; what was learned of quality.
+    # By index: how those do that were asked; how long answers are, where that was seen.
     signals: Mapping[int, Signal] = field(default_factory=dict)
     usual: Mapping[int, int] = field(default_factory=dict)
-    learned: Mapping[int, float] = field(default_factory=dict)
     # By a name of the strategy's order or shares: whom it means, by preference.
     named: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     turn: int = 0
     # Whom the call's arm means.
     arm: tuple[int, ...] = ()
+    # Of LEARNED: what it goes by.
+    taught: Taught | None = None
 
     def effective_weights(self, strategy: Strategy | None = None) -> Weights:
         """What counts how much, by this strategy or by the question's own."""
@@ -108,6 +111,7 @@ class Ranking(NamedTuple):
     removed: tuple[Removed, ...]
     known: Known
     numbers: Numbers
+    learned: Learned = NOTHING_LEARNED
 
     def providers(self) -> list[str]:
         """Those whose figures `choose` needs."""
@@ -132,7 +136,7 @@ def rank(question: Question) -> Ranking:
     """
     table, ask = question.table, question.ask
     numbers = numbers_of(table, ask, question.signals, question.usual)
-    terms = terms_of(table, ask, numbers, question.quality_target, question.learned)
+    terms = terms_of(table, ask, numbers, question.quality_target)
     sheet = Sheet(table, ask, numbers)
     everybody = question.groups[0]
     if len(question.groups) > 1:
@@ -141,6 +145,11 @@ def rank(question: Question) -> Ranking:
     if question.is_open and ask.needs:
         kept = needed(sheet, kept, removed)
     known, draw = _known(question, terms, question.strategy), Draws(question.seed)
+    learned = NOTHING_LEARNED
+    if question.taught is not None:
+        choosable = [index for index in kept if not question.is_open or index not in table.embedded] or kept
+        learned = learned_order(question.taught, table, numbers, choosable, draw())
+        known = known._replace(learned=learned.order)
     groups: Iterable[Sequence[int]] = (kept,)
     if len(question.groups) > 1:
         left = set(kept)
@@ -148,7 +157,7 @@ def rank(question: Question) -> Ranking:
     if unsure := doubtful(sheet, kept):
         groups = [part for group in groups for part in _parted(group, unsure)]
     ranked = tuple(_ranked(question, group, known, draw) for group in groups if group)
-    return Ranking(question, ranked, tuple(removed), known, numbers)
+    return Ranking(question, ranked, tuple(removed), known, numbers, learned)
 
 
 def _parted(group: Sequence[int], last: set[int]) -> tuple[list[int], list[int]]:

@@ -33,14 +33,18 @@ class Experiment:
     salt: str = ""
 
     def names_of(self, arm: str) -> Sequence[str]:
-        """Whom an arm asks; of OTHERS whom it does not."""
-        if arm == OTHERS and arm not in self.groups:
-            return [name for other in self.weights if other != OTHERS for name in self.names_of(other)]
+        """Whom an arm asks. Of OTHERS whom it does not: see `is_rest`."""
+        if self.is_rest(arm):
+            return [name for other in self.weights if not self.is_rest(other) for name in self.names_of(other)]
         return self.groups.get(arm, (arm,))
 
     def is_rest(self, arm: str) -> bool:
-        """Whether the arm asks all whom `names_of` does not name."""
+        """Whether the arm asks all whom no other arm asks."""
         return arm == OTHERS and arm not in self.groups
+
+
+# Of those who have no other: half to Fireworks, half to all others.
+AB_TESTING = Experiment(name="ab-testing", weights={"fireworks": 0.5, OTHERS: 0.5})
 
 
 def arm_of(experiment: Experiment, unit: str) -> str:

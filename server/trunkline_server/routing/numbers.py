@@ -23,8 +23,8 @@ HALF_FIRST = 1.0
 HALF_TOKEN = 0.02
 
 
-# Of a model that was measured: seconds to the first token and to the last; None = that was not. A plain tuple, since one
-# is made for every model and every call.
+# Of a model that was measured: seconds to the first token and to the last; None = that was not. A plain tuple, since
+# one is made for every model and every call.
 Times = tuple["float | None", "float | None"]
 
 

@@ -44,6 +44,8 @@ class Known(NamedTuple):
     arm: Sequence[int]
     # The candidates come of no name: then the embedded model is last.
     is_open: bool
+    # Of LEARNED: all in order.
+    learned: Sequence[int] = ()
 
 
 def tiers_of(strategy: Strategy, kept: Sequence[int], known: Known, draw: Callable[[], float]) -> list[Tier]:
@@ -65,7 +67,7 @@ def tiers_of(strategy: Strategy, kept: Sequence[int], known: Known, draw: Callab
 
 def is_scored(strategy: Strategy) -> bool:
     """Whether candidates are ordered by their scores, if by names before that."""
-    return strategy.kind not in (Kind.ROUND_ROBIN, Kind.CAPABILITY, Kind.LOAD)
+    return strategy.kind not in (Kind.ROUND_ROBIN, Kind.CAPABILITY, Kind.LOAD, Kind.LEARNED)
 
 
 def scores_by(known: Known) -> list[float]:
@@ -100,6 +102,11 @@ class _Rank(NamedTuple):
 
     def by_load(self, kept: Sequence[int]) -> list[Tier]:
         return [_sorted([(self.known.loads.get(index, 0.0), index) for index in kept])]
+
+    def by_learned(self, kept: Sequence[int]) -> list[Tier]:
+        """As it was decided over all of them; chance has had its say."""
+        place = {index: number for number, index in enumerate(self.known.learned)}
+        return [Tier(tuple(sorted(kept, key=lambda index: place.get(index, len(place)))))]
 
     def in_turns(self, kept: Sequence[int]) -> list[Tier]:
         start = self.known.turn % len(kept)
@@ -138,7 +145,7 @@ class _Rank(NamedTuple):
 
 _ORDERS: Mapping[Kind, Callable[[_Rank, Sequence[int]], list[Tier]]] = {
     Kind.SCORE: _Rank.by_score,
-    Kind.LEARNED: _Rank.by_score,
+    Kind.LEARNED: _Rank.by_learned,
     Kind.CAPABILITY: _Rank.by_fit,
     Kind.LOAD: _Rank.by_load,
     Kind.ROUND_ROBIN: _Rank.in_turns,

@@ -23,13 +23,17 @@ from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.chosen import strategy_for, weights_for
 from trunkline_server.routing.constraints import NONE, constraints_of
 from trunkline_server.routing.decision import Question, choose, rank
+from trunkline_server.routing.experiments import arm_of, unit_of
 from trunkline_server.routing.explained import explain
+from trunkline_server.routing.learned.shape import prompt_of, shape_of
+from trunkline_server.routing.learned.utility import Exchange
 from trunkline_server.routing.names import default_name
 from trunkline_server.routing.plan import plan_by, plan_of
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.replaced import targets_of
 from trunkline_server.routing.strategies import DEFAULT, NAMED, Kind, find_strategy
 from trunkline_server.routing.tables import Tables
+from trunkline_server.routing.taught import Taught, lesson_of
 from trunkline_server.routing.window import may_outgrow
 
 if TYPE_CHECKING:
@@ -40,6 +44,9 @@ if TYPE_CHECKING:
     from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call
     from trunkline_server.routing.decision import Decision
+    from trunkline_server.routing.learned.cells import Quality
+    from trunkline_server.routing.learned.lesson import Lesson
+    from trunkline_server.routing.learned.shape import Shape
     from trunkline_server.routing.plan import Plan
     from trunkline_server.routing.signal import Signal
     from trunkline_server.routing.steering import Figure
@@ -56,6 +63,8 @@ FRESH = 0.05
 MAX_TURNS = 1000
 # Targets that a plan has at most: no call makes more attempts.
 MOST = 10
+# Nano-USD of a USD.
+NANO = 1e9
 _FIELDS = call_pb2.Routing.DESCRIPTOR.fields_by_name
 # What in `routing` makes a choice among targets that are named.
 _DECIDING = frozenset(
@@ -80,6 +89,21 @@ class Overlay(Protocol):
         """What holds for all."""
 
 
+class Learner(Protocol):
+    """What calls taught: state/learned."""
+
+    def qualities(
+        self, task: str, shape: Shape, models: Sequence[str], priors: Mapping[str, float]
+    ) -> Sequence[Quality]:
+        """What is expected of each "provider/model" on a call."""
+
+    def price_weight(self, target: float) -> float:
+        """What price counts for calls that may cost `target` nano-USD on average."""
+
+    def ended(self, call_id: str, lesson: Lesson, served: str, target: float, cost: int | None) -> None:
+        """A call has ended that was decided by what was learned; `cost`: nano-USD, if that is known."""
+
+
 class Routed(NamedTuple):
     """Where a call goes."""
 
@@ -91,6 +115,16 @@ class Routed(NamedTuple):
     replaced: Replaced
     # None: the call named whom to ask, and there was nothing to decide.
     decision: Decision | None = None
+
+    @property
+    def lesson(self) -> Lesson | None:
+        """What can be learned from it. None: nothing was decided by what was learned."""
+        if self.decision is None:
+            return None
+        question = self.decision.ranking.question
+        if question.taught is None:
+            return None
+        return lesson_of(question.taught, question.table, self.decision.ranking.learned, self.choice.task)
 
 
 class _Seen(NamedTuple):
@@ -112,14 +146,15 @@ class Router:
         signals: Callable[[Sequence[Target]], Sequence[Signal]],
         lengths: Callable[[str, str], int | None],
         overlay: Overlay,
+        learner: Learner,
         seed: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
         """`figures` tells how providers do now, `signals` how targets do, `lengths` how many tokens a model's answers
-        have in a task. `seed` gives 64 random bits, `clock` seconds since 1970.
+        have in a task, `learner` what calls taught. `seed` gives 64 random bits, `clock` seconds since 1970.
         """
         self._figures, self._signals, self._lengths, self._overlay = figures, signals, lengths, overlay
-        self._seed, self._clock = seed, clock
+        self._learner, self._seed, self._clock = learner, seed, clock
         self._kept: Tables | None = None
         self._kept_seen: _Seen | None = None
         self._turns: OrderedDict[object, int] = OrderedDict()
@@ -150,6 +185,14 @@ class Router:
         routed = self._decided(call, self._plan(call, resolve), resolve, peek=True)
         return explain(call, routed, self.tables(call).candidates.rows)
 
+    def ended(self, call: Call, routed: Routed, cost: int | None) -> None:
+        """A call that `route` sent there has ended. `cost`: nano-USD of its answer; None = not known."""
+        if (lesson := routed.lesson) is None:
+            return
+        served, answered = call.story.target, call.story.outcome == call_pb2.OUTCOME_SUCCESS
+        name = f"{served.provider}/{served.model}" if answered else ""
+        self._learner.ended(call.id, lesson, name, _budget(call), cost)
+
     def tables(self, call: Call) -> Tables:
         """What decisions are made of in the call's snapshot."""
         when = int(self._clock())
@@ -177,7 +220,7 @@ class Router:
         return strategy_for(call, self._overlay) != ""
 
     def _decided(self, call: Call, plan: Plan | None, resolve: _Resolve, *, peek: bool = False) -> Routed:
-        question, strategy = self._question(call, plan, resolve, peek=peek)
+        question, strategy, arm = self._question(call, plan, resolve, peek=peek)
         try:
             decision = self._decision(question)
         except (ConstraintsUnmet, ContextTooLong):
@@ -185,14 +228,14 @@ class Router:
                 raise
             targets = resolve(call.policy.last_resort)
             return Routed(targets, (), Choice(LAST_RESORT, f"{question.seed:016x}", _task(call)), resolve.replaced)
-        choice = Choice(strategy, f"{question.seed:016x}", _task(call))
+        choice = Choice(strategy, f"{question.seed:016x}", _task(call), arm)
         return _routed(call, plan, decision, choice, resolve.replaced)
 
     def _decision(self, question: Question) -> Decision:
         ranking = rank(question)
         return choose(ranking, self._figures(ranking.providers()))
 
-    def _question(self, call: Call, plan: Plan | None, resolve: _Resolve, *, peek: bool) -> tuple[Question, str]:
+    def _question(self, call: Call, plan: Plan | None, resolve: _Resolve, *, peek: bool) -> tuple[Question, str, str]:
         tables, routing, policy = self.tables(call), call.request.routing, call.policy or PLAIN
         settings = call.snapshot.settings.routing
         table, groups = self._groups(call, plan, tables, resolve)
@@ -203,6 +246,8 @@ class Router:
         ask, seen = ask_of(call.request, streaming=call.streaming), self._seen(table, _task(call))
         call.story.count = ask.count
         fallback = settings.fallback_strategy if plan is None else ""
+        experiment = strategy.experiment if strategy.kind is Kind.EXPERIMENT else None
+        arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
         question = Question(
             seed=self._seed(),
             table=table,
@@ -221,8 +266,22 @@ class Router:
             usual=seen.usual,
             named=tables.named(strategy, table),
             turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
+            arm=tables.arm(experiment, arm, table) if experiment is not None and arm else (),
+            taught=self._taught(call, table, one_group=len(groups) == 1) if strategy.kind is Kind.LEARNED else None,
         )
-        return question, strategy.name
+        return question, strategy.name, f"{experiment.name}/{arm}" if experiment is not None and arm else ""
+
+    def _taught(self, call: Call, table: Table, *, one_group: bool) -> Taught:
+        """Where there is an order beside what was learned nothing is tried: how probable it was would not be known."""
+        learning, shape = call.snapshot.settings.learning, shape_of(prompt_of(call.request))
+        models = [row.id for row in table.rows]
+        reference = _budget(call)
+        weight = self._learner.price_weight(reference) if reference else learning.price_weight
+        exchange = Exchange(
+            price_weight=weight, reference=reference, time_weight=learning.time_weight, promise=learning.promise
+        )
+        known = self._learner.qualities(_task(call), shape, models, dict(zip(models, table.qualities, strict=True)))
+        return Taught(known, exchange, learning.explore if one_group else 0.0, shape)
 
     def _groups(
         self, call: Call, plan: Plan | None, tables: Tables, resolve: _Resolve
@@ -303,6 +362,15 @@ def _is_plain(routing: call_pb2.Routing) -> bool:
 
 def _task(call: Call) -> str:
     return (call.policy.task if call.policy is not None else "") or call.request.routing.task
+
+
+def _budget(call: Call) -> float:
+    """Nano-USD that calls may cost on average. 0 = nobody said."""
+    return (call.snapshot.settings.learning.cost_per_call or 0.0) * NANO
+
+
+def _unit(call: Call) -> str:
+    return unit_of(call.request.routing.sticky_key, call.request.context.end_user_id, call.id)
 
 
 def _routed(call: Call, plan: Plan | None, decision: Decision, choice: Choice, replaced: Replaced) -> Routed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
+from math import floor, log
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ NEAR = 1.25
 HOT = 0.8
 # The share of calls that go anywhere, to see how it is there now.
 EXPLORED = 0.01
+# Latencies of one step of a tenth are equal: they are not known better, and whom noise puts first would get the most.
+_SAME = log(1.1)
 # Two are drawn of so many, with replacement, and the better one is taken: the odds, from the best on. They hang on no
 # more candidates than these, so that another one that is worse never raises a share.
 DRAWN_OF = 4
@@ -65,7 +68,7 @@ def _weights(options: Sequence[Option]) -> dict[int, float]:
     cold = [index for index in near if options[index].utilisation <= HOT]
 
     def key(index: int) -> float:
-        return options[index].latency if cold else options[index].utilisation
+        return _step(options[index].latency) if cold else options[index].utilisation
 
     drawn_of, rank, weights = min(DRAWN_OF, len(options)), 0, {}
     for _, group in groupby(sorted(cold or near, key=key), key=key):
@@ -75,6 +78,10 @@ def _weights(options: Sequence[Option]) -> dict[int, float]:
         weights.update(dict.fromkeys(equals, weight))
         rank += len(equals)
     return weights
+
+
+def _step(latency: float) -> int:
+    return floor(log(max(latency, 1e-6)) / _SAME)
 
 
 def _near(options: Sequence[Option]) -> list[int]:

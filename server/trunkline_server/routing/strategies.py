@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from trunkline_server.errors import InvalidRequest, Violation
+from trunkline_server.routing.experiments import AB_TESTING, Experiment
 from trunkline_server.routing.scoring import BALANCED, BEST, CHEAPEST, FASTEST
 from trunkline_server.settings_tasks import spelling
 
@@ -47,6 +48,8 @@ class Strategy:
     weights: Weights = BALANCED
     # Of PRIORITY: names of targets. A provider's name means the best of its models.
     order: tuple[str, ...] = ()
+    # Of EXPERIMENT: the configuration's own or the built-in one.
+    experiment: Experiment | None = None
     # Of WEIGHTED: names of targets, and how much of the traffic each gets beside the others. Empty = all the same.
     shares: tuple[tuple[str, float], ...] = ()
     # Models on the gateway's own machine come before all others.
@@ -69,8 +72,8 @@ BUILT_IN: Mapping[str, Strategy] = {
         Strategy(name="enterprise", kind=Kind.PRIORITY, order=("fireworks", "claude", "openai", "gemini")),
         Strategy(name="fireworks_first", kind=Kind.PRIORITY, order=("fireworks",)),
         Strategy(name="weighted", kind=Kind.WEIGHTED),
-        Strategy(name="ab_test", kind=Kind.EXPERIMENT),
-        Strategy(name="ab_testing", kind=Kind.EXPERIMENT),
+        Strategy(name="ab_test", kind=Kind.EXPERIMENT, experiment=AB_TESTING),
+        Strategy(name="ab_testing", kind=Kind.EXPERIMENT, experiment=AB_TESTING),
         Strategy(name="performance_based", kind=Kind.LEARNED),
         Strategy(name="least_loaded", kind=Kind.LOAD),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trunkline_server.core import ANYBODY
 from trunkline_server.errors import UnknownModel
 from trunkline_server.routing.allowed import may_use_model
 from trunkline_server.routing.candidates import build_candidates
+from trunkline_server.routing.experiments import OTHERS, Experiment
 from trunkline_server.routing.names import find_targets
 from trunkline_server.routing.policy import Weights
 from trunkline_server.routing.strategies import Kind, Strategy
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Identity
     from trunkline_server.routing.candidates import Candidate, Candidates
     from trunkline_server.settings import Settings
+    from trunkline_server.settings_experiments import ExperimentSettings
     from trunkline_server.settings_routing import StrategySettings, WeightSettings
     from trunkline_server.snapshot import Snapshot
 
@@ -30,8 +33,8 @@ Named = Mapping[str, tuple[tuple[int, ...], ...]]
 
 # What only says what it was told to say is nobody's choice.
 _NEVER = "scripted"
-# In a strategy's shares: everybody whom it does not name.
-OTHERS = "others"
+# The strategy that means the first experiment of the configuration.
+AB_TEST = "ab_test"
 # Tables of so many permissions, and of so many groups of targets.
 MAX_TABLES = 256
 
@@ -87,6 +90,12 @@ class Tables:
             found[OTHERS] = (tuple(index for index in range(len(table.rows)) if index not in taken),)
         return found
 
+    def arm(self, experiment: Experiment, arm: str, table: Table) -> tuple[int, ...]:
+        """Whom of the table an arm means."""
+        groups = [group for name in experiment.names_of(arm) for group in self._meant(name, table)]
+        meant = {index for group in groups for index in group}
+        return tuple(i for i in range(len(table.rows)) if (i in meant) is not experiment.is_rest(arm))
+
     def _meant(self, name: str, table: Table) -> tuple[tuple[int, ...], ...]:
         """As for a call; and by a provider's name its other models, too, where its default one is not to be had."""
         try:
@@ -106,8 +115,16 @@ class Tables:
 
 
 def own_strategies(settings: Settings) -> Mapping[str, Strategy]:
-    """The configuration's strategies, by the spelling of their names."""
-    return {spelling(name): _strategy(name, own) for name, own in settings.routing.strategies.items()}
+    """The configuration's strategies, by the spelling of their names. Each experiment is one, and AB_TEST the first."""
+    tested = [_experiment(name, own) for name, own in settings.experiments.items()]
+    first = [replace(each, name=AB_TEST) for each in tested[:1]]
+    named = (_strategy(name, own) for name, own in settings.routing.strategies.items())
+    return {spelling(each.name): each for each in (*first, *named, *tested)}
+
+
+def _experiment(name: str, own: ExperimentSettings) -> Strategy:
+    experiment = Experiment(name=name, weights=own.arms, groups=own.groups, salt=own.salt)
+    return Strategy(name=name, kind=Kind.EXPERIMENT, experiment=experiment)
 
 
 def _strategy(name: str, own: StrategySettings) -> Strategy:

@@ -37,7 +37,7 @@ class Sample:
 
     @property
     def variance(self) -> float:
-        """How far they are spread. As if two more had been seen, at 0 and at 1 of a share: none is certain of itself."""
+        """How far they are spread: as if a 0 and a 1 more had been seen, for a few that are alike prove little."""
         n, mean = self.n + 2, (self.total + 1) / (self.n + 2)
         return max(0.0, (self.squares + 1) / n - mean * mean)
 
@@ -94,12 +94,12 @@ def share_interval(successes: float, n: int) -> Interval:
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def mean_interval(n: int, total: float, squares: float) -> Interval | None:
+def mean_interval(sample: Sample) -> Interval | None:
     """A mean, by the normal approximation. None below two observations."""
+    n, mean = sample.n, sample.mean
     if n < 2:
         return None
-    mean = total / n
-    half = _DEVIATIONS * sqrt(max(0.0, squares / n - mean * mean) / (n - 1))
+    half = _DEVIATIONS * sqrt(max(0.0, sample.squares / n - mean * mean) / (n - 1))
     return Interval(mean, mean - half, mean + half)
 
 

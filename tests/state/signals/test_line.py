@@ -61,7 +61,7 @@ def test_what_is_expected_is_told_as_it_was_before() -> None:
 
 def test_a_change_for_good_is_learned() -> None:
     line = learned(1, 500, (100, 10_000))
-    for _ in range(1500):
+    for _ in range(4000):
         line.learn(100, 4.0)
     assert line.at(100) == pytest.approx(4.0, rel=0.05)
 

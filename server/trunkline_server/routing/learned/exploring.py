@@ -1,4 +1,4 @@
-"""Trying what may be better, for those who asked for it; with the probability of what was done, so that it can be judged.
+"""Trying what may be better, for those who asked for it; with the probability of what was done, to be judged by.
 
 A share of calls goes not to the best candidate but to each in proportion to the probability that it is better than the
 best, as far as its observations tell (Thompson's rule, with that probability in place of a draw from it). The

@@ -8,7 +8,13 @@ No key can be turned back into text.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from zlib import crc32
+
+from trunkline.v1.content_pb2 import ROLE_USER
+
+if TYPE_CHECKING:
+    from trunkline.v1.gateway_service_pb2 import GenerateRequest
 
 # By view, from coarse to fine.
 Shape = tuple[tuple[int, ...], ...]
@@ -17,6 +23,14 @@ NO_SHAPE: Shape = ()
 # Characters at the beginning that are looked at.
 LOOKED_AT = 1500
 _TOKENS = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
+
+
+def prompt_of(request: GenerateRequest) -> str:
+    """What the caller says last, as far as it is text."""
+    for message in reversed(request.messages):
+        if message.role == ROLE_USER:
+            return "".join(part.text for part in message.parts)
+    return ""
 
 
 def shape_of(prompt: str) -> Shape:

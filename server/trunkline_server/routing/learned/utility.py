@@ -1,4 +1,4 @@
-"""What a candidate is worth: its quality, less what it costs, less what it keeps the caller waiting beyond a promise."""
+"""What a candidate is worth: its quality, less what it costs, less how long it keeps callers waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger's database holds of how models did: learned again at each start, so that nothing else has to be kept."""
+"""What the ledger's database holds of how models did: learned again at each start, so that nothing else is kept."""
 
 from __future__ import annotations
 
@@ -29,25 +29,24 @@ FAILED = frozenset(
         call_pb2.OUTCOME_MODEL_NOT_FOUND,
     }
 )
-_TOLD = (call_pb2.OUTCOME_SUCCESS, *sorted(FAILED))
-_SCORES = f"""
+_SCORES = """
 SELECT c.task, c.provider, c.model, d.shape, s.score
 FROM (
     SELECT call_id, AVG(score) AS score, MAX(submitted) AS submitted FROM feedback
-    GROUP BY call_id ORDER BY MAX(submitted) DESC LIMIT {MOST_CALLS}
+    GROUP BY call_id ORDER BY MAX(submitted) DESC LIMIT ?
 ) AS s JOIN calls AS c ON c.call_id = s.call_id LEFT JOIN decisions AS d ON d.call_id = s.call_id
 WHERE c.provider <> '' ORDER BY s.submitted, s.call_id
 """
-_OUTCOMES = f"""
-SELECT task, provider, model, outcome FROM attempts WHERE outcome IN ({", ".join(map(str, _TOLD))})
-ORDER BY started DESC, call_id DESC, attempt DESC LIMIT {MOST_ATTEMPTS}
+_OUTCOMES = """
+SELECT task, provider, model, outcome FROM attempts WHERE duration IS NOT NULL
+ORDER BY started DESC, call_id DESC, attempt DESC LIMIT ?
 """
 
 
 async def recall(database: Database, memory: Memory) -> None:
     """Learn what callers said of answers, and how attempts ended. Raises StoreFailed."""
-    for task, provider, model, shape, score in await database.fetch(_SCORES):
+    for task, provider, model, shape, score in await database.fetch(_SCORES, (MOST_CALLS,)):
         memory.observe(task, shape_of(shape), f"{provider}/{model}", score)
-    for task, provider, model, outcome in reversed(await database.fetch(_OUTCOMES)):
-        answered = outcome == call_pb2.OUTCOME_SUCCESS
-        memory.observe_outcome(task, f"{provider}/{model}", answered=answered)
+    for task, provider, model, outcome in reversed(await database.fetch(_OUTCOMES, (MOST_ATTEMPTS,))):
+        if (answered := outcome == call_pb2.OUTCOME_SUCCESS) or outcome in FAILED:
+            memory.observe_outcome(task, f"{provider}/{model}", answered=answered)

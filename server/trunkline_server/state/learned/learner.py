@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
@@ -12,7 +13,7 @@ from trunkline_server.state.learned.history import FAILED, recall
 from trunkline_server.state.learned.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from trunkline_server.routing.learned.cells import Quality
     from trunkline_server.routing.learned.lesson import Lesson
@@ -27,9 +28,11 @@ EVERY = 1.0
 class Learner:
     """For one event loop. What it is told of is known at once; what it keeps is in the database a moment later."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        """`clock`: seconds since 1970."""
         self._memory = Memory()
         self._database = database
+        self._clock = clock
         self._log = DecisionLog(database)
         self._pace = Pace(1.0)
 
@@ -64,14 +67,15 @@ class Learner:
         if outcome == call_pb2.OUTCOME_SUCCESS or outcome in FAILED:
             self._memory.observe_outcome(task, model, answered=outcome == call_pb2.OUTCOME_SUCCESS)
 
-    def ended(self, call_id: str, time: int, lesson: Lesson, served: str) -> None:
-        """A call that `performance_based` decided has ended. `time`: microseconds since 1970."""
-        self._log.add(Made(call_id, time, lesson, served))
+    def ended(self, call_id: str, lesson: Lesson, served: str, target: float, cost: int | None) -> None:
+        """A call that `performance_based` decided has ended, and was answered by `served`, if by anybody.
 
-    def spent(self, target: float, cost: float) -> None:
-        """A call that may cost `target` nano-USD on average has cost so many."""
-        pace = self._pace if self._pace.target == target else Pace(target)
-        self._pace = paced(pace, cost)
+        It cost `cost` nano-USD, if that is known, where calls may cost `target` on average; 0 = nobody said.
+        """
+        self._log.add(Made(call_id, int(self._clock() * 1e6), lesson, served))
+        if target and cost is not None:
+            pace = self._pace if self._pace.target == target else Pace(target)
+            self._pace = paced(pace, cost)
 
     def scored(self, scored: Scored) -> None:
         """A caller has said what an answer was worth; the same said again changes nothing."""

@@ -10,7 +10,7 @@ from trunkline_server.routing.learned.shape import NO_SHAPE
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trunkline_server.routing.learned.cells import Cells, Quality
+    from trunkline_server.routing.learned.cells import Cell, Cells, Quality
     from trunkline_server.routing.learned.shape import Shape
 
 # Keys that are remembered; the one that was observed longest ago goes first. And models under each.

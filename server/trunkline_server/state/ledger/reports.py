@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trunkline_server.errors import LedgerUnreadable, UnknownCall
 from trunkline_server.state.ledger import feedback
@@ -37,6 +37,16 @@ WELL = LedgerHealth(0, "", None, 0, 0)
 PATIENCE = 2.0
 
 
+class Learner(Protocol):
+    """Who learns from scores: state/learned."""
+
+    async def flush(self) -> None:
+        """Wait until what it knows of calls that ended is in the database."""
+
+    def scored(self, scored: Scored) -> None:
+        """A caller has said what an answer was worth."""
+
+
 class LedgerReports:
     """Reads the database that a ledger writes to. Every method raises CallError."""
 
@@ -46,17 +56,17 @@ class LedgerReports:
         flush: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.time,
         health: Callable[[], LedgerHealth] = lambda: WELL,
-        scored: Callable[[Scored], None] = lambda _: None,
+        learner: Learner | None = None,
     ) -> None:
         """`flush` waits until what is queued is in the database, `health` says how the ledger is.
 
-        `scored` is told of each score that is given.
+        `learner` is told of each score.
         """
         self._database = database
         self._flush = flush
         self._clock = clock
         self.health = health
-        self._scored = scored
+        self._learner = learner
 
     async def usage(self, request: UsageStatsRequest, identity: Identity) -> UsageStatsResponse:
         """UsageStats. A call that ended before it was asked is counted."""
@@ -84,6 +94,8 @@ class LedgerReports:
     async def submit_feedback(self, request: SubmitFeedbackRequest, identity: Identity) -> None:
         """FeedbackService.SubmitFeedback. A call is known from its end on, also while its row is queued."""
         feedback.check(request)
+        if self._learner is not None:
+            await self._learner.flush()
         found = await feedback.score(self._database, request, identity, self._now())
         if found is None:
             settled = await self._settled()
@@ -92,7 +104,8 @@ class LedgerReports:
                 raise LedgerUnreadable("rows still wait to be written")
         if found is None:
             raise UnknownCall
-        self._scored(found)
+        if self._learner is not None:
+            self._learner.scored(found)
 
     async def _settled(self) -> bool:
         """Wait for queued rows, but not for ever."""

@@ -8,11 +8,11 @@ from trunkline_server.routing.signal import expected, size_of
 
 # With fewer measurements there is no line: the median of those of about the same size stands for it.
 ENOUGH = 20
-# What is left of a measurement's weight with each that comes after it: the last few hundred make the line.
-KEPT = 0.995
+# What is left of a measurement's weight with each that comes after it: the last five hundred make most of the line.
+KEPT = 0.998
 # A measurement of more than so many times what was expected moves the line no further than this: how a target does for
 # a minute is for the residual.
-MOST = 3.0
+MOST = 2.0
 # Tokens to a unit of x.
 _KILO = 1000.0
 # How much a slope is doubted, in square kilotokens: noise over the slopes that are likely, both as parts of what is
@@ -25,13 +25,13 @@ _SOONEST = 1e-3
 
 
 class Line:
-    """Least squares with forgetting, each measurement by what it is of the expected: noise grows with what it disturbs.
+    """Least squares with forgetting. Noise grows with what is expected of a size: so little does that size weigh.
 
     The recursion is over the five sums of the normal equations, all that two parameters need: nothing in it winds up
     while every prompt has the same size.
     """
 
-    __slots__ = ("_count", "_few", "_w", "_wx", "_wxx", "_wxy", "_wy", "base", "medians", "samples", "slope")
+    __slots__ = ("_count", "_few", "_level", "_w", "_wx", "_wxx", "_wxy", "_wy", "base", "medians", "samples", "slope")
 
     def __init__(self) -> None:
         # Seconds, and seconds a token; of nothing while there are medians.
@@ -40,6 +40,8 @@ class Line:
         self.medians: tuple[tuple[int, float], ...] = ()
         self.samples = 0
         self._few: list[tuple[int, float]] = []
+        # Seconds that are expected of the mean size.
+        self._level = 0.0
         self._count = self._w = self._wx = self._wxx = self._wy = self._wxy = 0.0
 
     def at(self, tokens: int) -> float | None:
@@ -68,6 +70,7 @@ class Line:
         self.medians = tuple((size, median(found)) for size, found in sorted(by_size.items()))
 
     def _begin(self) -> None:
+        self._level = max(_SOONEST, median(seconds for _, seconds in self._few))
         for tokens, seconds in self._few:
             self._add(tokens, seconds, expected(self.medians, 0.0, 0.0, tokens))
         self._few, self.medians = [], ()
@@ -75,7 +78,7 @@ class Line:
 
     def _add(self, tokens: int, seconds: float, before: float) -> None:
         before = max(_SOONEST, before)
-        x, y, weight = tokens / _KILO, min(seconds, MOST * before), 1.0 / (before * before)
+        x, y, weight = tokens / _KILO, min(seconds, MOST * before), (self._level / before) ** 2
         self._count = self._count * KEPT + 1.0
         self._w = self._w * KEPT + weight
         self._wx = self._wx * KEPT + weight * x
@@ -91,3 +94,4 @@ class Line:
         if base < 0.0:
             base, slope = 0.0, self._wxy / (self._wxx + doubt)
         self.base, self.slope = base, slope / _KILO
+        self._level = max(_SOONEST, base + slope * self._wx / self._w)
