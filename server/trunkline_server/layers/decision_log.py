@@ -1,4 +1,4 @@
-"""The log of decisions: with `monitoring_level: comprehensive`, what each was made of, from which it can be made again."""
+"""The log of decisions: with `monitoring_level: comprehensive`, what each was made of, to make it again."""
 
 from __future__ import annotations
 
