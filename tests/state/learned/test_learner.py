@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trunkline_server.state.ledger.database import Database
+    from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
 SHAPE = shape_of("Who was Ada Lovelace?")
 MODEL = "openai/gpt-4o"
@@ -54,7 +55,7 @@ class House:
 
     async def call(self, call_id: str, *, lesson: bool, task: str = "review") -> None:
         subject = replace(SUBJECT, task=task)
-        entries = [finished(call_id, subject=subject), ended(call_id, subject=subject)]
+        entries: list[AttemptRow | CallRow] = [finished(call_id, subject=subject), ended(call_id, subject=subject)]
         await self.database.transact(lambda: take(entries, self.database.dialect))
         self.learner.attempted(task, MODEL, call_pb2.OUTCOME_SUCCESS)
         if lesson:
