@@ -22,7 +22,9 @@ from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.names import find_targets
 from trunkline_server.routing.replaced import targets_of
 from trunkline_server.routing.tasks import expand
+from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.settings_reliability import RetrySettings
 from trunkline_server.settings_tasks import RoutingSections, TaskSettings
 from trunkline_server.snapshot import Snapshot
 
@@ -166,8 +168,14 @@ def test_echotune() -> None:
     assert settings.max_attempts == 6, "one and five retries"
     for name in ("gemini", "openai", "anthropic"):
         retry = settings.providers[name].retry
-        assert (retry.max_attempts, retry.base, retry.cap) == (6, 2, 60)
-        assert (retry.multiplier, retry.attempt_timeout) == (2, 30)
+        assert structs.asdict(retry) == {
+            **structs.asdict(RetrySettings()),
+            "max_attempts": 6,
+            "base": 2,
+            "cap": 60,
+            "multiplier": 2,
+            "attempt_timeout": 30,
+        }
     for task in ("quality", "security", "performance"):
         assert settings.tasks[f"code_analysis_{task}"].system_prompt
 
@@ -384,9 +392,10 @@ def test_hugai_limits_retries_and_security() -> None:
     }
     for name in limits:
         provider = settings.providers[name]
-        assert (provider.retry.max_attempts, provider.retry.base, provider.retry.cap) == (3, 1, 60)
-        assert (provider.breaker.failures, provider.breaker.recovery) == (5, 300)
-    assert settings.ledger.retention == 7 * 86400
+        retry = {**structs.asdict(RetrySettings()), "max_attempts": 3, "base": 1, "cap": 60}
+        assert structs.asdict(provider.retry) == retry
+        assert structs.asdict(provider.breaker) == {"failures": 5, "recovery": 300}
+    assert settings.ledger.retention == Seconds(7 * 86400)
     assert settings.server.auth == "keys", "access is by the role of a key"
     assert commented("hugai", "security") == {
         "key_rotation": "90d",
@@ -454,8 +463,8 @@ def test_the_file_stands_on_its_preset_field_by_field(tmp_path: Any) -> None:
     assert "code_generation" not in settings.tasks, "it is the same task, spelt otherwise"
     assert (settings.chains["tiers"].targets, settings.chains["tiers"].tiers) == (("mock",), ())
     openai = settings.providers["openai"]
-    assert (openai.retry.max_attempts, openai.retry.cap, openai.limits.requests_per_minute) == (3, 5, 3500)
-    assert openai.breaker.recovery == 300, "a key without a value says nothing"
+    assert (openai.retry.max_attempts, openai.retry.cap, openai.limits.requests_per_minute) == (3, Seconds(5), 3500)
+    assert openai.breaker.recovery == Seconds(300), "a key without a value says nothing"
     assert settings.default_model == "mock"
 
 

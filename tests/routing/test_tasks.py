@@ -73,6 +73,10 @@ def asked(settings: Settings = SETTINGS, *, model: str = "", system: str = "", *
     return expand(settings, GenerateRequest(model=model, system_instruction=system, routing=Routing(**routing)))
 
 
+def said(what: str, name: str) -> dict[str, Any]:
+    return {what: name}
+
+
 def in_environment(name: str) -> Settings:
     return Settings(environments=SETTINGS.environments, environment=name)
 
@@ -182,14 +186,14 @@ def test_an_agent_without_a_task() -> None:
 
 @pytest.mark.parametrize(("what", "name"), [("task", "nightly_report"), ("agent", "billing")])
 def test_any_other_name_counts_for_statistics(what: str, name: str) -> None:
-    request, _, warnings = asked(model="m", **{what: name})
+    request, _, warnings = asked(model="m", **said(what, name))
     assert getattr(request.routing, what) == name
     assert not warnings
 
 
 @pytest.mark.parametrize(("what", "name"), [("task", "code_genration"), ("agent", "implementation-agnt")])
 def test_what_looks_like_a_slip_is_warned_about(what: str, name: str) -> None:
-    [warning] = asked(model="m", **{what: name}).warnings
+    [warning] = asked(model="m", **said(what, name)).warnings
     assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, f"routing.{what}")
     assert "code_generation" in warning.message or "Implementation-Agent" in warning.message
 
@@ -197,7 +201,7 @@ def test_what_looks_like_a_slip_is_warned_about(what: str, name: str) -> None:
 @pytest.mark.parametrize("what", ["task", "agent"])
 def test_strict_callers_are_refused_instead(what: str) -> None:
     with pytest.raises(UnknownName, match=f"routing.{what}: no {what} 'nightly'") as caught:
-        asked(model="m", strict_params=True, **{what: "nightly"})
+        asked(model="m", strict_params=True, **said(what, "nightly"))
     assert caught.value.reason == call_pb2.ERROR_REASON_NAME_NOT_FOUND
 
 
@@ -309,7 +313,7 @@ def test_the_first_rule_that_fits_names_who_is_asked_first(
     settings = Settings(
         complexity=RULES, chains=SETTINGS.chains, environments=SETTINGS.environments, environment=environment
     )
-    asks = {} if min_quality is None else {"min_quality": min_quality}
+    asks: dict[str, Any] = {} if min_quality is None else {"min_quality": min_quality}
     policy = asked(settings, complexity=complexity, **asks).policy
     assert policy.order == ((first, "a", "b") if first == "large" else (first,))
     assert asked(settings, complexity=complexity, model="m").policy.order == ()

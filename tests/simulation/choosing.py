@@ -29,7 +29,7 @@ SHORT, LONG = 100, 100_000
 # How an endpoint that fails fails: at once.
 FAILING = 0.003
 # Calls beside those that choose, whose callers name an endpoint, for each of those.
-NAMED = 0.1
+NAMED = 0.02
 # What is thought of a target that nothing is known of, in seconds.
 UNKNOWN = 1.0
 
@@ -97,7 +97,7 @@ class World:
     ) -> None:
         """Calls come at random, `rate` a second, this share of them long. The world's time begins now.
 
-        For one of ten there is one more, whose caller names the first endpoint, with so many tokens.
+        For one of fifty there is one more, whose caller names the first endpoint, with so many tokens.
         """
         self._start, tasks = self._time(), []
         while self.now() < seconds:

@@ -78,8 +78,8 @@ class ListModelsRequest(_message.Message):
 
     @_builtins.property
     def max_time_to_first_token(self) -> _duration_pb2.Duration:
-        """Only models whose first token came within this: the median of its last 32 streamed calls since the gateway's start. Models
-        that were not streamed from since then are not left out.
+        """Only models whose first token would come within this for a call of call_input_tokens, as their streamed calls since the
+        gateway's start tell and as they do now. Models that were not streamed from since then are not left out.
         """
 
     def __init__(

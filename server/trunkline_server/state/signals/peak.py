@@ -18,10 +18,10 @@ class Peak:
 
     def learn(self, ratio: float, now: float) -> None:
         """It was so this time."""
-        if ratio > self.read(now):
+        kept = exp(-max(0.0, now - self._at) / TAU)
+        if ratio > 1.0 + (self._estimate - 1.0) * kept:
             self._estimate = ratio
         else:
-            kept = exp(-max(0.0, now - self._at) / TAU)
             self._estimate = self._estimate * kept + ratio * (1.0 - kept)
         self._at = now
 
