@@ -38,6 +38,7 @@ def test_refused(text: str, path: str, said: str, tmp_path: Path) -> None:
 def test_an_experiment_is_a_strategy_for_the_gateway_and_for_tasks(tmp_path: Path) -> None:
     file = tmp_path / "trunkline.yaml"
     file.write_text(
-        "experiments: {tone: {arms: {mock: 1, others: 3}}}\nrouting: {strategy: tone}\ntasks: {x: {strategy: ab_test}}\n"
+        "experiments: {tone: {arms: {mock: 1, others: 3}}}\n"
+        "routing: {strategy: tone}\ntasks: {x: {strategy: ab_test}}\n"
     )
     assert config.load(file, {}).experiments["tone"].arms == {"mock": 1, "others": 3}
