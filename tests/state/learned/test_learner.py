@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import Failing
 from ledger_rows import SUBJECT, ended, finished
 from msgspec.structs import replace
 
@@ -153,4 +154,16 @@ async def test_what_waits_is_written_down_while_the_gateway_runs(database: Datab
             break
         await asyncio.sleep(0.01)
     following.cancel()
+    assert await database.fetch("SELECT call_id FROM decisions") == [("c",)]
+
+
+async def test_decisions_wait_for_a_database_that_fails(database: Database) -> None:
+    failing = Failing(database)
+    learner = Learner(failing)
+    failing.failure = "locked"
+    learner.ended("c", Lesson("", SHAPE, (MODEL,), (1.0,), MODEL), MODEL, 0.0, None)
+    await learner.flush()
+    assert await database.fetch("SELECT call_id FROM decisions") == []
+    failing.failure = None
+    await learner.flush()
     assert await database.fetch("SELECT call_id FROM decisions") == [("c",)]
