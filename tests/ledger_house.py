@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from databases import Failing
@@ -51,7 +50,7 @@ class House:
             task.cancel()
             await asyncio.wait([task])
         for file in (*victim._journal._full, victim._journal._file):
-            os.close(file.descriptor)
+            file.close()
         victim._slot.release()
         await victim.database.aclose()
 

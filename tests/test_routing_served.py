@@ -19,6 +19,7 @@ from trunkline.v1.call_pb2 import Routing
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, UsageDimension, UsageStatsRequest
 from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline.v1.model_service_pb2 import PlanRouteRequest
+from trunkline_server.routing.record import replay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +68,19 @@ async def test_an_answer_says_how_its_target_was_chosen_and_the_ledger_counts_by
         "quality_optimized": 1,
         "named": 1,
     }
+
+
+async def test_what_a_decision_was_made_of_is_logged_and_makes_it_again(tmp_path: Path) -> None:
+    logs = {"monitoring_level": "comprehensive"}
+    async with upstream([SAID]) as server, gateway(two_models(tmp_path, server.base_url, logs=logs)) as running:
+        secret = GenerateRequest(prompt="canary-4711", routing=Routing(strategy="quality_optimized"))
+        done = await running.stub.Generate(secret)
+        await running.stub.Generate(GenerateRequest(model="up/cheap", prompt="x"))
+        (line,) = running.lines("decision")
+    again = replay(line["made_of"])
+    assert line["decision"] == done.served.decision_id
+    assert again.ranking.question.table.rows[again.order[0]].target == done.served.target
+    assert "canary" not in line["made_of"]
 
 
 async def test_a_plan_sends_nothing_and_tells_what_the_call_then_does(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from trunkline_server.errors import CallError
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
@@ -344,7 +345,7 @@ class App:
             # Before anything is decided: below here a request is valid and plain.
             resolve,
             # Knows what the request asks for, and how those did lately who may answer.
-            route(self._router),
+            route(self._router, decision_log(self._log)),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
             attempt(self._registry, self._report, self._experience),
         )

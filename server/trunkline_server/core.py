@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from trunkline_server.routing.tokens import Count
     from trunkline_server.snapshot import Snapshot
 
+try:
+    import uvloop
+except ImportError:  # not on Windows
+    _UVLOOP: type | None = None
+else:
+    _UVLOOP = uvloop.Loop
+
 Events = AsyncGenerator[StreamGenerateResponse, None]
 
 
@@ -26,7 +33,7 @@ def now() -> float:
     uvloop's own `time()` is rounded to milliseconds and as old as the loop's turn; it is the clock of time.monotonic().
     """
     loop = asyncio.get_running_loop()
-    return time.monotonic() if type(loop).__module__ == "uvloop" else loop.time()
+    return time.monotonic() if loop.__class__ is _UVLOOP else loop.time()
 
 
 Role = Literal["caller", "operator", "admin"]
@@ -231,8 +238,8 @@ class Tape:
     async def pump(self) -> None:
         """Fill the buffer from the generator until that ends, fails, or this task is cancelled; close it always."""
         try:
-            async with aclosing(self._events) as events:
-                async for event in events:
+            try:
+                async for event in self._events:
                     self._buffer.append(event)
                     if not self._gathering:
                         _wake(self._reader)
@@ -240,6 +247,8 @@ class Tape:
                         _wake(self._reader)
                         self._room = asyncio.get_running_loop().create_future()
                         await self._room
+            finally:
+                await self._events.aclose()
         except asyncio.CancelledError as cancelled:
             self.fail(cancelled)
             if _cancelling():

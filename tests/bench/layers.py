@@ -39,6 +39,7 @@ from trunkline_server.fold import fold, merge
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.endpoint import one_of
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
@@ -123,7 +124,8 @@ class Layers:
         seed, signals = partial(random.getrandbits, 64), Signals(now, self._endpoints.utilisation)
         self.attempt = attempt(self._registry, attempt_log(log), Experience(now, signals))
         self.route = route(
-            Router(self._endpoints.figures, signals.read, Lengths().output, Strategies(), Taught(), seed, time.time)
+            Router(self._endpoints.figures, signals.read, Lengths().output, Strategies(), Taught(), seed, time.time),
+            decision_log(log),
         )
         self.whole_chain: Layer = lambda handler: self.observe(
             resolve(self.route(self.attempt(self.endpoint(handler))))

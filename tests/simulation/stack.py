@@ -117,7 +117,7 @@ class Stack:
         log = build_log(self._null)
         for layer in (
             self._attempt(),
-            route(self._router(known)),
+            route(self._router(known), lambda *_: None),
             resolve,
             observe(log, lambda *_: None, self.ledger.end_call),
         ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,7 @@ async def started(settings: Settings, log: Log, data: Path, *, inquires: bool = 
     except (CannotStart, CertificatesUnfit) as unfit:
         raise Failed(ExitCode.USAGE, str(unfit)) from None
     _spare_the_collector()
+    _spare_the_generators()
     try:
         yield app
     finally:
@@ -126,6 +128,14 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
+
+
+def _spare_the_generators() -> None:
+    """Do not have the loop note each generator that begins: a call has ten, and who begins one closes it.
+
+    The loop would only close those that are left when it ends; any that is forgotten before is closed as ever.
+    """
+    sys.set_asyncgen_hooks(firstiter=None)
 
 
 async def _greet(app: App, address: str, admin: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol
 
 from trunkline.v1 import call_pb2
@@ -45,9 +44,12 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
             call.fate.settle = open_row.settle
             try:
                 await ledger.begin(open_row.entry.begun)
-                async with aclosing(below(call)) as events:
+                events = below(call)
+                try:
                     async for event in events:
                         yield await open_row.completed(event) if event.HasField("completed") else open_row.add(event)
+                finally:
+                    await events.aclose()
             except UpstreamError as error:
                 await open_row.failed(error)
                 raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,8 @@ def one_of(endpoints: Sequence[Endpoint], handlers: Sequence[Handler], draw: Cal
         visit = await endpoints[at].enter(call)
         waiting = True
         try:
-            async with aclosing(handlers[at](call)) as events:
+            events = handlers[at](call)
+            try:
                 async for event in events:
                     if waiting:
                         waiting = False
@@ -45,6 +45,8 @@ def one_of(endpoints: Sequence[Endpoint], handlers: Sequence[Handler], draw: Cal
                         response = event.completed.response
                         visit.completed(response.usage if response.HasField("usage") else None)
                     yield event
+            finally:
+                await events.aclose()
             visit.end(call_pb2.OUTCOME_INTERRUPTED)
         except UpstreamError as error:
             visit.failed(error)

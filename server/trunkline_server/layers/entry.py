@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from trunkline.v1 import call_pb2
-from trunkline.v1.gateway_service_pb2 import StreamCompleted, StreamGenerateResponse
+from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow, Subject
 
 if TYPE_CHECKING:
@@ -96,11 +96,10 @@ class Entry:
         """The last event with the attempt's cost, and the row. `took` is in seconds, here and below."""
         usage, certainty = self._usage(event.completed.response)
         cost, saved = self._cost(usage, certainty, took, _tier(event.completed.response))
-        response = StreamCompleted()
-        response.CopyFrom(event.completed)
-        response.response.cost.CopyFrom(cost)
-        row = self._row(call_pb2.OUTCOME_SUCCESS, took, usage, cost, saved)
-        return StreamGenerateResponse(completed=response), row
+        last = StreamGenerateResponse()
+        last.CopyFrom(event)
+        last.completed.response.cost.CopyFrom(cost)
+        return last, self._row(call_pb2.OUTCOME_SUCCESS, took, usage, cost, saved)
 
     def failed(self, error: UpstreamError, took: float) -> AttemptRow:
         """The row of an attempt that failed; the error learns what it cost."""

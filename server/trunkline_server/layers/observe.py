@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal
 
 from trunkline.v1 import call_pb2
@@ -36,11 +35,14 @@ def observe(log: Log, record: Callable[[Finished, float], None], enter: Callable
             answer: GenerateResponse | None = None
             reason = CANCELLED
             try:
-                async with aclosing(below(call)) as events:
+                events = below(call)
+                try:
                     async for event in events:
                         if event.HasField("completed"):
                             answer = event.completed.response
                         yield event
+                finally:
+                    await events.aclose()
                 reason = ""
             except CallError as error:
                 reason = reason_name(error.reason)

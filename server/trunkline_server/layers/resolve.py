@@ -28,11 +28,9 @@ def resolve(below: Handler) -> Handler:
     there is anything to it.
     """
 
-    async def handle(call: Call) -> Events:
+    def handle(call: Call) -> Events:
         resolved, warnings = plain(call)
-        async with aclosing(below(resolved)) as events:
-            async for event in events:
-                yield _warned(event, warnings) if warnings and event.HasField("completed") else event
+        return _warning(below(resolved), warnings) if warnings else below(resolved)
 
     return handle
 
@@ -44,6 +42,12 @@ def plain(call: Call) -> tuple[Call, Sequence[CallWarning]]:
     request, policy, warnings = expand(call.snapshot.settings, _plain(call.request))
     call.story.valid, call.story.request = True, request
     return _told(call, request, policy), warnings
+
+
+async def _warning(given: Events, warnings: Sequence[CallWarning]) -> Events:
+    async with aclosing(given) as events:
+        async for event in events:
+            yield _warned(event, warnings) if event.HasField("completed") else event
 
 
 def _told(call: Call, request: GenerateRequest, policy: Policy) -> Call:

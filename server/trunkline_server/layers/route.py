@@ -9,36 +9,49 @@ from typing import TYPE_CHECKING
 from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trunkline_server.core import Call, Events, Handler, Layer
-    from trunkline_server.routing.router import Replaced, Router
+    from trunkline_server.routing.decision import Decision
+    from trunkline_server.routing.router import Replaced, Routed, Router
 
 
-def route(router: Router) -> Layer:
+def route(router: Router, report: Callable[[Call, Decision], None]) -> Layer:
     """Give the call its plan, and its story how that was chosen.
 
-    Who is answered by another model than he named is told so in the last event. Raises what Router.route raises.
+    `report` is told of each decision. Who is answered by another model than he named is told so in the last event.
+    Raises what Router.route raises.
     """
 
     def layer(below: Handler) -> Handler:
-        async def handle(call: Call) -> Events:
+        def handle(call: Call) -> Events:
             routed = router.route(call)
-            call.story.choice, replaced = routed.choice, routed.replaced
-            cost: int | None = None
-            try:
-                async with aclosing(below(replace(call, plan=routed.targets, larger=routed.larger))) as events:
-                    async for event in events:
-                        if event.HasField("completed"):
-                            cost = _cost(event)
-                            yield _warned(event, replaced) if replaced else event
-                        else:
-                            yield event
-            finally:
-                if routed.decision is not None:
-                    router.ended(call, routed, cost)
+            call.story.choice = routed.choice
+            events = below(replace(call, plan=routed.targets, larger=routed.larger))
+            if routed.decision is not None:
+                report(call, routed.decision)
+            elif not routed.replaced:
+                return events
+            return _followed(events, call, routed, router)
 
         return handle
 
     return layer
+
+
+async def _followed(given: Events, call: Call, routed: Routed, router: Router) -> Events:
+    cost: int | None = None
+    try:
+        async with aclosing(given) as events:
+            async for event in events:
+                if event.HasField("completed"):
+                    cost = _cost(event)
+                    yield _warned(event, routed.replaced) if routed.replaced else event
+                else:
+                    yield event
+    finally:
+        if routed.decision is not None:
+            router.ended(call, routed, cost)
 
 
 def _cost(event: StreamGenerateResponse) -> int | None:

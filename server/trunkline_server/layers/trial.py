@@ -13,7 +13,6 @@ from trunkline.v1.gateway_service_pb2 import (
     GenerateResponse,
     Heartbeat,
     Restarted,
-    StreamCompleted,
     StreamGenerateResponse,
     StreamStarted,
 )
@@ -214,11 +213,10 @@ class Trial:
     def _completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
         """The provider's `completed` with what only we know. A copy: an event that was given is not changed."""
         shared, asked = self._shared, self.call.request.stream_options.include_final_message
-        if shared.fold is not None and asked and self.call.streaming:
-            response = shared.fold.response()
-        else:
-            response = GenerateResponse()
-            response.CopyFrom(event.completed.response)
+        last = StreamGenerateResponse()
+        response = last.completed.response
+        whole = shared.fold if asked and self.call.streaming else None
+        response.CopyFrom(event.completed.response if whole is None else whole.response())
         response.id = self.call.id
         response.create_time.CopyFrom(self._create_time)
         for warning in response.warnings:
@@ -227,7 +225,7 @@ class Trial:
         if shared.warnings:
             response.warnings.extend(shared.warnings)
         self.tell(response.served)
-        return StreamGenerateResponse(completed=StreamCompleted(response=response))
+        return last
 
     def _succeed(self, response: GenerateResponse) -> None:
         record = self._attempt(call_pb2.OUTCOME_SUCCESS)

@@ -63,9 +63,12 @@ class Gateway(GatewayServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """The fold of the stream."""
         chain, folding = self._current.chain, Fold()
-        async with aclosing(chain.handler(_call(request, context, chain, streaming=False))) as events:
+        events = chain.handler(_call(request, context, chain, streaming=False))
+        try:
             async for event in events:
                 folding.add(event)
+        finally:
+            await events.aclose()
         return folding.response()
 
     async def StreamGenerate(self, request: pb.GenerateRequest, context: Context) -> None:  # type: ignore[override]

@@ -133,7 +133,8 @@ class Endpoint:
         queue_full. A call that goes away meanwhile leaves nothing behind.
         """
         self._fuse(self._clock())
-        await self._pause(call)
+        if self.known.blocked():
+            await self._pause(call)
         reserved, wait = self._reserve(call)
         try:
             if wait:

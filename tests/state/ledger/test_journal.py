@@ -31,3 +31,15 @@ def test_a_call_is_forgotten_with_the_last_of_its_rows(tmp_path: Path) -> None:
     written.tidy()
     assert removed == [file]
     written.close()
+
+
+def test_a_record_that_is_longer_than_a_file_has_one_of_its_own(tmp_path: Path) -> None:
+    written = Journal(tmp_path, lambda path: path.unlink(), size=400)
+    for call_id in ("short", "c" * 1000, "short as well"):
+        written.end(ended(call_id))
+    assert [row.call_id for file in journal.files(tmp_path) for row in journal.read(file)] == [
+        "short",
+        "c" * 1000,
+        "short as well",
+    ]
+    written.close()

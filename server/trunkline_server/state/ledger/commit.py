@@ -50,9 +50,9 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
         yield Statement(_WITHDRAW, withdrawn)
     sums, new_attempts, new_calls = Sums(), [], []
     if ended:
-        new_attempts = yield Statement(_FINISH, [attempt_values(row) for row in ended.values()], returns=True)
+        new_attempts = yield Statement(_FINISH, [attempt_values(row) for row in ended.values()], returns=True, key=2)
     if calls:
-        new_calls = yield Statement(_END, [call_values(row) for row in calls.values()], returns=True)
+        new_calls = yield Statement(_END, [call_values(row) for row in calls.values()], returns=True, key=1)
     for key in new_attempts:
         sums.add_attempt(ended[key])
     for (call_id,) in new_calls:

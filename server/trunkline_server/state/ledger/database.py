@@ -20,6 +20,8 @@ class Statement(NamedTuple):
     sql: str
     rows: Sequence[Sequence[Any]] = ((),)
     returns: bool = False
+    # Of an INSERT of several rows that returns the first so many columns of those that it takes: how many.
+    key: int = 0
 
 
 class Query(NamedTuple):

@@ -1,13 +1,15 @@
 """The journal: what is on its way into the database, in files that survive the death of this process.
 
-A record is written before the row is queued, and forgotten with its file once the database has what it says. Nothing is
-synced: the journal outlives a SIGKILL, not a power failure.
+A record is written before the row is queued, and forgotten with its file once the database has what it says. The files
+are mapped into memory, and writing is copying: a system call for each record would give the interpreter's lock away
+three times a call. Nothing is synced: the journal outlives a SIGKILL, not a power failure.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
+from mmap import mmap
 from struct import Struct as Layout
 from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.state.ledger.commit import Entry
 
-# Bytes after which a new file is begun.
+# Bytes of a file, which its records fill up; one that is longer has a file of its own.
 FILE_SIZE = 4 << 20
 # Whose body it is, its length, its checksum.
 _HEAD = Layout("<cII")
@@ -48,24 +50,32 @@ class JournalFailed(Exception):
 class _File:
     """An open file, and how many records in it are still needed."""
 
-    __slots__ = ("descriptor", "needed", "path", "size")
+    __slots__ = ("_memory", "needed", "path", "room", "size")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, room: int) -> None:
+        """Have `room` bytes on the disk, all zero. Raises OSError, and leaves nothing."""
         self.path = path
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self.size = self.needed = 0
+        self.room = room
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            _write_all(descriptor, bytes(room))  # a hole that the disk has no room for would kill us later
+            self._memory = mmap(descriptor, room)
+        except OSError:
+            path.unlink()
+            raise
+        finally:
+            os.close(descriptor)
 
     def append(self, record: bytes) -> None:
-        try:
-            written = os.write(self.descriptor, record)
-        except OSError:
-            written = 0
-        if written != len(record):
-            # Half a record would hide those after it.
-            os.ftruncate(self.descriptor, self.size)
-            os.lseek(self.descriptor, self.size, os.SEEK_SET)
-            raise JournalFailed("disk full")
-        self.size += written
+        """Add a record that there is room for."""
+        end = self.size + len(record)
+        self._memory[self.size : end] = record
+        self.size = end
+
+    def close(self) -> None:
+        """Write no more."""
+        self._memory.close()
 
 
 class _Call(Struct):
@@ -150,12 +160,13 @@ class Journal:
     def tidy(self) -> None:
         """Forget what stands in the current file, if none of it is needed."""
         if self._file.size and not self._file.needed:
-            self._rotate()
+            with suppress(JournalFailed):
+                self._rotate()
 
     def close(self) -> None:
         """Close the files; delete those that nothing needs."""
         for file in (*self._full, self._file):
-            os.close(file.descriptor)
+            file.close()
             if not file.needed:
                 file.path.unlink(missing_ok=True)
 
@@ -166,9 +177,10 @@ class Journal:
         return call
 
     def _append(self, kind: bytes, row: Entry) -> _File:
-        if self._file.size >= self._size:
-            self._rotate()
-        self._file.append(_record(kind, row))
+        record = _record(kind, row)
+        if self._file.size + len(record) > self._file.room:
+            self._rotate(len(record))
+        self._file.append(record)
         return self._file
 
     def _release(self, file: _File) -> None:
@@ -176,25 +188,24 @@ class Journal:
         if not file.needed and file in self._full:
             self._forget(file)
 
-    def _rotate(self) -> None:
+    def _rotate(self, least: int = 0) -> None:
         full = self._file
         try:
-            self._file = self._begin_file()
+            self._file = self._begin_file(least)
         except OSError:
-            # The old one goes on growing.
-            return
+            raise JournalFailed("disk full") from None
         self._full.add(full)
         if not full.needed:
             self._forget(full)
 
     def _forget(self, file: _File) -> None:
         self._full.discard(file)
-        os.close(file.descriptor)
+        file.close()
         self._remove(file.path)
 
-    def _begin_file(self) -> _File:
+    def _begin_file(self, least: int = 0) -> _File:
         self._number += 1
-        return _File(self._folder / f"{self._number:08d}.journal")
+        return _File(self._folder / f"{self._number:08d}.journal", max(self._size, least))
 
 
 def files(folder: Path) -> list[Path]:
@@ -216,6 +227,11 @@ def read(path: Path) -> Iterator[Entry]:
             yield _DECODERS[kind].decode(body)
         except DecodeError:
             return
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def append(path: Path, row: AttemptRow | CallRow) -> None:

@@ -16,7 +16,7 @@ from trunkline_server.state.ledger.packed import numbers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from trunkline_server.state.ledger.database import Failure, Row, Script, T
+    from trunkline_server.state.ledger.database import Failure, Row, Script, Statement, T
 
 _MERGE = """
 CREATE OR REPLACE FUNCTION merge_histograms(a BIGINT[], b BIGINT[]) RETURNS BIGINT[] LANGUAGE sql IMMUTABLE AS $$
@@ -150,10 +150,9 @@ class PostgresDatabase:
             return self._pool
 
 
-async def _execute(connection: asyncpg.Connection[Any], statement: Any) -> list[Row]:
-    sql, rows, returns = statement
-    sql = _numbered(sql)
-    if not returns:
+async def _execute(connection: asyncpg.Connection[Any], statement: Statement) -> list[Row]:
+    sql, rows = _numbered(statement.sql), statement.rows
+    if not statement.returns:
         await (connection.executemany(sql, rows) if len(rows) != 1 else connection.execute(sql, *rows[0]))
         return []
     found = await (connection.fetchmany(sql, rows) if len(rows) != 1 else connection.fetch(sql, *rows[0]))
