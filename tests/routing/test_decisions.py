@@ -163,7 +163,7 @@ def test_the_order_in_which_candidates_are_found_does_not_matter(
     table = table_of(roomy(rows))
     known = {index: signal for index, signal in signals.items() if index < len(rows)}
     shuffled = table_of(data.draw(st.permutations(roomy(rows))))
-    what = {"ask": request, "strategy": BUILT_IN[strategy], "signals": known, "seed": seed}
+    what: dict[str, Any] = {"ask": request, "strategy": BUILT_IN[strategy], "signals": known, "seed": seed}
     assert ids(decided(table, **what)) == ids(decided(shuffled, **what))
 
 
@@ -266,7 +266,7 @@ def test_raising_a_price_never_raises_a_share(strategy: Strategy) -> None:
 @pytest.mark.parametrize("strategy", sorted(BUILT_IN))
 def test_of_equals_nobody_starves(strategy: str) -> None:
     table = table_of(candidate(number) for number in range(6))
-    what = {"strategy": BUILT_IN[strategy]}
+    what: dict[str, Any] = {"strategy": BUILT_IN[strategy]}
     if BUILT_IN[strategy].kind is Kind.CAPABILITY:
         return  # the best fit alone, as REQUIREMENTS has it: equals go by their names
     counts = Counter(ids(decided(table, seed=seed * 104_729, turn=seed, **what))[0] for seed in range(3000))

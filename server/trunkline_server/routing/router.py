@@ -166,7 +166,8 @@ class Router:
         resolve = _Resolve(call, int(self._clock()))
         plan = self._plan(call, resolve)
         if plan is not None and self._is_simple(call, plan):
-            strategy = NAMED if call.policy is None else "priority"
+            policy = call.policy or PLAIN
+            strategy = "priority" if policy.order or policy.tiers else NAMED
             targets = plan.targets[:1] if plan.alone else plan.targets
             choice = Choice(strategy, f"{self._seed():016x}", _task(call))
             return Routed(targets, plan.larger, choice, resolve.replaced)

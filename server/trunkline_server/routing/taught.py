@@ -55,5 +55,5 @@ def lesson_of(taught: Taught, table: Table, learned: Learned, task: str) -> Less
 def _candidate(taught: Taught, table: Table, numbers: Numbers, index: int) -> Candidate:
     how = numbers.times.get(index)
     return Candidate(
-        table.rows[index].id, taught.qualities[index], numbers.costs[index], how.total if how is not None else None
+        table.rows[index].id, taught.qualities[index], numbers.costs[index], how[1] if how is not None else None
     )

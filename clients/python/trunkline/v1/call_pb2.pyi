@@ -254,7 +254,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 8
     """UNAUTHENTICATED. The gateway key is wrong, expired or revoked."""
     ERROR_REASON_MODEL_NOT_ALLOWED: _ErrorReason.ValueType  # 9
-    """PERMISSION_DENIED. The key may not use this model or this provider."""
+    """PERMISSION_DENIED. The key may not use this model, this provider or this strategy."""
     ERROR_REASON_ROLE_NOT_ALLOWED: _ErrorReason.ValueType  # 10
     """PERMISSION_DENIED. The key's role or workspace does not allow this."""
     ERROR_REASON_POLICY_BLOCKED: _ErrorReason.ValueType  # 11
@@ -324,7 +324,7 @@ ERROR_REASON_KEY_MISSING: ErrorReason.ValueType  # 7
 ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 8
 """UNAUTHENTICATED. The gateway key is wrong, expired or revoked."""
 ERROR_REASON_MODEL_NOT_ALLOWED: ErrorReason.ValueType  # 9
-"""PERMISSION_DENIED. The key may not use this model or this provider."""
+"""PERMISSION_DENIED. The key may not use this model, this provider or this strategy."""
 ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 10
 """PERMISSION_DENIED. The key's role or workspace does not allow this."""
 ERROR_REASON_POLICY_BLOCKED: ErrorReason.ValueType  # 11
@@ -479,8 +479,8 @@ class Routing(_message.Message):
     min_quality: _builtins.float
     """Only models of at least this quality, from 0 to 1, as in ListModelsRequest. Models without one are left out."""
     max_cost_nano_usd: _builtins.int
-    """Only targets at which this call is expected to cost at most this; unpriced ones are left out. What is expected is an
-    estimate: of the prompt's tokens, and of max_output_tokens or of what calls usually make.
+    """Only targets at which this call is expected to cost at most this; unpriced ones are left out. The prompt's tokens are an
+    estimate; of what comes out all of max_output_tokens counts, and without it what answers usually have.
     """
     local_only: _builtins.bool
     """Only models that run on the gateway's own machine."""
@@ -538,8 +538,8 @@ class Routing(_message.Message):
 
     @_builtins.property
     def max_expected_total_time(self) -> _duration_pb2.Duration:
-        """Only models whose whole answer is expected within this, by what was measured here or, where that is not so, by their
-        speed in the catalogue. Models of which neither is known are not left out.
+        """Only models whose whole answer is expected within this, by what was measured here or, where that is not so, as their
+        speed in the catalogue suggests. Models of which neither is known are not left out.
         """
 
     def __init__(
@@ -640,7 +640,9 @@ class Served(_message.Message):
     provider_response_id: _builtins.str
     """The provider's own id of the answer."""
     strategy: _builtins.str
-    """The strategy that ordered the targets: one of the names of Routing.strategy. "named" = the call named whom to ask."""
+    """The strategy that ordered the targets: one of the names of Routing.strategy. "named" = the call named whom to ask;
+    "last_resort" = nobody met what it asked for, and whom its task has for that answered.
+    """
     task: _builtins.str
     """The task that the call was taken for: Routing.task, or what the configuration says for the agent."""
     experiment_arm: _builtins.str
