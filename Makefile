@@ -205,6 +205,11 @@ simulate: .venv/dev ## Let simulated providers fail in every way, in virtual tim
 bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 	PYTHONPATH=tests $(BIN)/python -m bench.layers
 	PYTHONPATH=tests $(BIN)/python -m bench.machines
+	PYTHONPATH=tests $(BIN)/python -m bench.estimates
+
+.PHONY: bench-routing
+bench-routing: .venv/dev ## What choosing a model for each call is worth, replayed over tables of answers; TABLE=FILE for one of yours
+	PYTHONPATH=tests $(BIN)/python -m bench_routing $(if $(TABLE),"$(TABLE)")
 
 .PHONY: bench-usage
 bench-usage: .venv/dev ## Milliseconds of UsageStats over a million attempts, held to its bars; ATTEMPTS=N for another number

@@ -17,6 +17,7 @@ from make import snapshot
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
+from trunkline.v1.model_service_pb2 import PlanRouteResponse
 from trunkline_server.core import Chain, Current
 from trunkline_server.logs import build_log
 from trunkline_server.providers.discovery import Discoverer
@@ -30,6 +31,7 @@ from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ServerSettings
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
+from trunkline_server.state.signals.signals import Signals
 from trunkline_server.state.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ async def serving(handler: Handler) -> AsyncIterator[Running]:
     settings = ServerSettings(listen="127.0.0.1:0")
     log = build_log(written)
     live = Live(current, {}, log)
-    models = Models(current, states, live, Discoverer(live, {}), statistics)
+    models = Models(current, states, live, Discoverer(live, {}), Signals(time.monotonic), lambda _: PlanRouteResponse())
     server, port = build_server(settings, log, gateway, models, Feedback(no_reports()), state, Gatekeeper())
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:

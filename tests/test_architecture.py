@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVER = ROOT / "server" / "trunkline_server"
 CLIENT = ROOT / "clients" / "python" / "trunkline_client"
 MODULES = sorted(SERVER.rglob("*.py"))
-SETTINGS = {"settings", "sections", "settings_models", "settings_prices", "settings_reliability", "settings_scripted"}
+SETTINGS = {"settings", "sections"} | {
+    f"settings_{of}" for of in ("experiments", "models", "prices", "reliability", "routing", "scripted", "tasks")
+}
 VOCABULARY = {"core", "errors", "fold", "snapshot", "spans", "logs", "__init__"} | SETTINGS
 
 # Which packages a package may import, beside the contract, the vocabulary and itself. None = any.
@@ -24,8 +26,16 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "providers": {"wire", "dialects"},
     "prices": set(),
     "models": set(),
-    # What the providers offer is joined by rules that are pure, and how they do is told in the words of such rules.
-    "state": {"routing.discovered", "routing.steering", "providers.table"},
+    # What the providers offer is joined, and what calls teach is kept, by rules that are pure; how providers do is told
+    # in the words of such rules.
+    "state": {
+        "routing.discovered",
+        "routing.learned",
+        "routing.verdicts",
+        "routing.signal",
+        "routing.steering",
+        "providers.table",
+    },
     # The rows and the data on models are what the catalogue is built from; what is asked of it hangs on prices.
     "routing": {"providers.table", "models.data", "prices"},
     "layers": {"state", "routing", "prices"},

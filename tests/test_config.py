@@ -15,6 +15,8 @@ from msgspec import inspect
 from trunkline_server import config
 from trunkline_server.config import ConfigError
 from trunkline_server.config_check import LONGEST_SPAN, Unfit, read_seconds
+from trunkline_server.config_tasks import warnings_of
+from trunkline_server.providers.table import ROWS
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.settings_scripted import ScriptedToolCall
 
@@ -49,7 +51,8 @@ def problems(load: Load, text: str, **environ: str) -> dict[str, str]:
 
 def test_nothing_is_needed() -> None:
     settings = config.load(None, {})
-    assert settings == Settings(providers=settings.providers)
+    built_in = {name: getattr(settings, name) for name in ("tasks", "agents", "chains", "environments")}
+    assert settings == Settings(providers=settings.providers, **built_in)
     assert {name: each.kind for name, each in settings.providers.items()} == {
         "embedded": "embedded",
         "mock": "scripted",
@@ -175,7 +178,7 @@ def test_built_in_providers_can_be_configured_and_switched_off(load: Load) -> No
 WRONG = [
     # field by field
     ("servr: {}", "servr", "a known key (did you mean server?)"),
-    ("zebra: 1", "zebra", "a known key: server, limits, discovery, logs, ledger, default_model, aliases, "),
+    ("zebra: 1", "zebra", "a known key: preset, tasks, agents, chains, complexity, environments, environment, "),
     ("server: {lisen: x}", "server.lisen", "a known key (did you mean listen?)"),
     ("server: 5", "server", "keys with values"),
     ("[1]", "the file", "keys with values"),
@@ -256,6 +259,42 @@ WRONG = [
     ("aliases: {mock-fast: xyzzy}", "aliases.mock-fast", "a name that is not the id of a model"),
     ("aliases: {a: ''}", "aliases.a", "the name of a model"),
     ("providers: {a: {kind: openai, models: [mock]}}", "providers.mock", "a name that is not the id of a model"),
+    # tasks, agents, chains and environments
+    ("preset: hugay", "preset", "a preset (did you mean hugai?)"),
+    ("preset: 5", "preset", "text in quotes, got 5"),
+    ("tasks: {a b: {}}", "tasks.(unreadable key)", "at most 64 letters, digits, - and _"),
+    ("tasks: {a: {primary: mock}}", "tasks.a.primary", 'a list, got "mock"'),
+    ("tasks: {a: {max_output_tokens: 0}}", "tasks.a.max_output_tokens", "an integer from 1"),
+    ("tasks: {a: {chain: high_qualty}}", "tasks.a.chain", "the name of a chain (did you mean high_quality?)"),
+    ("tasks: {a: {pinned: true}}", "tasks.a.pinned", "primary beside it"),
+    ("tasks: {a: {labels: {a b: c}}}", "tasks.a.labels.(unreadable key)", "at most 64 letters"),
+    (
+        "tasks: {a: {weights: {cost: 0, performance: 0, quality: 0, specialised: 0}}}",
+        "tasks.a.weights",
+        "at least one above 0",
+    ),
+    ("tasks: {a_b: {}, A-B: {}}", "tasks.A-B", "another name than a_b: case, - and _ do not matter"),
+    ("agents: {a: {task: code_generaton}}", "agents.a.task", "the name of a task (did you mean code_generation?)"),
+    ("chains: {a: {}}", "chains.a", "one of targets, tiers and requires"),
+    ("chains: {a: {targets: [mock], tiers: [[mock]]}}", "chains.a", "one of targets, tiers and requires"),
+    ("chains: {a: {tiers: [[mock], []]}}", "chains.a.tiers[1]", "at least one target"),
+    ("chains: {a: {targets: [mock], strategy: balanced}}", "chains.a.strategy", "nothing here"),
+    (
+        "chains: {a: {requires: {providers: [mok]}}}",
+        "chains.a.requires.providers[0]",
+        "a provider (did you mean mock?)",
+    ),
+    ("complexity: [{complexity: hard, use: mock}]", "complexity[0].complexity", "one of complex, moderate, simple"),
+    ("complexity: [{use: mock, chain: nope}]", "complexity[0].chain", "the name of a chain"),
+    ("environment: prod", "environment", "the name of an environment: development, staging"),
+    ("environments: {a: {quality_threshold: 2}}", "environments.a.quality_threshold", "a number from 0 to 1"),
+    ("max_attempts: 11", "max_attempts", "an integer from 1 to 10"),
+    ("measured: {nobody/m: {first_token: 1s, tokens_per_second: 1}}", "measured.nobody/m", '"provider/model"'),
+    (
+        "providers: {mock: {usual_latency: {least: 2s, most: 1s}}}",
+        "providers.mock.usual_latency.most",
+        "at least providers.mock.usual_latency.least",
+    ),
     # what is so of models
     ("model_data: {nobody/m: {}}", "model_data.nobody/m", '"provider/model"'),
     ("model_data: {mock: {}}", "model_data.mock", "after the provider the model: 1 to 256"),
@@ -589,3 +628,30 @@ def test_the_example_has_every_setting_and_each_is_right(load: Load, tmp_path: P
         mentioned[path] = mentioned.get(path, False) or has
     assert len(mentioned) > 40
     assert [path for path, has in mentioned.items() if not has] == []
+
+
+# --- targets that mean nobody -----------------------------------------------------------------------------------------
+
+
+def test_targets_that_nobody_answers_to_are_warnings_that_name_the_remedy(load: Load) -> None:
+    settings = load("""
+        tasks: {mine: {primary: [mock-fst, embedded], fallback: [gpt-4o]}, code_generation: {fallback: [codellama-70b]}}
+        agents: {me: {model: nobody/x}}
+        chains: {c: {targets: [mock]}, t: {tiers: [[mock], [claude-3-opus]]}}
+        complexity: [{use: mock-slw}]
+        last_resort: embeded
+    """)
+    told = dict(warning.split(": ", 1) for warning in warnings_of(settings, ROWS))
+    assert {path: warning.partition("; ")[2] for path, warning in told.items()} == {
+        "tasks.mine.primary[0]": "did you mean mock-fast or mock/mock-fast or mock-slow?",
+        "tasks.mine.fallback[0]": "gpt-4o is a model of openai: set OPENAI_API_KEY to have it",
+        "chains.t.tiers[1][0]": "claude-3-opus is a model of anthropic: set ANTHROPIC_API_KEY to have it",
+        "agents.me.model": 'say "provider/model"; the providers are embedded, mock',
+        "complexity[0].use": "did you mean mock-slow or mock/mock-slow or mock-fast?",
+        "last_resort": "did you mean embedded?",
+        "tasks.code_generation.fallback[0]": 'say "provider/model"; the providers are embedded, mock',
+    }
+
+
+def test_nothing_is_said_of_what_is_built_in() -> None:
+    assert [*warnings_of(config.load(None, {}), ROWS)] == []

@@ -47,7 +47,7 @@ FILES = [
 
 RPCS = {
     "GatewayService": {"Generate", "StreamGenerate", "HealthCheck", "UsageStats"},
-    "ModelService": {"ListModels", "GetModel", "RecommendModels", "RefreshModels"},
+    "ModelService": {"ListModels", "GetModel", "RecommendModels", "PlanRoute", "RefreshModels"},
     "FeedbackService": {"SubmitFeedback"},
     "AdminService": {
         "ListProviders",
@@ -61,6 +61,7 @@ RPCS = {
         "ListCalls",
         "ExportUsage",
         "ResetStatistics",
+        "SetStrategy",
     },
 }
 

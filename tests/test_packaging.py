@@ -45,6 +45,9 @@ def test_the_server_needs_the_client_and_holds_no_stubs(tmp_path: Path) -> None:
     assert {name.split("/")[0] for name in files} == {"trunkline_server"}
     assert "trunkline_server/py.typed" in files
     assert {"trunkline_server/prices/book.json", "trunkline_server/prices/LICENSE.genai-prices"} <= files
+    presets = {f"trunkline_server/presets/{path.name}" for path in (ROOT / "server" / "presets").glob("*.yaml")}
+    assert len(presets) == 6
+    assert presets <= files
     data = {"models.json", "LICENSE.genai-prices", "LICENSE.litellm"}
     assert {f"trunkline_server/models/{name}" for name in data} <= files
 

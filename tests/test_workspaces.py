@@ -42,6 +42,10 @@ QUESTIONS: dict[str, list[Any]] = {
     "/trunkline.v1.ModelService/ListModels": [mb.ListModelsRequest()],
     "/trunkline.v1.ModelService/GetModel": [mb.GetModelRequest(id="mock")],
     "/trunkline.v1.ModelService/RecommendModels": [mb.RecommendModelsRequest()],
+    "/trunkline.v1.ModelService/PlanRoute": [
+        mb.PlanRouteRequest(request=pb.GenerateRequest(model="mock", prompt="x")),
+        mb.PlanRouteRequest(request=pb.GenerateRequest(prompt="x", routing=call_pb2.Routing(task="task_of_theirs"))),
+    ],
     "/trunkline.v1.AdminService/ListCalls": [
         cb.ListCallsRequest(),
         cb.ListCallsRequest(filters=[pb.UsageFilter(dimension=KIND(kind=KIND.KIND_WORKSPACE), values=[THEIRS])]),

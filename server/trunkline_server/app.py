@@ -32,11 +32,12 @@ from trunkline_server.errors import CallError
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.drain import drained
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
-from trunkline_server.layers.resolve import resolve
+from trunkline_server.layers.resolve import plain, resolve
 from trunkline_server.layers.route import route
 from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.defaults import with_defaults
@@ -46,6 +47,7 @@ from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers, sold_as
+from trunkline_server.routing.router import Router
 from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.feedback import Feedback
@@ -62,17 +64,24 @@ from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
 from trunkline_server.state.identity.store import KeyStore
+from trunkline_server.state.learned.learner import Learner
+from trunkline_server.state.ledger.database import StoreFailed
+from trunkline_server.state.ledger.ledger import WORDS
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
+from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
-from trunkline_server.state.statistics import Statistics
+from trunkline_server.state.signals.signals import Signals
+from trunkline_server.state.statistics import Finished, Statistics
+from trunkline_server.state.strategies import Strategies
 from trunkline_server.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call, Layer
     from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
@@ -136,10 +145,13 @@ class App:
         self._log_attempt = attempt_log(log)
         self._registry = TaskRegistry()
         self._statistics = Statistics()
+        self._lengths = Lengths()
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
-        self._experience = Experience(now, self._endpoints.has_other_key)
+        self._signals = Signals(now, self._endpoints.utilisation)
+        self._experience = Experience(now, self._signals, self._endpoints.has_other_key)
+        self._strategies = Strategies()
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
@@ -164,18 +176,21 @@ class App:
         self._ledger = await open_ledger(self._settings.ledger, self._data, self._log)
         self._opened.push_async_callback(self._ledger.aclose)
         self._audit = Audit(self._ledger.database, self._registry.spawn, self._log)
+        await self._learn()
         self._gatekeeper = await self._build_gatekeeper(self._settings.server)
         self.current = Current(self.build_chain(self._settings))
         live = Live(self.current, self._rows, self._log)
         for name in self._listers:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
-        reports = LedgerReports(self._ledger.database, self._ledger.flush, health=self._ledger.health)
+        reports = LedgerReports(
+            self._ledger.database, self._ledger.flush, health=self._ledger.health, learner=self._learner
+        )
         server, self.port = build_server(
             self._settings.server,
             self._log,
             Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
-            Models(self.current, self._states, live, discoverer, self._statistics),
+            Models(self.current, self._states, live, discoverer, self._signals, self._plan),
             Feedback(reports),
             self._serving,
             self._gatekeeper,
@@ -187,6 +202,25 @@ class App:
             self._background.append(self._registry.spawn(self._prober.validate()))
         if self._discovers:
             self._background.append(self._registry.spawn(discoverer.follow(self._settings.discovery.every)))
+
+    async def _learn(self) -> None:
+        """Recall what calls taught. Raises CannotStart."""
+        self._learner = Learner(self._ledger.database)
+        self._router = Router(
+            self._endpoints.figures,
+            self._signals.read,
+            self._lengths.output,
+            self._strategies,
+            self._learner,
+            _seed,
+            time.time,
+        )
+        try:
+            await self._learner.start()
+        except StoreFailed as failed:
+            raise CannotStart(f"what was learned cannot be read: {WORDS[failed.kind]}") from None
+        self._opened.push_async_callback(self._learner.aclose)
+        self._background.append(self._registry.spawn(self._learner.follow()))
 
     def _build_admin(self, live: Live, reports: LedgerReports) -> Iterator[Server]:
         """The admin service's server, if there is one. Raises AddressTaken if the configuration says where it is.
@@ -200,7 +234,15 @@ class App:
         if settings.admin_listen is None and not is_free(address):
             return
         admin = Admin(
-            self.current, self._statistics, self._states, self._prober, live, self._issuer, self._audit, reports
+            self.current,
+            self._statistics,
+            self._states,
+            self._prober,
+            live,
+            self._issuer,
+            self._audit,
+            reports,
+            self._strategies,
         )
         server, self.admin_port = build_admin_server(
             settings, address, self._log, admin, self._serving, self._gatekeeper
@@ -303,19 +345,31 @@ class App:
         """Outermost first."""
         return (
             # Outermost: one line and one count for every call, those that are refused below included.
-            observe(self._log, self._statistics.record, self._ledger.end_call),
+            observe(self._log, self._record, self._ledger.end_call),
             # Before anything is decided: below here a request is valid and plain.
             resolve,
             # Knows what the request asks for, and how those did lately who may answer.
-            route(self._endpoints.figures, random.random),
+            route(self._router, decision_log(self._log)),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
             attempt(self._registry, self._report, self._experience),
         )
+
+    def _plan(self, call: Call) -> PlanRouteResponse:
+        """Where a call would go."""
+        resolved, _ = plain(call)
+        return self._router.explain(resolved)
+
+    def _record(self, finished: Finished, ended: float) -> None:
+        """A call has ended: who learns from it."""
+        self._statistics.record(finished, ended)
+        self._lengths.record(finished)
 
     def _report(self, call: Call, record: call_pb2.Attempt) -> None:
         """An attempt has ended: who wants to know."""
         self._log_attempt(call, record)
         self._states.report(call, record)
+        target = record.target
+        self._learner.attempted(call.story.choice.task, f"{target.provider}/{target.model}", record.outcome)
 
     def _open(self, provider: str, status_url: str, endpoints: Sequence[Endpoint]) -> None:
         """A provider has these endpoints: who wants to know."""
@@ -332,6 +386,10 @@ def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSetti
     for name, provider in settings.providers.items():
         if provider.enabled and (provider.kind or name) == kind:
             yield name, provider
+
+
+def _seed() -> int:
+    return random.getrandbits(64)
 
 
 def _draining() -> CallError:

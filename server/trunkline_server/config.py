@@ -19,13 +19,17 @@ from trunkline_server.config_check import Problem, Walk, join, problems_of, read
 from trunkline_server.config_credential_check import credential_problems
 from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
 from trunkline_server.config_doors import door_problems
+from trunkline_server.config_experiments import experiment_problems
 from trunkline_server.config_fallbacks import fallback_problems
 from trunkline_server.config_file import read_tree
 from trunkline_server.config_ledger import ledger_problems
-from trunkline_server.config_models import model_problems
+from trunkline_server.config_models import measured_problems, model_problems
+from trunkline_server.config_overlays import fill_in_environment, underlaid
 from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
 from trunkline_server.config_reliability import reliability_problems
+from trunkline_server.config_routing import routing_in, routing_problems
 from trunkline_server.config_secrets import readers
+from trunkline_server.config_tasks import task_problems
 from trunkline_server.entry_points import Extensions, load_extensions
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
 from trunkline_server.sections import Seconds
@@ -44,15 +48,6 @@ _READERS: Mapping[type, Callable[[object], object]] = {
     UnitPrice: read_unit_price,
     Moment: read_moment,
 }
-# What is wrong with settings whose fields are right one by one.
-_CHECKS = (
-    problems_of,
-    credential_problems,
-    price_problems,
-    ledger_problems,
-    door_problems,
-    reliability_problems,
-)
 
 
 class ConfigError(Exception):
@@ -112,8 +107,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     tree = {} if path is None else read_tree(path, problems)
     if tree is None:
         raise ConfigError(source, problems)
+    said, tree = tree, underlaid(tree, environ, problems)
     extensions = _extensions(tree)
-    origins = _fill_in(tree, environ, extensions.rows, problems)
+    origins = _fill_in(tree, said, environ, extensions.rows, problems)
     walk = Walk({**_READERS, **readers(environ)}, problems)
     settings = _completed(walk.convert("", inspect.type_info(Settings), tree))
     problems += _wrong_extensions(settings, extensions)
@@ -126,6 +122,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         reliability_problems,
         fallback_problems,
         model_problems,
+        measured_problems,
+        task_problems,
+        routing_problems,
+        experiment_problems,
     )
     for find in finders:
         problems += find(settings, extensions.rows)
@@ -157,19 +157,31 @@ def version(settings: Settings) -> str:
 
 
 def _fill_in(
-    tree: dict[str, Any], environ: Mapping[str, str], rows: Mapping[str, Row], problems: list[Problem]
+    tree: dict[str, Any],
+    said: Mapping[str, Any],
+    environ: Mapping[str, str],
+    rows: Mapping[str, Row],
+    problems: list[Problem],
 ) -> Mapping[str, str]:
-    """Put into `tree` what it leaves out. Returns, by path, which variable said what now stands there."""
+    """Put into `tree` what the file leaves out, of which `said` is all; what a preset says gives way.
+
+    Returns, by path, which variable said what now stands there.
+    """
     origins: dict[str, str] = {}
 
     def fill(section: dict[str, Any], at: str, key: str, variable: str, value: Any) -> None:
-        if value and section.get(key) is None:
-            section[key], origins[join(at, key)] = value, variable
+        path, is_said = join(at, key), value or value is False
+        if is_said and (section.get(key) is None or (variable and path not in origins and not _says(said, path))):
+            section[key], origins[path] = value, variable
             for index, reference in enumerate(_listed(value)):
                 origins[f"{join(at, key)}[{index}]"] = str(reference).removeprefix("env:")
 
     fill(_section(tree, "server"), "server", "listen", "TRUNKLINE_LISTEN", environ.get("TRUNKLINE_LISTEN", ""))
     fill(tree, "", "default_model", *_default_model(environ, problems))
+    fill(tree, "", "environment", "TRUNKLINE_ENVIRONMENT", environ.get("TRUNKLINE_ENVIRONMENT", ""))
+    routing = _section(tree, "routing")
+    for filled in routing_in(environ, problems):
+        fill(routing, "routing", *filled)
     providers = _section(tree, "providers")
     _add_providers(providers, environ)
     for name in providers:
@@ -178,10 +190,11 @@ def _fill_in(
             provider["kind"] = _kind(name, provider)
         if row := rows.get(_kind(name, provider)):
             _fill_in_provider(row, provider, environ, partial(fill, provider, f"providers.{name}"))
+    fill_in_environment(tree)
     if _uses_aws_secrets(providers):
         secrets = _section(tree, "aws_secrets")
-        for said in aws_in(secrets, environ):
-            fill(secrets, "aws_secrets", *said)
+        for filled in aws_in(secrets, environ):
+            fill(secrets, "aws_secrets", *filled)
     return origins
 
 
@@ -195,6 +208,13 @@ def _fill_in_provider(
     fill("organization", row.organization_env, environ.get(row.organization_env, ""))
     if provider.get("region") and row.signing == "sigv4":
         fill("base_url", "", f"https://bedrock-runtime.{provider['region']}.amazonaws.com")
+
+
+def _says(said: Mapping[str, Any], path: str) -> bool:
+    value: Any = said
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value is not None
 
 
 def _uses_aws_secrets(providers: Mapping[str, object]) -> bool:

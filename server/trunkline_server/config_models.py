@@ -29,6 +29,14 @@ def model_problems(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Prob
             yield from _own(path, name, own)
 
 
+def measured_problems(settings: Settings, _: object) -> Iterator[Problem]:
+    """What is wrong with what was measured."""
+    for name in settings.measured:
+        provider, _, model = name.partition("/")
+        if provider not in settings.providers or not is_name(model):
+            yield Problem(join("measured", name), '"provider/model"' + did_you_mean(provider, settings.providers))
+
+
 def _unlisted(path: str, settings: Settings, provider: str, model: str, row: Row) -> Iterator[Problem]:
     """A provider that takes only its own models gets no other by being told of one."""
     own = tuple(settings.providers[provider].scripts) or row.models

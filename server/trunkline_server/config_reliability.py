@@ -18,6 +18,9 @@ def reliability_problems(settings: Settings, _: object) -> Iterator[Problem]:
         path, retry = f"providers.{name}", provider.retry
         if retry.cap < retry.base:
             yield Problem(f"{path}.retry.cap", f"at least {path}.retry.base")
+        usual = provider.usual_latency
+        if usual is not None and usual.most < usual.least:
+            yield Problem(f"{path}.usual_latency.most", f"at least {path}.usual_latency.least")
         for setting, seconds in (
             ("retry.attempt_timeout", retry.attempt_timeout),
             ("breaker.recovery", provider.breaker.recovery),

@@ -7,12 +7,14 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from trunkline.v1.call_pb2 import OUTCOME_CANCELLED, OUTCOME_UNSPECIFIED, Cost, Outcome, Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
 
 if TYPE_CHECKING:
+    from trunkline_server.routing.policy import Policy
+    from trunkline_server.routing.tokens import Count
     from trunkline_server.snapshot import Snapshot
 
 try:
@@ -54,6 +56,21 @@ class Identity:
 ANYBODY = Identity()
 
 
+class Choice(NamedTuple):
+    """How the targets of a call were chosen."""
+
+    # "named": the call named whom to ask.
+    strategy: str
+    # 64 random bits, in hexadecimal.
+    decision_id: str
+    task: str = ""
+    # "experiment/arm"; empty = none.
+    arm: str = ""
+
+
+NO_CHOICE = Choice("", "")
+
+
 @dataclass(slots=True)
 class Story:
     """What happened to a call so far. Written by the layer that knows, read by `observe` at the end."""
@@ -66,7 +83,13 @@ class Story:
     committed: bool = False
     # The request was found to be valid.
     valid: bool = False
+    # The request with what its task and agent say. None = it did not get so far.
+    request: GenerateRequest | None = None
+    # Set by route.
+    choice: Choice = NO_CHOICE
     time_to_first_token: float | None = None
+    # How large the request is, by estimate; None: nothing hung on it, and nobody counted.
+    count: Count | None = None
 
 
 @dataclass(slots=True)
@@ -105,6 +128,8 @@ class Call:
     # Set by route: whom to ask if the request is too long for those.
     larger: tuple[Target, ...] = ()
     identity: Identity = ANYBODY
+    # Set by resolve: what the call's task or chain asks of the choice of a target. None = nothing.
+    policy: Policy | None = None
     # Set by attempt: who is asked now, and which try of the call this is, from 1.
     target: Target = field(default_factory=Target)
     attempt: int = 0
@@ -129,6 +154,7 @@ class Call:
             self.plan,
             self.larger,
             self.identity,
+            self.policy,
             target,
             attempt,
             again,

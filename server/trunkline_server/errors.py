@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from grpc import StatusCode
@@ -10,7 +11,7 @@ from grpc import StatusCode
 from trunkline.v1 import call_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Reason = call_pb2.ErrorReason
 
@@ -21,9 +22,11 @@ STATUS_CODES: Mapping[call_pb2.ErrorReason.ValueType, StatusCode] = {
     call_pb2.ERROR_REASON_INVALID_REQUEST: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_UNSUPPORTED_CAPABILITY: StatusCode.INVALID_ARGUMENT,
+    call_pb2.ERROR_REASON_CONSTRAINTS_UNMET: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_PROVIDER_REJECTED: StatusCode.INVALID_ARGUMENT,
     call_pb2.ERROR_REASON_MODEL_NOT_FOUND: StatusCode.NOT_FOUND,
     call_pb2.ERROR_REASON_CALL_NOT_FOUND: StatusCode.NOT_FOUND,
+    call_pb2.ERROR_REASON_NAME_NOT_FOUND: StatusCode.NOT_FOUND,
     call_pb2.ERROR_REASON_NO_CANDIDATE: StatusCode.FAILED_PRECONDITION,
     call_pb2.ERROR_REASON_KEY_MISSING: StatusCode.UNAUTHENTICATED,
     call_pb2.ERROR_REASON_KEY_INVALID: StatusCode.UNAUTHENTICATED,
@@ -101,6 +104,17 @@ class UnknownModel(CallError):
         super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_FOUND, f"no model or alias {name!r}: {remedy}", resource=name)
 
 
+class UnknownName(CallError):
+    """The caller's fault: no task, agent or chain is configured under this name."""
+
+    def __init__(self, field: str, what: str, name: str, known: Iterable[str]) -> None:
+        """`what` it should be: a task, a chain; `known`: those that are."""
+        close = get_close_matches(name.lower(), known := [*known], n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
+        message = f"{field}: no {what} {name!r} is configured; {hint}"
+        super().__init__(call_pb2.ERROR_REASON_NAME_NOT_FOUND, message, resource=name)
+
+
 class ModelNotAllowed(CallError):
     """The caller's key does not go so far."""
 
@@ -109,6 +123,14 @@ class ModelNotAllowed(CallError):
         asked = repr(name) if name else "the default model"
         message = f"this key may not use {asked}; it may use: {usable}"
         super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED, message, resource=name)
+
+
+class StrategyNotAllowed(CallError):
+    """The caller's key does not go so far."""
+
+    def __init__(self, name: str, usable: Sequence[str]) -> None:
+        message = f"this key may not use the strategy {name!r}; it may use: {', '.join(usable)}"
+        super().__init__(call_pb2.ERROR_REASON_MODEL_NOT_ALLOWED, message)
 
 
 class RoleNotAllowed(CallError):
@@ -142,6 +164,23 @@ class UnsupportedCapability(CallError):
     def __init__(self, violations: Sequence[Violation]) -> None:
         named = "; ".join(f"{v.field}: {v.description}" for v in violations)
         super().__init__(call_pb2.ERROR_REASON_UNSUPPORTED_CAPABILITY, named, violations)
+
+
+class ConstraintsUnmet(CallError):
+    """The caller's fault: what these fields ask for leaves nobody to ask. Each says what would have qualified."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        named = "; ".join(f"{v.field}: {v.description}" for v in violations)
+        super().__init__(call_pb2.ERROR_REASON_CONSTRAINTS_UNMET, named, violations)
+
+
+class ContextTooLong(CallError):
+    """The caller's fault: the request fits into no model that it may go to. Nothing was sent."""
+
+    def __init__(self, what: str, largest: str) -> None:
+        """`what`: how long it is, and how much goes in; `largest`: the model that takes most."""
+        remedy = "shorten it, lower config.max_output_tokens, or name a model with a larger window"
+        super().__init__(call_pb2.ERROR_REASON_CONTEXT_LENGTH_EXCEEDED, f"{what}: {remedy}", resource=largest)
 
 
 class NoCandidate(CallError):

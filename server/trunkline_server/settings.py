@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
-from trunkline_server.settings_models import DiscoverySettings, ModelSettings
+from trunkline_server.settings_models import DiscoverySettings, LatencySettings, ModelSettings
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings_tasks import RoutingSections
 
 # A file by reference, read anew when it changes.
 FileReference = Annotated[str, Meta(pattern=r"^file:(/|[A-Za-z]:[/\\]).+$", description="file:/an/absolute/path")]
@@ -335,6 +336,8 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     debug: bool = False
     first_token: Seconds | None = None
     between_tokens: Seconds | None = None
+    # What its models' speed is scored by that have no score of speed: 1s / (1s + the mean).
+    usual_latency: LatencySettings | None = None
     # In calls that allow hedging: another target is asked, too, after so long without a first piece, at least 300ms.
     # Unset = what all but one of twenty of its answers lately took.
     hedge_after: Seconds | None = None
@@ -373,7 +376,7 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
     folder: str = ""
 
 
-class Settings(Section, frozen=True, kw_only=True):
+class Settings(RoutingSections, frozen=True, kw_only=True):
     """The whole configuration."""
 
     server: ServerSettings = ServerSettings()
@@ -381,7 +384,7 @@ class Settings(Section, frozen=True, kw_only=True):
     discovery: DiscoverySettings = DiscoverySettings()
     logs: LogSettings = LogSettings()
     ledger: LedgerSettings = LedgerSettings()
-    # A model, an alias or a provider for calls that name none. Empty = the first provider that is available.
+    # A model, an alias or a provider for calls that name none. Empty = whoever the strategy chooses.
     default_model: str = ""
     # Name → model, "provider/model" or another provider's name.
     aliases: dict[str, str] = field(default_factory=dict)

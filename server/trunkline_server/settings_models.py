@@ -26,11 +26,26 @@ _Share = Annotated[float, Meta(ge=0, le=1)]
 _Tokens = Annotated[int, Meta(ge=1, le=1 << 40)]
 
 
+class LatencySettings(Section, frozen=True, kw_only=True):
+    """Between what and what an answer usually takes, before anything was measured."""
+
+    least: Seconds
+    most: Seconds
+
+
 class DiscoverySettings(Section, frozen=True, kw_only=True):
     """How providers are asked for their models."""
 
     # From one time to the next, after the one at the start. 0 = never, unless somebody asks for it.
     every: Seconds = Seconds(3600.0)
+
+
+class MeasuredSettings(Section, frozen=True, kw_only=True):
+    """How fast `trunkline benchmark` found a model to be."""
+
+    first_token: Seconds
+    # That come out, once the first is there.
+    tokens_per_second: Annotated[float, Meta(ge=0.001, le=1_000_000)]
 
 
 class ModelSettings(Section, frozen=True, kw_only=True):
@@ -49,5 +64,8 @@ class ModelSettings(Section, frozen=True, kw_only=True):
     retirement: Moment | None = None
     # "provider/model", or another id of the same provider. "" = nothing.
     replacement: str | None = None
+    # USD per million tokens, in and out together, where models are scored by price: nothing is billed by it.
+    # Unset = three tokens that go in to one that comes out, at their prices.
+    effective_price: Annotated[float, Meta(ge=0, le=999999)] | None = None
     # From 0 to 1; the others stay as they are.
     scores: dict[ScoreName, _Share] = field(default_factory=dict)

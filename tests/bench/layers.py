@@ -28,14 +28,18 @@ from bench.callers import request_for
 from bench.figures import machine
 from bench.ledger import CALLS, ledger_work
 from ledger_serving import no_reports
+from routed import Taught, everything
 
 from trunkline.v1 import call_pb2
+from trunkline.v1.content_pb2 import ROLE_USER, Message, Part
+from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server.core import Chain, Current, Story, TaskRegistry, now
 from trunkline_server.dialects import openai_chat
 from trunkline_server.fold import fold, merge
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.endpoint import one_of
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
@@ -46,6 +50,12 @@ from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.table import ROWS
+from trunkline_server.routing.ask import ask_of
+from trunkline_server.routing.candidates import build_candidates
+from trunkline_server.routing.decision import Question, choose, rank
+from trunkline_server.routing.router import Router
+from trunkline_server.routing.signal import Signal
+from trunkline_server.routing.table import table_of
 from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
@@ -54,8 +64,11 @@ from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
+from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
+from trunkline_server.state.signals.signals import Signals
 from trunkline_server.state.statistics import Statistics
+from trunkline_server.state.strategies import Strategies
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -79,6 +92,9 @@ METADATA = (("user-agent", "grpc-python-asyncio/1.85"), ("authorization", f"Bear
 PRICED = call_pb2.Target(provider="p", model="gpt-4o-mini")
 # Who pays: what these cost together, and the most that they may, in microseconds a call.
 WHO_PAYS, WHO_PAYS_MOST = ("check of a key", "account", "ledger"), 120.0
+# What choosing a target may cost, in microseconds.
+ROUTES, DECISIONS = "route, no model named", {"decision among 25": 25, "decision among 200": 200}
+MOST = {ROUTES: 60.0, "decision among 25": 50.0, "decision among 200": 200.0}
 METHOD = "/trunkline.v1.GatewayService/Generate"
 QUIRKS = ROWS["openai_compatible"].quirks
 
@@ -103,13 +119,29 @@ class Layers:
         self._template = replace(make.call(timeout=1e6), snapshot=priced, target=PRICED, attempt=1)
         self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
-        self.attempt = attempt(self._registry, attempt_log(log), Experience(now))
         self.account = account(Nowhere(), price_of)
         self._endpoints = Endpoints()
-        self.route = route(self._endpoints.figures, random.random)
+        seed, signals = partial(random.getrandbits, 64), Signals(now, self._endpoints.utilisation)
+        self.attempt = attempt(self._registry, attempt_log(log), Experience(now, signals))
+        self.route = route(
+            Router(self._endpoints.figures, signals.read, Lengths().output, Strategies(), Taught(), seed, time.time),
+            decision_log(log),
+        )
         self.whole_chain: Layer = lambda handler: self.observe(
             resolve(self.route(self.attempt(self.endpoint(handler))))
         )
+
+    def choosing(self) -> Work:
+        """The route layer for a call that names no model, with the whole built-in catalogue loaded."""
+        request = GenerateRequest(messages=[hello()])
+        call = replace(self._template, request=request, snapshot=everything())
+        handler = self.route(together(FEW))
+
+        async def read() -> None:
+            async for _ in handler(replace(call, story=Story())):
+                pass
+
+        return lambda _: read
 
     def endpoint(self, handler: Handler) -> Handler:
         """The layer of one endpoint that has a key and no limits."""
@@ -303,6 +335,7 @@ async def layer_costs(layers: Layers) -> dict[str, Cost]:
         costs[f"{name}, one by one"] = await cost(layers.reading(layer, spaced, streaming=True), one_by_one)
         costs[f"{name}, all at once"] = await cost(layers.reading(layer, together, streaming=True), all_at_once)
         costs[f"{name}, unary"] = await cost(layers.reading(layer, together, streaming=False), all_at_once)
+    costs[ROUTES] = Cost(await _difference(layers.choosing(), all_at_once, FEW))
     costs["account"] = await cost(
         layers.reading(layers.account, billed, streaming=True), layers.reading(plain, billed, streaming=True)
     )
@@ -313,11 +346,38 @@ async def layer_costs(layers: Layers) -> dict[str, Cost]:
     return costs
 
 
+def hello() -> Message:
+    """What is asked where a target is chosen."""
+    return Message(role=ROLE_USER, parts=[Part(text="Summarise what the meeting of Tuesday decided, in three points.")])
+
+
+def deciding(count: int) -> Callable[[], object]:
+    """A decision among so many candidates of the catalogue, every second one measured."""
+    known = build_candidates(everything(), int(time.time())).rows
+    rows = (replace(known[number % len(known)], id=f"{number}", provider=f"p{number % 25}") for number in range(count))
+    table, ask = table_of(rows), ask_of(GenerateRequest(messages=[hello()]), streaming=True)
+    signal = Signal(base=0.4, per_prompt_token=1e-5, per_token=0.01, samples=50)
+    question = Question(
+        seed=1,
+        table=table,
+        ask=ask,
+        groups=(tuple(range(count)),),
+        is_open=True,
+        signals=dict.fromkeys(range(0, count, 2), signal),
+    )
+    return lambda: choose(rank(question), {})
+
+
+def _deciding(count: int, _: int) -> Callable[[], object]:
+    return deciding(count)
+
+
 async def function_costs() -> dict[str, Cost]:
     """What the layers and the providers call."""
     request, whole = request_for("unary"), answers.whole("unary")
     encode = partial(openai_chat.encode_request, request, "unary", stream=False, quirks=QUIRKS)
     works = {
+        **{name: doing(partial(_deciding, count)) for name, count in DECISIONS.items()},
         "merge": doing(lambda events: partial(merge, said(events))),
         "fold": doing(lambda events: partial(fold, said(events))),
         "decode, one read": doing(lambda events: partial(decode, [b"".join(sse(events))])),
@@ -363,7 +423,9 @@ def main() -> None:
     print(json.dumps(results))
     paying = sum(costs[name].us_per_call for name in WHO_PAYS)
     print(f"{' + '.join(WHO_PAYS)}: {paying:.1f} us a call, at most {WHO_PAYS_MOST:.0f}")
-    sys.exit(paying > WHO_PAYS_MOST)
+    for name, most in MOST.items():
+        print(f"{name}: {costs[name].us_per_call:.1f} us, at most {most:.0f}")
+    sys.exit(paying > WHO_PAYS_MOST or any(costs[name].us_per_call > most for name, most in MOST.items()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,11 @@ import time
 from collections.abc import Callable
 from random import random
 
+import make
+
 from trunkline.v1 import call_pb2
+from trunkline.v1.gateway_service_pb2 import GenerateRequest
+from trunkline_server.core import Call
 from trunkline_server.errors import UpstreamError
 from trunkline_server.routing.retries import Next, Situation, next_step
 from trunkline_server.settings_reliability import RetrySettings
@@ -24,6 +28,7 @@ from trunkline_server.state.endpoint.pacer import Pacer
 from trunkline_server.state.endpoint.queue import AdmissionQueue, Priority
 from trunkline_server.state.endpoint.retry_budget import RetryBudget
 from trunkline_server.state.endpoint.throttle import Throttle
+from trunkline_server.state.signals.signals import Signals
 
 REPEATS, TIMES = 5, 20_000
 SUCCESS = call_pb2.OUTCOME_SUCCESS
@@ -74,6 +79,38 @@ def operations() -> dict[str, Callable[[float], object]]:
     }
 
 
+def signals_operations() -> dict[str, Callable[[float], object]]:
+    """The same of live signals, with 25 targets that have their measurements."""
+    clock = [1e9]
+    signals = Signals(lambda: clock[0], lambda _: 0.1)
+    targets = [call_pb2.Target(provider=f"p{number % 8}", model=f"m{number}") for number in range(25)]
+    record = call_pb2.Attempt(outcome=SUCCESS, usage=call_pb2.Usage(output_tokens=100))
+    template = asyncio.run(_call())
+
+    def attempt_at(target: call_pb2.Target) -> Callable[[float], None]:
+        call = template.at(target, 1, template.request)
+
+        def feed(now: float) -> None:
+            sample = signals.begin(call, now)
+            sample.first_token(now + 0.4)
+            sample.ended(record, now + 0.9)
+
+        return feed
+
+    def read(now: float) -> None:
+        clock[0] = now
+        signals.read(targets)
+
+    for target in targets:
+        for number in range(50):
+            attempt_at(target)(1e9 - 50 + number)
+    return {"signals: an attempt": attempt_at(targets[0]), "signals: read 25, anew each 50 ms": read}
+
+
+async def _call() -> Call:
+    return make.call(GenerateRequest(model="p/m", prompt="hello " * 100))
+
+
 def least(work: Callable[[], None]) -> float:
     """Microseconds an operation."""
     spent = []
@@ -119,7 +156,7 @@ async def waits() -> None:
 
 def main() -> None:
     """Print all of it."""
-    figures = {name: least(many(operation)) for name, operation in operations().items()}
+    figures = {name: least(many(operation)) for name, operation in {**operations(), **signals_operations()}.items()}
     figures["queue: enter and leave, with a place"] = least(lambda: asyncio.run(admissions()))
     figures["queue: the same with a task that waits in a line of 100"] = least(lambda: asyncio.run(waits()))
     for name, microseconds in figures.items():

@@ -18,6 +18,7 @@ from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceServicer, add_Ga
 from trunkline.v1.model_pb2 import Model
 from trunkline.v1.model_service_pb2 import (
     ListModelsResponse,
+    PlanRouteResponse,
     Recommendation,
     RecommendModelsResponse,
     RefreshModelsResponse,
@@ -123,6 +124,11 @@ class FakeGateway(GatewayServiceServicer, ModelServiceServicer, FeedbackServiceS
         with self._noting(request, context):
             await self._end(context)
             return RecommendModelsResponse(recommendations=[Recommendation(model=Model(id="p/best"), score=1)])
+
+    async def PlanRoute(self, request: Any, context: Any) -> PlanRouteResponse:
+        with self._noting(request, context):
+            await self._end(context)
+            return PlanRouteResponse(strategy="balanced")
 
     async def RefreshModels(self, request: Any, context: Any) -> RefreshModelsResponse:
         with self._noting(request, context):

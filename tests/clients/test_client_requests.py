@@ -24,6 +24,7 @@ from trunkline.v1.content_pb2 import (
     ToolResult,
 )
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions, Thinking
+from trunkline.v1.model_pb2 import CAPABILITY_TOOLS
 from trunkline.v1.model_service_pb2 import ListModelsRequest
 from trunkline_client.requests import ModelFilters, Settings, build_request
 
@@ -64,6 +65,20 @@ def test_every_setting_has_its_place() -> None:
         "tool_choice": ToolChoice(mode=ToolChoice.MODE_REQUIRED),
         "response_format": ResponseFormat(kind=ResponseFormat.KIND_JSON),
         "strict_params": True,
+        "strategy": "balanced",
+        "chain": "cheap",
+        "allowed_providers": ["a"],
+        "denied_providers": ["b"],
+        "required_capabilities": [CAPABILITY_TOOLS],
+        "min_context_window": 1000,
+        "min_quality": 0.5,
+        "max_cost_nano_usd": 10_000_000,
+        "max_time_to_first_token": 1.5,
+        "max_expected_total_time": 20,
+        "local_only": True,
+        "prefer_open_weights": True,
+        "complexity": call_pb2.COMPLEXITY_SIMPLE,
+        "sticky_key": "k",
         "fallback_models": ["a", "b"],
         "disable_fallback": True,
         "attempt_timeout": 2.5,
@@ -102,6 +117,20 @@ def test_every_setting_has_its_place() -> None:
         response_format=ResponseFormat(kind=ResponseFormat.KIND_JSON),
         routing=Routing(
             strict_params=True,
+            strategy="balanced",
+            chain="cheap",
+            allowed_providers=["a"],
+            denied_providers=["b"],
+            required_capabilities=[CAPABILITY_TOOLS],
+            min_context_window=1000,
+            min_quality=0.5,
+            max_cost_nano_usd=10_000_000,
+            max_time_to_first_token=Duration(seconds=1, nanos=500_000_000),
+            max_expected_total_time=Duration(seconds=20),
+            local_only=True,
+            prefer_open_weights=True,
+            complexity=call_pb2.COMPLEXITY_SIMPLE,
+            sticky_key="k",
             task="review",
             agent="a1",
             fallback_models=["a", "b"],

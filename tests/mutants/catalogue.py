@@ -37,6 +37,10 @@ def _drain(name: str, right: str, wrong: str, file: str = "drain") -> Mutant:
     return Mutant(name, f"layers/{file}.py", right, wrong, ("layers/test_drain.py",))
 
 
+def _estimate(file: str, name: str, right: str, wrong: str) -> Mutant:
+    return Mutant(name, f"routing/{file}.py", right, wrong, (f"routing/test_{file}.py",))
+
+
 def _layer(name: str, file: str, right: str, wrong: str) -> Mutant:
     return Mutant(name, file, right, wrong, ("layers/test_endpoint.py",))
 
@@ -449,5 +453,47 @@ MUTANTS: tuple[Mutant, ...] = (
         "",
         f"{IDENTITY}/test_keyring.py",
         f"{IDENTITY}/test_keys.py",
+    ),
+    # Estimates of a request.
+    _estimate(
+        "tokens", "an estimate leaves out tools", "        for tool in request.tools:\n", "        for tool in ():\n"
+    ),
+    _estimate("tokens", "an estimate counts samples as the whole", " * size // (SAMPLES * SAMPLE)", ""),
+    _estimate("tokens", "an estimate forgets what was not looked at", "self.weight * self.unseen // self.seen", "0"),
+    _estimate(
+        "tokens", "an estimate of media is corrected like words", "* correction) + self.media", "+ self.media) * 1"
+    ),
+    _estimate("window", "an estimate refuses without a margin", "tokens > room * MARGIN", "tokens > room"),
+    _estimate(
+        "window", "an estimate leaves no room for the answer", "    asked = max_output or 0\n", "    asked = 0\n"
+    ),
+    _estimate("fit", "an estimate of fit likes what is dear", "        -PRICE * (", "        PRICE * ("),
+    _estimate(
+        "expected",
+        "an estimate of cost takes cached input for fresh",
+        "(into - cached) * tariff.input",
+        "into * tariff.input",
+    ),
+    _estimate("expected", "an estimate of cost is rounded down", "-(-pico // 1000)", "pico // 1000"),
+    _estimate("candidates", "an estimate goes by prices of yesterday", "when < self.until", "when <= self.until"),
+    _estimate(
+        "analysis",
+        "an estimate of hardness overrules the caller",
+        "complexity == COMPLEXITY_UNSPECIFIED",
+        "complexity >= 0",
+    ),
+    _money(
+        "state/lengths.py",
+        "an estimate learns from what a provider put into the prompt",
+        "        if not LEAST_RATIO * estimated <= counted <= MOST_RATIO * estimated:\n            return\n",
+        "",
+        "state/test_lengths.py",
+    ),
+    _money(
+        "state/lengths.py",
+        "an estimate remembers every name",
+        "len(known) > MAX_KNOWN",
+        "False",
+        "state/test_lengths.py",
     ),
 )

@@ -20,6 +20,7 @@ from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.filters import Known, quality_of
 from trunkline_server.routing.listing import all_models, list_models
 from trunkline_server.routing.recommend import recommend
+from trunkline_server.routing.signal import UNKNOWN, Signal
 from trunkline_server.settings import ProviderSettings, Secret, Settings
 from trunkline_server.settings_models import ModelSettings
 from trunkline_server.settings_prices import PriceSettings, TokenPrice
@@ -57,7 +58,7 @@ def snapshot(order: int = 0) -> Snapshot:
 
 
 THERE = snapshot()
-KNOWN = Known(DAY, THERE.prices, lambda provider, model: FIRST.get((provider, model)))
+KNOWN = Known(DAY, THERE.prices, lambda *of: Signal(base=FIRST[of], samples=20) if of in FIRST else UNKNOWN)
 MODELS = list(all_models(THERE, KNOWN))
 
 

@@ -9,10 +9,10 @@ import argparse
 import sys
 import time
 
-from simulation import scenarios, scenarios_of_attempts
+from simulation import scenarios, scenarios_of_attempts, scenarios_of_signals
 from virtual_time import run_virtual
 
-SCENARIOS = {**scenarios.SCENARIOS, **scenarios_of_attempts.SCENARIOS}
+SCENARIOS = {**scenarios.SCENARIOS, **scenarios_of_attempts.SCENARIOS, **scenarios_of_signals.SCENARIOS}
 
 
 def main() -> int:

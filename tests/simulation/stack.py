@@ -6,12 +6,14 @@ import asyncio
 import os
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 from ledgers import MemoryLedger, price_of
+from routed import Taught
 from simulation.upstream import Upstream
 
 from trunkline.v1 import gateway_service_pb2 as pb
@@ -27,6 +29,7 @@ from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
 from trunkline_server.providers.credential import Fixed
+from trunkline_server.routing.router import Router
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.snapshot import Offer, Snapshot
@@ -34,6 +37,8 @@ from trunkline_server.state.endpoint.breaker import Breaker
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.provider_health import EndpointState
+from trunkline_server.state.signals.signals import Signals
+from trunkline_server.state.strategies import Strategies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +97,7 @@ class Stack:
         # How often each key was asked, by provider.
         self.asked_with = {name: [0] * keys for name in behaviours}
         self._registry = TaskRegistry()
+        self._signals = Signals(asyncio.get_running_loop().time)
         self._handler = self._build()
 
     def _build(self) -> Handler:
@@ -112,7 +118,7 @@ class Stack:
         log = build_log(self._null)
         for layer in (
             self._attempt(known),
-            route(known.figures, self.random.random),
+            route(self._router(known), lambda *_: None),
             resolve,
             observe(log, lambda *_: None, self.ledger.end_call),
         ):
@@ -130,8 +136,12 @@ class Stack:
 
         return account(self.ledger, price_of)(handle)
 
+    def _router(self, known: Endpoints) -> Router:
+        seed, clock = partial(self.random.getrandbits, 64), asyncio.get_running_loop().time
+        return Router(known.figures, self._signals.read, lambda *_: None, Strategies(), Taught(), seed, clock)
+
     def _attempt(self, known: Endpoints) -> Layer:
-        experience = Experience(asyncio.get_running_loop().time, known.has_other_key)
+        experience = Experience(asyncio.get_running_loop().time, self._signals, known.has_other_key)
         return attempt(self._registry, lambda *_: None, experience)
 
     async def offer(self, rate: float, seconds: float, request: pb.GenerateRequest | None = None) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from simulation import scenarios, scenarios_of_attempts
+from simulation import scenarios, scenarios_of_attempts, scenarios_of_signals
 from virtual_time import run_virtual
 
-SCENARIOS = {**scenarios.SCENARIOS, **scenarios_of_attempts.SCENARIOS}
+SCENARIOS = {**scenarios.SCENARIOS, **scenarios_of_attempts.SCENARIOS, **scenarios_of_signals.SCENARIOS}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from trunkline.v1.call_pb2 import Usage
-from trunkline_server.state.statistics import MAX_MODELS, RECENT, Finished, Statistics
+from trunkline_server.state.statistics import Finished, Statistics
 
 
 def finished(result: str = "success", **changes: object) -> Finished:
@@ -47,22 +47,3 @@ def test_output_rates_are_from_the_first_piece_to_the_end(
 
 def test_a_rate_that_no_float_can_hold_is_none() -> None:
     assert finished(usage=Usage(output_tokens=1), total_time=2e-309, time_to_first_token=0.0).output_rate() is None
-
-
-def test_the_first_token_of_a_model_is_the_median_of_its_latest() -> None:
-    told = Statistics()
-    assert told.first_token("p", "m") is None
-    for first in (9.0, *[0.3] * 3, *[0.2] * (RECENT - 3), None):
-        told.record(finished(model="p/m", time_to_first_token=first), 0)
-    assert told.first_token("p", "m") == 0.2
-    told.record(finished("error", model="p/m", time_to_first_token=99.0), 0)
-    told.record(finished(model="p/n", time_to_first_token=1.0), 0)
-    assert (told.first_token("p", "m"), told.first_token("p", "n")) == (0.2, 1.0)
-
-
-def test_names_without_end_are_not_remembered() -> None:
-    told = Statistics()
-    for index in range(MAX_MODELS + 1):
-        told.record(finished(model=f"p/{index}", time_to_first_token=1.0), 0)
-    assert told.first_token("p", str(MAX_MODELS - 1)) == 1.0
-    assert told.first_token("p", str(MAX_MODELS)) is None

@@ -58,12 +58,20 @@ class UnsupportedCapability(TrunklineError):
     """The model cannot do what the request needs; field_violations names the fields."""
 
 
+class ConstraintsUnmet(TrunklineError):
+    """What routing asks for leaves nobody to ask; field_violations names the fields, and what would have qualified."""
+
+
 class ProviderRejected(TrunklineError):
     """The provider refuses the request; failure has its words."""
 
 
 class ModelNotFound(TrunklineError):
     """No such model or alias."""
+
+
+class NameNotFound(TrunklineError):
+    """No chain, and with strict_params no task or agent, is configured under this name."""
 
 
 class CallNotFound(TrunklineError):
@@ -175,8 +183,10 @@ BY_REASON: Mapping[str, type[TrunklineError]] = {
     "INVALID_REQUEST": InvalidRequest,
     "CONTEXT_LENGTH_EXCEEDED": ContextLengthExceeded,
     "UNSUPPORTED_CAPABILITY": UnsupportedCapability,
+    "CONSTRAINTS_UNMET": ConstraintsUnmet,
     "PROVIDER_REJECTED": ProviderRejected,
     "MODEL_NOT_FOUND": ModelNotFound,
+    "NAME_NOT_FOUND": NameNotFound,
     "CALL_NOT_FOUND": CallNotFound,
     "NO_CANDIDATE": NoCandidate,
     "KEY_MISSING": KeyMissing,

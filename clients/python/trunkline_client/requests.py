@@ -25,6 +25,8 @@ _ROLES: Mapping[str, content_pb2.Role.ValueType] = {
     "user": content_pb2.ROLE_USER,
     "assistant": content_pb2.ROLE_ASSISTANT,
 }
+# Of Routing: what is told in seconds.
+_SPANS = frozenset({"attempt_timeout", "max_time_to_first_token", "max_expected_total_time"})
 
 
 class Settings(TypedDict, total=False):
@@ -49,6 +51,24 @@ class Settings(TypedDict, total=False):
     tool_choice: ToolChoice | None
     response_format: ResponseFormat | None
     strict_params: bool | None
+    # How the target is chosen, and what it must be: Routing tells what each means.
+    strategy: str | None
+    chain: str | None
+    allowed_providers: Sequence[str] | None
+    denied_providers: Sequence[str] | None
+    # Values of Capability.
+    required_capabilities: Sequence[int] | None
+    min_context_window: int | None
+    min_quality: float | None
+    max_cost_nano_usd: int | None
+    # Seconds.
+    max_time_to_first_token: float | None
+    max_expected_total_time: float | None
+    local_only: bool | None
+    prefer_open_weights: bool | None
+    # A value of Complexity.
+    complexity: int | None
+    sticky_key: str | None
     fallback_models: Sequence[str] | None
     disable_fallback: bool | None
     # Seconds.
@@ -142,7 +162,7 @@ def _set(request: GenerateRequest, name: str, value: object) -> None:
         owner = request.config
     elif name in Routing.DESCRIPTOR.fields_by_name:
         owner = request.routing
-        if name == "attempt_timeout" and isinstance(value, int | float):
+        if name in _SPANS and isinstance(value, int | float):
             value = Duration(nanos=round(value * 1e9) % 10**9, seconds=round(value * 1e9) // 10**9)
     elif name in CallContext.DESCRIPTOR.fields_by_name:
         owner = request.context

@@ -81,19 +81,24 @@ def _obey_the_next(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @asynccontextmanager
-async def running(settings: Settings, log: Log, data: Path | None = None) -> AsyncIterator[str]:
+async def running(
+    settings: Settings, log: Log, data: Path | None = None, *, inquires: bool = True
+) -> AsyncIterator[str]:
     """A gateway that takes calls at the address that this yields; drained at the end. Raises Failed.
 
     What it keeps is in `data`, else in the user's data folder.
     """
-    async with started(settings, log, data or data_folder()) as app:
+    async with started(settings, log, data or data_folder(), inquires=inquires) as app:
         yield _address(settings, app)
 
 
 @asynccontextmanager
-async def started(settings: Settings, log: Log, data: Path) -> AsyncIterator[App]:
-    """A gateway that takes calls; drained at the end. Raises Failed."""
-    app = App(settings, log, cache_folder(), data)
+async def started(settings: Settings, log: Log, data: Path, *, inquires: bool = True) -> AsyncIterator[App]:
+    """A gateway that takes calls; drained at the end. Raises Failed.
+
+    `inquires`: whether it asks its providers about keys and models, beside what it is called for.
+    """
+    app = App(settings, log, cache_folder(), data, validates=inquires, discovers=inquires)
     try:
         await app.start()
     except (AddressTaken, LedgerNotOpened) as refused:

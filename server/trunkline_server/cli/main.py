@@ -10,9 +10,11 @@ from typer.main import get_command
 
 from trunkline_client import TrunklineError
 from trunkline_server import __version__
-from trunkline_server.cli import calls, configuration, data, keys, model, models, providers, reports, usage
+from trunkline_server.cli import calls, configuration, data, keys, model, models, providers, reports, strategy, usage
 from trunkline_server.cli.audit import audit
+from trunkline_server.cli.benchmark import benchmark
 from trunkline_server.cli.demo import demo
+from trunkline_server.cli.experiments import experiments
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
 from trunkline_server.cli.generate import generate
 from trunkline_server.cli.serve import serve
@@ -37,14 +39,18 @@ app.command()(generate)
 app.command()(reports.health)
 app.command()(models.models)
 app.command()(models.recommend)
+app.command()(benchmark)
+app.command()(strategy.route)
 app.command("calls")(calls.list_calls)
 app.command("export")(calls.export)
 app.command()(audit)
+app.command()(experiments)
 app.add_typer(usage.commands)
 app.add_typer(configuration.commands)
 app.add_typer(keys.commands)
 app.add_typer(model.commands)
 app.add_typer(providers.commands)
+app.add_typer(strategy.commands)
 app.add_typer(data.commands)
 
 

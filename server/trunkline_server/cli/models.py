@@ -115,7 +115,7 @@ def recommend(  # noqa: PLR0913 - each is an option
     wishes: dict[str, Any] = {"call_input_tokens": input_tokens, "call_output_tokens": output_tokens}
     wishes |= {"min_quality": min_quality} if min_quality is not None else {}
     wishes |= {"min_context_window": min_window} if min_window is not None else {}
-    wishes |= {"max_call_cost_nano_usd": _nano_usd(max_cost)} if max_cost else {}
+    wishes |= {"max_call_cost_nano_usd": nano_usd(max_cost)} if max_cost else {}
     with connection.client(PATIENCE) as client:
         found = client.recommend(
             required_capabilities=[_capability(name.strip()) for name in can.split(",")] if can else [],
@@ -149,7 +149,7 @@ def _objective(name: str) -> RecommendModelsRequest.Objective.ValueType:
     return known[name]
 
 
-def _nano_usd(text: str) -> int:
+def nano_usd(text: str) -> int:
     """USD, exactly."""
     try:
         usd = Decimal(text)

@@ -7,8 +7,11 @@ from typer import Option
 
 from trunkline_server import config
 from trunkline_server.cli.options import ConfigFile
+from trunkline_server.cli.terminal import tell
 from trunkline_server.config_check import problems_of
 from trunkline_server.config_doors import door_problems
+from trunkline_server.config_measured import with_measured
+from trunkline_server.config_tasks import warnings_of
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.settings import Settings
 
@@ -27,7 +30,9 @@ def serve(
     """
     from trunkline_server.cli.gateway import serve_until_signalled  # noqa: PLC0415 - see there
 
-    settings = config.load(config.find_path(explicit=config_file))
+    settings = with_measured(config.load(config.find_path(explicit=config_file)), config.data_folder())
+    for warning in warnings_of(settings, extensions_of(settings).rows):
+        tell("warning", warning)
     serve_until_signalled(_listening_on(listen, settings) if listen else settings)
 
 

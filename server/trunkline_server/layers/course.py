@@ -24,7 +24,7 @@ from trunkline_server.layers.resume import (
     warning_of,
 )
 from trunkline_server.layers.sums import cost_of, usage_of
-from trunkline_server.layers.trial import Shared, Trial
+from trunkline_server.layers.trial import Begins, Shared, Trial
 from trunkline_server.routing.choice import Candidate, Standing, Tried, choices
 from trunkline_server.state.endpoint.attempt_budget import ATTEMPTS, AttemptBudget
 
@@ -58,8 +58,22 @@ class Hedges(Protocol):
         """A call wants to be made twice. False = it must not; nothing was spent."""
 
 
+class Signals(Begins, Protocol):
+    """How targets do; see state/signals."""
+
+    def usual(self, call: Call, target: Target) -> float:
+        """Seconds until the target begins to answer the call, most likely. 0 = not known."""
+
+    def late(self, call: Call, target: Target) -> float | None:
+        """Seconds until it begins in all but few cases. None: too little is known."""
+
+
 class Endpoints(Protocol):
     """What is known of targets; see state/endpoint/experience.py."""
+
+    @property
+    def signals(self) -> Signals:
+        """How they do, and who wants to know."""
 
     @property
     def hedges(self) -> Hedges:
@@ -73,15 +87,6 @@ class Endpoints(Protocol):
 
     def has_other_key(self, provider: str) -> bool:
         """Whether the provider has another key that can be asked now."""
-
-    def began(self, target: Target, streaming: bool, seconds: float) -> None:
-        """A target began to answer after so long."""
-
-    def usual(self, target: Target, streaming: bool) -> float:
-        """How long it usually takes it to begin. 0 = not known."""
-
-    def late(self, target: Target, streaming: bool) -> float | None:
-        """How long it takes it in all but few cases. None: too little is known."""
 
 
 class Course:
@@ -100,7 +105,7 @@ class Course:
         self._running: dict[Trial, int] = {}
         self._mode = routing.on_interruption if call.streaming else 0
         keeps = call.streaming and (call.request.stream_options.include_final_message or self._mode == CONTINUE)
-        self._shared = Shared(report, endpoints.began, Fold() if keeps else None)
+        self._shared = Shared(report, endpoints.signals, Fold() if keeps else None)
         if self._mode == CONTINUE:
             self._shared.warnings = warning_of(self._targets, call.snapshot.settings)
         self._next: Chosen | None = None
@@ -108,8 +113,9 @@ class Course:
 
     def _usual_attempts(self) -> int:
         """Of a caller who does not say: more than usual only if its first provider is configured for more."""
-        first = self._call.snapshot.settings.providers[self._targets[0].provider]
-        return max(ATTEMPTS, first.retry.max_attempts)
+        settings = self._call.snapshot.settings
+        here = settings.providers[self._targets[0].provider].retry.max_attempts
+        return max(settings.max_attempts, here) if here > ATTEMPTS else settings.max_attempts
 
     def go_on(self) -> None:
         """Begin what `fail` has decided on."""
@@ -198,7 +204,7 @@ class Course:
         offer = call.snapshot.offers.get(target.provider)
         model = offer.models.get(target.model) if offer is not None else None
         return Candidate(
-            first_token=self._endpoints.usual(target, call.streaming),
+            first_token=self._endpoints.signals.usual(call, target),
             retry=self._retry_settings(target),
             window=model.context_window if model is not None else 0,
             larger_only=larger_only,
@@ -223,7 +229,7 @@ class Course:
             self._endpoints.hedges.deposit()
         target = self.trial.call.target
         configured = call.snapshot.settings.providers[target.provider].hedge_after
-        wait = configured if configured is not None else self._endpoints.late(target, call.streaming)
+        wait = configured if configured is not None else self._endpoints.signals.late(call, target)
         return None if wait is None else self.trial.begin + max(SOONEST_HEDGE, wait)
 
     def hedge(self) -> Trial | None:
@@ -239,7 +245,7 @@ class Course:
         for number, target in enumerate(call.plan):
             if number in self._tried or target.provider in busy:
                 continue
-            if now() + self._endpoints.usual(target, call.streaming) <= call.deadline:
+            if now() + self._endpoints.signals.usual(call, target) <= call.deadline:
                 return number
         return None
 

@@ -53,14 +53,16 @@ MAYBE_BILLED = frozenset(
 
 def subject_of(call: Call, *, valid: bool = True) -> Subject:
     """Who called, and what for. Of a request that is not valid only what it asked for, cut to length."""
-    request, identity = call.request, call.identity
-    context, routing = request.context, request.routing
+    request, identity = call.story.request or call.request, call.identity
+    context, routing, choice = request.context, request.routing, call.story.choice
     return Subject(
         workspace=identity.workspace,
         api_key=identity.key,
         end_user=context.end_user_id if valid else "",
         task=routing.task if valid else "",
         agent=routing.agent if valid else "",
+        strategy=choice.strategy,
+        arm=choice.arm,
         operation="StreamGenerate" if call.streaming else "Generate",
         requested_model=request.model[:LONGEST_NAME],
         labels=dict(context.labels) if valid and context.labels else {},

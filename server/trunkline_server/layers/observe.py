@@ -93,7 +93,19 @@ def _finished(call: Call, reason: str, answer: GenerateResponse | None) -> Finis
         usage=answer.usage if answer is not None and answer.HasField("usage") else None,
         total_time=now() - call.arrival,
         time_to_first_token=story.time_to_first_token,
+        task=call.request.routing.task if story.valid else "",
+        estimated=_estimated(call),
     )
+
+
+def _estimated(call: Call) -> int | None:
+    """What the request was thought to have, counted as the family of the model counts that answered."""
+    count, target = call.story.count, call.story.target
+    if count is None or count.media or not target.provider:
+        return None
+    offer = call.snapshot.offers[target.provider]
+    model = offer.models.get(target.model) or offer.discovered.get(target.model)
+    return count.at(model.family if model is not None else "")
 
 
 def _write(log: Log, call: Call, finished: Finished, reason: str, answer: GenerateResponse | None) -> None:

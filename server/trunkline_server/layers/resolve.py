@@ -1,36 +1,73 @@
-"""Resolve: a valid, plain request, or every bad field at once. Pure over the call."""
+"""Resolve: a valid, plain request that says what its task says, or every bad field at once. Pure over the call."""
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trunkline.v1.content_pb2 import ROLE_USER
-from trunkline.v1.gateway_service_pb2 import GenerateRequest
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
 from trunkline_server.errors import InvalidRequest
 from trunkline_server.layers.validate import violations
+from trunkline_server.routing.policy import PLAIN
+from trunkline_server.routing.tasks import expand
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline_server.core import Call, Events, Handler
+    from trunkline_server.routing.policy import Policy
 
 
 def resolve(below: Handler) -> Handler:
-    """Refuse what is invalid (InvalidRequest); below, a request always has messages and never a prompt."""
+    """Refuse what is invalid (InvalidRequest, UnknownName).
+
+    Below, a request always has messages and never a prompt, and says what its task says; the call has a policy where
+    there is anything to it.
+    """
 
     def handle(call: Call) -> Events:
-        if bad := violations(call.request):
-            raise InvalidRequest(bad)
-        call.story.valid = True
-        return below(_plain(call))
+        resolved, warnings = plain(call)
+        return _warning(below(resolved), warnings) if warnings else below(resolved)
 
     return handle
 
 
-def _plain(call: Call) -> Call:
-    if not call.request.prompt:
+def plain(call: Call) -> tuple[Call, Sequence[CallWarning]]:
+    """The call as it is below, and what to warn its caller about. Its story says from now on that it is valid."""
+    if bad := violations(call.request):
+        raise InvalidRequest(bad)
+    request, policy, warnings = expand(call.snapshot.settings, _plain(call.request))
+    call.story.valid, call.story.request = True, request
+    return _told(call, request, policy), warnings
+
+
+async def _warning(given: Events, warnings: Sequence[CallWarning]) -> Events:
+    async with aclosing(given) as events:
+        async for event in events:
+            yield _warned(event, warnings) if event.HasField("completed") else event
+
+
+def _told(call: Call, request: GenerateRequest, policy: Policy) -> Call:
+    if request is call.request and policy == PLAIN:
         return call
+    return replace(call, request=request, policy=None if policy == PLAIN else policy)
+
+
+def _plain(given: GenerateRequest) -> GenerateRequest:
+    if not given.prompt:
+        return given
     request = GenerateRequest()
-    request.CopyFrom(call.request)
+    request.CopyFrom(given)
     request.ClearField("prompt")
-    request.messages.add(role=ROLE_USER).parts.add(text=call.request.prompt)
-    return replace(call, request=request)
+    request.messages.add(role=ROLE_USER).parts.add(text=given.prompt)
+    return request
+
+
+def _warned(event: StreamGenerateResponse, warnings: Sequence[CallWarning]) -> StreamGenerateResponse:
+    warned = StreamGenerateResponse()
+    warned.CopyFrom(event)
+    warned.completed.response.warnings.extend(warnings)
+    return warned

@@ -1,57 +1,62 @@
-"""Route: the request's model becomes an ordered plan of targets that the caller may use."""
+"""Route: whom the call names, or whom the strategy chooses, becomes an ordered plan that the caller may use."""
 
 from __future__ import annotations
 
-import time
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
-from trunkline_server.routing.plan import plan_of
-from trunkline_server.routing.replaced import targets_of
-from trunkline_server.routing.steering import steer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
-    from trunkline.v1.call_pb2 import Target
-    from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline_server.core import Call, Events, Handler, Layer
-    from trunkline_server.routing.steering import Figure
-
-    Replaced = dict[tuple[str, str], CallWarning]
-    Figures = Callable[[Iterable[str]], Mapping[str, Figure]]
+    from trunkline_server.routing.decision import Decision
+    from trunkline_server.routing.router import Replaced, Routed, Router
 
 
-def route(figures: Figures, draw: Callable[[], float], clock: Callable[[], float] = time.time) -> Layer:
-    """Give the call its plan: several that are equally good by chance, and as they did lately.
+def route(router: Router, report: Callable[[Call, Decision], None]) -> Layer:
+    """Give the call its plan, and its story how that was chosen.
 
-    `figures` tells how providers do now, `draw` gives random numbers from 0 to 1, `clock` seconds since
-    1970. Who is answered by another model than he named is told so in the last event. Raises UnknownModel,
-    ModelNotAllowed, ModelGone or NoCandidate.
+    `report` is told of each decision. Who is answered by another model than he named is told so in the last event.
+    Raises what Router.route raises.
     """
 
     def layer(below: Handler) -> Handler:
-        async def handle(call: Call) -> Events:
-            when, strict = int(clock()), call.request.routing.strict_params
-            replaced: Replaced = {}
-
-            def resolve(name: str) -> tuple[Target, ...]:
-                targets, instead = targets_of(call.snapshot, name, when, call.identity, strict=strict)
-                replaced.update(instead)
-                if len(targets) == 1:
-                    return targets
-                return steer(targets, figures(target.provider for target in targets), draw)
-
-            plan = plan_of(call.snapshot.settings, call.request.model, call.request.routing, resolve)
-            async with aclosing(below(replace(call, plan=plan.targets, larger=plan.larger))) as events:
-                async for event in events:
-                    yield _warned(event, replaced) if replaced and event.HasField("completed") else event
+        def handle(call: Call) -> Events:
+            routed = router.route(call)
+            call.story.choice = routed.choice
+            events = below(replace(call, plan=routed.targets, larger=routed.larger))
+            if routed.decision is not None:
+                report(call, routed.decision)
+            elif not routed.replaced:
+                return events
+            return _followed(events, call, routed, router)
 
         return handle
 
     return layer
+
+
+async def _followed(given: Events, call: Call, routed: Routed, router: Router) -> Events:
+    cost: int | None = None
+    try:
+        async with aclosing(given) as events:
+            async for event in events:
+                if event.HasField("completed"):
+                    cost = _cost(event)
+                    yield _warned(event, routed.replaced) if routed.replaced else event
+                else:
+                    yield event
+    finally:
+        if routed.decision is not None:
+            router.ended(call, routed, cost)
+
+
+def _cost(event: StreamGenerateResponse) -> int | None:
+    cost = event.completed.response.cost
+    return cost.total_nano_usd if cost.HasField("total_nano_usd") else None
 
 
 def _warned(event: StreamGenerateResponse, replaced: Replaced) -> StreamGenerateResponse:

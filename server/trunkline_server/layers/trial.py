@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from trunkline_server.layers.resume import Resumption
 
     Report = Callable[[Call, call_pb2.Attempt], None]
-    # A target, whether it was asked for a stream, and the seconds until its first piece.
-    Began = Callable[[call_pb2.Target, bool, float], None]
 
 HEARTBEAT = StreamGenerateResponse(heartbeat=Heartbeat())
 NEVER = float("inf")
@@ -66,12 +64,29 @@ def pace_of(call: Call) -> Pace:
     )
 
 
+class Watched(Protocol):
+    """An attempt, as whoever measures how targets do sees it."""
+
+    def first_token(self, now: float) -> None:
+        """Its first piece is there."""
+
+    def ended(self, record: call_pb2.Attempt, now: float) -> None:
+        """It has ended so."""
+
+
+class Begins(Protocol):
+    """Who measures how targets do."""
+
+    def begin(self, call: Call, now: float) -> Watched:
+        """An attempt at the call's target begins."""
+
+
 @dataclass(slots=True)
 class Shared:
     """What the trials of one call have in common."""
 
     report: Report
-    began: Began
+    signals: Begins
     # The answer so far, where it is needed as a whole.
     fold: Fold | None
     # All, in the order in which they began.
@@ -93,6 +108,7 @@ class Trial:
         self.record: call_pb2.Attempt | None = None
         self.pace = pace_of(call)
         self.begin = now()
+        self._watched = shared.signals.begin(call, self.begin)
         self._resumption = resumption
         self._shared = shared
         # A piece of this very attempt was sent.
@@ -176,7 +192,7 @@ class Trial:
         """Its first piece is there."""
         self._opened = True
         self._create_time.FromNanoseconds(time.time_ns())
-        self._shared.began(self.call.target, self.call.streaming, now() - self.begin)
+        self._watched.first_token(now())
 
     def _opening(self) -> StreamGenerateResponse:
         """What tells that this target begins to answer."""
@@ -249,6 +265,7 @@ class Trial:
 
     def _ended(self, record: call_pb2.Attempt) -> None:
         self.record = record
+        self._watched.ended(record, now())
         self._shared.report(self.call, record)
 
     def tell(self, served: call_pb2.Served) -> None:
@@ -257,6 +274,7 @@ class Trial:
         served.target.CopyFrom(self.call.target)
         served.requested_model = self.call.request.model
         served.config_version = self.call.snapshot.version
+        served.strategy, served.decision_id, served.task, served.experiment_arm = story.choice
         served.attempts.extend(self._shared.records())
         if story.time_to_first_token is not None:
             set_seconds(served.time_to_first_token, story.time_to_first_token)

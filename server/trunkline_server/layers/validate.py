@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1.gateway_service_pb2 import Thinking
 from trunkline_server.errors import Violation
-from trunkline_server.layers.resume import CONTINUE, cannot_continue
+from trunkline_server.layers.validate_routing import routing_violations
 from trunkline_server.spans import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trunkline.v1.call_pb2 import CallContext, Routing
+    from trunkline.v1.call_pb2 import CallContext
     from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions
 
 _Setting = Literal[
@@ -26,10 +26,6 @@ MAX_LABELS = 32
 # Characters.
 LONGEST_LABEL = 256
 LONGEST_END_USER = 200
-MAX_FALLBACK_MODELS = 8
-MAX_ATTEMPTS = 10
-# Seconds.
-SHORTEST_ATTEMPT = 0.001
 ROLES = frozenset(content_pb2.Role.values()) - {content_pb2.ROLE_UNSPECIFIED}
 # (field, least, most) of GenerationConfig; None = no bound. Least of top_p is exclusive.
 RANGES: tuple[tuple[_Setting, float, float | None], ...] = (
@@ -64,8 +60,7 @@ def violations(request: GenerateRequest) -> list[Violation]:
     if request.HasField("stream_options"):
         found += _stream_options(request.stream_options)
     if request.HasField("routing"):
-        found += _routing(request.routing)
-        found += _attempts(request)
+        found += routing_violations(request)
     if request.HasField("context"):
         found += _context(request.context)
     return found
@@ -241,33 +236,6 @@ def _stream_options(options: StreamOptions) -> Iterator[Violation]:
         yield Violation("stream_options.coalesce_window", "must be from 0s to 1s")
     if options.HasField("heartbeat_interval") and not 0.1 <= seconds(options.heartbeat_interval) <= 3600:
         yield Violation("stream_options.heartbeat_interval", "must be from 0.1s to 3600s")
-
-
-def _routing(routing: Routing) -> Iterator[Violation]:
-    if routing.task and not _NAME.fullmatch(routing.task):
-        yield Violation("routing.task", "must be at most 64 letters, digits, _ or -")
-    if routing.agent and not _NAME.fullmatch(routing.agent):
-        yield Violation("routing.agent", "must be at most 64 letters, digits, _ or -")
-
-
-def _attempts(request: GenerateRequest) -> Iterator[Violation]:
-    routing = request.routing
-    if len(routing.fallback_models) > MAX_FALLBACK_MODELS:
-        found = len(routing.fallback_models)
-        yield Violation("routing.fallback_models", f"has {found}: at most {MAX_FALLBACK_MODELS}")
-    for index, name in enumerate(routing.fallback_models):
-        if not name:
-            yield Violation(f"routing.fallback_models[{index}]", "is empty: name a model")
-    if routing.disable_fallback and routing.fallback_models:
-        yield Violation("routing.disable_fallback", "is set together with fallback_models: set one of them")
-    if routing.HasField("attempt_timeout") and seconds(routing.attempt_timeout) < SHORTEST_ATTEMPT:
-        yield Violation("routing.attempt_timeout", "must be at least 1ms")
-    if routing.HasField("max_attempts") and not 1 <= routing.max_attempts <= MAX_ATTEMPTS:
-        yield Violation("routing.max_attempts", f"must be from 1 to {MAX_ATTEMPTS}")
-    if routing.on_interruption not in call_pb2.OnInterruption.values():
-        yield Violation("routing.on_interruption", "is not known: use FAIL, RESTART or CONTINUE")
-    elif routing.on_interruption == CONTINUE and (bad := cannot_continue(request)):
-        yield Violation("routing.on_interruption", f"no answer can be continued with {bad}: use RESTART or FAIL")
 
 
 def _context(context: CallContext) -> Iterator[Violation]:

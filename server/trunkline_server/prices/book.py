@@ -82,6 +82,14 @@ class PriceBook:
                 return Prices(rates, self.version, period.since) if rates else None
         return None
 
+    def next_change(self, provider: str, model: str, when: int) -> int | None:
+        """The first moment after `when` at which a model may cost something else. None: the book knows of none."""
+        history = self._history(provider, model)
+        begun = [period for period in history if period.since <= when]
+        moments = [since for since, _ in self._own(provider, model)] + [period.since for period in history]
+        turns = [turn for period in begun[-1:] if (turn := period.turn_after(when)) is not None]
+        return min((*turns, *(moment for moment in moments if moment > when)), default=None)
+
     def processings(self, provider: str, model: str, when: int) -> Iterator[str]:
         """How calls may be processed at prices of their own."""
         if any(since <= when for since, _ in self._own(provider, model)):

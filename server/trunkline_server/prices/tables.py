@@ -59,6 +59,11 @@ class Period(Struct, array_like=True, frozen=True):
             return self.processing.get(processing)
         return next((daily.rates for daily in self.daily if daily.holds(when)), self.rates)
 
+    def turn_after(self, when: int) -> int | None:
+        """The next time of day at which its rates may be others. None: they stay."""
+        edges = {edge for each in self.daily for edge in (each.start, each.end, *[0] * each.weekdays_only)}
+        return min((when + ((edge - when) % DAY or DAY) for edge in edges), default=None)
+
 
 class Table(Struct, frozen=True):
     """The models of one seller, and the place of each in the list of all histories."""

@@ -10,7 +10,7 @@ from trunkline.v1.model_pb2 import CAPABILITY_AUDIO, CAPABILITY_REASONING, CAPAB
 from trunkline_server.errors import UnknownModel
 from trunkline_server.models.data import TOLD, entry_of, names_of
 from trunkline_server.providers.table import configured, has_credential
-from trunkline_server.routing.described import describe, own_of, tell_end, tell_own
+from trunkline_server.routing.described import describe, own_of, tell_end, tell_own, tell_speed
 from trunkline_server.routing.names import find_targets, fine_tuned_of
 from trunkline_server.snapshot import Offer, Snapshot, plain
 
@@ -199,4 +199,5 @@ def _model(name: str, model: str, settings: Settings, row: Row, rows: Mapping[st
     if not base:
         tell_end(made, entry)
     tell_own(made, own_of(settings, name, model))
+    tell_speed(made, settings)
     return made

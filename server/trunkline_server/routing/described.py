@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from trunkline_server.settings_models import ModelSettings
 
 _CONFIGURED = "configuration"
+MEASURED = "measured"
+# Seconds at which the terms of speed are a half.
+_HALF_TIME, _HALF_TOKEN = 1.0, 0.02
 
 
 def own_of(settings: Settings, provider: str, model: str) -> ModelSettings | None:
@@ -104,6 +107,34 @@ def tell_own(model: Model, own: ModelSettings | None) -> None:
     scores += [ModelScore(name=name, value=value, source=_CONFIGURED) for name, value in own.scores.items()]
     del model.scores[:]
     model.scores.extend(scores)
+
+
+def tell_speed(model: Model, settings: Settings) -> None:
+    """Score a model's speed by what was measured of it; one that has no score by what its provider usually takes.
+
+    What model_data says of its speed stands.
+    """
+    own = own_of(settings, model.provider, model.provider_model)
+    if own is not None and "speed" in own.scores:
+        return
+    measured = settings.measured.get(f"{model.provider}/{model.provider_model}")
+    usual = settings.providers[model.provider].usual_latency
+    if measured is not None:
+        _set_speed(model, speed_of(measured.first_token, measured.tokens_per_second), MEASURED)
+    elif usual is not None and all(score.name != "speed" for score in model.scores):
+        _set_speed(model, _HALF_TIME / (_HALF_TIME + (usual.least + usual.most) / 2.0), f"{_CONFIGURED}: usual_latency")
+
+
+def speed_of(first_token: float, tokens_per_second: float) -> float:
+    """The score of speed: the mean of 1s / (1s + time to the first token) and 20ms / (20ms + time for each token)."""
+    latency = _HALF_TIME / (_HALF_TIME + first_token)
+    return (latency + _HALF_TOKEN / (_HALF_TOKEN + 1.0 / tokens_per_second)) / 2.0
+
+
+def _set_speed(model: Model, speed: float, source: str) -> None:
+    others = [score for score in model.scores if score.name != "speed"]
+    del model.scores[:]
+    model.scores.extend([*others, ModelScore(name="speed", value=speed, source=source)])
 
 
 def with_provider(provider: str, model: str) -> str:

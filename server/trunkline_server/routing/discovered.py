@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1.model_pb2 import CAPABILITY_STREAMING, Model
 from trunkline_server.models.data import entry_of
 from trunkline_server.routing.catalogue import aliases_by_target
-from trunkline_server.routing.described import describe, own_of, set_capabilities, tell_end, tell_own
+from trunkline_server.routing.described import describe, own_of, set_capabilities, tell_end, tell_own, tell_speed
 from trunkline_server.snapshot import Snapshot, plain
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ def _joined(offer: Offer, settings: Settings, row: Row, known: Known | None, off
     discovered: dict[str, Model] = {}
     if not settings.providers[offer.provider].models:  # else what the operator wrote down is all that is to be seen
         gone |= {id_: _no_longer(offer, id_) for id_ in known.vanished if id_ not in offer.models}
-        discovered = {id_: _discovered(offer, known, id_, reason or gone.get(id_, "")) for id_ in _new(offer, known)}
+        discovered = {
+            id_: _discovered(offer, settings, known, id_, reason or gone.get(id_, "")) for id_ in _new(offer, known)
+        }
     return replace(offer, models=models, discovered=discovered, gone=gone, unavailable_reason=reason, known=known)
 
 
@@ -171,7 +173,7 @@ def _updated(model: Model, listed: Listed | None, settings: Settings, reason: st
     return updated
 
 
-def _discovered(offer: Offer, known: Known, id_: str, reason: str) -> Model:
+def _discovered(offer: Offer, settings: Settings, known: Known, id_: str, reason: str) -> Model:
     """A model that nobody configured: as the catalogue has it, then as the list does, unless it is gone from that."""
     model = Model(
         id=f"{offer.provider}/{id_}",
@@ -188,6 +190,7 @@ def _discovered(offer: Offer, known: Known, id_: str, reason: str) -> Model:
     tell_end(model, entry)
     if id_ in known.listed:
         _fill_in(model, known.listed[id_])
+    tell_speed(model, settings)
     return model
 
 

@@ -12,6 +12,7 @@ from trunkline.v1.model_service_pb2 import ListModelsRequest, RecommendModelsReq
 from trunkline_server.errors import Violation
 from trunkline_server.prices.cost import cost_of
 from trunkline_server.prices.rates import INPUT, OUTPUT
+from trunkline_server.routing.signal import UNKNOWN
 from trunkline_server.spans import seconds
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.model_pb2 import Model
     from trunkline_server.prices.book import PriceBook
+    from trunkline_server.routing.signal import Signal
 
 # The size of a call where the question does not say.
 INPUT_TOKENS = 1000
@@ -37,8 +39,8 @@ class Known:
     # Seconds since 1970.
     when: int
     prices: PriceBook
-    # Of a provider and a model: the median time to the first token, in seconds. None: not measured.
-    measured: Callable[[str, str], float | None] = lambda _provider, _model: None
+    # Of a provider and a model: how it does now.
+    measured: Callable[[str, str], Signal] = lambda _provider, _model: UNKNOWN
     # What a provider lacks at present: a key that has yet to be fetched. Empty = nothing.
     missing: Callable[[str], str] = lambda _provider: ""
 
@@ -52,14 +54,19 @@ class Known:
         found = self.prices.find(model.provider, model.provider_model, self.when)
         if found is None:
             return None
-        into = question.call_input_tokens if question.HasField("call_input_tokens") else INPUT_TOKENS
+        into = input_tokens(question)
         out = question.call_output_tokens if question.HasField("call_output_tokens") else OUTPUT_TOKENS
         cost = cost_of(Usage(input_tokens=into, output_tokens=out), found, wall_nanoseconds=0)
         return cost.total_nano_usd if cost.HasField("total_nano_usd") else None
 
-    def first_token(self, model: Model) -> float | None:
-        """Its median time to the first token, in seconds. None: it was not measured."""
-        return self.measured(model.provider, model.provider_model)
+    def first_token(self, model: Model, question: Question) -> float | None:
+        """How long a call of this size would wait for its first token now, in seconds. None: it was not measured."""
+        return self.measured(model.provider, model.provider_model).first_token(input_tokens(question))
+
+
+def input_tokens(question: Question) -> int:
+    """The size of the call that is asked about."""
+    return question.call_input_tokens if question.HasField("call_input_tokens") else INPUT_TOKENS
 
 
 def score_of(model: Model, name: str) -> float | None:
@@ -103,7 +110,7 @@ def is_able(model: Model, question: Question, known: Known) -> bool:
 def _is_fast(model: Model, question: Question, known: Known) -> bool:
     if not question.HasField("max_time_to_first_token"):
         return True
-    first = known.first_token(model)
+    first = known.first_token(model, question)
     return first is None or first <= seconds(question.max_time_to_first_token)
 
 

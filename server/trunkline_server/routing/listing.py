@@ -89,8 +89,7 @@ def get_model(snapshot: Snapshot, name: str, known: Known, identity: Identity = 
 
 
 def _found(snapshot: Snapshot, target: Target, why: str) -> Model:
-    offer = snapshot.offers[target.provider]
-    known = offer.models.get(target.model) or offer.discovered.get(target.model) or _unlisted(snapshot, target)
+    known = model_at(snapshot, target)
     return _lacking(known, why) if why else known
 
 
@@ -100,6 +99,12 @@ def _marked(model: Model, snapshot: Snapshot, when: int, identity: Identity) -> 
     marked.CopyFrom(model)
     mark(marked, snapshot, when, identity)
     return marked
+
+
+def model_at(snapshot: Snapshot, target: Target) -> Model:
+    """The model of a target; of one that its provider takes without listing it, what the data on models says."""
+    offer = snapshot.offers[target.provider]
+    return offer.models.get(target.model) or offer.discovered.get(target.model) or _unlisted(snapshot, target)
 
 
 def _unlisted(snapshot: Snapshot, target: Target) -> Model:

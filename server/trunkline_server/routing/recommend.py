@@ -63,7 +63,7 @@ def _is_wanted(model: Model, snapshot: Snapshot, request: RecommendModelsRequest
 
 
 def _recommendation(model: Model, request: RecommendModelsRequest, known: Known) -> Recommendation:
-    cost, quality, first = known.call_cost(model, request), quality_of(model), known.first_token(model)
+    cost, quality, first = known.call_cost(model, request), quality_of(model), known.first_token(model, request)
     speed = score_of(model, "speed") if first is None else HALF_TIME / (HALF_TIME + first)
     terms = (0.0 if cost is None else HALF_COST / (HALF_COST + cost), quality or 0.0, speed or 0.0)
     weights = WEIGHTS[request.objective]

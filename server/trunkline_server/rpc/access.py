@@ -36,6 +36,7 @@ LEAST_ROLES: Mapping[str, Role] = {
     "/trunkline.v1.ModelService/ListModels": "caller",
     "/trunkline.v1.ModelService/GetModel": "caller",
     "/trunkline.v1.ModelService/RecommendModels": "caller",
+    "/trunkline.v1.ModelService/PlanRoute": "caller",
     # Asks providers.
     "/trunkline.v1.ModelService/RefreshModels": "operator",
     # Of its own workspace.
@@ -45,6 +46,7 @@ LEAST_ROLES: Mapping[str, Role] = {
     "/trunkline.v1.AdminService/ListProviders": "operator",
     "/trunkline.v1.AdminService/ValidateCredentials": "operator",
     "/trunkline.v1.AdminService/SetProviderEnabled": "admin",
+    "/trunkline.v1.AdminService/SetStrategy": "admin",
     "/trunkline.v1.AdminService/CreateApiKey": "admin",
     "/trunkline.v1.AdminService/ListApiKeys": "operator",
     "/trunkline.v1.AdminService/RotateApiKey": "admin",

@@ -15,6 +15,7 @@ from trunkline_server.routing.names import known_provider
 from trunkline_server.rpc.health import PROBE_TIME, by_provider, provider_health, time_for
 from trunkline_server.rpc.keys import KeyMethods, actor_of
 from trunkline_server.rpc.ledger_methods import LedgerMethods
+from trunkline_server.rpc.strategy_methods import StrategyMethods
 
 if TYPE_CHECKING:
     from grpc import aio
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
+    from trunkline_server.state.strategies import Strategies
 
     Context = aio.ServicerContext[Any, Any]
 
@@ -37,10 +39,10 @@ _SWITCHED_OFF = "the configuration switches it off: set providers.{}.enabled to 
 _LONGEST_REASON = 200
 
 
-class Admin(KeyMethods, LedgerMethods):
+class Admin(KeyMethods, LedgerMethods, StrategyMethods):
     """The RPCs. Errors are raised as CallError; rpc/edge makes statuses of them."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what its three parts need
+    def __init__(  # noqa: PLR0913, PLR0917 - what its four parts need
         self,
         current: Current,
         statistics: Statistics,
@@ -50,9 +52,11 @@ class Admin(KeyMethods, LedgerMethods):
         issuer: Issuer,
         audit: Audit,
         reports: LedgerReports,
+        strategies: Strategies,
     ) -> None:
         KeyMethods.__init__(self, issuer, audit)
         LedgerMethods.__init__(self, reports, audit)
+        StrategyMethods.__init__(self, current, strategies, audit)
         self._current = current
         self._statistics = statistics
         self._states = states

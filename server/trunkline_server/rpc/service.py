@@ -22,6 +22,8 @@ from trunkline_server.rpc.health import add_ledger, health_for_callers, health_o
 from trunkline_server.rpc.refresh import REFRESH_TIME, refresh_models
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from grpc import aio
 
     from trunkline.v1 import gateway_service_pb2 as pb
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from trunkline_server.state.ledger.reports import LedgerReports
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
+    from trunkline_server.state.signals.signals import Signals
     from trunkline_server.state.statistics import Statistics
 
     Context = aio.ServicerContext[Any, Any]
@@ -98,13 +101,21 @@ class Models(ModelServiceServicer):
     """The catalogue of the configuration that new calls run on."""
 
     def __init__(
-        self, current: Current, states: ProviderStates, live: Live, discoverer: Discoverer, statistics: Statistics
+        self,
+        current: Current,
+        states: ProviderStates,
+        live: Live,
+        discoverer: Discoverer,
+        signals: Signals,
+        plan: Callable[[Call], model_service_pb2.PlanRouteResponse],
     ) -> None:
+        """`plan` tells where a call would go."""
+        self._plan = plan
         self._current = current
         self._states = states
         self._live = live
         self._discoverer = discoverer
-        self._statistics = statistics
+        self._signals = signals
 
     async def ListModels(
         self, request: model_service_pb2.ListModelsRequest, context: Context
@@ -137,7 +148,13 @@ class Models(ModelServiceServicer):
         return told
 
     def _known(self, snapshot: Snapshot) -> Known:
-        return Known(int(time.time()), snapshot.prices, self._statistics.first_token, self._states.missing)
+        return Known(int(time.time()), snapshot.prices, self._signals.of, self._states.missing)
+
+    async def PlanRoute(
+        self, request: model_service_pb2.PlanRouteRequest, context: Context
+    ) -> model_service_pb2.PlanRouteResponse:
+        """What would happen to a call. Nothing is sent, and no turn is taken."""
+        return self._plan(_call(request.request, context, self._current.chain, streaming=True))
 
     async def RefreshModels(
         self, request: model_service_pb2.RefreshModelsRequest, context: Context

@@ -15,7 +15,7 @@ from trunkline_server import core
 from trunkline_server.errors import UpstreamError
 from trunkline_server.routing.steering import Figure
 from trunkline_server.spans import set_seconds
-from trunkline_server.state.endpoint.breaker import PROVIDER_FAULTS, Breaker, State
+from trunkline_server.state.endpoint.breaker import NOT_TAKEN, Breaker, State
 from trunkline_server.state.endpoint.bucket import Wait
 from trunkline_server.state.endpoint.concurrency import Aimd, Gradient
 from trunkline_server.state.endpoint.queue import AdmissionQueue, Priority, Refused
@@ -49,12 +49,6 @@ PROBED = 1.0
 SLOW = 0.5
 # What says that too much was asked at once.
 _TOO_MUCH = frozenset({call_pb2.OUTCOME_RATE_LIMITED, call_pb2.OUTCOME_OVERLOADED, call_pb2.OUTCOME_TIMEOUT})
-# What keeps calls from being taken, whosever fault that is.
-_NOT_TAKEN = PROVIDER_FAULTS | {
-    call_pb2.OUTCOME_RATE_LIMITED,
-    call_pb2.OUTCOME_AUTH,
-    call_pb2.OUTCOME_QUOTA,
-}
 # What says nothing of the endpoint.
 _SILENT = frozenset({call_pb2.OUTCOME_CANCELLED, call_pb2.OUTCOME_NOT_SENT, call_pb2.OUTCOME_UNSPECIFIED})
 _PRIORITIES = {
@@ -126,6 +120,11 @@ class Endpoint:
         """How it does, for the choice among providers."""
         now = self._clock()
         return Figure(self._recent.success(now), self._throttle.share_away(now), self.wait())
+
+    def utilisation(self) -> float:
+        """How much of the scarcest of its limits is in use, from 0 to 1: calls at once, or what it takes a minute."""
+        queue = self._queue
+        return max(min(1.0, queue.taken / max(1, queue.limit)), self._limits.used(self._clock()))
 
     async def enter(self, call: Call) -> Visit:
         """Wait until the call may begin. Whoever is given a visit leaves it.
@@ -246,7 +245,7 @@ class Endpoint:
     def _count(self, visit: Visit, outcome: call_pb2.Outcome.ValueType, now: float, *, answered: bool) -> None:
         if outcome == call_pb2.OUTCOME_SUCCESS:
             self._recent.succeeded(now)
-        elif outcome in _NOT_TAKEN:
+        elif outcome in NOT_TAKEN:
             self._recent.failed(visit, visit.kind, now)
             if not answered:
                 self._throttle.refused(visit.bucket)
@@ -368,6 +367,11 @@ class Endpoints:
     def figures(self, providers: Iterable[str]) -> dict[str, Figure]:
         """How each provider does: as its endpoints that can be asked now, on average; else as the first to be back."""
         return {each: together([of.figure() for of in self._of[each]]) for each in providers if self._of.get(each)}
+
+    def utilisation(self, provider: str) -> float:
+        """How much of the scarcest limit is in use, on average over the provider's endpoints. 0 = nobody knows it."""
+        endpoints = self._of.get(provider)
+        return sum(each.utilisation() for each in endpoints) / len(endpoints) if endpoints else 0.0
 
 
 def together(figures: Sequence[Figure]) -> Figure:

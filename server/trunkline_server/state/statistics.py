@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from math import inf, isfinite
-from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Usage
-
-
-# So many first tokens are remembered of each model, and so many models: names come from callers.
-RECENT = 32
-MAX_MODELS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +28,10 @@ class Finished:
     total_time: float
     # None: not streamed, or no piece came.
     time_to_first_token: float | None
+    # What the caller was doing, if he said so.
+    task: str = ""
+    # How many tokens its request was thought to have for a model of this family. None: nobody counted, or it had media.
+    estimated: int | None = None
 
     def output_rate(self) -> float | None:
         """Output tokens a second from the first piece to the end. None if that cannot be told."""
@@ -51,25 +48,13 @@ class Statistics:
     def __init__(self) -> None:
         self._successes: dict[str, float] = {}
         self._failures: dict[str, float] = {}
-        self._first_tokens: dict[str, deque[float]] = {}
 
     def record(self, call: Finished, now: float) -> None:
         """A call ended at `now`, in seconds since 1970."""
         if call.result == "success":
             self._successes[call.provider] = now
-            if call.time_to_first_token is not None:
-                self._remember(call.model, call.time_to_first_token)
         elif call.result == "error":
             self._failures[call.provider] = now
-
-    def _remember(self, model: str, first: float) -> None:
-        if model in self._first_tokens or len(self._first_tokens) < MAX_MODELS:
-            self._first_tokens.setdefault(model, deque(maxlen=RECENT)).append(first)
-
-    def first_token(self, provider: str, model: str) -> float | None:
-        """The median time to the first token of a model's latest streamed calls, in seconds. None: there were none."""
-        recent = self._first_tokens.get(f"{provider}/{model}")
-        return median(recent) if recent else None
 
     def last(self, provider: str) -> tuple[float | None, float | None]:
         """When a call that `provider` ended last succeeded and last failed, in seconds since 1970. None: not yet.

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from trunkline_server.state.endpoint.recent import FORGETTING, MOST_KINDS, Recent
+from trunkline_server.state.endpoint.fading import FORGETTING
+from trunkline_server.state.endpoint.recent import MOST_KINDS, Recent
 
 STREAM, WHOLE = ("m", True), ("m", False)
 

@@ -283,3 +283,67 @@ class SetProviderEnabledResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetProviderEnabledResponse: _TypeAlias = SetProviderEnabledResponse  # noqa: Y015
+
+@_typing.final
+class SetStrategyRequest(_message.Message):
+    """Which strategy, and whose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    strategy: _builtins.str
+    """Its name, as in Routing.strategy. Empty = what the configuration says. INVALID_ARGUMENT if there is none of this name."""
+    workspace: _builtins.str
+    """Only for calls of this workspace."""
+    task: _builtins.str
+    """Only for calls of this task. Not together with workspace."""
+    def __init__(
+        self,
+        *,
+        strategy: _builtins.str = ...,
+        workspace: _builtins.str = ...,
+        task: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["strategy", b"strategy", "task", b"task", "workspace", b"workspace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetStrategyRequest: _TypeAlias = SetStrategyRequest  # noqa: Y015
+
+@_typing.final
+class SetStrategyResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    LASTS_FIELD_NUMBER: _builtins.int
+    strategy: _builtins.str
+    """The strategy that holds from now on: of the gateway, the workspace or the task. Empty: none of its own."""
+    previous: _builtins.str
+    """The one that held before."""
+    changed: _builtins.bool
+    """Whether anything changed."""
+    lasts: _builtins.str
+    """How long it stays so, in words."""
+    def __init__(
+        self,
+        *,
+        strategy: _builtins.str = ...,
+        previous: _builtins.str = ...,
+        changed: _builtins.bool = ...,
+        lasts: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "lasts", b"lasts", "previous", b"previous", "strategy", b"strategy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetStrategyResponse: _TypeAlias = SetStrategyResponse  # noqa: Y015

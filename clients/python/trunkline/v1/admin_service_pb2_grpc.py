@@ -53,6 +53,11 @@ class AdminServiceStub:
                 request_serializer=trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledRequest.SerializeToString,
                 response_deserializer=trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledResponse.FromString,
                 _registered_method=True)
+        self.SetStrategy = channel.unary_unary(
+                '/trunkline.v1.AdminService/SetStrategy',
+                request_serializer=trunkline_dot_v1_dot_admin__service__pb2.SetStrategyRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_admin__service__pb2.SetStrategyResponse.FromString,
+                _registered_method=True)
         self.CreateApiKey = channel.unary_unary(
                 '/trunkline.v1.AdminService/CreateApiKey',
                 request_serializer=trunkline_dot_v1_dot_identity__pb2.CreateApiKeyRequest.SerializeToString,
@@ -118,6 +123,15 @@ class AdminServiceServicer:
     def SetProviderEnabled(self, request, context):
         """Takes a provider out of routing, or puts it back in. Calls that begin from now on obey; those that run do not
         change. Until the next start of the gateway: the configuration says what is so from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetStrategy(self, request, context):
+        """Says which strategy chooses the targets of calls that name none themselves: of all calls, of a workspace's or of a task's.
+        The task's goes before the workspace's, and that before the gateway's. Calls that begin from now on obey; those that
+        run do not change. Until the next start of the gateway: the configuration says what is so from then on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -198,6 +212,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.SetProviderEnabled,
                     request_deserializer=trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledRequest.FromString,
                     response_serializer=trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledResponse.SerializeToString,
+            ),
+            'SetStrategy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetStrategy,
+                    request_deserializer=trunkline_dot_v1_dot_admin__service__pb2.SetStrategyRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_admin__service__pb2.SetStrategyResponse.SerializeToString,
             ),
             'CreateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApiKey,
@@ -323,6 +342,33 @@ class AdminService:
             '/trunkline.v1.AdminService/SetProviderEnabled',
             trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledRequest.SerializeToString,
             trunkline_dot_v1_dot_admin__service__pb2.SetProviderEnabledResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetStrategy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/SetStrategy',
+            trunkline_dot_v1_dot_admin__service__pb2.SetStrategyRequest.SerializeToString,
+            trunkline_dot_v1_dot_admin__service__pb2.SetStrategyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,11 @@ class AdminServiceStub:
     """Takes a provider out of routing, or puts it back in. Calls that begin from now on obey; those that run do not
     change. Until the next start of the gateway: the configuration says what is so from then on.
     """
+    SetStrategy: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetStrategyRequest, _admin_service_pb2.SetStrategyResponse]
+    """Says which strategy chooses the targets of calls that name none themselves: of all calls, of a workspace's or of a task's.
+    The task's goes before the workspace's, and that before the gateway's. Calls that begin from now on obey; those that
+    run do not change. Until the next start of the gateway: the configuration says what is so from then on.
+    """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_identity_pb2.CreateApiKeyRequest, _identity_pb2.CreateApiKeyResponse]
     """Makes a gateway key. The answer holds its secret, which is not kept."""
     ListApiKeys: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListApiKeysRequest, _identity_pb2.ListApiKeysResponse]
@@ -84,6 +89,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     SetProviderEnabled: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetProviderEnabledRequest, _admin_service_pb2.SetProviderEnabledResponse]  # type: ignore[assignment]
     """Takes a provider out of routing, or puts it back in. Calls that begin from now on obey; those that run do not
     change. Until the next start of the gateway: the configuration says what is so from then on.
+    """
+    SetStrategy: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetStrategyRequest, _admin_service_pb2.SetStrategyResponse]  # type: ignore[assignment]
+    """Says which strategy chooses the targets of calls that name none themselves: of all calls, of a workspace's or of a task's.
+    The task's goes before the workspace's, and that before the gateway's. Calls that begin from now on obey; those that
+    run do not change. Until the next start of the gateway: the configuration says what is so from then on.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_identity_pb2.CreateApiKeyRequest, _identity_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
     """Makes a gateway key. The answer holds its secret, which is not kept."""
@@ -137,6 +147,17 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.SetProviderEnabledResponse, _abc.Awaitable[_admin_service_pb2.SetProviderEnabledResponse]]:
         """Takes a provider out of routing, or puts it back in. Calls that begin from now on obey; those that run do not
         change. Until the next start of the gateway: the configuration says what is so from then on.
+        """
+
+    @_abc_1.abstractmethod
+    def SetStrategy(
+        self,
+        request: _admin_service_pb2.SetStrategyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.SetStrategyResponse, _abc.Awaitable[_admin_service_pb2.SetStrategyResponse]]:
+        """Says which strategy chooses the targets of calls that name none themselves: of all calls, of a workspace's or of a task's.
+        The task's goes before the workspace's, and that before the gateway's. Calls that begin from now on obey; those that
+        run do not change. Until the next start of the gateway: the configuration says what is so from then on.
         """
 
     @_abc_1.abstractmethod

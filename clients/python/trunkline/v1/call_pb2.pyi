@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from trunkline.v1 import model_pb2 as _model_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -47,6 +48,34 @@ PRIORITY_NORMAL: Priority.ValueType  # 2
 PRIORITY_INTERACTIVE: Priority.ValueType  # 3
 """A person waits for it: it goes first and is turned away last."""
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
+
+class _Complexity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ComplexityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Complexity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPLEXITY_UNSPECIFIED: _Complexity.ValueType  # 0
+    """As the gateway estimates it."""
+    COMPLEXITY_SIMPLE: _Complexity.ValueType  # 1
+    """Any model can do it."""
+    COMPLEXITY_MODERATE: _Complexity.ValueType  # 2
+    """Neither."""
+    COMPLEXITY_COMPLEX: _Complexity.ValueType  # 3
+    """It takes reasoning."""
+
+class Complexity(_Complexity, metaclass=_ComplexityEnumTypeWrapper):
+    """How hard a request is."""
+
+COMPLEXITY_UNSPECIFIED: Complexity.ValueType  # 0
+"""As the gateway estimates it."""
+COMPLEXITY_SIMPLE: Complexity.ValueType  # 1
+"""Any model can do it."""
+COMPLEXITY_MODERATE: Complexity.ValueType  # 2
+"""Neither."""
+COMPLEXITY_COMPLEX: Complexity.ValueType  # 3
+"""It takes reasoning."""
+Global___Complexity: _TypeAlias = Complexity  # noqa: Y015
 
 class _OnInterruption:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -208,12 +237,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. The request is longer than the model's context window."""
     ERROR_REASON_UNSUPPORTED_CAPABILITY: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT. The model cannot do what the request needs; BadRequest names the fields."""
+    ERROR_REASON_CONSTRAINTS_UNMET: _ErrorReason.ValueType  # 28
+    """INVALID_ARGUMENT. What routing asks for leaves nobody to ask; BadRequest names the fields, and what would have qualified."""
     ERROR_REASON_PROVIDER_REJECTED: _ErrorReason.ValueType  # 4
     """INVALID_ARGUMENT. The provider refuses the request; metadata has the provider, CallFailure its words."""
     ERROR_REASON_MODEL_NOT_FOUND: _ErrorReason.ValueType  # 5
     """NOT_FOUND. No such model or alias, or the model is gone and nothing may take its place; ResourceInfo names it."""
     ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 27
     """NOT_FOUND. No such call in the ledger, or it is another workspace's."""
+    ERROR_REASON_NAME_NOT_FOUND: _ErrorReason.ValueType  # 29
+    """NOT_FOUND. No chain of this name is configured, or with strict_params no task or agent; ResourceInfo names it."""
     ERROR_REASON_NO_CANDIDATE: _ErrorReason.ValueType  # 6
     """FAILED_PRECONDITION. No configured target can take this call: a key is missing, an engine is not installed."""
     ERROR_REASON_KEY_MISSING: _ErrorReason.ValueType  # 7
@@ -221,7 +254,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_KEY_INVALID: _ErrorReason.ValueType  # 8
     """UNAUTHENTICATED. The gateway key is wrong, expired or revoked."""
     ERROR_REASON_MODEL_NOT_ALLOWED: _ErrorReason.ValueType  # 9
-    """PERMISSION_DENIED. The key may not use this model or this provider."""
+    """PERMISSION_DENIED. The key may not use this model, this provider or this strategy."""
     ERROR_REASON_ROLE_NOT_ALLOWED: _ErrorReason.ValueType  # 10
     """PERMISSION_DENIED. The key's role or workspace does not allow this."""
     ERROR_REASON_POLICY_BLOCKED: _ErrorReason.ValueType  # 11
@@ -274,12 +307,16 @@ ERROR_REASON_CONTEXT_LENGTH_EXCEEDED: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT. The request is longer than the model's context window."""
 ERROR_REASON_UNSUPPORTED_CAPABILITY: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT. The model cannot do what the request needs; BadRequest names the fields."""
+ERROR_REASON_CONSTRAINTS_UNMET: ErrorReason.ValueType  # 28
+"""INVALID_ARGUMENT. What routing asks for leaves nobody to ask; BadRequest names the fields, and what would have qualified."""
 ERROR_REASON_PROVIDER_REJECTED: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT. The provider refuses the request; metadata has the provider, CallFailure its words."""
 ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 5
 """NOT_FOUND. No such model or alias, or the model is gone and nothing may take its place; ResourceInfo names it."""
 ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 27
 """NOT_FOUND. No such call in the ledger, or it is another workspace's."""
+ERROR_REASON_NAME_NOT_FOUND: ErrorReason.ValueType  # 29
+"""NOT_FOUND. No chain of this name is configured, or with strict_params no task or agent; ResourceInfo names it."""
 ERROR_REASON_NO_CANDIDATE: ErrorReason.ValueType  # 6
 """FAILED_PRECONDITION. No configured target can take this call: a key is missing, an engine is not installed."""
 ERROR_REASON_KEY_MISSING: ErrorReason.ValueType  # 7
@@ -287,7 +324,7 @@ ERROR_REASON_KEY_MISSING: ErrorReason.ValueType  # 7
 ERROR_REASON_KEY_INVALID: ErrorReason.ValueType  # 8
 """UNAUTHENTICATED. The gateway key is wrong, expired or revoked."""
 ERROR_REASON_MODEL_NOT_ALLOWED: ErrorReason.ValueType  # 9
-"""PERMISSION_DENIED. The key may not use this model or this provider."""
+"""PERMISSION_DENIED. The key may not use this model, this provider or this strategy."""
 ERROR_REASON_ROLE_NOT_ALLOWED: ErrorReason.ValueType  # 10
 """PERMISSION_DENIED. The key's role or workspace does not allow this."""
 ERROR_REASON_POLICY_BLOCKED: ErrorReason.ValueType  # 11
@@ -385,28 +422,78 @@ Global___CallContext: _TypeAlias = CallContext  # noqa: Y015
 
 @_typing.final
 class Routing(_message.Message):
-    """How a call may be served."""
+    """How a call may be served. Without `model`, chain and task every model that the caller may use and that can be called is a
+    candidate; else those that they name are. What the fields below ask for removes candidates; if none is left the call fails
+    (INVALID_ARGUMENT, CONSTRAINTS_UNMET) and says what removed the last ones and what would have qualified.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    STRATEGY_FIELD_NUMBER: _builtins.int
     TASK_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    CHAIN_FIELD_NUMBER: _builtins.int
     FALLBACK_MODELS_FIELD_NUMBER: _builtins.int
     DISABLE_FALLBACK_FIELD_NUMBER: _builtins.int
+    ALLOWED_PROVIDERS_FIELD_NUMBER: _builtins.int
+    DENIED_PROVIDERS_FIELD_NUMBER: _builtins.int
+    REQUIRED_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    MIN_CONTEXT_WINDOW_FIELD_NUMBER: _builtins.int
+    MIN_QUALITY_FIELD_NUMBER: _builtins.int
+    MAX_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    MAX_TIME_TO_FIRST_TOKEN_FIELD_NUMBER: _builtins.int
+    LOCAL_ONLY_FIELD_NUMBER: _builtins.int
+    PREFER_OPEN_WEIGHTS_FIELD_NUMBER: _builtins.int
     ATTEMPT_TIMEOUT_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    STICKY_KEY_FIELD_NUMBER: _builtins.int
     STRICT_PARAMS_FIELD_NUMBER: _builtins.int
     ON_INTERRUPTION_FIELD_NUMBER: _builtins.int
     ALLOW_HEDGING_FIELD_NUMBER: _builtins.int
+    MAX_EXPECTED_TOTAL_TIME_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_FIELD_NUMBER: _builtins.int
+    strategy: _builtins.str
+    """How the candidates are ordered: balanced, cost_optimized, latency_optimized, quality_optimized, local_first,
+    capability_match, round_robin, priority, weighted, ab_test, performance_based, least_loaded, or one of the configuration's.
+    Case, "-" and "_" do not matter. Empty = the workspace's strategy, else the gateway's.
+    """
     task: _builtins.str
-    """What the caller is doing, for statistics: code_generation, security_review. At most 64 letters, digits, "_" and "-"."""
+    """What the caller is doing: code_generation, security_review. At most 64 letters, digits, "_" and "-"; in the names of tasks,
+    agents and chains case, "-" and "_" do not matter. A task that is configured may put instructions in front of
+    system_instruction, cap max_output_tokens, add labels and, for calls without `model`, say who is asked. Any other name
+    counts for statistics only, with a warning (KIND_NAME_UNKNOWN) if it looks like a slip; with strict_params it is refused
+    (NOT_FOUND, NAME_NOT_FOUND).
+    """
     agent: _builtins.str
-    """Which of the caller's agents is doing it, for statistics. At most 64 letters, digits, "_" and "-"."""
+    """Which of the caller's agents is doing it. One that is configured stands for a task, unless `task` says another, and may
+    have a model of its own, which is asked before the task's. Other names are as in task.
+    """
+    chain: _builtins.str
+    """A chain of the configuration: its targets are asked in their order, after `model` if that is set, or those are that meet
+    what it requires. NOT_FOUND (NAME_NOT_FOUND) if there is none of this name: the message names those that there are.
+    """
     disable_fallback: _builtins.bool
     """Ask nobody but the first target that `model` means; again perhaps, but no other provider and no other model."""
+    min_context_window: _builtins.int
+    """Only models with at least this window; models whose window is not known are left out."""
+    min_quality: _builtins.float
+    """Only models of at least this quality, from 0 to 1, as in ListModelsRequest. Models without one are left out."""
+    max_cost_nano_usd: _builtins.int
+    """Only targets at which this call is expected to cost at most this; unpriced ones are left out. The prompt's tokens are an
+    estimate; of what comes out all of max_output_tokens counts, and without it what answers usually have.
+    """
+    local_only: _builtins.bool
+    """Only models that run on the gateway's own machine."""
+    prefer_open_weights: _builtins.bool
+    """Models whose weights can be had score more."""
     max_attempts: _builtins.int
-    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = 4, or as many as the
-    configuration lets the first target's provider be asked, if that is more.
+    """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = what the
+    configuration says, which is 4 unless somebody changed it, or as many as it lets the first target's provider be
+    asked, if that is more.
+    """
+    sticky_key: _builtins.str
+    """Calls with the same key are given to the same arm of an experiment. At most 200 characters. Empty = by
+    context.end_user_id, else by the call itself.
     """
     strict_params: _builtins.bool
     """A setting that the chosen target cannot honour is an error (INVALID_ARGUMENT, UNSUPPORTED_CAPABILITY) instead of a warning.
@@ -419,6 +506,8 @@ class Routing(_message.Message):
     among max_attempts; what the other attempt costs is paid, too. At most one call in twenty is made twice, and none with
     tools that the provider runs.
     """
+    complexity: Global___Complexity.ValueType
+    """How hard the request is, if the caller knows better than the gateway's estimate."""
     @_builtins.property
     def fallback_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other models to ask, in this order, when those that `model` means give no answer: names as `model` takes them, at most 8.
@@ -427,31 +516,80 @@ class Routing(_message.Message):
         """
 
     @_builtins.property
+    def allowed_providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only providers of these names are asked. Empty = all."""
+
+    @_builtins.property
+    def denied_providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Providers of these names are not asked."""
+
+    @_builtins.property
+    def required_capabilities(self) -> _containers.RepeatedScalarFieldContainer[_model_pb2.Capability.ValueType]:
+        """Only models that are known to have all of these."""
+
+    @_builtins.property
+    def max_time_to_first_token(self) -> _duration_pb2.Duration:
+        """Only models whose first token is expected within this, by what was measured here. Models that were not are not left out."""
+
+    @_builtins.property
     def attempt_timeout(self) -> _duration_pb2.Duration:
         """How long one attempt may take, at least 1 ms: until the whole answer is there, and in a stream until its first piece. The
         provider's own limits hold beside it, and so does the call's deadline, which all attempts share. Unset = the provider's.
         """
 
+    @_builtins.property
+    def max_expected_total_time(self) -> _duration_pb2.Duration:
+        """Only models whose whole answer is expected within this, by what was measured here or, where that is not so, as their
+        speed in the catalogue suggests. Models of which neither is known are not left out.
+        """
+
     def __init__(
         self,
         *,
+        strategy: _builtins.str = ...,
         task: _builtins.str = ...,
         agent: _builtins.str = ...,
+        chain: _builtins.str = ...,
         fallback_models: _abc.Iterable[_builtins.str] | None = ...,
         disable_fallback: _builtins.bool = ...,
+        allowed_providers: _abc.Iterable[_builtins.str] | None = ...,
+        denied_providers: _abc.Iterable[_builtins.str] | None = ...,
+        required_capabilities: _abc.Iterable[_model_pb2.Capability.ValueType] | None = ...,
+        min_context_window: _builtins.int | None = ...,
+        min_quality: _builtins.float | None = ...,
+        max_cost_nano_usd: _builtins.int | None = ...,
+        max_time_to_first_token: _duration_pb2.Duration | None = ...,
+        local_only: _builtins.bool = ...,
+        prefer_open_weights: _builtins.bool = ...,
         attempt_timeout: _duration_pb2.Duration | None = ...,
         max_attempts: _builtins.int | None = ...,
+        sticky_key: _builtins.str = ...,
         strict_params: _builtins.bool = ...,
         on_interruption: Global___OnInterruption.ValueType = ...,
         allow_hedging: _builtins.bool = ...,
+        max_expected_total_time: _duration_pb2.Duration | None = ...,
+        complexity: Global___Complexity.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "attempt_timeout", b"attempt_timeout", "max_attempts", b"max_attempts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_cost_nano_usd", b"_max_cost_nano_usd", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "attempt_timeout", b"attempt_timeout", "max_attempts", b"max_attempts", "max_cost_nano_usd", b"max_cost_nano_usd", "max_expected_total_time", b"max_expected_total_time", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "agent", b"agent", "allow_hedging", b"allow_hedging", "attempt_timeout", b"attempt_timeout", "disable_fallback", b"disable_fallback", "fallback_models", b"fallback_models", "max_attempts", b"max_attempts", "on_interruption", b"on_interruption", "strict_params", b"strict_params", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_cost_nano_usd", b"_max_cost_nano_usd", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "agent", b"agent", "allow_hedging", b"allow_hedging", "allowed_providers", b"allowed_providers", "attempt_timeout", b"attempt_timeout", "chain", b"chain", "complexity", b"complexity", "denied_providers", b"denied_providers", "disable_fallback", b"disable_fallback", "fallback_models", b"fallback_models", "local_only", b"local_only", "max_attempts", b"max_attempts", "max_cost_nano_usd", b"max_cost_nano_usd", "max_expected_total_time", b"max_expected_total_time", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality", "on_interruption", b"on_interruption", "prefer_open_weights", b"prefer_open_weights", "required_capabilities", b"required_capabilities", "sticky_key", b"sticky_key", "strategy", b"strategy", "strict_params", b"strict_params", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
+    _WhichOneofReturnType__max_cost_nano_usd: _TypeAlias = _typing.Literal["max_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__max_cost_nano_usd: _TypeAlias = _typing.Literal["_max_cost_nano_usd", b"_max_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__min_context_window: _TypeAlias = _typing.Literal["min_context_window"]  # noqa: Y015
+    _WhichOneofArgType__min_context_window: _TypeAlias = _typing.Literal["_min_context_window", b"_min_context_window"]  # noqa: Y015
+    _WhichOneofReturnType__min_quality: _TypeAlias = _typing.Literal["min_quality"]  # noqa: Y015
+    _WhichOneofArgType__min_quality: _TypeAlias = _typing.Literal["_min_quality", b"_min_quality"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_nano_usd) -> _WhichOneofReturnType__max_cost_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_context_window) -> _WhichOneofReturnType__min_context_window | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_quality) -> _WhichOneofReturnType__min_quality | None: ...
 
 Global___Routing: _TypeAlias = Routing  # noqa: Y015
 
@@ -493,13 +631,27 @@ class Served(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     TIME_TO_FIRST_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_TIME_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_ARM_FIELD_NUMBER: _builtins.int
     CONFIG_VERSION_FIELD_NUMBER: _builtins.int
+    DECISION_ID_FIELD_NUMBER: _builtins.int
     requested_model: _builtins.str
     """GenerateRequest.model as the caller wrote it."""
     provider_response_id: _builtins.str
     """The provider's own id of the answer."""
+    strategy: _builtins.str
+    """The strategy that ordered the targets: one of the names of Routing.strategy. "named" = the call named whom to ask;
+    "last_resort" = nobody met what it asked for, and whom its task has for that answered.
+    """
+    task: _builtins.str
+    """The task that the call was taken for: Routing.task, or what the configuration says for the agent."""
+    experiment_arm: _builtins.str
+    """"experiment/arm": the arm that the call was given to, whoever answered. Empty = it is in no experiment."""
     config_version: _builtins.str
     """The configuration that the call ran on, from start to end."""
+    decision_id: _builtins.str
+    """The decision's id: with what it was decided on, the same decision comes of it again."""
     @_builtins.property
     def target(self) -> Global___Target:
         """The target that gave the answer, or that was tried last."""
@@ -525,11 +677,15 @@ class Served(_message.Message):
         attempts: _abc.Iterable[Global___Attempt] | None = ...,
         time_to_first_token: _duration_pb2.Duration | None = ...,
         total_time: _duration_pb2.Duration | None = ...,
+        strategy: _builtins.str = ...,
+        task: _builtins.str = ...,
+        experiment_arm: _builtins.str = ...,
         config_version: _builtins.str = ...,
+        decision_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target", "time_to_first_token", b"time_to_first_token", "total_time", b"total_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "config_version", b"config_version", "provider_response_id", b"provider_response_id", "requested_model", b"requested_model", "target", b"target", "time_to_first_token", b"time_to_first_token", "total_time", b"total_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "config_version", b"config_version", "decision_id", b"decision_id", "experiment_arm", b"experiment_arm", "provider_response_id", b"provider_response_id", "requested_model", b"requested_model", "strategy", b"strategy", "target", b"target", "task", b"task", "time_to_first_token", b"time_to_first_token", "total_time", b"total_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -803,6 +959,10 @@ class Warning(_message.Message):
         """The model that was named is gone, and the one that replaces it answered: message names both, Served.target has the one
         that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
         """
+        KIND_NAME_UNKNOWN: Warning._Kind.ValueType  # 5
+        """No task or agent of this name is configured, but one of nearly the same: it counts for statistics only. With
+        routing.strict_params the call fails instead (NAME_NOT_FOUND).
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What happened."""
@@ -818,6 +978,10 @@ class Warning(_message.Message):
     KIND_MODEL_REPLACED: Warning.Kind.ValueType  # 4
     """The model that was named is gone, and the one that replaces it answered: message names both, Served.target has the one
     that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
+    """
+    KIND_NAME_UNKNOWN: Warning.Kind.ValueType  # 5
+    """No task or agent of this name is configured, but one of nearly the same: it counts for statistics only. With
+    routing.strict_params the call fails instead (NAME_NOT_FOUND).
     """
 
     KIND_FIELD_NUMBER: _builtins.int

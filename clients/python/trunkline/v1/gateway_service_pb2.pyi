@@ -64,7 +64,7 @@ class GenerateRequest(_message.Message):
     STREAM_OPTIONS_FIELD_NUMBER: _builtins.int
     PROVIDER_OPTIONS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """"provider/model", an alias, or a bare model id. Empty = the gateway's default model."""
+    """"provider/model", an alias, or a bare model id. Empty = the gateway's default model, else whoever its strategy chooses."""
     prompt: _builtins.str
     """Short for one user message of one text part."""
     system_instruction: _builtins.str
@@ -1362,9 +1362,9 @@ class UsageDimension(_message.Message):
         KIND_AGENT: UsageDimension._Kind.ValueType  # 6
         """Routing.agent."""
         KIND_STRATEGY: UsageDimension._Kind.ValueType  # 7
-        """The strategy that chose the target; empty without one."""
+        """The strategy that chose the target, as in Served; empty of calls that were refused before."""
         KIND_ARM: UsageDimension._Kind.ValueType  # 8
-        """The strategy's arm that the call was given to; empty without one."""
+        """The arm that the call was given to, as in Served; empty without one."""
         KIND_PROVIDER: UsageDimension._Kind.ValueType  # 9
         """The provider: for calls the one that ended it, empty if none was asked."""
         KIND_MODEL: UsageDimension._Kind.ValueType  # 10
@@ -1398,9 +1398,9 @@ class UsageDimension(_message.Message):
     KIND_AGENT: UsageDimension.Kind.ValueType  # 6
     """Routing.agent."""
     KIND_STRATEGY: UsageDimension.Kind.ValueType  # 7
-    """The strategy that chose the target; empty without one."""
+    """The strategy that chose the target, as in Served; empty of calls that were refused before."""
     KIND_ARM: UsageDimension.Kind.ValueType  # 8
-    """The strategy's arm that the call was given to; empty without one."""
+    """The arm that the call was given to, as in Served; empty without one."""
     KIND_PROVIDER: UsageDimension.Kind.ValueType  # 9
     """The provider: for calls the one that ended it, empty if none was asked."""
     KIND_MODEL: UsageDimension.Kind.ValueType  # 10

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from trunkline.v1 import call_pb2 as trunkline_dot_v1_dot_call__pb2
+from trunkline.v1 import gateway_service_pb2 as trunkline_dot_v1_dot_gateway__service__pb2
 from trunkline.v1 import model_pb2 as trunkline_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trunkline/v1/model_service.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17trunkline/v1/call.proto\x1a\x18trunkline/v1/model.proto\"\xc4\x05\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x37\n\x15required_capabilities\x18\x04 \x03(\x0e\x32\x18.trunkline.v1.Capability\x12)\n\x1cmax_input_pico_usd_per_token\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12*\n\x1dmax_output_pico_usd_per_token\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x1f\n\x12min_context_window\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12#\n\x16max_call_cost_nano_usd\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12\x1e\n\x11\x63\x61ll_input_tokens\x18\t \x01(\x03H\x04\x88\x01\x01\x12\x1f\n\x12\x63\x61ll_output_tokens\x18\n \x01(\x03H\x05\x88\x01\x01\x12\x16\n\x0e\x61vailable_only\x18\x0b \x01(\x08\x12\x18\n\x0bmin_quality\x18\x0c \x01(\x01H\x06\x88\x01\x01\x12\x16\n\tmin_speed\x18\r \x01(\x01H\x07\x88\x01\x01\x12:\n\x17max_time_to_first_token\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11open_weights_only\x18\x0f \x01(\x08\x42\x1f\n\x1d_max_input_pico_usd_per_tokenB \n\x1e_max_output_pico_usd_per_tokenB\x15\n\x13_min_context_windowB\x19\n\x17_max_call_cost_nano_usdB\x14\n\x12_call_input_tokensB\x15\n\x13_call_output_tokensB\x0e\n\x0c_min_qualityB\x0c\n\n_min_speed\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xaa\x05\n\x16RecommendModelsRequest\x12\x37\n\x15required_capabilities\x18\x01 \x03(\x0e\x32\x18.trunkline.v1.Capability\x12#\n\x16max_call_cost_nano_usd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11\x63\x61ll_input_tokens\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x1f\n\x12\x63\x61ll_output_tokens\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12:\n\x17max_time_to_first_token\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x0bmin_quality\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x1f\n\x12min_context_window\x18\x07 \x01(\x03H\x04\x88\x01\x01\x12\x1b\n\x13prefer_open_weights\x18\x08 \x01(\x08\x12\x12\n\nlocal_only\x18\t \x01(\x08\x12\x41\n\tobjective\x18\n \x01(\x0e\x32..trunkline.v1.RecommendModelsRequest.Objective\x12\x13\n\x0bmax_results\x18\x0b \x01(\x05\"\x81\x01\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x16\n\x12OBJECTIVE_BALANCED\x10\x01\x12\x16\n\x12OBJECTIVE_CHEAPEST\x10\x02\x12\x15\n\x11OBJECTIVE_FASTEST\x10\x03\x12\x12\n\x0eOBJECTIVE_BEST\x10\x04\x42\x19\n\x17_max_call_cost_nano_usdB\x14\n\x12_call_input_tokensB\x15\n\x13_call_output_tokensB\x0e\n\x0c_min_qualityB\x15\n\x13_min_context_window\"P\n\x17RecommendModelsResponse\x12\x35\n\x0frecommendations\x18\x01 \x03(\x0b\x32\x1c.trunkline.v1.Recommendation\"\x8c\x01\n\x0eRecommendation\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.trunkline.v1.Model\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x1f\n\x12\x63\x61ll_cost_nano_usd\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x15\n\x13_call_cost_nano_usd\"(\n\x14RefreshModelsRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\"i\n\x15RefreshModelsResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x03(\t\x12\x0f\n\x07removed\x18\x02 \x03(\t\x12\x30\n\tproviders\x18\x03 \x03(\x0b\x32\x1d.trunkline.v1.ProviderRefresh\"p\n\x0fProviderRefresh\x12\x10\n\x08provider\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.trunkline.v1.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0bmodel_count\x18\x04 \x01(\x05\x32\xed\x02\n\x0cModelService\x12T\n\nListModels\x12\x1f.trunkline.v1.ListModelsRequest\x1a .trunkline.v1.ListModelsResponse\"\x03\x90\x02\x01\x12\x43\n\x08GetModel\x12\x1d.trunkline.v1.GetModelRequest\x1a\x13.trunkline.v1.Model\"\x03\x90\x02\x01\x12\x63\n\x0fRecommendModels\x12$.trunkline.v1.RecommendModelsRequest\x1a%.trunkline.v1.RecommendModelsResponse\"\x03\x90\x02\x01\x12]\n\rRefreshModels\x12\".trunkline.v1.RefreshModelsRequest\x1a#.trunkline.v1.RefreshModelsResponse\"\x03\x90\x02\x02\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trunkline/v1/model_service.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17trunkline/v1/call.proto\x1a\"trunkline/v1/gateway_service.proto\x1a\x18trunkline/v1/model.proto\"\xc4\x05\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x37\n\x15required_capabilities\x18\x04 \x03(\x0e\x32\x18.trunkline.v1.Capability\x12)\n\x1cmax_input_pico_usd_per_token\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12*\n\x1dmax_output_pico_usd_per_token\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x1f\n\x12min_context_window\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12#\n\x16max_call_cost_nano_usd\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12\x1e\n\x11\x63\x61ll_input_tokens\x18\t \x01(\x03H\x04\x88\x01\x01\x12\x1f\n\x12\x63\x61ll_output_tokens\x18\n \x01(\x03H\x05\x88\x01\x01\x12\x16\n\x0e\x61vailable_only\x18\x0b \x01(\x08\x12\x18\n\x0bmin_quality\x18\x0c \x01(\x01H\x06\x88\x01\x01\x12\x16\n\tmin_speed\x18\r \x01(\x01H\x07\x88\x01\x01\x12:\n\x17max_time_to_first_token\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11open_weights_only\x18\x0f \x01(\x08\x42\x1f\n\x1d_max_input_pico_usd_per_tokenB \n\x1e_max_output_pico_usd_per_tokenB\x15\n\x13_min_context_windowB\x19\n\x17_max_call_cost_nano_usdB\x14\n\x12_call_input_tokensB\x15\n\x13_call_output_tokensB\x0e\n\x0c_min_qualityB\x0c\n\n_min_speed\"R\n\x12ListModelsResponse\x12#\n\x06models\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\xaa\x05\n\x16RecommendModelsRequest\x12\x37\n\x15required_capabilities\x18\x01 \x03(\x0e\x32\x18.trunkline.v1.Capability\x12#\n\x16max_call_cost_nano_usd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11\x63\x61ll_input_tokens\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x1f\n\x12\x63\x61ll_output_tokens\x18\x04 \x01(\x03H\x02\x88\x01\x01\x12:\n\x17max_time_to_first_token\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x0bmin_quality\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x1f\n\x12min_context_window\x18\x07 \x01(\x03H\x04\x88\x01\x01\x12\x1b\n\x13prefer_open_weights\x18\x08 \x01(\x08\x12\x12\n\nlocal_only\x18\t \x01(\x08\x12\x41\n\tobjective\x18\n \x01(\x0e\x32..trunkline.v1.RecommendModelsRequest.Objective\x12\x13\n\x0bmax_results\x18\x0b \x01(\x05\"\x81\x01\n\tObjective\x12\x19\n\x15OBJECTIVE_UNSPECIFIED\x10\x00\x12\x16\n\x12OBJECTIVE_BALANCED\x10\x01\x12\x16\n\x12OBJECTIVE_CHEAPEST\x10\x02\x12\x15\n\x11OBJECTIVE_FASTEST\x10\x03\x12\x12\n\x0eOBJECTIVE_BEST\x10\x04\x42\x19\n\x17_max_call_cost_nano_usdB\x14\n\x12_call_input_tokensB\x15\n\x13_call_output_tokensB\x0e\n\x0c_min_qualityB\x15\n\x13_min_context_window\"P\n\x17RecommendModelsResponse\x12\x35\n\x0frecommendations\x18\x01 \x03(\x0b\x32\x1c.trunkline.v1.Recommendation\"\x8c\x01\n\x0eRecommendation\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.trunkline.v1.Model\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\x1f\n\x12\x63\x61ll_cost_nano_usd\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\x15\n\x13_call_cost_nano_usd\"(\n\x14RefreshModelsRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\"i\n\x15RefreshModelsResponse\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x01 \x03(\t\x12\x0f\n\x07removed\x18\x02 \x03(\t\x12\x30\n\tproviders\x18\x03 \x03(\x0b\x32\x1d.trunkline.v1.ProviderRefresh\"p\n\x0fProviderRefresh\x12\x10\n\x08provider\x18\x01 \x01(\t\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.trunkline.v1.Outcome\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0bmodel_count\x18\x04 \x01(\x05\"B\n\x10PlanRouteRequest\x12.\n\x07request\x18\x01 \x01(\x0b\x32\x1d.trunkline.v1.GenerateRequest\"\xae\x03\n\x11PlanRouteResponse\x12,\n\x07targets\x18\x01 \x03(\x0b\x32\x1b.trunkline.v1.PlannedTarget\x12,\n\x07removed\x18\x02 \x03(\x0b\x32\x1b.trunkline.v1.RemovedTarget\x12\x10\n\x08strategy\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x16\n\x0e\x65xperiment_arm\x18\x05 \x01(\t\x12=\n\x07weights\x18\x06 \x03(\x0b\x32,.trunkline.v1.PlanRouteResponse.WeightsEntry\x12\x14\n\x0cinput_tokens\x18\x07 \x01(\x03\x12\x1a\n\x12input_tokens_exact\x18\x08 \x01(\x08\x12\x1e\n\x16\x65xpected_output_tokens\x18\t \x01(\x03\x12,\n\ncomplexity\x18\n \x01(\x0e\x32\x18.trunkline.v1.Complexity\x12\x16\n\x0e\x63onfig_version\x18\x0b \x01(\t\x1a.\n\x0cWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x80\x03\n\rPlannedTarget\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.Target\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x35\n\x05terms\x18\x04 \x03(\x0b\x32&.trunkline.v1.PlannedTarget.TermsEntry\x12#\n\x16\x65xpected_cost_nano_usd\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12?\n\x1c\x65xpected_time_to_first_token\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13\x65xpected_total_time\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08measured\x18\x08 \x01(\x08\x1a,\n\nTermsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x19\n\x17_expected_cost_nano_usd\"e\n\rRemovedTarget\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.Target\x12\n\n\x02id\x18\x02 \x01(\t\x12\x12\n\nconstraint\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t2\xc0\x03\n\x0cModelService\x12T\n\nListModels\x12\x1f.trunkline.v1.ListModelsRequest\x1a .trunkline.v1.ListModelsResponse\"\x03\x90\x02\x01\x12\x43\n\x08GetModel\x12\x1d.trunkline.v1.GetModelRequest\x1a\x13.trunkline.v1.Model\"\x03\x90\x02\x01\x12\x63\n\x0fRecommendModels\x12$.trunkline.v1.RecommendModelsRequest\x1a%.trunkline.v1.RecommendModelsResponse\"\x03\x90\x02\x01\x12Q\n\tPlanRoute\x12\x1e.trunkline.v1.PlanRouteRequest\x1a\x1f.trunkline.v1.PlanRouteResponse\"\x03\x90\x02\x01\x12]\n\rRefreshModels\x12\".trunkline.v1.RefreshModelsRequest\x1a#.trunkline.v1.RefreshModelsResponse\"\x03\x90\x02\x02\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,34 +36,52 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.v1.model_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024example.trunkline.v1P\001Z5trunkline.example/clients/go/trunkline/v1;trunklinev1'
+  _globals['_PLANROUTERESPONSE_WEIGHTSENTRY']._loaded_options = None
+  _globals['_PLANROUTERESPONSE_WEIGHTSENTRY']._serialized_options = b'8\001'
+  _globals['_PLANNEDTARGET_TERMSENTRY']._loaded_options = None
+  _globals['_PLANNEDTARGET_TERMSENTRY']._serialized_options = b'8\001'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001'
   _globals['_MODELSERVICE'].methods_by_name['GetModel']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['GetModel']._serialized_options = b'\220\002\001'
   _globals['_MODELSERVICE'].methods_by_name['RecommendModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['RecommendModels']._serialized_options = b'\220\002\001'
+  _globals['_MODELSERVICE'].methods_by_name['PlanRoute']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['PlanRoute']._serialized_options = b'\220\002\001'
   _globals['_MODELSERVICE'].methods_by_name['RefreshModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['RefreshModels']._serialized_options = b'\220\002\002'
-  _globals['_LISTMODELSREQUEST']._serialized_start=134
-  _globals['_LISTMODELSREQUEST']._serialized_end=842
-  _globals['_LISTMODELSRESPONSE']._serialized_start=844
-  _globals['_LISTMODELSRESPONSE']._serialized_end=926
-  _globals['_GETMODELREQUEST']._serialized_start=928
-  _globals['_GETMODELREQUEST']._serialized_end=957
-  _globals['_RECOMMENDMODELSREQUEST']._serialized_start=960
-  _globals['_RECOMMENDMODELSREQUEST']._serialized_end=1642
-  _globals['_RECOMMENDMODELSREQUEST_OBJECTIVE']._serialized_start=1402
-  _globals['_RECOMMENDMODELSREQUEST_OBJECTIVE']._serialized_end=1531
-  _globals['_RECOMMENDMODELSRESPONSE']._serialized_start=1644
-  _globals['_RECOMMENDMODELSRESPONSE']._serialized_end=1724
-  _globals['_RECOMMENDATION']._serialized_start=1727
-  _globals['_RECOMMENDATION']._serialized_end=1867
-  _globals['_REFRESHMODELSREQUEST']._serialized_start=1869
-  _globals['_REFRESHMODELSREQUEST']._serialized_end=1909
-  _globals['_REFRESHMODELSRESPONSE']._serialized_start=1911
-  _globals['_REFRESHMODELSRESPONSE']._serialized_end=2016
-  _globals['_PROVIDERREFRESH']._serialized_start=2018
-  _globals['_PROVIDERREFRESH']._serialized_end=2130
-  _globals['_MODELSERVICE']._serialized_start=2133
-  _globals['_MODELSERVICE']._serialized_end=2498
+  _globals['_LISTMODELSREQUEST']._serialized_start=170
+  _globals['_LISTMODELSREQUEST']._serialized_end=878
+  _globals['_LISTMODELSRESPONSE']._serialized_start=880
+  _globals['_LISTMODELSRESPONSE']._serialized_end=962
+  _globals['_GETMODELREQUEST']._serialized_start=964
+  _globals['_GETMODELREQUEST']._serialized_end=993
+  _globals['_RECOMMENDMODELSREQUEST']._serialized_start=996
+  _globals['_RECOMMENDMODELSREQUEST']._serialized_end=1678
+  _globals['_RECOMMENDMODELSREQUEST_OBJECTIVE']._serialized_start=1438
+  _globals['_RECOMMENDMODELSREQUEST_OBJECTIVE']._serialized_end=1567
+  _globals['_RECOMMENDMODELSRESPONSE']._serialized_start=1680
+  _globals['_RECOMMENDMODELSRESPONSE']._serialized_end=1760
+  _globals['_RECOMMENDATION']._serialized_start=1763
+  _globals['_RECOMMENDATION']._serialized_end=1903
+  _globals['_REFRESHMODELSREQUEST']._serialized_start=1905
+  _globals['_REFRESHMODELSREQUEST']._serialized_end=1945
+  _globals['_REFRESHMODELSRESPONSE']._serialized_start=1947
+  _globals['_REFRESHMODELSRESPONSE']._serialized_end=2052
+  _globals['_PROVIDERREFRESH']._serialized_start=2054
+  _globals['_PROVIDERREFRESH']._serialized_end=2166
+  _globals['_PLANROUTEREQUEST']._serialized_start=2168
+  _globals['_PLANROUTEREQUEST']._serialized_end=2234
+  _globals['_PLANROUTERESPONSE']._serialized_start=2237
+  _globals['_PLANROUTERESPONSE']._serialized_end=2667
+  _globals['_PLANROUTERESPONSE_WEIGHTSENTRY']._serialized_start=2621
+  _globals['_PLANROUTERESPONSE_WEIGHTSENTRY']._serialized_end=2667
+  _globals['_PLANNEDTARGET']._serialized_start=2670
+  _globals['_PLANNEDTARGET']._serialized_end=3054
+  _globals['_PLANNEDTARGET_TERMSENTRY']._serialized_start=2983
+  _globals['_PLANNEDTARGET_TERMSENTRY']._serialized_end=3027
+  _globals['_REMOVEDTARGET']._serialized_start=3056
+  _globals['_REMOVEDTARGET']._serialized_end=3157
+  _globals['_MODELSERVICE']._serialized_start=3160
+  _globals['_MODELSERVICE']._serialized_end=3608
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from trunkline.v1 import call_pb2 as _call_pb2
+from trunkline.v1 import gateway_service_pb2 as _gateway_service_pb2
 from trunkline.v1 import model_pb2 as _model_pb2
 import builtins as _builtins
 import sys
@@ -77,8 +78,8 @@ class ListModelsRequest(_message.Message):
 
     @_builtins.property
     def max_time_to_first_token(self) -> _duration_pb2.Duration:
-        """Only models whose first token came within this: the median of its last 32 streamed calls since the gateway's start. Models
-        that were not streamed from since then are not left out.
+        """Only models whose first token would come within this for a call of call_input_tokens, as their streamed calls since the
+        gateway's start tell and as they do now. Models that were not streamed from since then are not left out.
         """
 
     def __init__(
@@ -463,3 +464,231 @@ class ProviderRefresh(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ProviderRefresh: _TypeAlias = ProviderRefresh  # noqa: Y015
+
+@_typing.final
+class PlanRouteRequest(_message.Message):
+    """Which call to plan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def request(self) -> _gateway_service_pb2.GenerateRequest:
+        """The call."""
+
+    def __init__(
+        self,
+        *,
+        request: _gateway_service_pb2.GenerateRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanRouteRequest: _TypeAlias = PlanRouteRequest  # noqa: Y015
+
+@_typing.final
+class PlanRouteResponse(_message.Message):
+    """Who would be asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class WeightsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TARGETS_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    STRATEGY_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_ARM_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_EXACT_FIELD_NUMBER: _builtins.int
+    EXPECTED_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    COMPLEXITY_FIELD_NUMBER: _builtins.int
+    CONFIG_VERSION_FIELD_NUMBER: _builtins.int
+    strategy: _builtins.str
+    """As in Served."""
+    task: _builtins.str
+    """As in Served."""
+    experiment_arm: _builtins.str
+    """As in Served."""
+    input_tokens: _builtins.int
+    """How many tokens go in."""
+    input_tokens_exact: _builtins.bool
+    """They were counted with the model's own tokens, not estimated."""
+    expected_output_tokens: _builtins.int
+    """How many tokens are expected to come out."""
+    complexity: _call_pb2.Complexity.ValueType
+    """How hard the request is, as the caller said or the gateway estimates."""
+    config_version: _builtins.str
+    """The configuration that it would run on, as in Served."""
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedTarget]:
+        """Whom the call would go to, in this order."""
+
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedCompositeFieldContainer[Global___RemovedTarget]:
+        """Who is not asked, in the order of their names."""
+
+    @_builtins.property
+    def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """By term: what counts how much in a score. They add up to 1. Empty: the strategy does not score."""
+
+    def __init__(
+        self,
+        *,
+        targets: _abc.Iterable[Global___PlannedTarget] | None = ...,
+        removed: _abc.Iterable[Global___RemovedTarget] | None = ...,
+        strategy: _builtins.str = ...,
+        task: _builtins.str = ...,
+        experiment_arm: _builtins.str = ...,
+        weights: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        input_tokens: _builtins.int = ...,
+        input_tokens_exact: _builtins.bool = ...,
+        expected_output_tokens: _builtins.int = ...,
+        complexity: _call_pb2.Complexity.ValueType = ...,
+        config_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complexity", b"complexity", "config_version", b"config_version", "expected_output_tokens", b"expected_output_tokens", "experiment_arm", b"experiment_arm", "input_tokens", b"input_tokens", "input_tokens_exact", b"input_tokens_exact", "removed", b"removed", "strategy", b"strategy", "targets", b"targets", "task", b"task", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanRouteResponse: _TypeAlias = PlanRouteResponse  # noqa: Y015
+
+@_typing.final
+class PlannedTarget(_message.Message):
+    """A target that would be asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TermsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    EXPECTED_COST_NANO_USD_FIELD_NUMBER: _builtins.int
+    EXPECTED_TIME_TO_FIRST_TOKEN_FIELD_NUMBER: _builtins.int
+    EXPECTED_TOTAL_TIME_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """"provider/model"."""
+    score: _builtins.float
+    """The weighted sum of the terms, plus what is preferred; the most is the best. 0 where the strategy does not score."""
+    expected_cost_nano_usd: _builtins.int
+    """What the call is expected to cost. Absent: the price is not known."""
+    measured: _builtins.bool
+    """The times were measured here. Otherwise they are what the catalogue's speed suggests."""
+    @_builtins.property
+    def target(self) -> _call_pb2.Target:
+        """Who."""
+
+    @_builtins.property
+    def terms(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Score by term, before it is weighed: cost, performance, quality, specialised; from 0 to 1."""
+
+    @_builtins.property
+    def expected_time_to_first_token(self) -> _duration_pb2.Duration:
+        """When its first token is expected, from the time it is asked. Unset: not known."""
+
+    @_builtins.property
+    def expected_total_time(self) -> _duration_pb2.Duration:
+        """When its last token is expected. Unset: not known."""
+
+    def __init__(
+        self,
+        *,
+        target: _call_pb2.Target | None = ...,
+        id: _builtins.str = ...,
+        score: _builtins.float = ...,
+        terms: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        expected_cost_nano_usd: _builtins.int | None = ...,
+        expected_time_to_first_token: _duration_pb2.Duration | None = ...,
+        expected_total_time: _duration_pb2.Duration | None = ...,
+        measured: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_cost_nano_usd", b"_expected_cost_nano_usd", "expected_cost_nano_usd", b"expected_cost_nano_usd", "expected_time_to_first_token", b"expected_time_to_first_token", "expected_total_time", b"expected_total_time", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_cost_nano_usd", b"_expected_cost_nano_usd", "expected_cost_nano_usd", b"expected_cost_nano_usd", "expected_time_to_first_token", b"expected_time_to_first_token", "expected_total_time", b"expected_total_time", "id", b"id", "measured", b"measured", "score", b"score", "target", b"target", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_cost_nano_usd: _TypeAlias = _typing.Literal["expected_cost_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__expected_cost_nano_usd: _TypeAlias = _typing.Literal["_expected_cost_nano_usd", b"_expected_cost_nano_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_cost_nano_usd) -> _WhichOneofReturnType__expected_cost_nano_usd | None: ...
+
+Global___PlannedTarget: _TypeAlias = PlannedTarget  # noqa: Y015
+
+@_typing.final
+class RemovedTarget(_message.Message):
+    """A target that is not asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    CONSTRAINT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """"provider/model"."""
+    constraint: _builtins.str
+    """What removed it: a field of Routing (max_cost_nano_usd, local_only), context_window, unavailable or gone."""
+    detail: _builtins.str
+    """Why, for a person."""
+    @_builtins.property
+    def target(self) -> _call_pb2.Target:
+        """Who."""
+
+    def __init__(
+        self,
+        *,
+        target: _call_pb2.Target | None = ...,
+        id: _builtins.str = ...,
+        constraint: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraint", b"constraint", "detail", b"detail", "id", b"id", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemovedTarget: _TypeAlias = RemovedTarget  # noqa: Y015

@@ -51,6 +51,11 @@ class ModelServiceStub:
                 request_serializer=trunkline_dot_v1_dot_model__service__pb2.RecommendModelsRequest.SerializeToString,
                 response_deserializer=trunkline_dot_v1_dot_model__service__pb2.RecommendModelsResponse.FromString,
                 _registered_method=True)
+        self.PlanRoute = channel.unary_unary(
+                '/trunkline.v1.ModelService/PlanRoute',
+                request_serializer=trunkline_dot_v1_dot_model__service__pb2.PlanRouteRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_model__service__pb2.PlanRouteResponse.FromString,
+                _registered_method=True)
         self.RefreshModels = channel.unary_unary(
                 '/trunkline.v1.ModelService/RefreshModels',
                 request_serializer=trunkline_dot_v1_dot_model__service__pb2.RefreshModelsRequest.SerializeToString,
@@ -85,6 +90,14 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PlanRoute(self, request, context):
+        """Tells what would happen to a call, and sends nothing: whom it would go to and in which order, who is not asked and why.
+        Fails as the call itself would. Where chance decides between near-equals a call may begin with another of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RefreshModels(self, request, context):
         """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
         and every so often. Takes 15 seconds at most, and no longer than the caller's deadline allows.
@@ -110,6 +123,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.RecommendModels,
                     request_deserializer=trunkline_dot_v1_dot_model__service__pb2.RecommendModelsRequest.FromString,
                     response_serializer=trunkline_dot_v1_dot_model__service__pb2.RecommendModelsResponse.SerializeToString,
+            ),
+            'PlanRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanRoute,
+                    request_deserializer=trunkline_dot_v1_dot_model__service__pb2.PlanRouteRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_model__service__pb2.PlanRouteResponse.SerializeToString,
             ),
             'RefreshModels': grpc.unary_unary_rpc_method_handler(
                     servicer.RefreshModels,
@@ -199,6 +217,33 @@ class ModelService:
             '/trunkline.v1.ModelService/RecommendModels',
             trunkline_dot_v1_dot_model__service__pb2.RecommendModelsRequest.SerializeToString,
             trunkline_dot_v1_dot_model__service__pb2.RecommendModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.ModelService/PlanRoute',
+            trunkline_dot_v1_dot_model__service__pb2.PlanRouteRequest.SerializeToString,
+            trunkline_dot_v1_dot_model__service__pb2.PlanRouteResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,10 @@ class ModelServiceStub:
     """Names the models that can be called now and fit, the best first, with the reasons. The same question about the same models
     has the same answer.
     """
+    PlanRoute: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.PlanRouteRequest, _model_service_pb2.PlanRouteResponse]
+    """Tells what would happen to a call, and sends nothing: whom it would go to and in which order, who is not asked and why.
+    Fails as the call itself would. Where chance decides between near-equals a call may begin with another of them.
+    """
     RefreshModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RefreshModelsRequest, _model_service_pb2.RefreshModelsResponse]
     """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
     and every so often. Takes 15 seconds at most, and no longer than the caller's deadline allows.
@@ -63,6 +67,10 @@ class ModelServiceAsyncStub(ModelServiceStub):
     RecommendModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RecommendModelsRequest, _model_service_pb2.RecommendModelsResponse]  # type: ignore[assignment]
     """Names the models that can be called now and fit, the best first, with the reasons. The same question about the same models
     has the same answer.
+    """
+    PlanRoute: _aio.UnaryUnaryMultiCallable[_model_service_pb2.PlanRouteRequest, _model_service_pb2.PlanRouteResponse]  # type: ignore[assignment]
+    """Tells what would happen to a call, and sends nothing: whom it would go to and in which order, who is not asked and why.
+    Fails as the call itself would. Where chance decides between near-equals a call may begin with another of them.
     """
     RefreshModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RefreshModelsRequest, _model_service_pb2.RefreshModelsResponse]  # type: ignore[assignment]
     """Asks the providers now what models they have, which is free and is no call. The gateway does so itself at its start
@@ -98,6 +106,16 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_service_pb2.RecommendModelsResponse, _abc.Awaitable[_model_service_pb2.RecommendModelsResponse]]:
         """Names the models that can be called now and fit, the best first, with the reasons. The same question about the same models
         has the same answer.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanRoute(
+        self,
+        request: _model_service_pb2.PlanRouteRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_service_pb2.PlanRouteResponse, _abc.Awaitable[_model_service_pb2.PlanRouteResponse]]:
+        """Tells what would happen to a call, and sends nothing: whom it would go to and in which order, who is not asked and why.
+        Fails as the call itself would. Where chance decides between near-equals a call may begin with another of them.
         """
 
     @_abc_1.abstractmethod

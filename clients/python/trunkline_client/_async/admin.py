@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1.admin_service_pb2 import (
     ListProvidersRequest,
     SetProviderEnabledRequest,
+    SetStrategyRequest,
     ValidateCredentialsRequest,
 )
 from trunkline.v1.admin_service_pb2_grpc import AdminServiceStub
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from trunkline.v1.admin_service_pb2 import (
         ListProvidersResponse,
         SetProviderEnabledResponse,
+        SetStrategyResponse,
         ValidateCredentialsResponse,
     )
     from trunkline.v1.calls_pb2 import ExportUsageRequest, ListCallsRequest, ListCallsResponse
@@ -61,6 +63,16 @@ class AsyncAdminClient(AsyncCaller):
         """Take a provider out of routing or put it back in, until the gateway starts again."""
         request = SetProviderEnabledRequest(provider=provider, enabled=enabled, reason=reason)
         return await self._ask(self._admin.SetProviderEnabled, request, timeout)
+
+    async def set_strategy(
+        self, strategy: str, *, workspace: str = "", task: str = "", timeout: float | None = None
+    ) -> SetStrategyResponse:
+        """Say how targets are chosen from the next call on: of all calls, of a workspace's or of a task's.
+
+        Empty = as the configuration says. Until the gateway starts again.
+        """
+        request = SetStrategyRequest(strategy=strategy, workspace=workspace, task=task)
+        return await self._ask(self._admin.SetStrategy, request, timeout)
 
     async def calls(self, request: ListCallsRequest, *, timeout: float | None = None) -> ListCallsResponse:
         """A page of the ledger's calls, the newest first."""

@@ -13,6 +13,7 @@ from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from trunkline.v1.model_service_pb2 import (
     GetModelRequest,
     ListModelsRequest,
+    PlanRouteRequest,
     RecommendModelsRequest,
     RefreshModelsRequest,
 )
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.gateway_service_pb2 import HealthCheckResponse, UsageStatsResponse
     from trunkline.v1.model_pb2 import Model
-    from trunkline.v1.model_service_pb2 import Recommendation, RefreshModelsResponse
+    from trunkline.v1.model_service_pb2 import PlanRouteResponse, Recommendation, RefreshModelsResponse
     from trunkline_client.channel import Channel
     from trunkline_client.requests import ModelFilters, ModelWishes, Prompt, Settings
     from trunkline_client.usage import UsageQuery
@@ -126,6 +127,13 @@ class Client(Caller):
         """The models that can be called now and fit, the best first, each with a score and the reasons."""
         told = self._ask(self._catalogue.RecommendModels, RecommendModelsRequest(**wishes), timeout)
         return list(told.recommendations)
+
+    def plan_route(
+        self, prompt: Prompt, *, timeout: float | None = None, **settings: Unpack[Settings]
+    ) -> PlanRouteResponse:
+        """Whom such a call would go to and why, and who would not be asked. Nothing is sent to a provider."""
+        request = PlanRouteRequest(request=build_request(prompt, settings))
+        return self._ask(self._catalogue.PlanRoute, request, timeout)
 
     def refresh_models(self, *, provider: str = "", timeout: float | None = None) -> RefreshModelsResponse:
         """Let the gateway ask its providers, or one of them, for their models now, which is free.

@@ -29,6 +29,8 @@ PROVIDER_FAULTS = frozenset(
         call_pb2.OUTCOME_NOT_CONNECTED,
     }
 )
+# What keeps calls from being taken, whosever fault that is.
+NOT_TAKEN = PROVIDER_FAULTS | {call_pb2.OUTCOME_RATE_LIMITED, call_pb2.OUTCOME_AUTH, call_pb2.OUTCOME_QUOTA}
 # It opens at so many failures in a row...
 FAILURES = 5
 # ...or, of at least so many calls in the window, this share failed or that share had a slow first token.

@@ -48,6 +48,11 @@ class Bucket:
         self._fill(now)
         return self._level / self._period
 
+    def used(self, now: float) -> float:
+        """The part of it that is not there, from 0 to 1."""
+        self._fill(now)
+        return min(1.0, 1.0 - self._level / self._capacity) if self._capacity > 0 else 1.0
+
     def _fill(self, now: float) -> None:
         ticks = round(now * _TICKS)
         if ticks > self._then:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from math import exp
 from typing import TYPE_CHECKING
 
-from trunkline_server.state.endpoint.first_tokens import FirstTokens
+from trunkline_server.state.endpoint.fading import WEIGHT, FadingShare
+from trunkline_server.state.endpoint.last_minutes import LastMinutes
 from trunkline_server.state.endpoint.window import Window
 from trunkline_server.state.histogram import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-# What one call more weighs in the estimate: the last ten or so make most of it.
-WEIGHT = 0.1
-# Seconds after which what is known of an endpoint that nobody calls has faded to a third.
-FORGETTING = 30.0
 # A call is overdue if its first token takes so many times as long as usual, and so many seconds. It counts as failed:
 # for the choice of whom to ask, late is as bad.
 OVERDUE, SHORTEST_OVERDUE = 4.0, 2.0
@@ -34,20 +30,24 @@ _DECIDED, _FAILED = range(2)
 Kind = tuple[str, bool]
 
 
+def overdue_after(usual: float) -> float:
+    """Seconds after which a first token is overdue that usually takes so long. 0 = that is not known."""
+    return max(SHORTEST_OVERDUE, OVERDUE * usual) if usual else UNKNOWN_OVERDUE
+
+
 class _Pace:
     """How soon answers of one kind begin, and which are waited for."""
 
     __slots__ = ("first_tokens", "usual", "usual_until", "waiting")
 
     def __init__(self) -> None:
-        self.first_tokens = FirstTokens()
+        self.first_tokens = LastMinutes()
         self.usual, self.usual_until = 0.0, float("-inf")
         self.waiting: dict[Hashable, float] = {}
 
     def limit(self, now: float) -> float:
         """Seconds after which a first token is overdue."""
-        usual = self.median(now)
-        return max(SHORTEST_OVERDUE, OVERDUE * usual) if usual else UNKNOWN_OVERDUE
+        return overdue_after(self.median(now))
 
     def median(self, now: float) -> float:
         """Seconds to the first token. 0 = not known."""
@@ -71,7 +71,7 @@ class Recent:
     """One endpoint's. Whoever begins a call ends it."""
 
     def __init__(self) -> None:
-        self._estimate, self._estimated_at = 1.0, 0.0
+        self._failures = FadingShare()
         self._window = Window(2, _BUCKETS, _BUCKET)
         self._paces: dict[Kind, _Pace] = {}
         # On the clock of `now`. None = never.
@@ -94,14 +94,14 @@ class Recent:
         """It has it, after so many seconds."""
         pace = self._pace(kind)
         seconds = max(0.0, now - pace.waiting.pop(call, now))
-        self._learn(float(seconds <= pace.limit(now)), now)
+        self._failures.learn(float(seconds > pace.limit(now)), now)
         pace.first_tokens.record(seconds, now)
         return seconds
 
     def failed(self, call: Hashable, kind: Kind, now: float) -> None:
         """The provider failed it, before its first token or after."""
         self.withdrawn(call, kind)
-        self._learn(0.0, now)
+        self._failures.learn(1.0, now)
         self._decided(now)
         self._window.add(_FAILED, self._window.at(now))
         self.failed_at = now
@@ -118,17 +118,10 @@ class Recent:
     def _decided(self, now: float) -> None:
         self._window.add(_DECIDED, self._window.at(now))
 
-    def _learn(self, success: float, now: float) -> None:
-        known = self._faded(now)
-        self._estimate, self._estimated_at = known + WEIGHT * (success - known), now
-
-    def _faded(self, now: float) -> float:
-        return 1.0 - (1.0 - self._estimate) * exp(-max(0.0, now - self._estimated_at) / FORGETTING)
-
     def success(self, now: float) -> float:
         """How likely a call that begins now is taken, and in time."""
         overdue = sum(pace.overdue(now) for pace in self._paces.values() if pace.waiting)
-        return self._faded(now) * (1.0 - WEIGHT) ** overdue
+        return (1.0 - self._failures.read(now)) * (1.0 - WEIGHT) ** overdue
 
     def is_overdue(self, kind: Kind, began: float, now: float) -> bool:
         """Whether a call that began then should have its first token by now."""

@@ -126,6 +126,10 @@ class UpstreamLimits:
         """Seconds until there is anything left of each limit."""
         return max((bucket.wait(1, now) or 0.0 for bucket in self._known.values()), default=0.0)
 
+    def used(self, now: float) -> float:
+        """How much of the scarcest is used up, from 0 to 1. What is reserved is used."""
+        return max((bucket.used(now) for bucket in self._known.values()), default=0.0)
+
     def learn(self, limits: Iterable[Limit], now: float) -> None:
         """An answer said this. What is configured stands; what is left according to the provider only takes away."""
         for limit in limits:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.state.ledger.database import Statement
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 _METRIC = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-_FIND = "SELECT workspace, started FROM calls WHERE call_id = ?"
+_FIND = """
+SELECT c.workspace, c.started, c.task, c.provider, c.model, d.shape,
+    (SELECT AVG(f.score) FROM feedback AS f WHERE f.call_id = c.call_id)
+FROM calls AS c LEFT JOIN decisions AS d ON d.call_id = c.call_id WHERE c.call_id = ?
+"""
+_MEAN = "SELECT AVG(score) FROM feedback WHERE call_id = ?"
 _SCORE = """
 INSERT INTO feedback (call_id, metric, score, workspace, started, submitted) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (call_id, metric) DO UPDATE SET score = excluded.score, submitted = excluded.submitted
@@ -43,14 +48,29 @@ def _violations(request: SubmitFeedbackRequest) -> Iterator[Violation]:
         yield Violation("score", "is not from 0 to 1")
 
 
-async def score(database: Database, request: SubmitFeedbackRequest, identity: Identity, now: int) -> bool:
-    """Write a valid score down. False if no call of the identity's workspace has this id. Raises LedgerUnreadable."""
+class Scored(NamedTuple):
+    """A call that was scored: a call's score is the mean of its metrics'."""
+
+    task: str
+    # "provider/model" that answered; empty = nobody did.
+    served: str
+    # As routing/learned has it, in JSON. None: nobody looked at the prompt.
+    shape: str | None
+    # The call's score before, if it had one, and now.
+    before: float | None
+    after: float
+
+
+async def score(database: Database, request: SubmitFeedbackRequest, identity: Identity, now: int) -> Scored | None:
+    """Write a valid score down. None if no call of the identity's workspace has this id. Raises LedgerUnreadable."""
     return await write(database, partial(_score, request, identity.workspace, now))
 
 
-def _score(request: SubmitFeedbackRequest, workspace: str, now: int) -> Script[bool]:
+def _score(request: SubmitFeedbackRequest, workspace: str, now: int) -> Script[Scored | None]:
     found = yield Statement(_FIND, [(request.call_id,)], returns=True)
     if not found or found[0][0] != workspace:
-        return False
-    yield Statement(_SCORE, [(request.call_id, request.metric, request.score, workspace, found[0][1], now)])
-    return True
+        return None
+    _, started, task, provider, model, shape, before = found[0]
+    yield Statement(_SCORE, [(request.call_id, request.metric, request.score, workspace, started, now)])
+    ((after,),) = yield Statement(_MEAN, [(request.call_id,)], returns=True)
+    return Scored(task, f"{provider}/{model}" if provider else "", shape, before, after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trunkline_server.errors import LedgerUnreadable, UnknownCall
 from trunkline_server.state.ledger import feedback
@@ -30,10 +30,21 @@ if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import UsageStatsRequest, UsageStatsResponse
     from trunkline_server.core import Identity
     from trunkline_server.state.ledger.database import Database
+    from trunkline_server.state.ledger.feedback import Scored
 
 WELL = LedgerHealth(0, "", None, 0, 0)
 # Seconds that a report waits for rows that are queued; it is told without them after that.
 PATIENCE = 2.0
+
+
+class Learner(Protocol):
+    """Who learns from scores: state/learned."""
+
+    async def flush(self) -> None:
+        """Wait until what it knows of calls that ended is in the database."""
+
+    def scored(self, scored: Scored) -> None:
+        """A caller has said what an answer was worth."""
 
 
 class LedgerReports:
@@ -45,12 +56,17 @@ class LedgerReports:
         flush: Callable[[], Awaitable[None]],
         clock: Callable[[], float] = time.time,
         health: Callable[[], LedgerHealth] = lambda: WELL,
+        learner: Learner | None = None,
     ) -> None:
-        """`flush` waits until what is queued is in the database, `health` says how the ledger is."""
+        """`flush` waits until what is queued is in the database, `health` says how the ledger is.
+
+        `learner` is told of each score.
+        """
         self._database = database
         self._flush = flush
         self._clock = clock
         self.health = health
+        self._learner = learner
 
     async def usage(self, request: UsageStatsRequest, identity: Identity) -> UsageStatsResponse:
         """UsageStats. A call that ended before it was asked is counted."""
@@ -78,14 +94,18 @@ class LedgerReports:
     async def submit_feedback(self, request: SubmitFeedbackRequest, identity: Identity) -> None:
         """FeedbackService.SubmitFeedback. A call is known from its end on, also while its row is queued."""
         feedback.check(request)
-        if await feedback.score(self._database, request, identity, self._now()):
-            return
-        settled = await self._settled()
-        if await feedback.score(self._database, request, identity, self._now()):
-            return
-        if not settled:
-            raise LedgerUnreadable("rows still wait to be written")
-        raise UnknownCall
+        if self._learner is not None:
+            await self._learner.flush()
+        found = await feedback.score(self._database, request, identity, self._now())
+        if found is None:
+            settled = await self._settled()
+            found = await feedback.score(self._database, request, identity, self._now())
+            if found is None and not settled:
+                raise LedgerUnreadable("rows still wait to be written")
+        if found is None:
+            raise UnknownCall
+        if self._learner is not None:
+            self._learner.scored(found)
 
     async def _settled(self) -> bool:
         """Wait for queued rows, but not for ever."""

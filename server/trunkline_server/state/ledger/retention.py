@@ -21,6 +21,7 @@ _EXPIRED = {
     "attempts": ("call_id, attempt", "duration IS NOT NULL AND started < ?"),
     "calls": ("call_id", "started < ?"),
     "feedback": ("call_id, metric", "started < ?"),
+    "decisions": ("call_id", "decided < ?"),
 }
 _NAMED = {"attempts": "call_id, attempt", "calls": "call_id"}
 

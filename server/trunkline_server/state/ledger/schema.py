@@ -8,6 +8,7 @@ unit_sums         detail: days by all dimensions. No rollup names a person, a la
 cells, cell_days  Calls of days that are over, added up (cells.py). They live as long as the rows.
 feedback          The last score of each call and metric.
 instances         Gateways that write open attempts, and until when they are surely alive.
+decisions         What `performance_based` decided, kept for the retention: to learn from scores that come late.
 api_keys          Gateway keys: digests of their secrets, never these. None is ever removed.
 audit_events      Who did what. The database itself refuses to change or remove one.
 
@@ -326,8 +327,26 @@ CREATE TABLE cell_days (
     "CREATE TABLE erasures (number BIGINT NOT NULL)",
 )
 
+_LEARNING = (
+    """
+CREATE TABLE decisions (
+    call_id TEXT NOT NULL PRIMARY KEY,
+    decided BIGINT NOT NULL,
+    -- As routing/learned has them: a prompt's keys, and who might have been asked first, with what probability.
+    shape JSONB NOT NULL,
+    candidates JSONB NOT NULL,
+    propensities JSONB NOT NULL,
+    -- "provider/model": who was to be asked first, and who answered; empty = nobody.
+    assigned TEXT NOT NULL,
+    served TEXT NOT NULL
+)""",
+    "CREATE INDEX decisions_decided ON decisions (decided)",
+    "CREATE INDEX feedback_submitted ON feedback (submitted)",
+    "CREATE INDEX calls_arm ON calls (arm) WHERE arm <> ''",
+)
+
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _TRIES, _HELD, _CELLS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _TRIES, _HELD, _CELLS, _LEARNING)
 
 
 class NewerSchema(Exception):

@@ -1,4 +1,4 @@
-"""How soon a target begins to answer, as it was lately."""
+"""What was measured lately: seconds to first tokens, or what those are of what was expected."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ SPAN = 300.0
 ENOUGH = 20
 
 
-class FirstTokens:
-    """Seconds until the first piece of an answer, of the last five to ten minutes."""
+class LastMinutes:
+    """Measurements of the last five to ten minutes."""
 
     __slots__ = ("_before", "_current", "_turn")
 
@@ -19,10 +19,10 @@ class FirstTokens:
         self._current, self._before = Histogram(), Histogram()
         self._turn = float("-inf")
 
-    def record(self, seconds: float, now: float) -> None:
-        """An answer began after so long."""
+    def record(self, value: float, now: float) -> None:
+        """It was so this time."""
         self._forget(now)
-        self._current.record(seconds)
+        self._current.record(value)
 
     def _forget(self, now: float) -> None:
         if now >= self._turn:

@@ -1,0 +1,90 @@
+"""A decision in the contract's words: who would be asked, who would not and why. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trunkline.v1.model_service_pb2 import PlannedTarget, PlanRouteResponse, RemovedTarget
+from trunkline_server.routing.allowed import may_use_model
+from trunkline_server.routing.expected import Expected, Size, expected
+from trunkline_server.routing.ranking import is_scored, scores_by
+from trunkline_server.routing.scoring import TERMS, shares_of
+from trunkline_server.spans import set_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from trunkline_server.core import Call
+    from trunkline_server.routing.candidates import Candidate
+    from trunkline_server.routing.decision import Decision, Ranking
+    from trunkline_server.routing.router import Routed
+
+
+def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanRouteResponse:
+    """What became of the call's candidates. Of `everybody`, those that cannot be called are told of, too.
+
+    Nobody is told of whom the caller may not use.
+    """
+    choice, decision = routed.choice, routed.decision
+    if decision is None:  # nobody is left, and the last resort answers
+        return PlanRouteResponse(
+            strategy=choice.strategy,
+            task=choice.task,
+            config_version=call.snapshot.version,
+            targets=[PlannedTarget(target=each, id=f"{each.provider}/{each.model}") for each in routed.targets],
+        )
+    question = decision.ranking.question
+    told = PlanRouteResponse(
+        strategy=choice.strategy,
+        task=choice.task,
+        experiment_arm=choice.arm,
+        input_tokens=decision.ranking.numbers.inputs[decision.order[0]],
+        input_tokens_exact=question.ask.count.exact,
+        expected_output_tokens=decision.ranking.numbers.outputs[decision.order[0]],
+        complexity=question.ask.analysis.complexity,
+        config_version=call.snapshot.version,
+        targets=_planned(decision),
+    )
+    if is_scored(question.strategy):
+        weights = question.effective_weights()
+        told.weights.update(zip(TERMS, shares_of(weights), strict=True))
+    removed = [*_removed(decision), *(_missing(call, everybody) if question.is_open else ())]
+    told.removed.extend(sorted(removed, key=lambda each: each.id))
+    return told
+
+
+def _planned(decision: Decision) -> Iterator[PlannedTarget]:
+    ranking, question = decision.ranking, decision.ranking.question
+    scored = is_scored(question.strategy)
+    scores = scores_by(ranking.known) if scored else ()
+    for index in decision.order:
+        row, how = question.table.rows[index], ranking.numbers.times.get(index)
+        cost = ranking.numbers.costs[index]
+        planned = PlannedTarget(target=row.target, id=row.id, expected_cost_nano_usd=cost, measured=how is not None)
+        if scored:
+            planned.score = scores[index]
+            planned.terms.update(ranking.known.terms.at(index))
+        if (first := how[0] if how is not None else _suggested(ranking, index).first_token) is not None:
+            set_seconds(planned.expected_time_to_first_token, first)
+        if (total := how[1] if how is not None else _suggested(ranking, index).total) is not None:
+            set_seconds(planned.expected_total_time, total)
+        yield planned
+
+
+def _suggested(ranking: Ranking, index: int) -> Expected:
+    """What the catalogue's speed suggests."""
+    numbers = ranking.numbers
+    return expected(ranking.question.table.rows[index], Size(numbers.inputs[index], numbers.outputs[index]))
+
+
+def _removed(decision: Decision) -> Iterator[RemovedTarget]:
+    rows = decision.ranking.question.table.rows
+    for each in decision.ranking.removed:
+        row = rows[each.row]
+        yield RemovedTarget(target=row.target, id=row.id, constraint=each.constraint, detail=each.detail)
+
+
+def _missing(call: Call, everybody: Iterable[Candidate]) -> Iterator[RemovedTarget]:
+    for row in everybody:
+        if row.hindrance and may_use_model(call.identity, row.provider, row.model):
+            yield RemovedTarget(target=row.target, id=row.id, constraint="unavailable", detail=row.hindrance)

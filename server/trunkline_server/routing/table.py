@@ -1,0 +1,95 @@
+"""The models that a choice is made among, in columns: what does not hang on the call is worked out once. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from trunkline_server.routing.tokens import SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from trunkline.v1.call_pb2 import Target
+    from trunkline_server.routing.candidates import Candidate
+
+# Of what nobody knows: how good and how fast a model is taken to be, from 0 to 1. The quality is about the median of
+# the catalogue's scores.
+UNKNOWN_QUALITY = 0.3
+UNKNOWN_SPEED = 0.5
+# The model that comes with the gateway is there so that there is an answer: it comes last.
+EMBEDDED = "embedded"
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows in the order of their ids, so that no decision hangs on the order in which they were found."""
+
+    rows: tuple[Candidate, ...]
+    targets: tuple[Target, ...] = field(init=False)
+    providers: list[str] = field(init=False)
+    # Families whose tokens are counted in their own way, each once; and of every row, which of them it is.
+    families: list[str] = field(init=False)
+    family_of: list[int] = field(init=False)
+    # Pico-USD a token and a call; of unpriced rows 0.
+    inputs: list[int] = field(init=False)
+    outputs: list[int] = field(init=False)
+    requests: list[int] = field(init=False)
+    # Which rows have no price, and which one that is not the same in calls of all sizes and times.
+    unpriced: list[int] = field(init=False)
+    special: list[int] = field(init=False)
+    smallest_window: int = field(init=False)
+    smallest_output: int = field(init=False)
+    embedded: frozenset[int] = field(init=False)
+    qualities: list[float] = field(init=False)
+    speeds: list[float] = field(init=False)
+    # By whether the request is about code and whether it is hard.
+    _fitting: dict[tuple[bool, bool], list[float]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Fill the columns."""
+        rows = self.rows
+        self.targets = tuple(row.target for row in rows)
+        self.providers = [row.provider for row in rows]
+        families = [row.family if row.family in SHAPES else "" for row in rows]
+        self.families = sorted({*families})
+        self.family_of = [self.families.index(family) for family in families]
+        self._fill_prices()
+        self.smallest_window = min((row.window for row in rows if row.window is not None), default=1 << 62)
+        self.smallest_output = min((row.max_output for row in rows if row.max_output is not None), default=1 << 62)
+        self.embedded = frozenset(index for index, row in enumerate(rows) if row.kind == EMBEDDED)
+        self.qualities = [known(row.quality, UNKNOWN_QUALITY) for row in rows]
+        self.speeds = [known(row.speed, UNKNOWN_SPEED) for row in rows]
+
+    def _fill_prices(self) -> None:
+        tariffs = [row.tariff for row in self.rows]
+        self.inputs = [tariff.input if tariff else 0 for tariff in tariffs]
+        self.outputs = [tariff.output if tariff else 0 for tariff in tariffs]
+        self.requests = [tariff.request if tariff else 0 for tariff in tariffs]
+        self.unpriced = [index for index, tariff in enumerate(tariffs) if tariff is None]
+        self.special = [i for i, tariff in enumerate(tariffs) if tariff and (tariff.stepped or tariff.second)]
+
+    def fitting(self, *, coding: bool, hard: bool) -> list[float]:
+        """How good each is at what the request is about: code, reasoning, both. At plain requests all are the same."""
+        if (found := self._fitting.get((coding, hard))) is None:
+            found = self._fitting[coding, hard] = [_fit(row, coding=coding, hard=hard) for row in self.rows]
+        return found
+
+
+def table_of(rows: Iterable[Candidate]) -> Table:
+    """A table of these rows, each once."""
+    return Table(tuple(sorted({row.id: row for row in rows}.values(), key=lambda row: row.id)))
+
+
+def known(value: float | None, otherwise: float) -> float:
+    """The value, if there is one."""
+    return otherwise if value is None else value
+
+
+def _fit(row: Candidate, *, coding: bool, hard: bool) -> float:
+    wanted = [*[row.coding] * coding, *[row.reasoning] * hard]
+    return _mean([known(value, UNKNOWN_QUALITY) for value in wanted]) if wanted else UNKNOWN_QUALITY
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

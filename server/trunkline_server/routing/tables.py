@@ -1,0 +1,142 @@
+"""What decisions are made of in one snapshot, kept from call to call: tables of candidates, strategies by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from trunkline_server.core import ANYBODY
+from trunkline_server.errors import UnknownModel
+from trunkline_server.routing.allowed import may_use_model
+from trunkline_server.routing.candidates import build_candidates
+from trunkline_server.routing.experiments import OTHERS, Experiment
+from trunkline_server.routing.names import find_targets
+from trunkline_server.routing.policy import Weights
+from trunkline_server.routing.strategies import Kind, Strategy
+from trunkline_server.routing.table import Table, table_of
+from trunkline_server.settings_tasks import spelling
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trunkline.v1.call_pb2 import Target
+    from trunkline_server.core import Identity
+    from trunkline_server.routing.candidates import Candidate, Candidates
+    from trunkline_server.settings import Settings
+    from trunkline_server.settings_experiments import ExperimentSettings
+    from trunkline_server.settings_routing import StrategySettings, WeightSettings
+    from trunkline_server.snapshot import Snapshot
+
+# By name: those that are meant, of whom the best is taken; then those that stand in for them; and so on.
+Named = Mapping[str, tuple[tuple[int, ...], ...]]
+
+# What only says what it was told to say is nobody's choice.
+_NEVER = "scripted"
+# The strategy that means the first experiment of the configuration.
+AB_TEST = "ab_test"
+# Tables of so many permissions, and of so many groups of targets.
+MAX_TABLES = 256
+
+
+class Tables:
+    """Of one snapshot, until a price or an availability changes."""
+
+    def __init__(self, snapshot: Snapshot, when: int) -> None:
+        """`when`: seconds since 1970."""
+        self.candidates: Candidates = build_candidates(snapshot, when)
+        self.strategies = own_strategies(snapshot.settings)
+        self._snapshot = snapshot
+        # By what a caller may use, and by the ids of a group.
+        self._open: dict[tuple[tuple[str, ...], tuple[str, ...]], Table] = {}
+        self._of: dict[tuple[str, ...], Table] = {}
+
+    def holds(self, snapshot: Snapshot, when: int) -> bool:
+        """Whether it is what this snapshot and time would make of it."""
+        return self.candidates.holds(snapshot, when)
+
+    def open_to(self, identity: Identity) -> Table:
+        """Every model that can be called and that the caller may use."""
+        key = (identity.models, identity.providers)
+        if (found := self._open.get(key)) is None:
+            found = self._keep(self._open, key, table_of(self._there(identity)))
+        return found
+
+    def _there(self, identity: Identity) -> Iterable[Candidate]:
+        there = (row for row in self.candidates.rows if not row.hindrance and row.kind != _NEVER)
+        return (row for row in there if identity is ANYBODY or may_use_model(identity, row.provider, row.model))
+
+    def of(self, targets: Iterable[Target]) -> Table:
+        """These, whatever is known of them."""
+        rows = [self.candidates.at(target) for target in targets]
+        key = tuple(row.id for row in rows)
+        if (found := self._of.get(key)) is None:
+            found = self._keep(self._of, key, table_of(rows))
+        return found
+
+    @staticmethod
+    def _keep(tables: dict, key: tuple, table: Table) -> Table:  # type: ignore[type-arg]
+        if len(tables) >= MAX_TABLES:
+            tables.clear()
+        tables[key] = table
+        return table
+
+    def named(self, strategy: Strategy, table: Table) -> Named:
+        """By each name of a strategy's order or shares: whom of the table it means, if anybody, by preference."""
+        names = [*strategy.order, *(name for name, _ in strategy.shares)]
+        found = {name: self._meant(name, table) for name in names if name != OTHERS}
+        if OTHERS in names:
+            taken = {index for groups in found.values() for meant in groups for index in meant}
+            found[OTHERS] = (tuple(index for index in range(len(table.rows)) if index not in taken),)
+        return found
+
+    def arm(self, experiment: Experiment, arm: str, table: Table) -> tuple[int, ...]:
+        """Whom of the table an arm means."""
+        groups = [group for name in experiment.names_of(arm) for group in self._meant(name, table)]
+        meant = {index for group in groups for index in group}
+        return tuple(i for i in range(len(table.rows)) if (i in meant) is not experiment.is_rest(arm))
+
+    def _meant(self, name: str, table: Table) -> tuple[tuple[int, ...], ...]:
+        """As for a call; and by a provider's name its other models, too, where its default one is not to be had."""
+        try:
+            targets = find_targets(self._snapshot, name)
+        except UnknownModel:
+            return ()
+        wanted = {f"{target.provider}/{target.model}" for target in targets}
+        first = tuple(index for index, row in enumerate(table.rows) if row.id in wanted)
+        providers = {target.provider for target in targets if self._is_default(name, target)}
+        others = tuple(i for i, row in enumerate(table.rows) if row.provider in providers and row.id not in wanted)
+        return first, others
+
+    def _is_default(self, name: str, target: Target) -> bool:
+        """Whether the name is a provider's, or its vendor's, and not that of a model."""
+        offer = self._snapshot.offers[target.provider]
+        return target.model == offer.default_model and name not in (target.model, f"{target.provider}/{target.model}")
+
+
+def own_strategies(settings: Settings) -> Mapping[str, Strategy]:
+    """The configuration's strategies, by the spelling of their names. Each experiment is one, and AB_TEST the first."""
+    tested = [_experiment(name, own) for name, own in settings.experiments.items()]
+    first = [replace(each, name=AB_TEST) for each in tested[:1]]
+    named = (_strategy(name, own) for name, own in settings.routing.strategies.items())
+    return {spelling(each.name): each for each in (*first, *named, *tested)}
+
+
+def _experiment(name: str, own: ExperimentSettings) -> Strategy:
+    experiment = Experiment(name=name, weights=own.arms, groups=own.groups, salt=own.salt)
+    return Strategy(name=name, kind=Kind.EXPERIMENT, experiment=experiment)
+
+
+def _strategy(name: str, own: StrategySettings) -> Strategy:
+    if own.order:
+        return Strategy(name=name, kind=Kind.PRIORITY, order=own.order)
+    if own.shares:
+        return Strategy(name=name, kind=Kind.WEIGHTED, shares=tuple(own.shares.items()))
+    return Strategy(name=name, weights=weights_of(own.weights) or Weights())
+
+
+def weights_of(said: WeightSettings | None) -> Weights | None:
+    """The weights that a configuration says."""
+    if said is None:
+        return None
+    return Weights(cost=said.cost, performance=said.performance, quality=said.quality, specialised=said.specialised)

@@ -1,0 +1,59 @@
+"""What was learned, as a decision takes it: `performance_based` over candidates of a table. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from trunkline_server.routing.learned.lesson import Lesson
+from trunkline_server.routing.learned.performance import performance_based
+from trunkline_server.routing.learned.utility import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trunkline_server.routing.learned.cells import Quality
+    from trunkline_server.routing.learned.shape import Shape
+    from trunkline_server.routing.learned.utility import Exchange
+    from trunkline_server.routing.numbers import Numbers
+    from trunkline_server.routing.table import Table
+
+
+class Taught(NamedTuple):
+    """What is known of a call's candidates, and what quality is given up for."""
+
+    # By the index of a row.
+    qualities: tuple[Quality, ...]
+    exchange: Exchange
+    # The share of calls whose first target another may be.
+    explore: float
+    shape: Shape
+
+
+class Learned(NamedTuple):
+    """Candidates in the order in which they are asked, and with what probability each was to be the first."""
+
+    order: tuple[int, ...] = ()
+    chances: Mapping[int, float] = {}
+
+
+NOTHING_LEARNED = Learned()
+
+
+def learned_order(taught: Taught, table: Table, numbers: Numbers, kept: Sequence[int], number: float) -> Learned:
+    """The rows of these indices in order. `number` is random, from 0 to 1."""
+    candidates = [_candidate(taught, table, numbers, index) for index in kept]
+    found = performance_based(candidates, taught.exchange, taught.explore, number)
+    return Learned(tuple([kept[place] for place in found.order]), dict(zip(kept, found.propensities, strict=True)))
+
+
+def lesson_of(taught: Taught, table: Table, learned: Learned, task: str) -> Lesson:
+    """What is kept of the decision."""
+    tried = {table.rows[index].id: chance for index, chance in learned.chances.items() if chance > 0}
+    return Lesson(task, taught.shape, tuple(tried), tuple(tried.values()), table.rows[learned.order[0]].id)
+
+
+def _candidate(taught: Taught, table: Table, numbers: Numbers, index: int) -> Candidate:
+    how = numbers.times.get(index)
+    return Candidate(
+        table.rows[index].id, taught.qualities[index], numbers.costs[index], how[1] if how is not None else None
+    )

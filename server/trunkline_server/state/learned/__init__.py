@@ -1,0 +1,1 @@
+"""What calls taught about models, kept: bounded, and in the ledger's database."""

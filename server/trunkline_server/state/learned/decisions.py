@@ -1,0 +1,70 @@
+"""Decisions of `performance_based`, on their way into the ledger's database and back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import json
+
+from trunkline_server.routing.learned.shape import NO_SHAPE, Shape
+from trunkline_server.state.ledger.database import Statement, StoreFailed, script
+
+if TYPE_CHECKING:
+    from trunkline_server.routing.learned.lesson import Lesson
+    from trunkline_server.state.ledger.database import Database
+
+# Decisions that wait for the database at most; more are not kept, since no call hangs on them.
+MOST_WAITING = 10_000
+_ENTER = """
+INSERT INTO decisions (call_id, decided, shape, candidates, propensities, assigned, served)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (call_id) DO NOTHING
+"""
+
+
+class Made(NamedTuple):
+    """A decision, and what became of it."""
+
+    call_id: str
+    # Microseconds since 1970.
+    time: int
+    lesson: Lesson
+    # "provider/model" that answered; empty = nobody did.
+    served: str
+
+
+class DecisionLog:
+    """Gathers decisions for one transaction every now and then: whoever dies in between loses those."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[Made] = []
+        # Who flushes waits for what another one has begun to write.
+        self._writing = asyncio.Lock()
+
+    def add(self, made: Made) -> None:
+        """Keep this one."""
+        if len(self._waiting) < MOST_WAITING:
+            self._waiting.append(made)
+
+    async def flush(self) -> None:
+        """Write down what waits. If the database does not take it, it waits on."""
+        async with self._writing:
+            waiting, self._waiting = self._waiting, []
+            if not waiting:
+                return
+            try:
+                await self._database.transact(script(Statement(_ENTER, [_values(each) for each in waiting])))
+            except StoreFailed:
+                self._waiting = [*waiting, *self._waiting][:MOST_WAITING]
+
+
+def shape_of(text: str | None) -> Shape:
+    """A prompt's keys as the database has them."""
+    return json.decode(text, type=Shape) if text else NO_SHAPE
+
+
+def _values(made: Made) -> tuple[object, ...]:
+    lesson = made.lesson
+    lists = (json.encode(each).decode() for each in (lesson.shape, lesson.candidates, lesson.propensities))
+    return (made.call_id, made.time, *lists, lesson.assigned, made.served)

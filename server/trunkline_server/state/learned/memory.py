@@ -1,0 +1,66 @@
+"""The cells of routing/learned, in memory: as many as fit, the latest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trunkline_server.routing.learned.cells import NOTHING, corrected, keys_of, observed, outcome_keys, qualities
+from trunkline_server.routing.learned.shape import NO_SHAPE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from trunkline_server.routing.learned.cells import Cell, Cells, Quality
+    from trunkline_server.routing.learned.shape import Shape
+
+# Keys that are remembered; the one that was observed longest ago goes first. And models under each.
+MOST_KEYS, MOST_MODELS = 20_000, 256
+
+
+class Memory:
+    """What is known of models. Reading it never changes it."""
+
+    def __init__(self) -> None:
+        self._cells: Cells = {}
+
+    def quality(self, task: str, model: str, shape: Shape = NO_SHAPE, prior: float | None = None) -> Quality:
+        """What is expected of a model on a call of a task ("" = any)."""
+        return self.qualities(task, shape, (model,), {} if prior is None else {model: prior})[0]
+
+    def qualities(
+        self, task: str, shape: Shape, models: Sequence[str], priors: Mapping[str, float] | None = None
+    ) -> list[Quality]:
+        """The same of several models, in their order."""
+        return qualities(self._cells, task, shape, models, priors)
+
+    def observe(self, task: str, shape: Shape, model: str, score: float) -> None:
+        """A call of this task and look had an answer of this worth, from 0 to 1, by this model."""
+        for key in keys_of(task, shape):
+            self._add(key, model, score)
+
+    def observe_outcome(self, task: str, model: str, *, answered: bool) -> None:
+        """A model was asked in a call of this task, and answered or failed."""
+        for key in outcome_keys(task):
+            self._add(key, model, float(answered))
+
+    def correct(self, task: str, shape: Shape, model: str, before: float, after: float) -> None:
+        """What was observed so was of another worth."""
+        for key in keys_of(task, shape):
+            if (cell := self._cells.get(key, {}).get(model)) is not None:
+                self._cells[key][model] = corrected(cell, before, after)
+
+    def _add(self, key: int, model: str, value: float) -> None:
+        row = self._row(key)
+        row[model] = observed(row.pop(model, NOTHING), value)
+        if len(row) > MOST_MODELS:
+            del row[next(iter(row))]
+
+    def _row(self, key: int) -> dict[str, Cell]:
+        """The row of a key, as the newest of all."""
+        row = self._cells.pop(key, None)
+        if row is None:
+            row = {}
+            if len(self._cells) >= MOST_KEYS:
+                del self._cells[next(iter(self._cells))]
+        self._cells[key] = row
+        return row

@@ -1,0 +1,411 @@
+"""The router: strategies by name, constraints with their reasons, and whom calls go to that name nobody."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from routed import World, configured, everything
+
+from trunkline.v1.model_pb2 import CAPABILITY_TOOLS, CAPABILITY_VISION
+from trunkline_server.core import Identity
+from trunkline_server.errors import (
+    ConstraintsUnmet,
+    ContextTooLong,
+    InvalidRequest,
+    ModelNotAllowed,
+    NoCandidate,
+    StrategyNotAllowed,
+)
+from trunkline_server.routing.policy import Policy, Weights
+from trunkline_server.routing.record import record, replay
+from trunkline_server.routing.signal import Signal
+from trunkline_server.routing.steering import Figure
+from trunkline_server.routing.strategies import BUILT_IN
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Three providers of one's own. Quality, price and window are what the names say.
+HOUSE = """
+providers:
+  a: {kind: openai_compatible, base_url: "http://localhost:1/v1", models: [cheap, dear]}
+  b: {kind: openai_compatible, base_url: "http://localhost:2/v1", models: [good, long]}
+  home: {kind: ollama, models: [small]}
+  embedded: {enabled: true}
+prices:
+  - {model: a/cheap, input: 1, output: 1}
+  - {model: a/dear, input: 40, output: 40}
+  - {model: b/good, input: 10, output: 10}
+  - {model: b/long, input: 5, output: 5}
+model_data:
+  a/cheap: {context_window: 8000, capabilities: [streaming, tools], scores: {quality: 0.2, speed: 0.5}}
+  a/dear: {context_window: 8000, capabilities: [streaming], scores: {quality: 0.6, speed: 0.9}}
+  b/good: {context_window: 8000, capabilities: [streaming], scores: {quality: 0.95, speed: 0.4}}
+  b/long: {context_window: 900000, capabilities: [streaming, vision], scores: {quality: 0.5, speed: 0.4}}
+  home/small: {context_window: 4000, scores: {quality: 0.1, speed: 0.1}, open_weights: true}
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> World:
+    return World(configured(tmp_path, HOUSE))
+
+
+def firsts(world: World, times: int = 300, **what: object) -> Counter[str]:
+    return Counter(world.order(**what)[0] for _ in range(times))  # type: ignore[arg-type]
+
+
+# --- strategies -------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_configured_it_is_balanced_and_the_embedded_model_is_last(house: World) -> None:
+    routed = house.route()
+    assert routed.choice.strategy == "balanced"
+    assert house.order()[-1].startswith("embedded/")
+    assert sorted(house.order()) == sorted(
+        each.id for each in house.router.tables(house.call()).candidates.rows if each.kind != "scripted"
+    )
+
+
+@pytest.mark.parametrize(
+    ("strategy", "first"),
+    [
+        ("cost_optimized", "home/small"),
+        ("latency-optimized", "a/dear"),
+        ("QUALITY_OPTIMIZED", "b/good"),
+        ("local-first", "home/small"),
+    ],
+)
+def test_each_puts_its_own_first_however_it_is_spelt(house: World, strategy: str, first: str) -> None:
+    assert firsts(house, 50, strategy=strategy) == {first: 50}
+
+
+def test_every_built_in_strategy_orders_everybody_once(house: World) -> None:
+    for name in BUILT_IN:
+        order = house.order(strategy=name)
+        assert len(order) == len(set(order)) == 6, name
+        assert house.route(strategy=name).choice.strategy == name
+
+
+def test_the_whole_catalogue_is_ordered_by_every_strategy() -> None:
+    world = World(everything())
+    for name in BUILT_IN:
+        assert len(set(world.order(strategy=name))) == 10, name
+
+
+def test_one_that_there_is_not_is_refused_and_those_that_there_are_are_named(house: World) -> None:
+    with pytest.raises(InvalidRequest, match=r"routing.strategy: .*did you mean balanced\?.*least_loaded"):
+        house.route(strategy="balancd")
+
+
+def test_turns_are_taken_by_everybody(house: World) -> None:
+    ten = [house.order(strategy="round_robin")[0] for _ in range(10)]
+    assert ten[:5] == ten[5:]
+    assert len(set(ten)) == 5
+    mixed = [house.order(strategy="round_robin", local_only=bool(i % 2))[0] for i in range(20)]
+    assert len(set(mixed[::2])) == 5, "another kind of call takes turns of its own"
+
+
+def test_a_list_is_asked_in_its_order_by_default_models(tmp_path: Path) -> None:
+    text = HOUSE + "\nrouting: {strategies: {mine: {order: [b, a/dear, nobody]}}}"
+    world = World(configured(tmp_path, text))
+    assert world.order(strategy="MINE")[:2] == ["b/good", "a/dear"]
+    assert world.order(strategy="mine", max_cost_nano_usd=1_000_000)[0] == "b/long", "the best of b that is left"
+
+
+def test_enterprise_is_fireworks_claude_openai_gemini() -> None:
+    order = World(everything()).order(strategy="enterprise")
+    assert [each.partition("/")[0] for each in order[:4]] == ["fireworks", "anthropic", "openai", "gemini"]
+    assert World(everything()).order(strategy="fireworks-first")[0].startswith("fireworks/")
+
+
+def test_shares_are_kept(tmp_path: Path) -> None:
+    text = HOUSE + "\nrouting: {strategies: {half: {shares: {a/dear: 1, b: 2, others: 1}}}}"
+    counts = firsts(World(configured(tmp_path, text)), 4000, strategy="half")
+    assert counts["a/dear"] / 4000 == pytest.approx(0.25, abs=0.03)
+    assert counts["b/good"] / 4000 == pytest.approx(0.5, abs=0.03)
+
+
+def test_load_is_looked_at(house: World) -> None:
+    house.signals = {name: Signal(utilisation=0.7) for name in ("a/cheap", "a/dear", "b/good", "b/long")}
+    assert house.order(strategy="least_loaded")[0] == "home/small"
+    house.signals["b/long"] = Signal(utilisation=0.01)
+    house.signals["home/small"] = Signal(utilisation=0.5)
+    house.now += 1
+    assert house.order(strategy="least_loaded")[0] == "b/long"
+
+
+def test_what_fits_is_asked(house: World) -> None:
+    assert house.order(strategy="capability_match", prompt="hi")[0] in {"a/cheap", "a/dear", "b/good", "b/long"}
+
+
+def test_the_first_said_strategy_decides(tmp_path: Path) -> None:
+    text = (
+        HOUSE
+        + """
+tasks: {review: {strategy: quality_optimized}}
+routing: {strategy: cost_optimized, workspaces: {lab: {strategy: latency_optimized}}}
+"""
+    )
+    world = World(configured(tmp_path, text))
+    lab, review = Identity(workspace="lab"), Policy(strategy="quality_optimized", task="review")
+    assert world.route().choice.strategy == "cost_optimized"
+    assert world.route(identity=lab).choice.strategy == "latency_optimized"
+    assert world.route(identity=lab, policy=review).choice.strategy == "quality_optimized"
+    assert world.route(identity=lab, policy=review, strategy="balanced").choice.strategy == "balanced"
+    world.strategies.set("round_robin")
+    assert world.route().choice.strategy == "round_robin"
+    assert world.route(identity=lab).choice.strategy == "latency_optimized"
+    world.strategies.set("local_first", workspace="lab")
+    world.strategies.set("enterprise", task="Re-View")
+    assert world.route(identity=lab).choice.strategy == "local_first"
+    assert world.route(identity=lab, policy=review).choice.strategy == "enterprise"
+    world.strategies.set("")
+    assert world.route().choice.strategy == "cost_optimized"
+
+
+def test_a_key_goes_only_by_its_own_strategies(house: World) -> None:
+    only = Identity(strategies=("cost-optimized", "round_robin"))
+    assert house.route(identity=only).choice.strategy == "cost_optimized"
+    assert house.route(identity=only, strategy="Round-Robin").choice.strategy == "round_robin"
+    with pytest.raises(StrategyNotAllowed, match="balanced"):
+        house.route(identity=only, strategy="balanced")
+
+
+def test_weights_of_the_task_go_before_those_of_the_configuration(tmp_path: Path) -> None:
+    text = HOUSE + "\nrouting: {weights: {cost: 1, performance: 0, quality: 0, specialised: 0}}"
+    world = World(configured(tmp_path, text))
+    assert firsts(world, 30) == {"home/small": 30}
+    quality = Policy(weights=Weights(cost=0, performance=0, quality=1, specialised=0))
+    assert firsts(world, 30, policy=quality) == {"b/good": 30}
+    assert firsts(world, 30, policy=quality, strategy="latency_optimized") == {"a/dear": 30}
+
+
+def test_fallbacks_are_ordered_by_a_strategy_of_their_own(tmp_path: Path) -> None:
+    text = HOUSE + "\nrouting: {strategy: quality_optimized, fallback_strategy: local_first}"
+    assert World(configured(tmp_path, text)).order()[:2] == ["b/good", "home/small"]
+
+
+def test_without_fallback_one_is_asked(tmp_path: Path, house: World) -> None:
+    assert len(house.order(disable_fallback=True)) == 1
+    world = World(configured(tmp_path, HOUSE + "\nrouting: {fallback: false}\nfallbacks: {a/cheap: [b]}"))
+    assert len(world.order()) == 1
+    assert world.order("a/cheap") == ["a/cheap"]
+
+
+def test_local_ones_are_preferred_where_the_operator_says_so(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, HOUSE + "\nrouting: {strategy: quality_optimized, prefer_local: true}"))
+    assert world.order()[0] == "home/small"
+    assert world.order("a/dear") == ["a/dear"]
+
+
+def test_the_default_model_goes_before_balanced_and_not_before_a_strategy(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, HOUSE + "\ndefault_model: a/dear"))
+    assert world.order() == ["a/dear"]
+    assert world.order(strategy="quality_optimized")[0] == "b/good"
+    cheap = world.order(max_cost_nano_usd=1_000_000)
+    assert cheap, "the call goes to one that fits"
+    assert "a/dear" not in cheap
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_call_that_names_its_model_goes_there_and_says_so(house: World) -> None:
+    routed = house.route("b/long")
+    assert [each.model for each in routed.targets] == ["long"]
+    assert routed.choice.strategy == "named"
+    assert routed.decision is None
+    assert len(routed.choice.decision_id) == 16
+
+
+def test_the_order_of_a_chain_stands_unless_the_call_says_a_strategy(house: World) -> None:
+    chain = Policy(order=("a/dear", "nobody", "b/good", "a/cheap"), chain="mine")
+    assert house.order(policy=chain) == ["a/dear", "b/good", "a/cheap"]
+    assert house.order(policy=chain, strategy="cost_optimized") == ["a/cheap", "b/good", "a/dear"]
+    pinned = Policy(order=("a/dear", "a/cheap"), pinned=True)
+    assert house.order(policy=pinned, strategy="cost_optimized") == ["a/dear", "a/cheap"]
+
+
+def test_tiers_come_one_after_the_other(house: World) -> None:
+    tiers = Policy(tiers=(("a/dear", "b/long"), ("b/good", "a/cheap")), strategy="quality_optimized")
+    assert house.order(policy=tiers) == ["a/dear", "b/long", "b/good", "a/cheap"]
+
+
+def test_constraints_hold_for_whom_a_chain_names_too(house: World) -> None:
+    chain = Policy(order=("a/dear", "b/good", "a/cheap"))
+    assert house.order(policy=chain, max_cost_nano_usd=2_000_000) == ["b/good", "a/cheap"]
+
+
+# --- constraints ------------------------------------------------------------------------------------------------------
+
+
+def test_each_constraint_removes_who_does_not_meet_it(house: World) -> None:
+    everybody = set(house.order())
+    assert {each.partition("/")[0] for each in house.order(allowed_providers=["a", "b"])} == {"a", "b"}
+    assert {each.partition("/")[0] for each in house.order(denied_providers=["a"])} == {"b", "home", "embedded"}
+    assert set(house.order(required_capabilities=[CAPABILITY_VISION])) == {"b/long"}
+    assert set(house.order(min_context_window=100_000)) == {"b/long"}
+    assert set(house.order(min_quality=0.55)) == {"a/dear", "b/good"}
+    assert everybody - set(house.order(max_cost_nano_usd=1_000_000)) == {"a/dear", "b/good"}
+    assert {each.partition("/")[0] for each in house.order(local_only=True)} == {"home", "embedded"}
+
+
+def test_times_that_were_measured_count(house: World) -> None:
+    house.signals = {
+        "a/cheap": Signal(base=5.0, per_token=0.1, samples=30),
+        "a/dear": Signal(base=0.2, per_token=0.001, samples=30),
+    }
+    assert "a/cheap" not in house.order(max_time_to_first_token={"seconds": 1})
+    assert "b/good" in house.order(max_time_to_first_token={"seconds": 1}), "nobody measured it"
+    assert "a/cheap" not in house.order(max_expected_total_time={"seconds": 10})
+    assert "a/dear" in house.order(max_expected_total_time={"seconds": 10})
+
+
+def test_who_is_left_out_by_the_operators_limit_of_time(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, HOUSE + "\nrouting: {max_latency: 1s}"))
+    world.signals = {"a/cheap": Signal(base=5.0, per_token=0.1, samples=30)}
+    assert "a/cheap" not in world.order()
+    assert world.order("a/cheap") == ["a/cheap"], "a model that is named is asked"
+
+
+@pytest.mark.parametrize(
+    ("what", "field", "said"),
+    [
+        (
+            {"max_cost_nano_usd": 0, "denied_providers": ["home", "embedded"]},
+            "max_cost_nano_usd",
+            "cheapest is a/cheap",
+        ),
+        ({"min_quality": 0.99}, "min_quality", "the best is b/good, 0.950"),
+        ({"min_context_window": 1_000_000}, "min_context_window", "b/long, 900000"),
+        ({"allowed_providers": ["c"]}, "allowed_providers", "could be asked are a, b, embedded, home"),
+        ({"required_capabilities": [CAPABILITY_TOOLS, CAPABILITY_VISION]}, "required_capabilities", "comes nearest"),
+        ({"local_only": True, "denied_providers": ["home", "embedded"]}, "local_only", "a provider on this machine"),
+    ],
+)
+def test_if_nobody_is_left_it_is_said_why_and_what_would_do(
+    house: World, what: dict[str, Any], field: str, said: str
+) -> None:
+    with pytest.raises(ConstraintsUnmet) as error:
+        house.route(**what)
+    assert [each.field for each in error.value.violations] == [f"routing.{field}"]
+    assert said in error.value.message
+
+
+def test_a_prompt_that_outgrows_a_window_goes_to_one_that_holds_it(house: World) -> None:
+    long = "many words " * 20_000
+    assert house.order(prompt=long) == ["b/long"]
+    with pytest.raises(ContextTooLong, match=r"8000 tokens \(a/cheap\)|a/dear|b/good"):
+        house.route(prompt=long, denied_providers=["b"])
+
+
+def test_a_last_resort_answers_where_nobody_is_left(house: World) -> None:
+    routed = house.route(policy=Policy(last_resort="a/cheap"), min_quality=0.99)
+    assert [each.model for each in routed.targets] == ["cheap"]
+    assert routed.choice.strategy == "last_resort"
+
+
+def test_only_what_a_key_may_use_is_a_candidate(house: World) -> None:
+    assert set(house.order(identity=Identity(providers=("b",)))) == {"b/good", "b/long"}
+    assert set(house.order(identity=Identity(models=("a/*",)))) == {"a/cheap", "a/dear"}
+    with pytest.raises(ConstraintsUnmet) as error:
+        house.route(identity=Identity(models=("a/*",)), min_quality=0.99)
+    assert "b/" not in error.value.message
+    with pytest.raises((NoCandidate, ModelNotAllowed)):
+        house.route(identity=Identity(models=("nobody/*",)))
+
+
+# --- how providers do -------------------------------------------------------------------------------------------------
+
+
+def test_who_cannot_be_asked_comes_after_who_can(house: World) -> None:
+    house.figures = {"b": Figure(wait=5.0)}
+    assert firsts(house, 50, strategy="quality_optimized") == {"a/dear": 50}
+    house.figures = {"b": Figure(success=0.0)}
+    assert firsts(house, 200, strategy="quality_optimized")["b/good"] < 10
+    house.figures = {"b": Figure()}
+    assert firsts(house, 50, strategy="quality_optimized") == {"b/good": 50}
+
+
+def test_a_provider_that_fails_is_followed_by_another_one(house: World) -> None:
+    order = house.order(strategy="quality_optimized")
+    assert [each.partition("/")[0] for each in order[:3]] == ["b", "a", "home"]
+
+
+def test_near_equals_share_the_calls(tmp_path: Path) -> None:
+    same = """
+providers:
+  a: {kind: openai_compatible, base_url: "http://localhost:1/v1", models: [m]}
+  b: {kind: openai_compatible, base_url: "http://localhost:2/v1", models: [m]}
+  c: {kind: openai_compatible, base_url: "http://localhost:3/v1", models: [m]}
+prices: [{model: "*/m", input: 1, output: 1}]
+"""
+    world = World(configured(tmp_path, same))
+    for what in ({}, {"strategy": "cost_optimized"}, {"model": "m"}):
+        counts = firsts(world, 900, **what)
+        assert set(counts) == {"a/m", "b/m", "c/m"}
+        assert min(counts.values()) > 200
+
+
+# --- explained --------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_says_who_why_and_what_it_costs(house: World) -> None:
+    told = house.router.explain(house.call(strategy="quality_optimized", max_cost_nano_usd=2_000_000))
+    assert told.strategy == "quality_optimized"
+    assert [each.id for each in told.targets][:2] == ["b/good", "a/cheap"]
+    first = told.targets[0]
+    assert first.score == pytest.approx(0.95)
+    assert set(first.terms) == {"cost", "performance", "quality", "specialised"}
+    assert sum(told.weights.values()) == pytest.approx(1)
+    assert first.expected_cost_nano_usd == (told.input_tokens + told.expected_output_tokens) * 10_000
+    assert first.HasField("expected_total_time")
+    assert not first.measured
+    assert {each.id: each.constraint for each in told.removed}["a/dear"] == "max_cost_nano_usd"
+    assert "nano-USD" in told.removed[0].detail
+
+
+def test_a_plan_takes_no_turn(house: World) -> None:
+    turns = [house.order(strategy="round_robin")[0] for _ in range(10)]
+    for place in range(5):
+        told = house.router.explain(house.call(strategy="round_robin"))
+        assert told.targets[0].id == turns[place]
+        assert house.order(strategy="round_robin")[0] == turns[place]
+
+
+def test_a_plan_tells_of_those_that_cannot_be_called(tmp_path: Path) -> None:
+    keyless = HOUSE.replace("providers:", "providers:\n  openai: {}", 1)
+    world = World(configured(tmp_path, keyless))
+    told = world.router.explain(world.call())
+    missing = {each.id: each for each in told.removed}["openai/gpt-4o-mini"]
+    assert missing.constraint == "unavailable"
+    assert "OPENAI_API_KEY" in missing.detail
+    only = world.router.explain(world.call("a/cheap", identity=Identity(providers=("a",))))
+    assert [each.id for each in only.targets] == ["a/cheap"]
+    assert not only.removed
+
+
+def test_the_last_resort_is_told_of(house: World) -> None:
+    told = house.router.explain(house.call(policy=Policy(last_resort="a/cheap"), min_quality=0.99))
+    assert (told.strategy, [each.id for each in told.targets]) == ("last_resort", ["a/cheap"])
+
+
+# --- again ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", sorted(BUILT_IN))
+def test_a_decision_is_made_again_of_what_is_recorded(house: World, strategy: str) -> None:
+    house.figures = {"a": Figure(0.5, 0.25, 0.0), "b": Figure(0.9)}
+    house.signals = {"a/cheap": Signal(base=0.123456789, per_token=0.0123, samples=21, errors=0.1, utilisation=0.3)}
+    house.lengths = {"b/long": 321}
+    for streaming in (True, False):
+        decision = house.route(strategy=strategy, streaming=streaming, max_cost_nano_usd=10**9).decision
+        assert decision is not None
+        again = replay(record(decision))
+        assert again.order == decision.order
+        assert again.ranking.groups == decision.ranking.groups
+        assert again.ranking.known.terms == decision.ranking.known.terms
+        assert "hello" not in record(decision), "no text of the request"

@@ -1,0 +1,144 @@
+"""Tasks, agents and chains through a whole gateway: who answers, what he is told, what is counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from gateway import gateway, settings_of
+from grpc import StatusCode, aio
+from serving import reason
+
+from trunkline.v1 import call_pb2
+from trunkline.v1.call_pb2 import Routing
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, UsageDimension, UsageStatsRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trunkline_server.settings import Settings
+
+SCRIPTS = {
+    "first": {"text": "one"},
+    "second": {"text": "two"},
+    "failing": {"failure": {"kind": "status", "status": 500}},
+    "long": {"text": "a b c d e f"},
+    "old": {"text": "three"},
+}
+DOCUMENT: dict[str, Any] = {
+    "default_model": "mock/first",
+    "providers": {"mock": {"scripts": SCRIPTS, "retry": {"max_attempts": 1}}},
+    "tasks": {
+        "writing": {"system_prompt": "Write well today.", "primary": ["mock/second"], "labels": {"team": "words"}},
+        "capped": {"primary": ["mock/long"], "max_output_tokens": 2},
+        "resting": {"primary": ["mock/failing"], "chain": "down"},
+    },
+    "agents": {"writer": {"task": "writing"}, "own": {"model": "mock/first", "task": "writing"}},
+    "chains": {
+        "down": {"targets": ["mock/failing", "mock/second"]},
+        "tiers": {"tiers": [["mock/failing"], ["mock/first"]]},
+        "nobody": {"targets": ["nowhere/x", "mock/second"]},
+        "retired": {"targets": ["mock/old", "mock/second"]},
+        "lost": {"targets": ["nowhere/x"]},
+    },
+    "model_data": {"mock/old": {"retirement": "2020-01-01", "replacement": "first"}},
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_of(tmp_path, DOCUMENT)
+
+
+def asked(model: str = "", system: str = "", **routing: Any) -> GenerateRequest:
+    return GenerateRequest(model=model, prompt="hello", system_instruction=system, routing=Routing(**routing))
+
+
+@pytest.mark.parametrize(
+    ("request_", "model", "words"),
+    [
+        (asked(), "first", 1),
+        (asked(task="writing"), "second", 4),
+        (asked(task="WRITING", system="And be brief"), "second", 7),
+        (asked(agent="writer"), "second", 4),
+        (asked(agent="own"), "first", 4),
+        (asked(model="mock/first", task="writing"), "first", 4),
+        (asked(task="capped"), "long", 1),
+        (asked(task="resting"), "second", 1),
+        (asked(chain="down"), "second", 1),
+        (asked(chain="Tiers"), "first", 1),
+        (asked(model="mock/failing", chain="tiers"), "first", 1),
+        (asked(chain="nobody"), "second", 1),
+        (asked(task="monthly_report"), "first", 1),
+        # What is built in names models that nobody here has: whoever is there answers, and is told how.
+        (asked(task="complex_reasoning"), "first", 1),
+    ],
+)
+async def test_who_answers_and_what_he_is_told(
+    settings: Settings, request_: GenerateRequest, model: str, words: int
+) -> None:
+    """The scripted provider counts a word of the prompt as a token."""
+    async with gateway(settings) as running:
+        answer = await running.stub.Generate(request_)
+    assert answer.served.target.model == model
+    assert answer.usage.input_tokens == words
+
+
+async def test_an_answer_is_no_longer_than_its_task_allows(settings: Settings) -> None:
+    async with gateway(settings) as running:
+        answer = await running.stub.Generate(asked(task="capped"))
+    assert "".join(part.text for part in answer.message.parts) == "a b"
+
+
+async def test_a_slip_is_told_and_nothing_else_changes(settings: Settings) -> None:
+    async with gateway(settings) as running:
+        answer = await running.stub.Generate(asked(task="writting"))
+        strict = await refused(running, asked(task="writting", strict_params=True))
+    [warning] = answer.warnings
+    assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, "routing.task")
+    assert "writing" in warning.message
+    assert answer.usage.input_tokens == 1
+    assert strict == (StatusCode.NOT_FOUND, "NAME_NOT_FOUND")
+
+
+async def refused(running: Any, request: GenerateRequest) -> tuple[StatusCode, str]:
+    with pytest.raises(aio.AioRpcError) as caught:
+        await running.stub.Generate(request)
+    return caught.value.code(), reason(caught.value)
+
+
+async def test_a_chain_that_is_not_there_is_named_with_those_that_are(settings: Settings) -> None:
+    async with gateway(settings) as running:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await running.stub.Generate(asked(chain="xyz"))
+        assert await refused(running, asked(chain="lost")) == (StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
+    assert caught.value.code() == StatusCode.NOT_FOUND
+    assert reason(caught.value) == "NAME_NOT_FOUND"
+    for name in ("down", "tiers", "high_quality", "local_only"):
+        assert name in str(caught.value.details())
+
+
+async def test_calls_are_counted_under_the_task_that_their_agent_stands_for(settings: Settings) -> None:
+    async with gateway(settings) as running:
+        await running.stub.Generate(asked(agent="WRITER"))
+        await running.stub.Generate(asked(task="Writing"))
+        by_task = await counted(running, UsageDimension(kind=UsageDimension.KIND_TASK))
+        by_label = await counted(running, UsageDimension(kind=UsageDimension.KIND_LABEL, label="team"))
+    assert by_task == {"writing": (2, 2)}
+    assert by_label == {"words": (2, 2)}
+
+
+async def counted(running: Any, by: UsageDimension) -> dict[str, tuple[int, int]]:
+    """Calls and attempts."""
+    told = await running.stub.UsageStats(UsageStatsRequest(group_by=[by]))
+    return {row.group[0]: (row.totals.requests, row.totals.attempts) for row in told.rows}
+
+
+async def test_a_model_that_is_gone_is_replaced_in_a_chain_too(settings: Settings) -> None:
+    async with gateway(settings) as running:
+        answer = await running.stub.Generate(asked(chain="retired"))
+    assert answer.served.target.model == "first"
+    [warning] = answer.warnings
+    assert warning.kind == call_pb2.Warning.KIND_MODEL_REPLACED
+    assert "mock/old is gone" in warning.message
+    assert "mock/first answers in its place" in warning.message
