@@ -53,7 +53,7 @@ BRIBES = {
     " operation, requested_model, labels, started, provider, model, region, duration, outcome, provider_status,"
     " provider_code, certainty, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,"
     " other_units, cost, input_cost, output_cost, cache_read_cost, cache_write_cost, reasoning_cost, other_cost, saved,"
-    " price_version, held FROM attempts LIMIT 1": "stands 2 times",
+    " price_version, retry, hedge, held FROM attempts LIMIT 1": "stands 2 times",
 }
 
 
