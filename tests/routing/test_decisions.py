@@ -263,7 +263,7 @@ def test_raising_a_price_never_raises_a_share(strategy: Strategy) -> None:
     assert all(later <= before + 0.06 for before, later in pairwise(shares)), shares
 
 
-# The best fit, and the best by what was learned, alone: equals go by their names; trying others is what `explore` is for.
+# The best fit, and the best by what was learned, alone: equals go by their names, and trying others is for `explore`.
 _ALONE = (Kind.CAPABILITY, Kind.LEARNED)
 
 
