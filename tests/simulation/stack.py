@@ -181,7 +181,7 @@ class Stack:
 def _offer(name: str) -> Offer:
     return Offer(
         provider=name,
-        models={"m": Model()},
+        models={"m": Model(id=f"{name}/m", provider=name, provider_model="m")},
         default_model="m",
         open=False,
         spelling="",
