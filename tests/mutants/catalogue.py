@@ -33,6 +33,10 @@ def _money(file: str, name: str, right: str, wrong: str, *tests: str) -> Mutant:
     return Mutant(name, file, right, wrong, tests)
 
 
+def _drain(name: str, right: str, wrong: str, file: str = "drain") -> Mutant:
+    return Mutant(name, f"layers/{file}.py", right, wrong, ("layers/test_drain.py",))
+
+
 def _estimate(file: str, name: str, right: str, wrong: str) -> Mutant:
     return Mutant(name, f"routing/{file}.py", right, wrong, (f"routing/test_{file}.py",))
 
@@ -83,6 +87,46 @@ MUTANTS: tuple[Mutant, ...] = (
         "choice asks the embedded model like any other",
         "    embedded = known.table.embedded if known.is_open else ()\n",
         "    embedded: frozenset[int] = frozenset()\n",
+    Mutant(
+        "no other key is asked",
+        "routing/choice.py",
+        "return candidate.other_key and candidate.usable",
+        "return False and candidate.usable",
+        ("routing/test_choice.py",),
+    ),
+    Mutant(
+        "a provider's no to another try is not heard",
+        "routing/retries.py",
+        " and error.retryable is False",
+        " and False",
+        ("routing/test_retries.py",),
+    ),
+    # What is read on though its caller is gone.
+    _drain("drain sends what was not sent yet", " and self._fate.sent", ""),
+    _drain(
+        "drain takes in any number",
+        "self._registry.interrupted or self._count >= AT_ONCE",
+        "self._registry.interrupted",
+    ),
+    _drain("drain gives no place back", "            self._count -= 1\n", ""),
+    _drain("drain lets in after an interrupt", "self._registry.interrupted or ", ""),
+    _drain(
+        "drain reads on what was too late",
+        "outcome == call_pb2.OUTCOME_TIMEOUT and late",
+        "outcome == call_pb2.OUTCOME_TIMEOUT",
+    ),
+    _drain("drain never gives up", "tape.wait(until)", "tape.wait(FOREVER)"),
+    _drain(
+        "a drained answer is a success",
+        "self._fate.outcome if self._fate.drains else call_pb2.OUTCOME_SUCCESS",
+        "call_pb2.OUTCOME_SUCCESS",
+        "account",
+    ),
+    _drain(
+        "a drained answer is written down before its end",
+        "        if self._fate.drains:\n            return self.entry.abandoned",
+        "        if False:\n            return self.entry.abandoned",
+        "account",
     ),
     # The breaker.
     _endpoint(
