@@ -140,10 +140,28 @@ class Call:
     # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
     story: Story = field(default_factory=Story)
 
+    def planned(self, plan: tuple[Target, ...], larger: tuple[Target, ...]) -> Call:
+        """The call with its plan. Faster than dataclasses.replace, as `at` is: every call goes through both."""
+        return Call(
+            self.id,
+            self.request,
+            self.arrival,
+            self.deadline,
+            self.streaming,
+            self.snapshot,
+            plan,
+            larger,
+            self.identity,
+            self.policy,
+            self.target,
+            fate=self.fate,
+            story=self.story,
+        )
+
     def at(
         self, target: Target, attempt: int, request: GenerateRequest, *, again: bool = False, hedge: bool = False
     ) -> Call:
-        """The call as one attempt at a target. Faster than dataclasses.replace, and every call goes through here."""
+        """The call as one attempt at a target."""
         return Call(
             self.id,
             request,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
@@ -27,7 +26,7 @@ def route(router: Router, report: Callable[[Call, Decision], None]) -> Layer:
         def handle(call: Call) -> Events:
             routed = router.route(call)
             call.story.choice = routed.choice
-            events = below(replace(call, plan=routed.targets, larger=routed.larger))
+            events = below(call.planned(routed.targets, routed.larger))
             if routed.decision is not None:
                 report(call, routed.decision)
             elif not routed.replaced:

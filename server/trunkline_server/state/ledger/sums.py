@@ -5,6 +5,7 @@ Every row is counted three times: by hour, by day, and by day in all its dimensi
 
 from __future__ import annotations
 
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 from trunkline.v1 import call_pb2
@@ -12,7 +13,7 @@ from trunkline_server.state.ledger.columns import SUCCESS, buckets_of
 from trunkline_server.state.ledger.database import Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
@@ -33,6 +34,9 @@ CALL_SUMS = (
     "calls", "successes", "errors", "cancelled", "fallbacks", "interrupted", "times", "time_sum", "first_tokens",
     "first_token_sum", "rates", "rate_sum",
 )  # fmt: skip
+# Of the dimensions: those of all grains, those of `detail`, which come after them, and what others have for these.
+_COARSE, _ALL = 6, 11
+_NONE = ("",) * (_ALL - _COARSE)
 CALL_HISTOGRAMS = ("time_buckets", "first_token_buckets", "rate_buckets")
 
 
@@ -40,9 +44,10 @@ class Sums:
     """What rows add to the rollups."""
 
     def __init__(self) -> None:
-        self._attempts: dict[Key, list[int]] = {}
+        # By all dimensions and the hour: what is added up once, at the end.
+        self._attempts: dict[Key, list[Key]] = {}
         self._units: dict[Key, int] = {}
-        self._calls: dict[Key, list[float]] = {}
+        self._calls: dict[Key, list[Key]] = {}
         # One for each of CALL_HISTOGRAMS.
         self._buckets: dict[Key, tuple[dict[int, int], ...]] = {}
 
@@ -57,9 +62,10 @@ class Sums:
             row.other_cost or 0, row.saved, row.cost is None, estimated, cost if estimated else 0,
             row.certainty == call_pb2.CERTAINTY_UNKNOWN, row.retry, row.hedge,
         )  # fmt: skip
-        for key in _keys(row):
-            _add(self._attempts, key, values)
-            for unit, amount in row.other_units.items():
+        finest = _finest(row)
+        self._attempts.setdefault(finest, []).append(values)
+        for unit, amount in row.other_units.items():
+            for key in _keys(finest):
                 self._units[*key, unit] = self._units.get((*key, unit), 0) + amount
 
     def add_call(self, row: CallRow) -> None:
@@ -71,12 +77,12 @@ class Sums:
             row.interrupted, time, row.duration if time else 0, first_token,
             (row.time_to_first_token or 0) if first_token else 0, rate, (row.output_rate or 0.0) if rate else 0.0,
         )  # fmt: skip
-        for key in ((*each, row.reason) for each in _keys(row)):
-            _add(self._calls, key, values)
-            if time and key[0] == "day":
-                for counts, bucket in zip(self._histograms(key), buckets, strict=True):
-                    if bucket is not None:
-                        counts[bucket] = counts.get(bucket, 0) + 1
+        finest = (*_finest(row), row.reason)
+        self._calls.setdefault(finest, []).append(values)
+        if time:
+            for counts, bucket in zip(self._histograms(_day(finest)), buckets, strict=True):
+                if bucket is not None:
+                    counts[bucket] = counts.get(bucket, 0) + 1
 
     def _histograms(self, key: Key) -> tuple[dict[int, int], ...]:
         found = self._buckets.get(key)
@@ -86,31 +92,50 @@ class Sums:
 
     def statements(self, pack: Callable[[Mapping[int, int]], Any]) -> Iterator[Statement]:
         """What adds them. In the order of their keys, so that no two transactions wait for each other."""
-        if self._attempts:
-            yield Statement(_ADD_ATTEMPTS, [(*key, *map(int, sums)) for key, sums in sorted(self._attempts.items())])
+        if attempts := _folded(self._attempts):
+            yield Statement(_ADD_ATTEMPTS, [(*key, *sums) for key, sums in sorted(attempts.items())])
         if self._units:
             yield Statement(_ADD_UNITS, [(*key, amount) for key, amount in sorted(self._units.items())])
-        if self._calls:
-            yield Statement(_ADD_CALLS, [self._call_values(key, pack) for key in sorted(self._calls)])
+        if calls := _folded(self._calls):
+            yield Statement(_ADD_CALLS, [self._call_values(key, sums, pack) for key, sums in sorted(calls.items())])
 
-    def _call_values(self, key: Key, pack: Callable[[Mapping[int, int]], Any]) -> tuple[Any, ...]:
-        *counts, rate_sum = self._calls[key]
+    def _call_values(self, key: Key, sums: Key, pack: Callable[[Mapping[int, int]], Any]) -> Key:
+        *counts, rate_sum = sums
         histograms = self._buckets.get(key, ({}, {}, {}))
-        return (*key, *map(int, counts), float(rate_sum), *(pack(each) if each else None for each in histograms))
+        return (*key, *counts, float(rate_sum), *(pack(each) if each else None for each in histograms))
 
 
-def _keys(row: AttemptRow | CallRow) -> Iterator[Key]:
+def _finest(row: AttemptRow | CallRow) -> Key:
+    """A row's hour and all its dimensions."""
     subject, started = row.subject, row.started
-    what = (subject.workspace, subject.operation, row.provider, row.model, row.region, row.outcome)
-    day = started - started % DAY
-    yield "hour", started - started % HOUR, *what, "", "", "", "", ""
-    yield "day", day, *what, "", "", "", "", ""
-    yield "detail", day, *what, subject.api_key, subject.task, subject.agent, subject.strategy, subject.arm
+    return (
+        started - started % HOUR, subject.workspace, subject.operation, row.provider, row.model, row.region,
+        row.outcome, subject.api_key, subject.task, subject.agent, subject.strategy, subject.arm,
+    )  # fmt: skip
 
 
-def _add(sums: dict[Key, Any], key: Key, values: Iterable[float]) -> None:
-    found = sums.get(key)
-    sums[key] = list(values) if found is None else [a + b for a, b in zip(found, values, strict=True)]
+def _keys(finest: Key) -> Iterator[Key]:
+    """Where it is counted; what else it has beyond its dimensions stays."""
+    start, *dimensions = finest
+    yield "hour", start, *dimensions[:_COARSE], *_NONE, *dimensions[_ALL:]
+    yield _day(finest)
+    yield "detail", start - start % DAY, *dimensions
+
+
+def _day(finest: Key) -> Key:
+    start, *dimensions = finest
+    return "day", start - start % DAY, *dimensions[:_COARSE], *_NONE, *dimensions[_ALL:]
+
+
+def _folded(found: Mapping[Key, Sequence[Key]]) -> dict[Key, Key]:
+    """The sums by each key under which they are counted."""
+    sums: dict[Key, Key] = {}
+    for finest, rows in found.items():
+        added = tuple(map(sum, zip(*rows, strict=True)))
+        for key in _keys(finest):
+            known = sums.get(key)
+            sums[key] = added if known is None else tuple(map(add, known, added))
+    return sums
 
 
 def _upsert(table: str, key: tuple[str, ...], sums: tuple[str, ...], histograms: tuple[str, ...] = ()) -> str:
