@@ -155,7 +155,8 @@ def _config(config: GenerationConfig) -> Iterator[Violation]:
             yield Violation(f"config.{name}", f"must be {bound}")
     if config.HasField("top_p") and not 0 < config.top_p <= 1:
         yield Violation("config.top_p", "must be above 0 and at most 1")
-    yield from _thinking(config.thinking)
+    if config.HasField("thinking"):
+        yield from _thinking(config.thinking)
     if len(config.stop_sequences) > MAX_STOP_SEQUENCES:
         yield Violation("config.stop_sequences", f"has {len(config.stop_sequences)}: at most {MAX_STOP_SEQUENCES}")
     for index, stop in enumerate(config.stop_sequences):
