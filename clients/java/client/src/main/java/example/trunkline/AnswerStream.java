@@ -5,7 +5,6 @@ import example.trunkline.v1.GenerateRequest;
 import example.trunkline.v1.GenerateResponse;
 import example.trunkline.v1.StreamGenerateResponse;
 import io.grpc.Context;
-import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
@@ -21,14 +20,10 @@ import java.util.stream.StreamSupport;
  * at the provider, too; any thread may do it, and the one that reads then gets CANCELLED.
  */
 public final class AnswerStream implements Iterable<StreamGenerateResponse>, AutoCloseable {
-    private static final Status INTERRUPTED =
-            Status.ABORTED.withDescription("the stream ended before the answer was whole");
-
     private final Context.CancellableContext scope;
     private final Iterator<StreamGenerateResponse> events;
+    private final Fold fold = new Fold();
     private boolean read;
-    private boolean begun;
-    private GenerateResponse response;
 
     private AnswerStream(Context.CancellableContext scope, Iterator<StreamGenerateResponse> events) {
         this.scope = scope;
@@ -62,16 +57,12 @@ public final class AnswerStream implements Iterable<StreamGenerateResponse>, Aut
     }
 
     /**
-     * What came with {@code completed}: usage, cost, who answered. The message is among it with
-     * StreamOptions.include_final_message.
+     * The whole answer: the message that the events make, and what {@code completed} says of it.
      *
      * @throws IllegalStateException if the stream was not read to its end: a cut stream has no answer
      */
     public GenerateResponse response() {
-        if (response == null) {
-            throw new IllegalStateException("the answer is not whole: its stream has not come to `completed`");
-        }
-        return response;
+        return fold.response();
     }
 
     /** Cancels the call if it still runs. */
@@ -92,8 +83,8 @@ public final class AnswerStream implements Iterable<StreamGenerateResponse>, Aut
                 return true;
             }
             cancel();
-            if (response == null) {
-                throw TrunklineException.of(INTERRUPTED.asRuntimeException());
+            if (!fold.isCompleted()) {
+                throw TrunklineException.interrupted(fold.id());
             }
             return false;
         }
@@ -104,8 +95,7 @@ public final class AnswerStream implements Iterable<StreamGenerateResponse>, Aut
                 throw new NoSuchElementException();
             }
             StreamGenerateResponse event = events.next();
-            begun = begun || !event.hasHeartbeat();
-            response = event.hasCompleted() ? event.getCompleted().getResponse() : response;
+            fold.add(event);
             return event;
         }
 
@@ -114,7 +104,7 @@ public final class AnswerStream implements Iterable<StreamGenerateResponse>, Aut
                 return events.hasNext();
             } catch (StatusRuntimeException error) {
                 cancel();
-                throw TrunklineException.of(error, begun);
+                throw TrunklineException.of(error, fold.isBegun());
             }
         }
     }

@@ -11,6 +11,7 @@ import example.trunkline.v1.ErrorReason;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 
@@ -18,6 +19,7 @@ import java.util.Optional;
 public final class TrunklineException extends RuntimeException {
     private static final long serialVersionUID = 1;
     private static final String DOMAIN = "trunkline";
+    private static final String PREFIX = "ERROR_REASON_";
     private static final Metadata.Key<byte[]> DETAILS =
             Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
     private static final Metadata.Key<String> PUSHBACK =
@@ -49,6 +51,17 @@ public final class TrunklineException extends RuntimeException {
         return new TrunklineException(error, Status.fromThrowable(error), trailers == null ? new Metadata() : trailers, begun);
     }
 
+    /** The answer of this call ended in good order, but without {@code completed}. */
+    static TrunklineException interrupted(String callId) {
+        Status status = Status.ABORTED.withDescription("the stream ended before the answer was whole");
+        String reason = ErrorReason.ERROR_REASON_STREAM_INTERRUPTED.name().substring(PREFIX.length());
+        Any info = Any.pack(ErrorInfo.newBuilder().setDomain(DOMAIN).setReason(reason).build());
+        Metadata trailers = new Metadata();
+        trailers.put(DETAILS, com.google.rpc.Status.newBuilder().addDetails(info).build().toByteArray());
+        trailers.put(CALL_ID, callId);
+        return new TrunklineException(null, status, trailers, true);
+    }
+
     /** The gRPC status code. */
     public Status.Code code() {
         return status.getCode();
@@ -60,8 +73,8 @@ public final class TrunklineException extends RuntimeException {
         if (name.isEmpty()) {
             return ErrorReason.ERROR_REASON_UNSPECIFIED;
         }
-        return List.of(ErrorReason.values()).stream()
-                .filter(reason -> reason.name().equals("ERROR_REASON_" + name))
+        return Arrays.stream(ErrorReason.values())
+                .filter(reason -> reason.name().equals(PREFIX + name))
                 .findFirst()
                 .orElse(ErrorReason.UNRECOGNIZED);
     }
