@@ -1,4 +1,4 @@
-"""`make clients`: every language's client against a real gateway, case by case; then all of them at once for a while."""
+"""`make clients`: every language's client against a real gateway, case by case; then all of them at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matrix import programs
 from matrix.cases import EXPECTED
 from matrix.house import closings, house
 from matrix.load import load
-from matrix.verdicts import Verdicts, judge, table
+from matrix.verdicts import Verdicts, judge, milliseconds, table
 
 
 def main() -> None:
@@ -44,12 +44,8 @@ async def try_out(language: str) -> Verdicts:
             print(f"{language}: running", flush=True)
             said = await programs.run(language, at.environment)
             closed = await closings(at.slow, "cancel me", limit=1.0)
-    print(f"{language}: cancelled at the upstream after {_milliseconds(closed)}", flush=True)
+    print(f"{language}: cancelled at the upstream after {milliseconds(closed)}", flush=True)
     return judge(said, closed)
-
-
-def _milliseconds(closed: list[float | None]) -> str:
-    return ", ".join("never" if each is None else f"{1000 * each:.0f} ms" for each in closed) or "nothing"
 
 
 if __name__ == "__main__":
