@@ -12,7 +12,8 @@ from matrix import programs
 from matrix.cases import EXPECTED
 from matrix.house import closings, house
 from matrix.load import load
-from matrix.verdicts import Verdicts, judge, milliseconds, table
+from matrix.readme import follow
+from matrix.verdicts import EMPTY, Verdicts, judge, milliseconds, table
 
 
 def main() -> None:
@@ -26,12 +27,17 @@ def main() -> None:
 async def _main(languages: list[str], seconds: float) -> int:
     skipped = {language: why for language in languages if (why := programs.missing(language))}
     here = [language for language in languages if language not in skipped]
-    verdicts = {language: await try_out(language) for language in here}
+    verdicts = {language: await try_out(language) | await _follow(language) for language in here}
     print(table(verdicts, skipped), flush=True)
     wrong = [why for told in verdicts.values() for why in told.values() if why]
     if seconds and here:
         wrong += await load(here, seconds)
     return bool(wrong)
+
+
+async def _follow(language: str) -> Verdicts:
+    print(f"{language}: following the README in an empty folder", flush=True)
+    return {EMPTY: await follow(language)}
 
 
 async def try_out(language: str) -> Verdicts:

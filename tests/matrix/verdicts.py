@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # Seconds within which a cancelled call's connection is closed at the upstream.
 WITHIN = 0.2
 
+# Not a case: what the README says, in an empty folder.
+EMPTY = "empty project"
+
 # By case, what is wrong with it; empty: nothing.
 Verdicts = dict[str, str]
 
@@ -64,8 +67,8 @@ def _first(found: Iterable[str]) -> str:
 def table(verdicts: Mapping[str, Verdicts], skipped: Mapping[str, str]) -> str:
     """Languages by cases, and below them what is wrong."""
     lines = ["".join([f"{'':16}", *(f"{language:>12}" for language in verdicts)])]
-    for case in EXPECTED:
-        cells = ("FAILED" if told[case] else "pass" for told in verdicts.values())
+    for case in (*EXPECTED, EMPTY):
+        cells = ("FAILED" if told.get(case) else "pass" if case in told else "-" for told in verdicts.values())
         lines.append("".join([f"{case:16}", *(f"{cell:>12}" for cell in cells)]))
     lines += [f"skipped: {language}: {why}" for language, why in skipped.items()]
     for language, told in verdicts.items():
