@@ -94,9 +94,17 @@ serve: .venv/run ## Start the gateway with trunkline.yaml, if there is one, and 
 # --- the contract -----------------------------------------------------------------------------------------------------
 
 .PHONY: protos
-protos: .venv-protos/ready ## Format the contract and generate the Python stubs from it
+protos: .venv-protos/ready ## Format the contract and generate the stubs from it
 	$(TOOLS)/buf format --write protos
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/generate $(STUBS:/trunkline/v1=)
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/generate-go clients/go
+
+dist/trunkline.binpb: .venv-protos/ready $(wildcard protos/trunkline/v1/*.proto)
+	mkdir -p $(@D)
+	$(TOOLS)/buf build protos --as-file-descriptor-set -o $@
+
+.PHONY: descriptors
+descriptors: dist/trunkline.binpb ## Build dist/trunkline.binpb, from which every language's stubs can be generated
 
 .PHONY: sync-client
 sync-client: .venv/dev ## Generate the synchronous Python client from the asynchronous one
