@@ -185,7 +185,7 @@ mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find 
 	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),"$(ONLY)")
 
 .PHONY: clients
-clients: .venv/dev ## Build every language's client, run its cases against a gateway, then all at once for SECONDS=10; ONLY="go java"
+clients: .venv/dev descriptors ## Build every language's client, run its cases against a gateway, then all at once for SECONDS=10; ONLY="go java"
 	PYTHONPATH=tests $(BIN)/python -m matrix --seconds $(or $(SECONDS),10) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: client-oldest
