@@ -2,6 +2,7 @@ package example.trunkline;
 
 import example.trunkline.v1.GatewayServiceGrpc.GatewayServiceImplBase;
 import example.trunkline.v1.GenerateRequest;
+import example.trunkline.v1.GenerateResponse;
 import example.trunkline.v1.StreamGenerateResponse;
 import io.grpc.Context;
 import io.grpc.Server;
@@ -13,10 +14,13 @@ import java.util.UUID;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.Consumer;
 
-/** A gRPC server in this process whose StreamGenerate does what a test says. */
+/** A gRPC server in this process whose StreamGenerate does what a test says, and whose Generate never answers. */
 final class Gateway extends GatewayServiceImplBase implements AutoCloseable {
     /** Zero once a call was cancelled. */
     final CountDownLatch cancelled = new CountDownLatch(1);
+
+    /** Zero once Generate was called. */
+    final CountDownLatch asked = new CountDownLatch(1);
 
     final TrunklineClient client;
     private final Server server;
@@ -33,6 +37,12 @@ final class Gateway extends GatewayServiceImplBase implements AutoCloseable {
     public void streamGenerate(GenerateRequest request, StreamObserver<StreamGenerateResponse> events) {
         Context.current().addListener(context -> cancelled.countDown(), Runnable::run);
         answer.accept(events);
+    }
+
+    @Override
+    public void generate(GenerateRequest request, StreamObserver<GenerateResponse> answer) {
+        Context.current().addListener(context -> cancelled.countDown(), Runnable::run);
+        asked.countDown();
     }
 
     @Override
