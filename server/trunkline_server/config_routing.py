@@ -8,7 +8,7 @@ from msgspec import structs
 
 from trunkline_server.config_check import Problem, join
 from trunkline_server.errors import InvalidRequest
-from trunkline_server.routing.strategies import NAMED, find_strategy
+from trunkline_server.routing.strategies import BUILT_IN, NAMED, find_strategy
 from trunkline_server.routing.tables import own_strategies
 from trunkline_server.settings_tasks import spelling
 
@@ -74,8 +74,8 @@ def _strategy(path: str, name: str, settings: Settings) -> Iterator[Problem]:
     try:
         if name:
             find_strategy(name, own_strategies(settings), path)
-    except InvalidRequest as error:
-        yield Problem(path, f"the name of a strategy; {error.violations[0].description}")
+    except InvalidRequest:
+        yield Problem(path, f"a strategy: {', '.join((*settings.routing.strategies, *BUILT_IN))}")
 
 
 def _own(path: str, name: str, own: StrategySettings, names: Sequence[str]) -> Iterator[Problem]:
