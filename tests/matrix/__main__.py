@@ -1,0 +1,56 @@
+"""`make clients`: every language's client against a real gateway, case by case; then all of them at once for a while."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from matrix import programs
+from matrix.cases import EXPECTED
+from matrix.house import closings, house
+from matrix.load import load
+from matrix.verdicts import Verdicts, judge, table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=[*programs.TOOLCHAINS], help="languages")
+    parser.add_argument("--seconds", type=float, default=10, help="how long all of them call at once; 0: not at all")
+    given = parser.parse_args()
+    sys.exit(asyncio.run(_main(given.only, given.seconds)))
+
+
+async def _main(languages: list[str], seconds: float) -> int:
+    skipped = {language: why for language in languages if (why := programs.missing(language))}
+    here = [language for language in languages if language not in skipped]
+    verdicts = {language: await try_out(language) for language in here}
+    print(table(verdicts, skipped), flush=True)
+    wrong = [why for told in verdicts.values() for why in told.values() if why]
+    if seconds and here:
+        wrong += await load(here, seconds)
+    return bool(wrong)
+
+
+async def try_out(language: str) -> Verdicts:
+    """Build the language's client and run its cases against a gateway of its own."""
+    print(f"{language}: building", flush=True)
+    if failure := await programs.build(language):
+        return dict.fromkeys(EXPECTED, f"not built: {failure}")
+    with tempfile.TemporaryDirectory() as folder:
+        async with house(Path(folder)) as at:
+            print(f"{language}: running", flush=True)
+            said = await programs.run(language, at.environment)
+            closed = await closings(at.slow, "cancel me", limit=1.0)
+    print(f"{language}: cancelled at the upstream after {_milliseconds(closed)}", flush=True)
+    return judge(said, closed)
+
+
+def _milliseconds(closed: list[float | None]) -> str:
+    return ", ".join("never" if each is None else f"{1000 * each:.0f} ms" for each in closed) or "nothing"
+
+
+if __name__ == "__main__":
+    main()
