@@ -84,7 +84,7 @@ def _write(folder: Path, name: str, slow: Upstream, **server: Any) -> Path:
         "discovery": {"every": 0},
         "providers": {
             # Of the retries only those of the program are looked at.
-            "scripted": {"kind": "scripted", "scripts": SCRIPTS, "retry": {"max_attempts": 1}},
+            "scripted": {"kind": "scripted", "scripts": SCRIPTS, "retry": {"max_attempts": 1}, "breaker": {"failures": 1000}},
             "slow": {"kind": "openai_compatible", "base_url": f"{slow.base_url}/v1", "models": ["upstream"]},
         },
     }
