@@ -75,6 +75,16 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	fi
 	touch $@
 
+# The TypeScript client, compiled and tested. Without Node the tests that need it say so.
+.tools/typescript: clients/typescript/package-lock.json $(wildcard clients/typescript/src/*.ts clients/typescript/src/generated/*/*/*.ts)
+	mkdir -p .tools
+	if command -v npm >/dev/null; then
+	  clients/typescript/build >$@.log || { cat $@.log; exit 1; }
+	else
+	  echo "Node is not here: tests with the TypeScript client will be skipped"
+	fi
+	touch $@
+
 # The embedded model's weights, in the user's cache. Without them the tests that need them say so.
 .tools/weights: .venv/run
 	mkdir -p .tools
@@ -94,9 +104,15 @@ serve: .venv/run ## Start the gateway with trunkline.yaml, if there is one, and 
 # --- the contract -----------------------------------------------------------------------------------------------------
 
 .PHONY: protos
-protos: .venv-protos/ready ## Format the contract and generate the Python stubs from it
+protos: .venv-protos/ready ## Format the contract and generate the Python and TypeScript stubs from it
 	$(TOOLS)/buf format --write protos
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/generate $(STUBS:/trunkline/v1=)
+	if command -v npm >/dev/null; then
+	  rm -rf clients/typescript/src/generated && mkdir clients/typescript/src/generated
+	  PATH="$(CURDIR)/$(TOOLS):$$PATH" clients/typescript/generate clients/typescript/src/generated
+	else
+	  echo "Node is not here: the TypeScript stubs are as they were, and CI will say so"
+	fi
 
 .PHONY: sync-client
 sync-client: .venv/dev ## Generate the synchronous Python client from the asynchronous one
@@ -153,7 +169,7 @@ check: .venv/dev check-protos ## Formatting, lint, types, and the contract in ev
 	$(BIN)/mypy
 
 .PHONY: test
-test: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/weights ## Set everything up and run the tests
+test: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/typescript .tools/weights ## Set everything up and run the tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 .PHONY: conformance
@@ -185,7 +201,7 @@ chaos: .venv/dev ## Bring trouble to providers for SECONDS=180 under load, cance
 	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED))
 
 .PHONY: coverage
-coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/weights ## Run the tests and show which lines they never reach
+coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/typescript .tools/weights ## Run the tests and show which lines they never reach
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing --skip-covered
 
@@ -217,4 +233,4 @@ bench-usage: .venv/dev ## Milliseconds of UsageStats over a million attempts, he
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .venv .venv-protos .venv-others .tools .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-protos .venv-others .tools .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis clients/typescript/dist clients/typescript/node_modules
