@@ -85,6 +85,12 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	fi
 	touch $@
 
+# Environments with Python clients of another time.
+.tools/clients/ready: tests/compatibility/environment clients/python/pyproject.toml $(wildcard $(STUBS)/*.py)
+	mkdir -p $(@D)
+	for kind in previous oldest; do PYTHON=$(PYTHON) tests/compatibility/environment $$kind $(@D)/$$kind; done
+	touch $@
+
 # The embedded model's weights, in the user's cache. Without them the tests that need them say so.
 .tools/weights: .venv/run
 	mkdir -p .tools
@@ -122,8 +128,7 @@ sync-client: .venv/dev ## Generate the synchronous Python client from the asynch
 check-protos: .venv-protos/ready
 	$(TOOLS)/buf format --diff --exit-code protos
 	$(TOOLS)/buf lint
-	tag=$$(git describe --tags --abbrev=0 2>/dev/null || true)
-	if [ -n "$$tag" ]; then $(TOOLS)/buf breaking --against ".git#tag=$$tag"; else echo "buf breaking: no release tag yet"; fi
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/breaking
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/check/compile
 
 # --- the price book ---------------------------------------------------------------------------------------------------
@@ -169,7 +174,7 @@ check: .venv/dev check-protos ## Formatting, lint, types, and the contract in ev
 	$(BIN)/mypy
 
 .PHONY: test
-test: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/typescript .tools/weights ## Set everything up and run the tests
+test: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/typescript .tools/clients/ready .tools/weights ## Set everything up and run the tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 .PHONY: conformance
@@ -193,15 +198,15 @@ mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find 
 	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),"$(ONLY)")
 
 .PHONY: client-oldest
-client-oldest: ## Run the Python client on the oldest libraries that it allows
-	tests/clients/protobuf6.sh
+client-oldest: .venv/dev .tools/clients/ready ## Run the last release's Python client, and today's on the oldest libraries that it allows
+	$(BIN)/pytest -n0 tests/compatibility
 
 .PHONY: chaos
 chaos: .venv/dev ## Bring trouble to providers for SECONDS=180 under load, cancel 1,000 streams, and judge; SEED=N to repeat
 	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED))
 
 .PHONY: coverage
-coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/typescript .tools/weights ## Run the tests and show which lines they never reach
+coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/typescript .tools/clients/ready .tools/weights ## Run the tests and show which lines they never reach
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing --skip-covered
 
