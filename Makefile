@@ -197,6 +197,10 @@ crash: .venv/dev ## Kill gateways at every step and at KILLS=200 random moments,
 mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find each; ONLY=TEXT for those with it in their name
 	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),"$(ONLY)")
 
+.PHONY: clients
+clients: .venv/dev ## Build every language's client, run its cases against a gateway, then all at once for SECONDS=10; ONLY="go java"
+	PYTHONPATH=tests $(BIN)/python -m matrix --seconds $(or $(SECONDS),10) $(if $(ONLY),--only $(ONLY))
+
 .PHONY: client-oldest
 client-oldest: .venv/dev .tools/clients/ready ## Run the last release's Python client, and today's on the oldest libraries that it allows
 	$(BIN)/pytest -n0 tests/compatibility

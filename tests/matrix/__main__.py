@@ -1,4 +1,4 @@
-"""`make clients`: every language's client against a real gateway, case by case; then all of them at once for a while."""
+"""`make clients`: every language's client against a real gateway, case by case; then all of them at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from matrix import programs
 from matrix.cases import EXPECTED
 from matrix.house import closings, house
 from matrix.load import load
-from matrix.verdicts import Verdicts, judge, table
+from matrix.readme import follow
+from matrix.verdicts import EMPTY, Verdicts, judge, milliseconds, table
 
 
 def main() -> None:
@@ -26,12 +27,17 @@ def main() -> None:
 async def _main(languages: list[str], seconds: float) -> int:
     skipped = {language: why for language in languages if (why := programs.missing(language))}
     here = [language for language in languages if language not in skipped]
-    verdicts = {language: await try_out(language) for language in here}
+    verdicts = {language: await try_out(language) | await _follow(language) for language in here}
     print(table(verdicts, skipped), flush=True)
     wrong = [why for told in verdicts.values() for why in told.values() if why]
     if seconds and here:
         wrong += await load(here, seconds)
     return bool(wrong)
+
+
+async def _follow(language: str) -> Verdicts:
+    print(f"{language}: following the README in an empty folder", flush=True)
+    return {EMPTY: await follow(language)}
 
 
 async def try_out(language: str) -> Verdicts:
@@ -44,12 +50,8 @@ async def try_out(language: str) -> Verdicts:
             print(f"{language}: running", flush=True)
             said = await programs.run(language, at.environment)
             closed = await closings(at.slow, "cancel me", limit=1.0)
-    print(f"{language}: cancelled at the upstream after {_milliseconds(closed)}", flush=True)
+    print(f"{language}: cancelled at the upstream after {milliseconds(closed)}", flush=True)
     return judge(said, closed)
-
-
-def _milliseconds(closed: list[float | None]) -> str:
-    return ", ".join("never" if each is None else f"{1000 * each:.0f} ms" for each in closed) or "nothing"
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PACE = 0.02
 # Seconds that scripted/busy asks callers to wait.
 BUSY = 0.3
+# Of the retries only those of the program are looked at, and what fails on purpose is not left alone.
+FIRM = {"retry": {"max_attempts": 1}, "breaker": {"failures": 1000}}
 FAILING = {"kind": "cut", "after": 0}
 SCRIPTS = {
     "hello": {"text": HELLO},
@@ -83,8 +85,7 @@ def _write(folder: Path, name: str, slow: Upstream, **server: Any) -> Path:
         "ledger": {"url": f"sqlite:///{folder / 'ledger.sqlite3'}", "folder": str(folder / name)},
         "discovery": {"every": 0},
         "providers": {
-            # Of the retries only those of the program are looked at.
-            "scripted": {"kind": "scripted", "scripts": SCRIPTS, "retry": {"max_attempts": 1}, "breaker": {"failures": 1000}},
+            "scripted": {"kind": "scripted", "scripts": SCRIPTS, **FIRM},
             "slow": {"kind": "openai_compatible", "base_url": f"{slow.base_url}/v1", "models": ["upstream"]},
         },
     }

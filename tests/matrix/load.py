@@ -40,7 +40,8 @@ async def load(languages: Sequence[str], seconds: float) -> list[str]:
             still_open = sum(each is None for each in await closings(at.slow, "cancel me", limit=1.0))
     for language, each in said.items():
         print(f"{language}: {sum(row.calls for row in each.rows)} calls in {seconds:.0f} s")
-    print(f"gateway's memory: {memory[0] >> 20} MiB at the start, {max(memory) >> 20} at most, {memory[-1] >> 20} at the end")
+    first, most, last = (each // MIB for each in (memory[0], max(memory), memory[-1]))
+    print(f"gateway's memory: {first} MiB at the start, {most} at most, {last} at the end")
     wrong = [f"{language}: {why}" for language, each in said.items() if (why := results(each))]
     wrong += [*leaks(before, after), *growth(memory)]
     wrong += [f"{still_open} connections to the upstream are still open"] if still_open else []
@@ -71,8 +72,8 @@ def results(said: Said) -> str:
 def leaks(before: Held, after: Held) -> list[str]:
     """What the gateway still holds when nobody calls any more."""
     wrong = []
-    if after.registered:
-        wrong.append(f"{after.registered} tasks are still registered")
+    if after.registered > before.registered:
+        wrong.append(f"registered tasks: {before.registered} before, {after.registered} after")
     if sum(after.tasks.values()) > sum(before.tasks.values()):
         wrong.append(f"tasks: {before.tasks} before, {after.tasks} after")
     if after.sockets > before.sockets:

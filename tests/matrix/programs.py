@@ -58,7 +58,11 @@ async def build(language: str) -> str:
     if not script.exists():
         return ""
     process = await asyncio.create_subprocess_exec(
-        script, cwd=script.parent, env=_environment({}), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        script,
+        cwd=script.parent,
+        env=_environment({}),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     try:
         out, _ = await asyncio.wait_for(process.communicate(), BUILDING)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # Seconds within which a cancelled call's connection is closed at the upstream.
 WITHIN = 0.2
 
+# Not a case: what the README says, in an empty folder.
+EMPTY = "empty project"
+
 # By case, what is wrong with it; empty: nothing.
 Verdicts = dict[str, str]
 
@@ -38,8 +41,13 @@ def late(closings: Sequence[float | None]) -> str:
     """What is wrong with how connections were closed."""
     if not closings:
         return "nothing was cancelled at the upstream"
-    slow = [f"{1000 * each:.0f} ms" if each is not None else "never" for each in closings if each is None or each > WITHIN]
-    return f"closed at the upstream after {', '.join(slow)}" if slow else ""
+    slow = [each for each in closings if each is None or each > WITHIN]
+    return f"closed at the upstream after {milliseconds(slow)}" if slow else ""
+
+
+def milliseconds(closings: Sequence[float | None]) -> str:
+    """Times of closings, for a person."""
+    return ", ".join("never" if each is None else f"{1000 * each:.0f} ms" for each in closings) or "nothing"
 
 
 def difference(expected: Any, value: Any, at: str = "value") -> str:
@@ -48,15 +56,8 @@ def difference(expected: Any, value: Any, at: str = "value") -> str:
         return _first(difference(expected[key], value[key], f"{at}.{key}") for key in expected)
     if isinstance(expected, list) and isinstance(value, list) and len(expected) == len(value):
         return _first(difference(*both, f"{at}[{n}]") for n, both in enumerate(zip(expected, value, strict=True)))
-    return "" if type(expected) is type(value) and expected == value or _are_equal_numbers(expected, value) else (
-        f"{at}: {value!r} in place of {expected!r}"
-    )
-
-
-def _are_equal_numbers(one: Any, other: Any) -> bool:
-    """JSON has one kind of number: 1 and 1.0 are the same."""
-    numbers = [each for each in (one, other) if isinstance(each, int | float) and not isinstance(each, bool)]
-    return len(numbers) == 2 and one == other
+    same = expected == value and isinstance(expected, bool) is isinstance(value, bool)
+    return "" if same else f"{at}: {value!r} in place of {expected!r}"
 
 
 def _first(found: Iterable[str]) -> str:
@@ -66,9 +67,10 @@ def _first(found: Iterable[str]) -> str:
 def table(verdicts: Mapping[str, Verdicts], skipped: Mapping[str, str]) -> str:
     """Languages by cases, and below them what is wrong."""
     lines = ["".join([f"{'':16}", *(f"{language:>12}" for language in verdicts)])]
-    for case in EXPECTED:
-        cells = ("FAILED" if told[case] else "pass" for told in verdicts.values())
+    for case in (*EXPECTED, EMPTY):
+        cells = ("FAILED" if told.get(case) else "pass" if case in told else "-" for told in verdicts.values())
         lines.append("".join([f"{case:16}", *(f"{cell:>12}" for cell in cells)]))
     lines += [f"skipped: {language}: {why}" for language, why in skipped.items()]
-    lines += [f"FAILED {language} {case}: {why}" for language, told in verdicts.items() for case, why in told.items() if why]
+    for language, told in verdicts.items():
+        lines += [f"FAILED {language} {case}: {why}" for case, why in told.items() if why]
     return "\n".join(lines)

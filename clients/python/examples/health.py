@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import grpc
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from trunkline.v1.gateway_service_pb2 import HealthCheckResponse as Told
-from trunkline_client import Client
+
+if TYPE_CHECKING:
+    from trunkline_client import Client
 
 
 def health(client: Client, address: str) -> tuple[str, str]:

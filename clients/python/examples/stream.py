@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 def stream(client: Client, model: str) -> tuple[str, Answer]:
     """The text piece by piece, and the whole answer once it has come to its end."""
-    pieces = []
+    said = ""
     with client.stream("Say hello", model=model, timeout=10) as answer:
         for text in answer.text:
-            pieces.append(text)
-    return "".join(pieces), answer.response
+            said += text
+    return said, answer.response
 
 
 def cancel(client: Client, model: str) -> str:
