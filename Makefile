@@ -75,16 +75,6 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	fi
 	touch $@
 
-# The TypeScript client, compiled and tested. Without Node the tests that need it say so.
-.tools/typescript: clients/typescript/package-lock.json $(wildcard clients/typescript/src/*.ts clients/typescript/src/generated/*/*/*.ts)
-	mkdir -p .tools
-	if command -v npm >/dev/null; then
-	  clients/typescript/build >$@.log || { cat $@.log; exit 1; }
-	else
-	  echo "Node is not here: tests with the TypeScript client will be skipped"
-	fi
-	touch $@
-
 # Environments with Python clients of another time.
 .tools/clients/ready: tests/compatibility/environment clients/python/pyproject.toml $(wildcard $(STUBS)/*.py)
 	mkdir -p $(@D)
@@ -174,7 +164,7 @@ check: .venv/dev check-protos ## Formatting, lint, types, and the contract in ev
 	$(BIN)/mypy
 
 .PHONY: test
-test: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/typescript .tools/clients/ready .tools/weights ## Set everything up and run the tests
+test: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/clients/ready .tools/weights ## Set everything up and run the tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 .PHONY: conformance
@@ -210,7 +200,7 @@ chaos: .venv/dev ## Bring trouble to providers for SECONDS=180 under load, cance
 	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED))
 
 .PHONY: coverage
-coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/typescript .tools/clients/ready .tools/weights ## Run the tests and show which lines they never reach
+coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/clients/ready .tools/weights ## Run the tests and show which lines they never reach
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing --skip-covered
 
