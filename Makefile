@@ -100,15 +100,23 @@ serve: .venv/run ## Start the gateway with trunkline.yaml, if there is one, and 
 # --- the contract -----------------------------------------------------------------------------------------------------
 
 .PHONY: protos
-protos: .venv-protos/ready ## Format the contract and generate the Python and TypeScript stubs from it
+protos: .venv-protos/ready ## Format the contract and generate the stubs from it
 	$(TOOLS)/buf format --write protos
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/generate $(STUBS:/trunkline/v1=)
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/generate-go clients/go
 	if command -v npm >/dev/null; then
 	  rm -rf clients/typescript/src/generated && mkdir clients/typescript/src/generated
 	  PATH="$(CURDIR)/$(TOOLS):$$PATH" clients/typescript/generate clients/typescript/src/generated
 	else
 	  echo "Node is not here: the TypeScript stubs are as they were, and CI will say so"
 	fi
+
+dist/trunkline.binpb: .venv-protos/ready $(wildcard protos/trunkline/v1/*.proto)
+	mkdir -p $(@D)
+	$(TOOLS)/buf build protos --as-file-descriptor-set -o $@
+
+.PHONY: descriptors
+descriptors: dist/trunkline.binpb ## Build dist/trunkline.binpb, from which every language's stubs can be generated
 
 .PHONY: sync-client
 sync-client: .venv/dev ## Generate the synchronous Python client from the asynchronous one
@@ -188,7 +196,7 @@ mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find 
 	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),"$(ONLY)")
 
 .PHONY: clients
-clients: .venv/dev ## Build every language's client, run its cases against a gateway, then all at once for SECONDS=10; ONLY="go java"
+clients: .venv/dev descriptors ## Build every language's client, run its cases against a gateway, then all at once for SECONDS=10; ONLY="go java"
 	PYTHONPATH=tests $(BIN)/python -m matrix --seconds $(or $(SECONDS),10) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: client-oldest

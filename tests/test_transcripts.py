@@ -87,17 +87,17 @@ async def test_it_is_printed(transcript: Transcript, tools: Path, tmp_path: Path
             "tl_...": await world.key(),
             "ca.pem": str(tmp_path / "ca.pem"),
         }
-        code, printed = await run(transcript.command, meant, tools)
+        code, printed = await run(transcript.command, meant, tools, tmp_path)
     assert code == 0, printed
     assert not transcript.shown or matches(transcript.shown, printed), printed
 
 
-async def run(command: str, meant: Mapping[str, str], tools: Path) -> tuple[int | None, str]:
+async def run(command: str, meant: Mapping[str, str], tools: Path, folder: Path) -> tuple[int | None, str]:
     for shown, real in meant.items():
         command = command.replace(shown, real)
     process = await asyncio.create_subprocess_exec(
         *("bash", "-c", command),
-        cwd=ROOT,
+        cwd=folder,
         env=os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

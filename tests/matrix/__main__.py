@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -12,27 +13,40 @@ from matrix import programs
 from matrix.cases import EXPECTED
 from matrix.house import closings, house
 from matrix.load import load
-from matrix.readme import follow
+from matrix.readme import OTHERS, follow
 from matrix.verdicts import EMPTY, Verdicts, judge, milliseconds, table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", default=[*programs.TOOLCHAINS], help="languages")
+    parser.add_argument("--only", nargs="*", default=[*programs.TOOLCHAINS, *OTHERS], help="languages")
     parser.add_argument("--seconds", type=float, default=10, help="how long all of them call at once; 0: not at all")
     given = parser.parse_args()
     sys.exit(asyncio.run(_main(given.only, given.seconds)))
 
 
 async def _main(languages: list[str], seconds: float) -> int:
-    skipped = {language: why for language in languages if (why := programs.missing(language))}
-    here = [language for language in languages if language not in skipped]
+    ours = [language for language in languages if language not in OTHERS]
+    skipped = {language: why for language in ours if (why := programs.missing(language))}
+    here = [language for language in ours if language not in skipped]
     verdicts = {language: await try_out(language) | await _follow(language) for language in here}
-    print(table(verdicts, skipped), flush=True)
+    if ours:
+        print(table(verdicts, skipped), flush=True)
     wrong = [why for told in verdicts.values() for why in told.values() if why]
+    wrong += [why for language in languages if language in OTHERS and (why := await _other(language))]
     if seconds and here:
         wrong += await load(here, seconds)
     return bool(wrong)
+
+
+async def _other(language: str) -> str:
+    """A language without a client of ours."""
+    if shutil.which(OTHERS[language]) is None:
+        print(f"skipped: {language}: {OTHERS[language]} is not installed")
+        return ""
+    why = await follow(language)
+    print(f"{language}, from the descriptor set: {why or 'pass'}", flush=True)
+    return why
 
 
 async def _follow(language: str) -> Verdicts:

@@ -79,7 +79,7 @@ def test_what_is_left_behind_is_seen() -> None:
     before = Held(tasks={"a": 2}, registered=1, files=9, sockets=4, queued=0, memory=1)
     assert leaks(before, before) == []
     for more in ({"tasks": {"a": 3}}, {"registered": 2}, {"sockets": 5}):
-        assert len(leaks(before, before._replace(**more))) == 1  # type: ignore[arg-type]
+        assert len(leaks(before, before._replace(**more))) == 1
 
 
 def test_memory_that_grows_is_seen() -> None:

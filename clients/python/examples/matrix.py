@@ -142,7 +142,7 @@ def reread(name: str, kind: str) -> Any:
 
 
 def new(kind: str) -> Message:
-    pool = descriptor_pool.Default()  # type: ignore[no-untyped-call]
+    pool = descriptor_pool.Default()
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(kind))()
 
 
