@@ -29,18 +29,18 @@ def with_stubs() -> dict[str, object]:
     """Every kind of method, by the generated code alone."""
     with grpc.insecure_channel(ADDRESS) as channel:
         gateway, models = GatewayServiceStub(channel), ModelServiceStub(channel)
-        known = {"metadata": (("authorization", f"Bearer {KEY}"),), "timeout": 10}
+        known = (("authorization", f"Bearer {KEY}"),)
         asked = GenerateRequest(model=HELLO, prompt="Say hello")
-        answer = gateway.Generate(asked, **known)
-        events = list(gateway.StreamGenerate(asked, **known))
+        answer = gateway.Generate(asked, metadata=known, timeout=10)
+        events = list(gateway.StreamGenerate(asked, metadata=known, timeout=10))
         return {
             "text": answer.message.parts[0].text,
             "finish_reason": FinishReason.Name(answer.finish_reason),
             "streamed": "".join(event.part_started.part.text + event.part_delta.text for event in events),
             "last": events[-1].WhichOneof("event"),
-            "state": gateway.HealthCheck(HealthCheckRequest(), **known).state,
-            "calls": gateway.UsageStats(UsageStatsRequest(), **known).totals.requests > 0,
-            "models": bool(models.ListModels(ListModelsRequest(), **known).models),
+            "state": gateway.HealthCheck(HealthCheckRequest(), metadata=known, timeout=10).state,
+            "calls": gateway.UsageStats(UsageStatsRequest(), metadata=known, timeout=10).totals.requests > 0,
+            "models": bool(models.ListModels(ListModelsRequest(), metadata=known, timeout=10).models),
         }
 
 
