@@ -197,7 +197,7 @@ mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find 
 
 .PHONY: clients
 clients: .venv/dev descriptors ## Build every language's client, run its cases against a gateway, then all at once for SECONDS=10; ONLY="go java"
-	PYTHONPATH=tests $(BIN)/python -m matrix --seconds $(or $(SECONDS),10) $(if $(ONLY),--only $(ONLY))
+	PYTHONPATH=tests $(BIN)/python -m matrix --seconds $(or $(SECONDS),10) $(if $(ONLY),--only $(ONLY)) $(if $(STRICT),--strict)
 
 .PHONY: client-oldest
 client-oldest: .venv/dev .tools/clients/ready ## Run the last release's Python client, and today's on the oldest libraries that it allows

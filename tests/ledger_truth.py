@@ -10,6 +10,8 @@ import sqlite3
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from trunkline_server.state.ledger.held import HELD
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -24,7 +26,7 @@ def read_rows(ledger: Path) -> tuple[Rows, Rows, list[str]]:
     """The attempts, the calls, and where the sums say something else."""
     with sqlite3.connect(ledger) as database:
         attempts, calls = _rows(database, "attempts"), _rows(database, "calls")
-        return attempts, calls, list(_wrong_sums(database, attempts, calls))
+        return attempts, calls, [*_wrong_sums(database, attempts, calls), *_wrongly_held(attempts, calls)]
 
 
 def _rows(database: sqlite3.Connection, table: str) -> Rows:
@@ -48,6 +50,15 @@ def without_a_call(attempts: Rows, calls: Rows) -> list[str]:
     """Attempts of calls that are not there."""
     ended = {row["n"] for row in calls}
     return [f"attempt {row['n']} has no call" for row in attempts if row["n"] not in ended]
+
+
+def _wrongly_held(attempts: Rows, calls: Rows) -> Iterator[str]:
+    """What calls hold that no attempt is held as, and the other way around."""
+    held = {row["call_id"]: [row[name] for name in HELD] for row in attempts if row["held"]}
+    holding = {row["call_id"]: [row[name] for name in HELD] for row in calls if row["certainty"] is not None}
+    for call_id in held.keys() | holding.keys():
+        if held.get(call_id) != holding.get(call_id):
+            yield f"attempt of {call_id} is {held.get(call_id)} and is held as {holding.get(call_id)}"
 
 
 def _wrong_sums(database: sqlite3.Connection, attempts: Rows, calls: Rows) -> Iterator[str]:

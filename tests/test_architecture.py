@@ -28,7 +28,14 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "models": set(),
     # What the providers offer is joined, and what calls teach is kept, by rules that are pure; how providers do is told
     # in the words of such rules.
-    "state": {"routing.discovered", "routing.learned", "routing.signal", "routing.steering", "providers.table"},
+    "state": {
+        "routing.discovered",
+        "routing.learned",
+        "routing.verdicts",
+        "routing.signal",
+        "routing.steering",
+        "providers.table",
+    },
     # The rows and the data on models are what the catalogue is built from; what is asked of it hangs on prices.
     "routing": {"providers.table", "models.data", "prices"},
     "layers": {"state", "routing", "prices"},

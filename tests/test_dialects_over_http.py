@@ -14,6 +14,7 @@ from make import kinds, text_of
 from serving import details
 from upstreams import answer, chunk, close, head, upstream
 
+from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.providers.table import ROWS
 
@@ -61,6 +62,39 @@ async def test_a_streamed_call(tmp_path: Path, api: Api) -> None:
     usage = events[-1].completed.response.usage
     assert (usage.input_tokens, usage.output_tokens) == (5, 2)
     assert sent.target == api.stream_path
+
+
+@EACH
+async def test_a_cut_stream_begins_again_elsewhere_and_both_are_accounted_for(tmp_path: Path, api: Api) -> None:
+    """A fixed sample of cuts; tests/layers/test_cut_streams.py cuts at every byte."""
+    begun = head(200, {"content-type": api.content_type, "content-length": str(len(api.stream))})
+    cuts = [*range(1, len(api.stream), len(api.stream) // 6), len(api.stream) - 1]
+    routing = call_pb2.Routing(fallback_models=["other/m"], on_interruption=call_pb2.ON_INTERRUPTION_RESTART)
+    request = pb.GenerateRequest(model="up/m", prompt="Hello", routing=routing)
+    request.stream_options.include_final_message = True
+    scripts: list[Script] = [[begun, api.stream[:cut], close] for cut in cuts]
+    async with (
+        upstream(*scripts) as broken,
+        upstream([begun, api.stream]) as whole,
+    ):
+        made = document(api, broken.base_url)["providers"]["up"]
+        patient = {**made, "retry": {"max_attempts": 1}, "breaker": {"failures": 1000}}
+        providers = {"up": patient, "other": {**patient, "base_url": whole.base_url}}
+        async with gateway(settings_of(tmp_path, {"providers": providers}, {"KEY": "k-1"})) as running:
+            for _ in cuts:
+                events = [event async for event in running.stub.StreamGenerate(request)]
+                assert kinds(events).count("completed") == 1
+                last = events[-1].completed.response
+                assert last.message.parts[0].text == "Hi there"
+                assert last.served.attempts[-1].outcome == call_pb2.OUTCOME_SUCCESS
+                assert [each.target.provider for each in last.served.attempts][-2:] in (
+                    ["up", "other"],
+                    ["up"],
+                    ["other"],
+                )
+            totals = (await running.stub.UsageStats(pb.UsageStatsRequest())).totals
+    asked = sum(bool(sent.body) for server in (broken, whole) for sent in server.requests)
+    assert (totals.requests, totals.successes, totals.attempts) == (len(cuts), len(cuts), asked)
 
 
 @EACH

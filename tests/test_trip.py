@@ -16,6 +16,9 @@ from upstreams import answer, chunk, close, head, hold, upstream
 
 from trunkline.v1 import call_pb2, content_pb2, model_service_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
+from trunkline_server.rpc.service import time_of
+from trunkline_server.sections import Seconds
+from trunkline_server.settings import TimeLimits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,11 +137,18 @@ async def test_a_unary_answer_cut_at_every_byte_is_never_an_answer(tmp_path: Pat
 async def test_a_silent_upstream_ends_at_the_callers_deadline(tmp_path: Path, method: str, begun: list[bytes]) -> None:
     async with upstream([*begun, hold]) as server:
         async with gateway(settings_of(tmp_path, document(server.base_url), {"KEY": KEY})) as running:
-            call = getattr(running.stub, method)(request(), timeout=0.3)
+            call = getattr(running.stub, method)(request(), timeout=1)
             with pytest.raises(aio.AioRpcError) as raised:
                 await call if method == "Generate" else [event async for event in call]
             assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
             await asyncio.wait_for(server.connections[0].closed_by_peer, 5)
+
+
+def test_a_call_is_over_a_moment_before_its_callers_deadline() -> None:
+    """The gateway's error comes first, which tells why and what it cost; gRPC's own says nothing."""
+    limits = TimeLimits(default_deadline=Seconds(600), max_deadline=Seconds(3600))
+    found = [time_of(each, limits) for each in (None, 0.2, 1.0, 60.0, 4000.0)]
+    assert found == pytest.approx([600, 0.19, 0.95, 59.95, 3600])
 
 
 async def test_the_gateways_own_maximum_is_a_deadline_with_a_reason(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
@@ -33,6 +34,7 @@ from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
 from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.dispatch import dispatch
+from trunkline_server.layers.drain import drained
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import plain, resolve
@@ -148,7 +150,7 @@ class App:
         self._states = ProviderStates()
         self._endpoints = Endpoints()
         self._signals = Signals(now, self._endpoints.utilisation)
-        self._experience = Experience(now, self._signals)
+        self._experience = Experience(now, self._signals, self._endpoints.has_other_key)
         self._strategies = Strategies()
         self._prober = Prober(new_id)
         # By provider: its row, and how it is asked for its models.
@@ -260,10 +262,11 @@ class App:
         self._serving.stop()
         ending = asyncio.get_running_loop().call_later(max(0, server.grace - 1), self._registry.interrupt, _draining)
         await asyncio.gather(*(each.stop(server.grace) for each in self._servers))
-        ending.cancel()
         for task in self._background:
             task.cancel()
+        # What is still read on for its usage has what is left of the grace.
         await self._registry.wait_idle()
+        ending.cancel()
         await self._opened.aclose()
 
     async def needs_keys(self) -> bool:
@@ -316,6 +319,7 @@ class App:
             account(self._ledger, price_of),
             self._open,
             self._audit,
+            partial(drained, self._registry),
         )
         self._listers = upstreams.listers
         brought = {name: extensions.handlers[kind] for name, kind in kinds.items() if kind in extensions.handlers}

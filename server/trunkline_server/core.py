@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -100,6 +100,16 @@ class Fate:
     # Set by account, once there is something to settle: write down that it ended so, unless it has ended by itself, and
     # tell what it cost.
     settle: Callable[[Outcome.ValueType], Cost | None] | None = None
+    # Set by account, once it has written that down: done when the caller may be told.
+    written: Awaitable[None] | None = None
+    # The request is on its way to the provider. Set by whoever sends it, and known of providers over HTTP only.
+    sent: bool = False
+    # Set by drain: it is read to its end all the same, for what it cost; only then is it written down.
+    drains: bool = False
+
+    def was_sent(self) -> None:
+        """The request is about to be written to a connection."""
+        self.sent = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +133,16 @@ class Call:
     # Set by attempt: who is asked now, and which try of the call this is, from 1.
     target: Target = field(default_factory=Target)
     attempt: int = 0
+    # The target had failed this call before; it is asked while another one is late.
+    again: bool = False
+    hedge: bool = False
     fate: Fate = field(default_factory=Fate)
     # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
     story: Story = field(default_factory=Story)
 
-    def at(self, target: Target, attempt: int, request: GenerateRequest) -> Call:
+    def at(
+        self, target: Target, attempt: int, request: GenerateRequest, *, again: bool = False, hedge: bool = False
+    ) -> Call:
         """The call as one attempt at a target. Faster than dataclasses.replace, and every call goes through here."""
         return Call(
             self.id,
@@ -142,6 +157,8 @@ class Call:
             self.policy,
             target,
             attempt,
+            again,
+            hedge,
             Fate(),
             self.story,
         )
@@ -172,6 +189,8 @@ class TaskRegistry:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._tapes: set[Tape] = set()
+        # Nothing is begun any more that outlives its call.
+        self.interrupted = False
 
     def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Run `work` in a task of its own."""
@@ -183,17 +202,27 @@ class TaskRegistry:
     @contextmanager
     def play(self, events: Events) -> Iterator[Tape]:
         """Pump `events` into a tape until the block is left; closing them is seen to by the registry, not awaited."""
-        tape = Tape(events)
-        tape.stop = self.spawn(tape.pump()).cancel
-        self._tapes.add(tape)
+        tape = self.start(events)
         try:
             yield tape
         finally:
-            self._tapes.discard(tape)
-            tape.stop()
+            self.end(tape)
+
+    def start(self, events: Events) -> Tape:
+        """Pump `events` into a tape. Whoever starts it ends it."""
+        tape = Tape(events)
+        tape.stop = self.spawn(tape.pump()).cancel
+        self._tapes.add(tape)
+        return tape
+
+    def end(self, tape: Tape) -> None:
+        """Close what the tape plays; that is not awaited."""
+        self._tapes.discard(tape)
+        tape.stop()
 
     def interrupt(self, make_error: Callable[[], BaseException]) -> None:
         """End every tape that still plays; its reader sees an error of its own."""
+        self.interrupted = True
         for tape in self._tapes:
             tape.fail(make_error())
 

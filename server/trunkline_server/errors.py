@@ -245,6 +245,8 @@ class UpstreamError(Exception):
     request_id: str = ""
     # Seconds that the provider asks us to wait.
     retry_after: float | None = None
+    # Whether the provider says that another try makes sense there. None: it does not say.
+    retryable: bool | None = None
     # What was used before it failed, if the provider said so.
     usage: call_pb2.Usage | None = None
     # What that cost. Set by account.

@@ -293,6 +293,8 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     # A unary call that may answer with more tokens than this, or that sets no limit, is streamed upstream and folded.
     # 0 = never. Unset = as the row has it.
     stream_above: Annotated[int, Meta(ge=0, le=1 << 31)] | None = None
+    # For so long an answer is read on whose caller went away: the provider bills it all the same. Unset = see the row.
+    read_on: Seconds | None = None
     # Where the provider tells how it is; shown in health. Empty = what the row has.
     status_url: Annotated[str, Meta(pattern=r"^(https://[!-~]+)?$", description="an https URL")] = ""
     enabled: bool = True

@@ -16,7 +16,8 @@ Retryable = Literal[
 class RetrySettings(Section, frozen=True, kw_only=True):
     """When a failed attempt is made again at the same provider. Elsewhere it is made without any of this."""
 
-    # In all, the first included.
+    # In all, the first included. More than 4 raise what a call that goes here first has in all, unless its caller says
+    # how many it has.
     max_attempts: Annotated[int, Meta(ge=1, le=10)] = 4
     # Before the n-th retry a wait of up to base * multiplier**(n - 1), at most cap.
     base: Seconds = Seconds(0.5)

@@ -71,12 +71,14 @@ class Upstreams:
         account: Layer,
         known: Known,
         audit: Audit,
+        drain: Callable[[Handler, float], Handler],
     ) -> None:
         """What has to be closed at the end goes into `opened`; `known` learns of the endpoints of each provider.
 
         `audit` is told of credentials that are refused or replaced.
 
-        `account` stands below the endpoints: what they do not take is not accounted for.
+        `account` stands below the endpoints: what they do not take is not accounted for. `drain` stands above them,
+        where a provider bills what nobody waits for.
         """
         self._settings = settings
         self._dialects = dialects
@@ -86,6 +88,7 @@ class Upstreams:
         self._account = account
         self._known = known
         self._audit = audit
+        self._drain = drain
         # By provider: who asks it for its models.
         self.listers: dict[str, Lists] = {}
 
@@ -118,7 +121,8 @@ class Upstreams:
     ) -> Handler:
         """Calls to these endpoints, which health tells of and steering knows."""
         self._known(name, row.status_url, built)
-        return one_of(built, [self._account(handler) for handler in handlers], random.random)
+        handler = one_of(built, [self._account(handler) for handler in handlers], random.random)
+        return self._drain(handler, row.read_on) if row.read_on > 0 else handler
 
     def _endpoint(self, name: str, row: Row, credential: Credential, *, brought: bool) -> _Built:
         """One credential at the provider's address, with connections of its own, and the probe of it."""

@@ -15,6 +15,7 @@ from random import random
 import make
 
 from trunkline.v1 import call_pb2
+from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server.core import Call
 from trunkline_server.errors import UpstreamError
 from trunkline_server.routing.retries import Next, Situation, next_step
@@ -107,7 +108,7 @@ def signals_operations() -> dict[str, Callable[[float], object]]:
 
 
 async def _call() -> Call:
-    return make.call(make.pb.GenerateRequest(model="p/m", prompt="hello " * 100))
+    return make.call(GenerateRequest(model="p/m", prompt="hello " * 100))
 
 
 def least(work: Callable[[], None]) -> float:

@@ -51,7 +51,7 @@ def _row(name: str, replay: Replay, choices: Choices, curve: Curve | None = None
     point = point_of(choices)
     latency = f"{fmean(choices.seconds):.2f}" if choices.seconds else "-"
     share = f"{point.cost / replay.scale.best.cost:.1%}" if replay.scale.best.cost else "-"
-    figures = ("-",) * 5
+    figures: tuple[str, ...] = ("-",) * 5
     if curve is not None:
         shares = (f"{each:.1%}" if each is not None else "-" for each in (curve.cpt50, curve.cpt80, curve.match))
         figures = (f"{curve.aiq:.4f}", f"{curve.apgr:.3f}" if curve.apgr is not None else "-", *shares)

@@ -16,7 +16,7 @@ from chaos.invariants import p99, shared_fate
 from chaos.run import run
 
 if TYPE_CHECKING:
-    from chaos.records import Run
+    from chaos.records import Held, Run
 
 # Of all that is wrong.
 SHOWN = 20
@@ -50,6 +50,7 @@ def _cancels(seed: int, streams: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         record = asyncio.run(cancels.cancel_all(Path(folder), streams, seed))
     print(f"{len(record.left)} streams were cancelled; closed at the provider {times(record)}", flush=True)
+    print(longest(record.after), flush=True)
     return cancels.problems(record)
 
 
@@ -74,9 +75,19 @@ def figures(record: Run) -> str:
         f"troubles: {dict(Counter(each.what for each in record.troubles))}",
         f"memory: {sizes[0]} MiB at the start, {max(sizes)} at most, {sizes[-1]} at the end",
     ]
+    lines.append(longest(record.after))
     if calm and out:
         lines.append(f"healthy provider, slowest hundredth: {p99(calm):.3f} s, while another is out {p99(out):.3f} s")
     return "\n".join(lines)
+
+
+def longest(held: Held | None) -> str:
+    """How long other calls had to wait for the gateway's event loop."""
+    if held is None or not held.collections:
+        return "the event loop was not looked at"
+    turns = " ".join(f"{min(took, busy) * 1000:.0f}" for took, busy, *_ in held.turns[:5])
+    collections = " ".join(f"{each * 1000:.0f}" for each in held.collections)
+    return f"longest turns of the event loop: {turns or '<10'} ms; garbage collections by generation: {collections} ms"
 
 
 def _mode(record: Run) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chaos.invariants import left_over, starved
+from chaos.invariants import blocked, left_over, starved
 from chaos.load import MODELS
 from chaos.machine import watched
 from chaos.providers import providers
@@ -77,6 +77,7 @@ def problems(record: Cancelled) -> list[str]:
         ),
         *([] if len(record.left) == record.streams else [f"only {len(record.left)} streams were cancelled"]),
         *left_over(record.before, record.after),
+        *blocked(record.before, record.after),
     ]
 
 

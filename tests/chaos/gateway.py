@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from chaos.turns import Turns
 
 from trunkline_server import config
 from trunkline_server.app import App
@@ -22,6 +23,7 @@ from trunkline_server.cli import gateway
 from trunkline_server.logs import build_log
 
 _APPS: list[Watched] = []
+_TURNS: list[Turns] = []
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -43,6 +45,8 @@ class Watched(App):
             "sockets": sum(target.startswith("socket:") for target in files),
             "queued": self._ledger.health().queued,
             "memory": int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE,
+            "turns": sorted(_TURNS[0].longest, reverse=True),
+            "collections": _TURNS[0].collections,
         }
 
 
@@ -61,6 +65,7 @@ async def _main(configuration: Path) -> None:
     def tell() -> None:
         print(json.dumps(_APPS[0].held()), flush=True)
 
+    _TURNS.append(Turns())
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell)
     await gateway._serve(config.load(configuration), build_log())
 

@@ -23,6 +23,9 @@ STEADY = "steady"
 GRACE = 0.25
 # Seconds in which a call to a provider that is well is answered with certainty.
 AMPLE = 1.4
+# Seconds that a turn of the event loop may take on a machine that has other things to do: with a thousand streams a
+# garbage collection takes 0.114 s (decisions/0004).
+BLOCK = 0.25
 # How an attempt may have ended that the provider did not read, and how one has that was not sent.
 UNREAD = {call_pb2.OUTCOME_INTERRUPTED, call_pb2.OUTCOME_CANCELLED, call_pb2.OUTCOME_TIMEOUT}
 UNSENT = {call_pb2.OUTCOME_NOT_SENT, call_pb2.OUTCOME_NOT_CONNECTED}
@@ -157,6 +160,19 @@ def left_over(before: Held | None, after: Held | None) -> Iterator[str]:
             yield f"{what}: {getattr(before, what)} before, {getattr(after, what)} after"
 
 
+def never_blocked(run: Run) -> Iterator[str]:
+    """No turn of the gateway's event loop keeps all others waiting, once it has begun."""
+    yield from blocked(run.before, run.after)
+
+
+def blocked(before: Held | None, after: Held | None) -> Iterator[str]:
+    """Turns that were too long, by the processor's time and by the clock, of those since the first call."""
+    known = {tuple(turn) for turn in before.turns} if before is not None else set()
+    for took, busy, collecting, when, where in after.turns if after is not None else ():
+        if min(took, busy) > BLOCK and (took, busy, collecting, when, where) not in known:
+            yield f"the loop was busy for {busy:.3f} s, {collecting:.3f} s of it with garbage: {where}"
+
+
 def no_growth(run: Run) -> Iterator[str]:
     """Memory does not grow once the gateway is warm."""
     if not run.memory or run.memory[-1][0] - run.memory[0][0] < LONG:
@@ -196,6 +212,7 @@ INVARIANTS: tuple[Callable[[Run], Iterator[str]], ...] = (
     true_ledger,
     nothing_left,
     no_growth,
+    never_blocked,
     nothing_said,
     healthy_answers,
     no_shared_fate,

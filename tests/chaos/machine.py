@@ -18,7 +18,7 @@ LOOKS = 0.02
 @asynccontextmanager
 async def watched(starved: list[tuple[float, float]], *processes: int) -> AsyncIterator[None]:
     """Note, while the block runs, the time and for how long all these have waited until then."""
-    waits = _Waits(processes)
+    waits = Waits(processes)
     watching = asyncio.create_task(_watch(starved, waits))
     try:
         yield
@@ -28,13 +28,13 @@ async def watched(starved: list[tuple[float, float]], *processes: int) -> AsyncI
         starved.append((time.monotonic(), waits.total()))
 
 
-async def _watch(starved: list[tuple[float, float]], waits: _Waits) -> None:
+async def _watch(starved: list[tuple[float, float]], waits: Waits) -> None:
     while True:
         starved.append((time.monotonic(), waits.total()))
         await asyncio.sleep(LOOKS)
 
 
-class _Waits:
+class Waits:
     """How long threads were ready to run and did not. All threads of a process: gRPC has some that calls wait for."""
 
     def __init__(self, processes: tuple[int, ...]) -> None:

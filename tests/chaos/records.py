@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(slots=True)
@@ -63,6 +66,10 @@ class Held(NamedTuple):
     queued: int
     # Bytes.
     memory: int
+    # The longest turns of its event loop so far: see chaos.turns.
+    turns: Sequence[Sequence[Any]] = ()
+    # Seconds that the longest garbage collection of each generation took.
+    collections: Sequence[float] = ()
 
 
 @dataclass(slots=True)

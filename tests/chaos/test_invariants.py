@@ -115,6 +115,10 @@ DOCTORED: dict[str, tuple[Doctor, str]] = {
     "a gateway that crashed": (lambda run: setattr(run, "exit_code", -6), "nothing_left: the gateway ended"),
     "a gateway that nobody saw": (lambda run: setattr(run, "after", None), "nothing_left: the gateway was not"),
     "growth": (lambda run: run.memory.append((31.0, (81 << 20) + GROWTH)), "no_growth"),
+    "a loop that was busy": (
+        lambda run: setattr(run, "after", HELD._replace(turns=[[0.32, 0.31, 0.0, 9.0, "x.py:1 f"]])),
+        "never_blocked: the loop was busy for 0.310 s",
+    ),
     "a bug in the log": (lambda run: run.said.append("bug"), "nothing_said"),
     "a healthy provider without an answer": (
         lambda run: run.calls[3].outcomes.__setitem__(0, "deadline"),
@@ -137,6 +141,13 @@ def test_each_invariant_can_fail(name: str) -> None:
     run = sound()
     doctor(run)
     assert any(found.startswith(problem) for found in problems(run)), problems(run)
+
+
+def test_a_loop_that_waits_for_the_machine_or_starts_is_not_blocked() -> None:
+    run, starting = sound(), [0.4, 0.4, 0.1, 1.0, "app.py:1 start"]
+    run.before = HELD._replace(turns=[starting])
+    run.after = HELD._replace(turns=[starting, [0.5, 0.01, 0.0, 9.0, ""], [0.01, 0.5, 0.0, 9.0, ""]])
+    assert problems(run) == []
 
 
 def test_what_the_machine_does_is_not_the_gateways_fault() -> None:

@@ -41,6 +41,8 @@ async def test_the_same_on_postgresql(tmp_path: Path, mode: str, failpoint: str)
 
 
 BRIBES = {
+    "UPDATE calls SET cost = cost + 1 WHERE certainty IS NOT NULL": "and is held",
+    "UPDATE attempts SET held = 1 - held": "and is held",
     "DELETE FROM attempts WHERE call_id = (SELECT min(call_id) FROM attempts)": "is not in the ledger",
     "UPDATE attempts SET cost = cost + 1": "stands as outcome",
     "UPDATE attempts SET duration = NULL WHERE call_id = (SELECT min(call_id) FROM attempts)": "is still open",
@@ -51,7 +53,7 @@ BRIBES = {
     " operation, requested_model, labels, started, provider, model, region, duration, outcome, provider_status,"
     " provider_code, certainty, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,"
     " other_units, cost, input_cost, output_cost, cache_read_cost, cache_write_cost, reasoning_cost, other_cost, saved,"
-    " price_version FROM attempts LIMIT 1": "stands 2 times",
+    " price_version, retry, hedge, held FROM attempts LIMIT 1": "stands 2 times",
 }
 
 

@@ -106,6 +106,9 @@ def test_a_character_that_is_split_across_reads(name: str) -> None:
         ({"retry-after": "0.5"}, 0.5),
         ({"retry-after-ms": "1500"}, 1.5),
         ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"x-ms-retry-after-ms": "2500"}, 2.5),
+        ({"grpc-retry-pushback-ms": "250"}, 0.25),
+        ({"grpc-retry-pushback-ms": "-1"}, None),
         ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30),
         ({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT", "date": "Wed, 21 Oct 2026 07:28:30 GMT"}, 0),
         ({"retry-after": "soon"}, None),
@@ -116,6 +119,23 @@ def test_how_long_to_wait(name: str, headers: dict[str, str], wait: float | None
     error = dialect_named(name).decode_error(429, headers, b'{"message": "Too many requests"}')
     assert error.outcome == call_pb2.OUTCOME_RATE_LIMITED
     assert error.retry_after == wait
+
+
+@EACH
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({}, None),
+        ({"x-should-retry": "true"}, True),
+        ({"x-should-retry": "False"}, False),
+        ({"x-should-retry": "maybe"}, None),
+        ({"grpc-retry-pushback-ms": "-1"}, False),
+        ({"grpc-retry-pushback-ms": "10"}, None),
+    ],
+)
+def test_whether_another_try_makes_sense(name: str, headers: dict[str, str], told: bool | None) -> None:
+    error = dialect_named(name).decode_error(500, headers, b'{"message": "Oops"}')
+    assert (error.outcome, error.retryable) == (call_pb2.OUTCOME_SERVER_ERROR, told)
 
 
 @EACH

@@ -21,6 +21,7 @@ from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.logs import build_log
+from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.settings_reliability import RetrySettings
 from trunkline_server.state.endpoint.experience import Experience
@@ -222,6 +223,69 @@ def test_the_end_is_told_when_the_ledger_has_it_and_not_before() -> None:
         return told
 
     assert run_virtual(main())[-1] == "completed"
+
+
+HURRIED = Settings(providers={"p": ProviderSettings(first_token=Seconds(1), retry=RetrySettings(max_attempts=1))})
+
+
+@pytest.mark.parametrize(
+    ("timeout", "committed", "told"),
+    [
+        # An attempt that was too late fails the call: not before its row is there.
+        (60.0, 5.0, 5.0),
+        # Its caller is told at the end of his time all the same, or a moment later.
+        (3.0, 5.0, 3.0),
+        (0.5, 0.6, 0.6),
+        (0.5, 5.0, 0.7),
+    ],
+)
+def test_the_end_of_what_is_ended_from_above_is_told_when_the_ledger_has_it(
+    timeout: float, committed: float, told: float
+) -> None:
+    async def main() -> float:
+        ledger, registry = MemoryLedger(commits=asyncio.Event()), TaskRegistry()
+        assert ledger.commits is not None
+        ledger.commits.set()
+        it, begin = call(REQUEST, timeout=timeout, settings=HURRIED), now()
+        asyncio.get_running_loop().call_later(0.1, ledger.commits.clear)
+        asyncio.get_running_loop().call_later(committed, ledger.commits.set)
+        with pytest.raises(CallError):
+            async for _ in stack(playing([100.0]), ledger, registry)(it):
+                pass
+        took = now() - begin
+        await asyncio.sleep(10)
+        await registry.wait_idle()
+        assert [row.outcome for row in ledger.finished] == [call_pb2.OUTCOME_TIMEOUT]
+        return took
+
+    assert run_virtual(main()) == pytest.approx(told)
+
+
+def test_a_caller_that_waits_for_the_ledger_may_go_away() -> None:
+    async def main() -> float:
+        ledger, registry = MemoryLedger(commits=asyncio.Event()), TaskRegistry()
+        assert ledger.commits is not None
+        ledger.commits.set()
+        asyncio.get_running_loop().call_later(0.1, ledger.commits.clear)
+        it = call(REQUEST, settings=HURRIED)
+
+        async def read() -> None:
+            async for _ in stack(playing([100.0]), ledger, registry)(it):
+                pass
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(2)
+        begin = now()
+        reading.cancel()
+        await asyncio.wait([reading])
+        took = now() - begin
+        ledger.commits.set()
+        await asyncio.sleep(0)
+        await registry.wait_idle()
+        assert len(ledger.finished) == 1
+        return took
+
+    assert run_virtual(main()) == 0
 
 
 @pytest.mark.parametrize("streaming", [True, False])

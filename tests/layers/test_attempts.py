@@ -23,6 +23,7 @@ from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.settings_reliability import RetrySettings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def run(
     tools: Sequence[Any] = (),
     experience: Experience | None = None,
     plan: tuple[call_pb2.Target, ...] | None = None,
+    budget: int = 4,
     **routing: Any,
 ) -> World:
     """One call to as many targets as there are scripts; everything that must hold of any call is checked."""
@@ -150,7 +152,7 @@ def run(
         await registry.wait_idle()
 
     run_virtual(main())
-    check(world, timeout, routing.get("max_attempts", 4))
+    check(world, timeout, routing.get("max_attempts", budget))
     return world
 
 
@@ -167,9 +169,9 @@ def check(world: World, timeout: float, budget: int) -> None:
     )
     assert len(world.ledger.begun) == len(world.asked) == len(world.records)
     assert sorted(record.outcome for record in world.records) == sorted(row.outcome for row in world.ledger.finished)
-    assert {(record.cost.total_nano_usd, record.outcome) for record in world.served.attempts} == {
-        (row.cost, row.outcome) for row in world.ledger.finished
-    }
+    assert {
+        (record.cost.total_nano_usd, record.outcome, record.retry, record.hedge) for record in world.served.attempts
+    } == {(row.cost, row.outcome, row.retry, row.hedge) for row in world.ledger.finished}
     cost = world.error.failure.cost if world.error and world.error.failure else world.last.cost
     assert cost.total_nano_usd == sum(row.cost or 0 for row in world.ledger.finished)
     folded(world.events)
@@ -264,6 +266,20 @@ def test_a_retry_waits_and_the_providers_word_is_the_least() -> None:
     assert all(wait <= most for wait, most in zip(waits, (0.5, 1.0, 2.0), strict=True))
 
 
+@pytest.mark.parametrize(("configured", "asked", "made"), [(6, None, 6), (6, 2, 2), (2, None, 2), (10, 10, 10)])
+def test_as_many_retries_as_are_configured(configured: int, asked: int | None, made: int) -> None:
+    """5 retries, 2 s, 60 s, doubled, 30 s an attempt, and others."""
+    often = RetrySettings(
+        max_attempts=configured, base=Seconds(2), cap=Seconds(60), multiplier=2.0, attempt_timeout=Seconds(30)
+    )
+    settings = Settings(providers={"a": ProviderSettings(retry=often), "b": ProviderSettings()})
+    routing: Any = {} if asked is None else {"max_attempts": asked}
+    alone = run([fail(DOWN)], timeout=2000.0, settings=settings, budget=10, **routing)
+    assert len(alone.asked) == made
+    if configured == 2:
+        assert len(run([fail(DOWN)], [fail(DOWN)], timeout=2000.0, settings=settings).asked) == 4
+
+
 def test_nothing_waits_that_cannot_begin_in_time() -> None:
     world = run([fail(RATE, retry_after=70.0), said("hello")])
     assert world.took < 0.01
@@ -274,6 +290,7 @@ def test_nothing_waits_that_cannot_begin_in_time() -> None:
 def test_of_targets_that_were_all_asked_the_one_that_is_back_first_is_asked_again() -> None:
     world = run([fail(RATE, retry_after=3.0), said("hello")], [fail(RATE, retry_after=20.0)], [fail(AUTH)])
     assert [name for _, name in world.asked] == ["a", "b", "c", "a"]
+    assert [record.retry for record in world.served.attempts] == [False, False, False, True]
     assert world.asked[3][0] == pytest.approx(3.0, abs=0.6)
 
 
@@ -505,9 +522,18 @@ def test_only_what_can_be_continued_is() -> None:
 def test_a_continuation_that_is_no_text_fails() -> None:
     tool = pb.StreamGenerateResponse(part_started=pb.PartStarted(part_index=0))
     tool.part_started.part.tool_call.name = "f"
-    world = run([BROKEN[0]], [[tool, 100.0]], on_interruption=CONTINUE, max_attempts=2)
-    assert world.error is not None
-    assert world.served.attempts[1].provider_code == "cannot_continue"
+    rest = pb.StreamGenerateResponse(part_completed=pb.PartCompleted())
+    # Even one that is whole: nobody can use it.
+    unfit: list[Script] = [
+        [tool, 100.0],
+        [tool, rest, completed(usage=USAGE)],
+        [*said("on")[:-1], part("b", index=1), *said()],
+    ]
+    for script in unfit:
+        world = run([BROKEN[0]], [script], on_interruption=CONTINUE, max_attempts=2)
+        assert world.error is not None
+        assert world.served.attempts[1].provider_code == "cannot_continue"
+        assert [row.outcome for row in world.ledger.finished][1] == call_pb2.OUTCOME_PROTOCOL_ERROR
 
 
 def test_a_unary_call_begins_again_unseen() -> None:

@@ -23,50 +23,90 @@ from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
+from trunkline_server.layers.resume import overlap
 from trunkline_server.logs import build_log
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trunkline_server.core import Call, Events
 
 NO_LOG = build_log(io.BytesIO())
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-SETTINGS = Settings(providers={"broken": ProviderSettings(), "whole": ProviderSettings()})
+SETTINGS = Settings(providers={name: ProviderSettings(prefill=("m",)) for name in ("broken", "whole")})
 PLAN = tuple(call_pb2.Target(provider=name, model="m") for name in SETTINGS.providers)
-RESTART, FAIL = call_pb2.ON_INTERRUPTION_RESTART, call_pb2.ON_INTERRUPTION_FAIL
+RESTART, FAIL, CONTINUE = (
+    call_pb2.ON_INTERRUPTION_RESTART,
+    call_pb2.ON_INTERRUPTION_FAIL,
+    call_pb2.ON_INTERRUPTION_CONTINUE,
+)
+# Bytes between two cuts in streams that are not the plain text.
+STEP = 16
 
 
 def recorded(dialect: str) -> bytes:
     """The bytes of its first golden stream, the plain text."""
     folder = GOLDEN / dialect
     case = next(path for path in [folder / "text", *sorted(folder.iterdir())] if list(path.glob("stream.*")))
+    return bytes_of(case)
+
+
+def bytes_of(case: Path) -> bytes:
+    """The bytes of a golden stream."""
     (path,) = case.glob("stream.*")
     if path.suffix == ".jsonl":
         return stream(json.loads(line) for line in path.read_text().splitlines())
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("mode", [RESTART, FAIL])
-@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize(("mode", "streaming"), [(RESTART, True), (FAIL, True), (CONTINUE, True), (FAIL, False)])
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_stream_cut_after_every_byte(dialect: str, streaming: bool, mode: call_pb2.OnInterruption.ValueType) -> None:
-    run_virtual(cut_everywhere(dialect, recorded(dialect), streaming=streaming, mode=mode))
+    data = recorded(dialect)
+    run_virtual(cut(dialect, data, range(len(data)), streaming=streaming, mode=mode))
 
 
-async def cut_everywhere(
-    dialect: str, data: bytes, *, streaming: bool, mode: call_pb2.OnInterruption.ValueType
+OTHERS = [
+    (dialect, case) for dialect in DIALECTS for case in (GOLDEN / dialect).iterdir() if list(case.glob("stream.*"))
+]
+
+
+@pytest.mark.parametrize("mode", [RESTART, FAIL, CONTINUE])
+@pytest.mark.parametrize(("dialect", "case"), OTHERS, ids=lambda given: getattr(given, "name", given))
+def test_any_stream_cut_here_and_there(dialect: str, case: Path, mode: call_pb2.OnInterruption.ValueType) -> None:
+    """Tool calls, reasoning, media: each mode at bytes of its own, and the last ones."""
+    data = bytes_of(case)
+    sizes = [*range(mode * 5 % STEP, len(data), STEP), len(data) - 1]
+    run_virtual(cut(dialect, data, sizes, streaming=True, mode=mode))
+
+
+async def cut(
+    dialect: str, data: bytes, sizes: Iterable[int], *, streaming: bool, mode: call_pb2.OnInterruption.ValueType
 ) -> None:
     whole = await after(dialect, data, len(data), streaming=streaming, mode=mode)
-    assert isinstance(whole, pb.GenerateResponse)
-    # Every byte where an answer begins again in the caller's sight; elsewhere every third.
-    for size in range(0, len(data), 1 if streaming and mode == RESTART else 3):
+    if isinstance(whole, CallError):
+        return  # the recording of a failure
+    for size in sizes:
         found = await after(dialect, data, size, streaming=streaming, mode=mode)
         if isinstance(found, CallError):
-            assert (streaming, mode) == (True, FAIL)
+            assert streaming
+            assert mode != RESTART
             assert found.reason == call_pb2.ERROR_REASON_STREAM_INTERRUPTED
+        elif mode == CONTINUE:
+            assert text_of(found) in gone_on(text_of(whole))
         else:
             assert found.message == whole.message
+
+
+def gone_on(whole: str) -> set[str]:
+    """What may become of it, cut anywhere, if the model goes on with the whole answer: what it repeats is left out."""
+    return {whole[:size] + whole[overlap(whole[:size], whole) :] for size in range(len(whole) + 1)}
+
+
+def text_of(response: pb.GenerateResponse) -> str:
+    return "".join(part.text for part in response.message.parts)
 
 
 async def after(
@@ -104,7 +144,7 @@ def assert_gapless(events: list[pb.StreamGenerateResponse]) -> None:
     count = 0
     for event in events:
         if event.HasField("restarted"):
-            count = 0
+            count = 0 if event.restarted.discard else count
         elif event.HasField("part_started"):
             assert event.part_started.part_index == count
             count += 1

@@ -21,11 +21,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[*programs.TOOLCHAINS, *OTHERS], help="languages")
     parser.add_argument("--seconds", type=float, default=10, help="how long all of them call at once; 0: not at all")
+    parser.add_argument("--strict", action="store_true", help="a language that is skipped is a failure")
     given = parser.parse_args()
-    sys.exit(asyncio.run(_main(given.only, given.seconds)))
+    sys.exit(asyncio.run(_main(given.only, given.seconds, strict=given.strict)))
 
 
-async def _main(languages: list[str], seconds: float) -> int:
+async def _main(languages: list[str], seconds: float, *, strict: bool) -> int:
     ours = [language for language in languages if language not in OTHERS]
     skipped = {language: why for language in ours if (why := programs.missing(language))}
     here = [language for language in ours if language not in skipped]
@@ -33,6 +34,7 @@ async def _main(languages: list[str], seconds: float) -> int:
     if ours:
         print(table(verdicts, skipped), flush=True)
     wrong = [why for told in verdicts.values() for why in told.values() if why]
+    wrong += skipped.values() if strict else ()
     wrong += [why for language in languages if language in OTHERS and (why := await _other(language))]
     if seconds and here:
         wrong += await load(here, seconds)
@@ -42,7 +44,7 @@ async def _main(languages: list[str], seconds: float) -> int:
 async def _other(language: str) -> str:
     """A language without a client of ours."""
     if shutil.which(OTHERS[language]) is None:
-        print(f"skipped: {language}: {OTHERS[language]} is not installed")
+        print(f"skipped: {language}: {OTHERS[language]} is not installed", flush=True)
         return ""
     why = await follow(language)
     print(f"{language}, from the descriptor set: {why or 'pass'}", flush=True)

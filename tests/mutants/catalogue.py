@@ -37,6 +37,14 @@ def _estimate(file: str, name: str, right: str, wrong: str) -> Mutant:
     return Mutant(name, f"routing/{file}.py", right, wrong, (f"routing/test_{file}.py",))
 
 
+def _choice(file: str, name: str, right: str, wrong: str) -> Mutant:
+    return Mutant(name, f"routing/{file}.py", right, wrong, ("routing/test_router.py",))
+
+
+def _drain(name: str, right: str, wrong: str, file: str = "drain") -> Mutant:
+    return Mutant(name, f"layers/{file}.py", right, wrong, ("layers/test_drain.py",))
+
+
 def _layer(name: str, file: str, right: str, wrong: str) -> Mutant:
     return Mutant(name, file, right, wrong, ("layers/test_endpoint.py",))
 
@@ -47,6 +55,80 @@ LEDGER = "state/ledger"
 _MACHINE = ("test_breaker.py", "test_breaker_machine.py")
 
 MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "no other key is asked",
+        "routing/choice.py",
+        "return candidate.other_key and candidate.usable",
+        "return False and candidate.usable",
+        ("routing/test_choice.py",),
+    ),
+    Mutant(
+        "a provider's no to another try is not heard",
+        "routing/retries.py",
+        " and error.retryable is False",
+        " and False",
+        ("routing/test_retries.py",),
+    ),
+    # What is read on though its caller is gone.
+    _drain("drain sends what was not sent yet", " and self._fate.sent", ""),
+    _drain(
+        "drain takes in any number",
+        "self._registry.interrupted or self._count >= AT_ONCE",
+        "self._registry.interrupted",
+    ),
+    _drain("drain gives no place back", "            self._count -= 1\n", ""),
+    _drain("drain lets in after an interrupt", "self._registry.interrupted or ", ""),
+    _drain(
+        "drain reads on what was too late",
+        "outcome == call_pb2.OUTCOME_TIMEOUT and late",
+        "outcome == call_pb2.OUTCOME_TIMEOUT",
+    ),
+    _drain("drain never gives up", "tape.wait(until)", "tape.wait(FOREVER)"),
+    _drain(
+        "a drained answer is a success",
+        "self._fate.outcome if self._fate.drains else call_pb2.OUTCOME_SUCCESS",
+        "call_pb2.OUTCOME_SUCCESS",
+        "account",
+    ),
+    _drain(
+        "a drained answer is written down before its end",
+        "        if self._fate.drains:\n            return self.entry.abandoned",
+        "        if False:\n            return self.entry.abandoned",
+        "account",
+    ),
+    # The choice of a target.
+    _choice(
+        "constraints",
+        "choice takes a model without a price for cheap enough",
+        "return (cost := costs[index]) is not None and cost <= most",
+        "return True",
+    ),
+    _choice(
+        "decision",
+        "choice passes over providers that are well",
+        "draw() >= weight(figure)",
+        "draw() < weight(figure)",
+    ),
+    _choice("decision", "choice forgets who cannot be asked now", "figure.wait > 0.0 or ", ""),
+    _choice(
+        "decision",
+        "choice asks all models of a provider that fails first",
+        "    if len(best) == len(order):\n",
+        "    if best:\n",
+    ),
+    _choice("router", "choice takes a turn for a plan", "        if peek:\n            return turn\n", ""),
+    _choice(
+        "chosen",
+        "choice lets a workspace's strategy go before its task's",
+        "        or policy.strategy\n        or overlay.of_workspace(identity.workspace)\n",
+        "        or overlay.of_workspace(identity.workspace)\n        or policy.strategy\n",
+    ),
+    _choice(
+        "ranking",
+        "choice asks the embedded model like any other",
+        "    embedded = known.table.embedded if known.is_open else ()\n",
+        "    embedded: frozenset[int] = frozenset()\n",
+    ),
     # The breaker.
     _endpoint(
         "breaker",
@@ -297,16 +379,16 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "who has to wait goes first",
-        "routing/steering.py",
-        "keys = [(figure.wait, ",
-        "keys = [(-figure.wait, ",
+        "routing/decision.py",
+        "waiting.sort(key=lambda index: aside[providers[index]])",
+        "waiting.sort(key=lambda index: -aside[providers[index]])",
         ("routing/test_steering.py",),
     ),
     Mutant(
         "always the best",
-        "routing/steering.py",
-        "-log(1.0 - draw()) / weight(figure)",
-        "-weight(figure)",
+        "routing/decision.py",
+        "first = int(draw() * near)",
+        "first = 0",
         ("routing/test_steering.py",),
     ),
     _endpoint("recent", "those that are overdue do not count", "** overdue", "** 0"),

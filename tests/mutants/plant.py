@@ -47,9 +47,10 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_tests(folder: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    """Stops at the first failure; what hangs counts as one."""
-    quiet = ("-p", "no:cacheprovider", "--hypothesis-seed=0", "-n0", "-x", "-q", "--timeout=30")
-    return run(folder, "-m", "pytest", *quiet, *(f"tests/{test}" for test in tests))
+    """Stops at the first failure; what hangs counts as one, but not a database that takes its time to go."""
+    quiet = ("-p", "no:cacheprovider", "--hypothesis-seed=0", "-n0", "-x", "-q")
+    limited = ("--timeout=120",)  # a database may take half a minute to go
+    return run(folder, "-m", "pytest", *quiet, *limited, *(f"tests/{test}" for test in tests))
 
 
 def check_the_copy_is_used() -> None:

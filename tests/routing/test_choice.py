@@ -54,6 +54,28 @@ def test_every_small_situation(left: int, repeatable: bool) -> None:
         assert [choice.delay for choice in found] == sorted(choice.delay for choice in found)
 
 
+@pytest.mark.parametrize(
+    ("last", "left", "keys"),
+    [
+        (tried(call_pb2.OUTCOME_AUTH), 1, True),
+        (tried(call_pb2.OUTCOME_QUOTA), 1, True),
+        (tried(call_pb2.OUTCOME_RATE_LIMITED, retry_after=30.0), 1, True),
+        (tried(call_pb2.OUTCOME_AUTH), 0, False),
+        # Nothing says that another key would fare better.
+        (tried(call_pb2.OUTCOME_RATE_LIMITED), 1, False),
+        (tried(call_pb2.OUTCOME_SERVER_ERROR), 1, False),
+        (tried(call_pb2.OUTCOME_MODEL_NOT_FOUND), 1, False),
+        (tried(call_pb2.OUTCOME_INVALID), 1, False),
+    ],
+)
+def test_where_the_key_failed_the_next_key_goes_before_the_next_provider(last: Tried, left: int, keys: bool) -> None:
+    candidates = [Candidate(retry=RETRY, other_key=True), Candidate(retry=RETRY)]
+    found = choices(candidates, {0: last}, 0, standing(left), half)
+    assert (found == [Chosen(0)]) == keys
+    late = [Candidate(retry=RETRY, other_key=True, first_token=99.0)]
+    assert choices(late, {0: last}, 0, standing(left), half) == []
+
+
 def test_what_an_earlier_target_asked_for_counts_from_then() -> None:
     candidates = [Candidate(retry=RETRY)] * 2
     limited = tried(call_pb2.OUTCOME_RATE_LIMITED, retry_after=30.0)

@@ -258,20 +258,22 @@ def test_raising_a_price_never_raises_a_share(strategy: Strategy) -> None:
     for price in (1_000_000, 1_100_000, 1_240_000, 1_300_000, 5_000_000):
         rows = [candidate(0), candidate(1), candidate(2, tariff=Tariff(price, 2 * price, price, 0, 0))]
         table = table_of(rows)
-        counts = Counter(ids(decided(table, strategy=strategy, seed=seed * 7919))[0] for seed in range(3000))
-        shares.append(counts[rows[2].id] / 3000)
-    assert all(later <= before + 0.04 for before, later in pairwise(shares)), shares
+        counts = Counter(ids(decided(table, strategy=strategy, seed=seed * 7919))[0] for seed in range(1200))
+        shares.append(counts[rows[2].id] / 1200)
+    assert all(later <= before + 0.06 for before, later in pairwise(shares)), shares
 
 
-@pytest.mark.parametrize("strategy", sorted(BUILT_IN))
+# The best fit, and the best by what was learned, alone: equals go by their names, and trying others is for `explore`.
+_ALONE = (Kind.CAPABILITY, Kind.LEARNED)
+
+
+@pytest.mark.parametrize("strategy", sorted(name for name, each in BUILT_IN.items() if each.kind not in _ALONE))
 def test_of_equals_nobody_starves(strategy: str) -> None:
     table = table_of(candidate(number) for number in range(6))
     what: dict[str, Any] = {"strategy": BUILT_IN[strategy]}
-    if BUILT_IN[strategy].kind is Kind.CAPABILITY:
-        return  # the best fit alone, as REQUIREMENTS has it: equals go by their names
-    counts = Counter(ids(decided(table, seed=seed * 104_729, turn=seed, **what))[0] for seed in range(3000))
+    counts = Counter(ids(decided(table, seed=seed * 104_729, turn=seed, **what))[0] for seed in range(900))
     assert set(counts) == {row.id for row in table.rows}
-    assert min(counts.values()) > 3000 / 6 / 3
+    assert min(counts.values()) > 900 / 6 / 3
 
 
 def test_one_that_was_slow_is_asked_again_once_it_is_not() -> None:

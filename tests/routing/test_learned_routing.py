@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from routed import World, configured
@@ -47,7 +47,7 @@ def house(tmp_path: Path) -> World:
     return world(tmp_path)
 
 
-def routed(house: World, prompt: str = "hello", user: str = "", **routing: object) -> Routed:
+def routed(house: World, prompt: str = "hello", user: str = "", **routing: Any) -> Routed:
     call = house.call(prompt=prompt, **routing)
     if user:
         request = pb.GenerateRequest()
@@ -108,6 +108,7 @@ def test_exploring_is_logged_with_its_propensity_and_replays(tmp_path: Path) -> 
         assert found.decision is not None
         assert replay(record(found.decision)).order == found.decision.order
         seen[found.lesson.assigned] += 1
+    assert found.lesson is not None
     expected = dict(zip(found.lesson.candidates, found.lesson.propensities, strict=True))
     assert {*seen} == {"a/cheap", "a/dear", "b/good"}
     assert seen["b/good"] / 400 == pytest.approx(expected["b/good"], abs=0.08)
@@ -135,7 +136,7 @@ def test_the_learner_is_told_who_answered_and_at_what_cost(tmp_path: Path) -> No
 
 
 def arms(house: World, strategy: str, users: int = 800) -> Counter[tuple[str, str]]:
-    found = Counter()
+    found: Counter[tuple[str, str]] = Counter()
     for number in range(users):
         one = routed(house, user=f"u{number}", strategy=strategy)
         assert routed(house, user=f"u{number}", strategy=strategy).choice.arm == one.choice.arm

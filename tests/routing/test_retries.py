@@ -230,3 +230,24 @@ def test_no_combination_of_retries_fallbacks_and_hedges_exceeds_the_budget(budge
                 assert most <= budget
                 # And what is there can be used: the bound is not kept by giving up early.
                 assert most == min(budget, targets - 1 + tries + hedges) or hedges
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told", "alone", "others"),
+    [
+        # It knows better than its status.
+        (call_pb2.OUTCOME_SERVER_ERROR, False, End, FallOver),
+        (call_pb2.OUTCOME_RATE_LIMITED, False, End, FallOver),
+        (call_pb2.OUTCOME_TIMEOUT, True, Retry, FallOver),
+        # But what can never succeed here is not tried again for its word.
+        (call_pb2.OUTCOME_AUTH, True, End, FallOver),
+        (call_pb2.OUTCOME_INVALID, True, End, End),
+        (call_pb2.OUTCOME_CONTENT_FILTER, True, End, End),
+    ],
+)
+def test_the_provider_says_whether_another_try_makes_sense(
+    outcome: call_pb2.Outcome.ValueType, told: bool, alone: type[Step], others: type[Step]
+) -> None:
+    error = UpstreamError(outcome, retryable=told)
+    assert isinstance(next_step(error, ALONE, DEFAULTS, 0.0, lambda: 1.0), alone)
+    assert isinstance(next_step(error, NOT_ALONE, DEFAULTS, 0.0, lambda: 1.0), others)

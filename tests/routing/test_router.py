@@ -159,6 +159,7 @@ routing: {strategy: cost_optimized, workspaces: {lab: {strategy: latency_optimiz
     assert world.route().choice.strategy == "round_robin"
     assert world.route(identity=lab).choice.strategy == "latency_optimized"
     world.strategies.set("local_first", workspace="lab")
+    assert world.route(identity=lab, policy=review).choice.strategy == "quality_optimized"
     world.strategies.set("enterprise", task="Re-View")
     assert world.route(identity=lab).choice.strategy == "local_first"
     assert world.route(identity=lab, policy=review).choice.strategy == "enterprise"

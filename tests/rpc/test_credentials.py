@@ -111,6 +111,22 @@ async def test_calls_take_turns_with_the_keys(tmp_path: Path) -> None:
         assert {each.credential_state for each in endpoints} == {VALID}
 
 
+@pytest.mark.parametrize("reply", ["refused", "no quota", "later"])
+async def test_a_call_goes_on_with_the_next_key(tmp_path: Path, reply: str) -> None:
+    """The caller sees nothing of it; a key that was refused is left alone afterwards."""
+    replies = {
+        "refused": REFUSAL,
+        "no quota": answer(b"{}", 402, content_type="application/json"),
+        "later": answer(b"{}", 429, content_type="application/json", retry_after="60"),
+    }
+    vendor = Vendor({"A": replies[reply], "B": replies[reply]})
+    async with upstream([vendor]) as vendor.server, gateway(three(tmp_path, vendor.server.base_url)) as running:
+        request = pb.GenerateRequest(model="up", prompt="x")
+        tried = [len((await running.stub.Generate(request)).served.attempts) for _ in range(3)]
+        assert vendor.seen == ["A", "C", "B", "C", "C"]
+        assert tried == [2, 2, 1]
+
+
 async def test_each_key_is_validated_and_one_that_is_refused_is_left_out(tmp_path: Path) -> None:
     vendor = Vendor({"B": REFUSAL})
     async with upstream([vendor]) as vendor.server:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from simulation.scenarios import MOVED, RATE, TROUBLE, Bar, beside_a_healthy_one, browned_out
 from simulation.stack import Stack
-from simulation.upstream import BROKEN, HANGS, WELL, Doing
+from simulation.upstream import BROKEN, HANGS, WELL, Doing, always
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
@@ -69,6 +69,33 @@ async def retry_storm_without_breakers(seed: int) -> list[Bar]:
     ]
 
 
+async def retry_storm_with_three_keys(seed: int) -> list[Bar]:
+    """All fail, and no breaker opens: what a provider gets beyond what is offered does not grow with its keys."""
+    stack = Stack({"a": broken}, seed, breakers=False, keys=3)
+    await stack.offer(RATE, 60)
+    floor = 3 / RATE
+    asked = stack.asked_with["a"]
+    return [
+        Bar("asked of it, of what was offered", _asked(stack, "a"), 1.2 + floor),
+        # They take turns: what a key gets more than the others is chance.
+        Bar("asked with one key, of its third", max(asked) * 3 / sum(asked) * _asked(stack, "a"), 1.02 * (1.2 + floor)),
+        Bar("it was tried again at all", _asked(stack, "a"), 1.05, least=True),
+    ]
+
+
+async def keys_without_quota(seed: int) -> list[Bar]:
+    """Two of three keys have nothing left: nobody hears of it, and both are asked once in a while only."""
+    stack = Stack({"a": always(WELL)}, seed, keys=3)
+    empty = Doing(failure=call_pb2.OUTCOME_QUOTA)
+    asked = stack.asked_with["a"]
+    stack.upstreams["a"]._behaviour = lambda *_: empty if sum(asked) <= 3 and sum(asked) != 2 else WELL
+    await stack.offer(RATE, 30)
+    return [
+        Bar("answers, of all", stack.succeeded(0), 1, least=True),
+        Bar("attempts beyond the calls", sum(asked) - len(stack.told), 4),
+    ]
+
+
 def broken(now: float, *_: object) -> Doing:
     return BROKEN if now >= TROUBLE else WELL
 
@@ -108,6 +135,8 @@ SCENARIOS: Mapping[str, Scenario] = {
         fallback_from_a_flapping_one,
         retry_storm,
         retry_storm_without_breakers,
+        retry_storm_with_three_keys,
+        keys_without_quota,
         hedging,
     )
 }

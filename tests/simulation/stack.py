@@ -18,7 +18,7 @@ from simulation.upstream import Upstream
 
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.model_pb2 import Model
-from trunkline_server.core import Call, TaskRegistry
+from trunkline_server.core import Call, Handler, TaskRegistry
 from trunkline_server.errors import CallError, reason_name
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from simulation.upstream import Behaviour
 
-    from trunkline_server.core import Handler, Layer
+    from trunkline_server.core import Events, Layer
 
 TIMES = TimeLimits(first_token=Seconds(10), between_tokens=Seconds(5))
 
@@ -78,8 +78,9 @@ class Stack:
         settings: Mapping[str, ProviderSettings] | None = None,
         *,
         breakers: bool = True,
+        keys: int = 1,
     ) -> None:
-        """`breakers`: whether those of the endpoints ever open."""
+        """`breakers`: whether those of the endpoints ever open. `keys`: how many each provider has."""
         self.random = Random(seed)
         self.start = asyncio.get_running_loop().time()
         self.upstreams = {name: Upstream(each, self.random) for name, each in behaviours.items()}
@@ -92,31 +93,31 @@ class Stack:
         self._snapshot = Snapshot("test", self._settings, {name: _offer(name) for name in behaviours})
         self._ids = count()
         self._breakers = breakers
+        self._keys = keys
+        # How often each key was asked, by provider.
+        self.asked_with = {name: [0] * keys for name in behaviours}
         self._registry = TaskRegistry()
         self._signals = Signals(asyncio.get_running_loop().time)
         self._handler = self._build()
 
     def _build(self) -> Handler:
-        known = Endpoints()
+        known, handlers = Endpoints(), dict[str, Handler]()
         clock = asyncio.get_running_loop().time
         for name, provider in self._settings.providers.items():
-            state = EndpointState(name, Fixed("env:KEY ...abcd"), clock=clock, draw=self.random.random)
-            made = Endpoint(state, provider, TIMES, lambda _: None, self.random.random)
-            if not self._breakers:
-                made._breaker = Steadfast(self.random.random)
-            known.open(name, [made])
-            self.endpoints[name] = made
-        write_down = account(self.ledger, price_of)
-        handler = dispatch(
-            {
-                name: one_of([self.endpoints[name]], [write_down(upstream.handle)], self.random.random)
-                for name, upstream in self.upstreams.items()
-            }
-        )
+            several = []
+            for _ in range(self._keys):
+                state = EndpointState(name, Fixed("env:KEY ...abcd"), clock=clock, draw=self.random.random)
+                several.append(Endpoint(state, provider, TIMES, lambda _: None, self.random.random))
+                if not self._breakers:
+                    several[-1]._breaker = Steadfast(self.random.random)
+            known.open(name, several)
+            self.endpoints[name] = several[0]
+            handlers[name] = one_of(several, [self._with(name, key) for key in range(self._keys)], self.random.random)
+        handler = dispatch(handlers)
         self._null = Path(os.devnull).open("wb")  # noqa: SIM115 - closed with the stack
         log = build_log(self._null)
         for layer in (
-            self._attempt(),
+            self._attempt(known),
             route(self._router(known), lambda *_: None),
             resolve,
             observe(log, lambda *_: None, self.ledger.end_call),
@@ -124,12 +125,24 @@ class Stack:
             handler = layer(handler)
         return handler
 
+    def _with(self, name: str, key: int) -> Handler:
+        """The provider, asked with this key."""
+
+        async def handle(call: Call) -> Events:
+            self.asked_with[name][key] += 1
+            async with aclosing(self.upstreams[name].handle(call)) as events:
+                async for event in events:
+                    yield event
+
+        return account(self.ledger, price_of)(handle)
+
     def _router(self, known: Endpoints) -> Router:
         seed, clock = partial(self.random.getrandbits, 64), asyncio.get_running_loop().time
         return Router(known.figures, self._signals.read, lambda *_: None, Strategies(), Taught(), seed, clock)
 
-    def _attempt(self) -> Layer:
-        return attempt(self._registry, lambda *_: None, Experience(asyncio.get_running_loop().time, self._signals))
+    def _attempt(self, known: Endpoints) -> Layer:
+        experience = Experience(asyncio.get_running_loop().time, self._signals, known.has_other_key)
+        return attempt(self._registry, lambda *_: None, experience)
 
     async def offer(self, rate: float, seconds: float, request: pb.GenerateRequest | None = None) -> None:
         """Calls come at random, `rate` a second, each whether those before are done or not; all are waited for."""
@@ -181,7 +194,7 @@ class Stack:
 def _offer(name: str) -> Offer:
     return Offer(
         provider=name,
-        models={"m": Model()},
+        models={"m": Model(id=f"{name}/m", provider=name, provider_model="m")},
         default_model="m",
         open=False,
         spelling="",

@@ -33,6 +33,8 @@ REQUEST_ID_HEADERS = (
     "x-amzn-requestid",
     "cf-ray",
 )
+# Headers that say in milliseconds when to come back: OpenAI's, Azure's, gRPC's.
+_MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms", "grpc-retry-pushback-ms")
 _ANYTHING = Decoder(Any)
 _NO_DETAILS = GoogleDetails()
 _STATUS = re.compile(r"[45][0-9]{2}")
@@ -223,6 +225,7 @@ def answered_error(status: int, headers: Mapping[str, str], body: bytes) -> Upst
     error.request_id = request_id(headers)
     told = retry_after(headers)
     error.retry_after = error.retry_after if told is None else told
+    error.retryable = retryable(headers)
     limited = error.outcome == call_pb2.OUTCOME_RATE_LIMITED
     if limited and error.retry_after is None and headers.get("x-should-retry") == "false":
         error.outcome = call_pb2.OUTCOME_QUOTA
@@ -328,11 +331,22 @@ def request_id(headers: Mapping[str, str]) -> str:
     return "".join(char for char in named if " " < char <= "~")[:_MAX_CODE_CHARS]
 
 
+def retryable(headers: Mapping[str, str]) -> bool | None:
+    """Whether the provider says that another try makes sense. None: it does not say.
+
+    `x-should-retry` is OpenAI's and Anthropic's; a gateway of gRPC says -1 where it means never (gRPC's A6).
+    """
+    told = {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
+    if told is None and headers.get("grpc-retry-pushback-ms", "").strip().startswith("-"):
+        return False
+    return told
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that the provider asks us to wait. A date counts from the answer's own `date`: there is no clock here."""
-    milliseconds = _seconds(headers.get("retry-after-ms", ""))
-    if milliseconds:
-        return milliseconds / 1000
+    for name in _MILLISECONDS:
+        if milliseconds := _seconds(headers.get(name, "")):
+            return milliseconds / 1000
     wait = headers.get("retry-after", "")
     seconds = _seconds(wait)
     return seconds if seconds is not None else _between(headers.get("date", ""), wait)

@@ -34,13 +34,14 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
     """Write down each attempt: begun before it is sent, finished before its end is told.
 
     Guarantees: an attempt is finished exactly once, however it ends; `completed` and UpstreamError carry what it cost.
-    Whoever ends an attempt from above learns by `call.fate.settle` what it cost. Nothing is awaited of such a one: the
-    ledger has its row all the same.
+    Whoever ends an attempt from above learns by `call.fate.settle` what it cost, and waits for `call.fate.written`
+    before the caller is told. Nothing is awaited of such a one here: the ledger has its row all the same. One that is
+    drained is finished once that is over, with what was used in the end.
     """
 
     def layer(below: Handler) -> Handler:
         async def handle(call: Call) -> Events:
-            open_row = _OpenRow(Entry(call, price_of, time.time_ns() // 1000), ledger)
+            open_row = _OpenRow(call, Entry(call, price_of, time.time_ns() // 1000), ledger)
             call.fate.settle = open_row.settle
             try:
                 await ledger.begin(open_row.entry.begun)
@@ -77,8 +78,9 @@ def _ending(error: BaseException, call: Call) -> call_pb2.Outcome.ValueType | No
 class _OpenRow:
     """A row until it is finished."""
 
-    def __init__(self, entry: Entry, ledger: Ledger) -> None:
+    def __init__(self, call: Call, entry: Entry, ledger: Ledger) -> None:
         self.entry = entry
+        self._fate = call.fate
         # How it is finished unless somebody knows better: the events ended without `completed`.
         self.ending: call_pb2.Outcome.ValueType | None = call_pb2.OUTCOME_INTERRUPTED
         self._finished = False
@@ -91,27 +93,35 @@ class _OpenRow:
         return event
 
     async def completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
-        last, row = self.entry.completed(event, now() - self._begin)
+        outcome = self._fate.outcome if self._fate.drains else call_pb2.OUTCOME_SUCCESS
+        last, row = self.entry.completed(event, now() - self._begin, outcome)
         await self._finish(row)
         return last
 
     async def failed(self, error: UpstreamError) -> None:
         if self._finished:  # ended from above, and its provider failed at being closed
             return
+        if self._fate.drains:
+            _, row = self.entry.abandoned(self._fate.outcome, now() - self._begin, error.usage)
+            await self._finish(row)
+            return
         await self._finish(self.entry.failed(error, now() - self._begin))
 
     def settle(self, outcome: call_pb2.Outcome.ValueType) -> Cost | None:
-        """It is ended from above, so. What it cost; None: it was not begun."""
-        if not self._finished and self.ending is not None:
-            self.ending = outcome
-            self.close()
+        """It is ended from above, so. What it cost, as far as that is known; None: it was not begun."""
+        if self._finished or self.ending is None:
+            return self._cost
+        self.ending = outcome
+        if self._fate.drains:
+            return self.entry.abandoned(outcome, now() - self._begin)[0]
+        self.close()
         return self._cost
 
     def close(self) -> None:
         """Finish the row, unless that is done or it was not begun."""
         if self.ending is not None and not self._finished:
             self._cost, row = self.entry.abandoned(self.ending, now() - self._begin)
-            self._finish(row)
+            self._fate.written = self._finish(row)
 
     def _finish(self, row: AttemptRow) -> Awaitable[None]:
         self._finished = True

@@ -34,7 +34,7 @@ def attempt(registry: TaskRegistry, report: Report, endpoints: Endpoints) -> Lay
             course = Course(call, endpoints, report)
             try:
                 while True:
-                    with registry.play(below(course.trial.call)) as tape:
+                    with registry.play(course.trial.asked(below)) as tape:
                         try:
                             async with aclosing(_reading(course, tape, below, registry)) as events:
                                 async for event in events:
@@ -48,7 +48,7 @@ def attempt(registry: TaskRegistry, report: Report, endpoints: Endpoints) -> Lay
                             yield beat
                     course.go_on()
             except CallError as error:
-                raise course.ended(error) from error.__cause__
+                raise await course.told(error) from error.__cause__
             except Exception:
                 course.close(call_pb2.OUTCOME_PROTOCOL_ERROR)
                 raise

@@ -1,15 +1,17 @@
-"""Course: what became of a call so far, and what comes next. Holds its attempt budget; nothing in it waits."""
+"""Course: what became of a call so far, and what comes next. Holds its budget; waits for nothing but the ledger."""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import now
-from trunkline_server.errors import CallError, UpstreamError
+from trunkline_server.errors import CallError, LedgerUnavailable, UpstreamError
 from trunkline_server.fold import Fold
 from trunkline_server.layers.failure import call_error, interrupted
 from trunkline_server.layers.resume import (
@@ -24,7 +26,7 @@ from trunkline_server.layers.resume import (
 from trunkline_server.layers.sums import cost_of, usage_of
 from trunkline_server.layers.trial import Begins, Shared, Trial
 from trunkline_server.routing.choice import Candidate, Standing, Tried, choices
-from trunkline_server.state.endpoint.attempt_budget import AttemptBudget
+from trunkline_server.state.endpoint.attempt_budget import ATTEMPTS, AttemptBudget
 
 if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Target
@@ -40,6 +42,8 @@ ENDINGS = {
 }
 # What a caller asks for that wants a broken answer again is tried again at the same target, too.
 _BROKEN: tuple[Retryable, ...] = ("timeout", "interrupted", "protocol_error")
+# Seconds for which the end of a call waits for the ledger when its time is over.
+MOMENT = 0.2
 # Seconds. An answer that begins sooner is not late.
 SOONEST_HEDGE = 0.3
 
@@ -81,6 +85,9 @@ class Endpoints(Protocol):
     def retry(self, provider: str) -> bool:
         """A call wants to ask the provider again. False = it must not."""
 
+    def has_other_key(self, provider: str) -> bool:
+        """Whether the provider has another key that can be asked now."""
+
 
 class Course:
     """One call's. `trial` is the attempt whose answer is read."""
@@ -90,8 +97,9 @@ class Course:
         self._call = call
         self._endpoints = endpoints
         self._targets = call.plan + call.larger
-        usual = call.snapshot.settings.max_attempts
-        self._budget = AttemptBudget(routing.max_attempts if routing.HasField("max_attempts") else usual)
+        self._budget = AttemptBudget(
+            routing.max_attempts if routing.HasField("max_attempts") else self._usual_attempts()
+        )
         self._tried: dict[int, Tried] = {}
         # What still runs, by its target's number.
         self._running: dict[Trial, int] = {}
@@ -102,6 +110,12 @@ class Course:
             self._shared.warnings = warning_of(self._targets, call.snapshot.settings)
         self._next: Chosen | None = None
         self.trial = self._begin(0)
+
+    def _usual_attempts(self) -> int:
+        """Of a caller who does not say: more than usual only if its first provider is configured for more."""
+        settings = self._call.snapshot.settings
+        here = settings.providers[self._targets[0].provider].retry.max_attempts
+        return max(settings.max_attempts, here) if here > ATTEMPTS else settings.max_attempts
 
     def go_on(self) -> None:
         """Begin what `fail` has decided on."""
@@ -117,7 +131,8 @@ class Course:
         request = call.request
         if isinstance(resumption, Continuation):
             request = continued(request, resumption.sent)
-        trial = Trial(call.at(target, call.story.attempts, request), self._shared, resumption, hedge=hedge)
+        asked = call.at(target, call.story.attempts, request, again=number in self._tried, hedge=hedge)
+        trial = Trial(asked, self._shared, resumption)
         self._running[trial] = number
         if not again:
             self._endpoints.first(target.provider)
@@ -193,6 +208,7 @@ class Course:
             retry=self._retry_settings(target),
             window=model.context_window if model is not None else 0,
             larger_only=larger_only,
+            other_key=self._endpoints.has_other_key(target.provider),
             usable=not committed or self._mode != CONTINUE or can_continue(call.snapshot.settings, target),
         )
 
@@ -240,6 +256,27 @@ class Course:
                 trial.end(UpstreamError(call_pb2.OUTCOME_CANCELLED))
                 del self._running[trial]
         self.read(winner)
+
+    async def told(self, error: CallError) -> CallError:
+        """What the caller is told of it, once the ledger has the rows of attempts that were ended from above.
+
+        As far as it promises that, and no longer than until the deadline, or a moment if that has passed. Whoever goes
+        away meanwhile goes at once: the rows are taken all the same.
+        """
+        final = self.ended(error)
+        try:
+            await self._written()
+        except LedgerUnavailable as unavailable:
+            return self._told(unavailable)
+        return final
+
+    async def _written(self) -> None:
+        waiting = [fate.written for trial in self._shared.trials if (fate := trial.call.fate).written is not None]
+        if waiting:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(self._call.deadline - now(), MOMENT)):
+                    for each in waiting:
+                        await each
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

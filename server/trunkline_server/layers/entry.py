@@ -85,6 +85,8 @@ class Entry:
             provider=call.target.provider,
             model=call.target.model[:LONGEST_NAME],
             region=provider.region,
+            retry=call.again,
+            hedge=call.hedge,
         )
 
     def add(self, event: StreamGenerateResponse) -> None:
@@ -92,14 +94,16 @@ class Entry:
         self._size += event.ByteSize() - FRAMING
         self._pieces += 1
 
-    def completed(self, event: StreamGenerateResponse, took: float) -> tuple[StreamGenerateResponse, AttemptRow]:
+    def completed(
+        self, event: StreamGenerateResponse, took: float, outcome: call_pb2.Outcome.ValueType
+    ) -> tuple[StreamGenerateResponse, AttemptRow]:
         """The last event with the attempt's cost, and the row. `took` is in seconds, here and below."""
         usage, certainty = self._usage(event.completed.response)
         cost, saved = self._cost(usage, certainty, took, _tier(event.completed.response))
         last = StreamGenerateResponse()
         last.CopyFrom(event)
         last.completed.response.cost.CopyFrom(cost)
-        return last, self._row(call_pb2.OUTCOME_SUCCESS, took, usage, cost, saved)
+        return last, self._row(outcome, took, usage, cost, saved)
 
     def failed(self, error: UpstreamError, took: float) -> AttemptRow:
         """The row of an attempt that failed; the error learns what it cost."""
@@ -107,9 +111,11 @@ class Entry:
         error.cost, saved = self._cost(usage, certainty, took)
         return self._row(error.outcome, took, usage, error.cost, saved, error)
 
-    def abandoned(self, outcome: call_pb2.Outcome.ValueType, took: float) -> tuple[call_pb2.Cost, AttemptRow]:
+    def abandoned(
+        self, outcome: call_pb2.Outcome.ValueType, took: float, reported: call_pb2.Usage | None = None
+    ) -> tuple[call_pb2.Cost, AttemptRow]:
         """What an attempt cost that was ended from above, and its row."""
-        usage, certainty = self._used(outcome, None)
+        usage, certainty = self._used(outcome, reported)
         cost, saved = self._cost(usage, certainty, took)
         return cost, self._row(outcome, took, usage, cost, saved)
 
@@ -166,6 +172,8 @@ class Entry:
             provider=begun.provider,
             model=begun.model,
             region=begun.region,
+            retry=begun.retry,
+            hedge=begun.hedge,
             duration=round(took * 1e6),
             outcome=outcome,
             provider_status=error.status if error is not None else 0,

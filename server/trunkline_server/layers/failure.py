@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
 from trunkline_server.errors import CallError
-from trunkline_server.routing.retries import UNKNOWN_OUTCOMES, WAYS, Way
+from trunkline_server.routing.retries import UNKNOWN_OUTCOMES, WAYS, Way, way_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -91,7 +91,7 @@ def _retry_after(tried: Collection[Tried]) -> float:
     waits = [
         max(0.0, each.error.retry_after - (now - each.ended)) if each.error.retry_after is not None else RETRY_AFTER
         for each in tried
-        if WAYS.get(each.error.outcome) is Way.ANYWHERE or each.error.retry_after is not None or _is_ours(each.error)
+        if way_of(each.error) is Way.ANYWHERE or each.error.retry_after is not None or _is_ours(each.error)
     ]
     return min(waits, default=RETRY_AFTER)
 

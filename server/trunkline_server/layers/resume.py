@@ -1,7 +1,8 @@
-"""Resume: an answer that broke off after a piece of it was sent is made again, or goes on. Pure."""
+"""Resume: an answer that broke off after a piece of it was sent is made again, or goes on."""
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from trunkline.v1.call_pb2 import Target
+    from trunkline_server.core import Call, Events, Handler
     from trunkline_server.settings import Settings
 
 FAIL = call_pb2.ON_INTERRUPTION_FAIL
@@ -37,6 +39,10 @@ class Resumption:
         """What the caller gets of these events."""
         return events
 
+    def asked(self, call: Call, below: Handler) -> Events:
+        """What answers the attempt."""
+        return below(call)
+
 
 class Continuation(Resumption):
     """It goes on after `sent`. What the model says again of its end, up to 64 characters, is left out."""
@@ -51,16 +57,26 @@ class Continuation(Resumption):
         self._held: str | None = ""
 
     def join(self, events: list[StreamGenerateResponse]) -> list[StreamGenerateResponse]:
-        """The same events as pieces of the part that is open. Raises UpstreamError if they are no more than text."""
+        """The same events as pieces of the part that is open."""
         return [joined for event in events for joined in self._join(event)]
+
+    async def asked(self, call: Call, below: Handler) -> Events:
+        """The same. Raises UpstreamError where it is more than text, and the attempt is written down as such.
+
+        Before the rest is read: an answer that nobody can use must not be a success because it was whole.
+        """
+        async with aclosing(below(call)) as events:
+            async for event in events:
+                if _is_unfit(event):
+                    if call.fate.settle is not None:
+                        call.fate.settle(call_pb2.OUTCOME_PROTOCOL_ERROR)
+                    raise UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="cannot_continue")
+                yield event
 
     def _join(self, event: StreamGenerateResponse) -> Iterator[StreamGenerateResponse]:
         kind = event.WhichOneof("event")
         if kind == "part_started":
-            started = event.part_started
-            if started.part_index or not started.part.HasField("text") or started.part.HasField("provider_state"):
-                raise UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="cannot_continue")
-            yield from self._text(started.part.text)
+            yield from self._text(event.part_started.part.text)
         elif self._held is not None and kind == "part_delta" and event.part_delta.WhichOneof("delta") == "text":
             yield from self._text(event.part_delta.text)
         else:
@@ -85,6 +101,14 @@ class Continuation(Resumption):
         held, self._held = self._held, None
         if held:
             yield from _delta(held[overlap(self._tail, held) :])
+
+
+def _is_unfit(event: StreamGenerateResponse) -> bool:
+    """Whether it cannot stand in the one part of text that is open."""
+    if event.WhichOneof("event") != "part_started":
+        return False
+    started = event.part_started
+    return bool(started.part_index) or not started.part.HasField("text") or started.part.HasField("provider_state")
 
 
 def _delta(text: str) -> Iterator[StreamGenerateResponse]:

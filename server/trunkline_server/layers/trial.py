@@ -26,7 +26,7 @@ from trunkline_server.spans import seconds, set_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunkline_server.core import Call, Events, Tape
+    from trunkline_server.core import Call, Events, Handler, Tape
     from trunkline_server.fold import Fold
     from trunkline_server.layers.resume import Resumption
 
@@ -102,10 +102,8 @@ class Shared:
 class Trial:
     """One attempt. Its events are read by `events`; it has ended once `record` is there."""
 
-    def __init__(
-        self, call: Call, shared: Shared, resumption: Resumption | None = None, *, hedge: bool = False
-    ) -> None:
-        """`resumption`: a piece of the answer was sent before this. `hedge`: it is made beside one that is late."""
+    def __init__(self, call: Call, shared: Shared, resumption: Resumption | None = None) -> None:
+        """`resumption`: a piece of the answer was sent before this."""
         self.call = call
         self.record: call_pb2.Attempt | None = None
         self.pace = pace_of(call)
@@ -113,11 +111,14 @@ class Trial:
         self._watched = shared.signals.begin(call, self.begin)
         self._resumption = resumption
         self._shared = shared
-        self._hedge = hedge
         # A piece of this very attempt was sent.
         self._opened = False
         self._create_time = Timestamp()
         shared.trials.append(self)
+
+    def asked(self, below: Handler) -> Events:
+        """What answers it, for a tape."""
+        return below(self.call) if self._resumption is None else self._resumption.asked(self.call, below)
 
     def events(self, tape: Tape) -> Events:
         """What the caller gets of it. Raises UpstreamError, and CallError if the whole call ends."""
@@ -257,7 +258,8 @@ class Trial:
 
     def _attempt(self, outcome: call_pb2.Outcome.ValueType) -> call_pb2.Attempt:
         self.call.fate.outcome = self.call.story.outcome = outcome
-        record = call_pb2.Attempt(target=self.call.target, outcome=outcome, hedge=self._hedge)
+        call = self.call
+        record = call_pb2.Attempt(target=call.target, outcome=outcome, hedge=call.hedge, retry=call.again)
         set_seconds(record.duration, now() - self.begin)
         return record
 

@@ -20,6 +20,7 @@ import socket
 import struct
 import zlib
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, cast
@@ -40,7 +41,7 @@ from trunkline_server import __version__
 from trunkline_server.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.connector import Connection
@@ -71,6 +72,8 @@ class HttpRequest:
     body: bytes = b""
     # Not sent: for the trace of the exchange.
     call_id: str = ""
+    # Told once there is a connection, just before the request is written to it.
+    sent: Callable[[], None] | None = None
 
 
 class HttpResponse:
@@ -204,7 +207,8 @@ def _build_request(request: HttpRequest) -> httpx2.Request:
     headers = {**_OWN_HEADERS, **request.headers}
     # As a stream, because httpx2 adds headers of its own to a `content`.
     body = httpx2.ByteStream(request.body)
-    return httpx2.Request(request.method, _parse_url(request.url), headers=headers, stream=body)
+    extensions = {"sent": request.sent}
+    return httpx2.Request(request.method, _parse_url(request.url), headers=headers, stream=body, extensions=extensions)
 
 
 # The first row that fits tells what became of the request. aiohttp's errors come from the transport below, httpx2's
@@ -278,6 +282,10 @@ class _Unpacker:
         return zlib.MAX_WBITS if first & 0x0F == zlib.DEFLATED else -zlib.MAX_WBITS
 
 
+# What the request that this task is about to send tells then: aiohttp's connector knows nothing of ours.
+_SENT: ContextVar[Callable[[], None] | None] = ContextVar("sent", default=None)
+
+
 class _AiohttpTransport(httpx2.AsyncBaseTransport):
     """httpx2's requests through aiohttp's connections. Raises the errors of both."""
 
@@ -289,6 +297,7 @@ class _AiohttpTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         body = request.read()
+        _SENT.set(request.extensions["sent"])
         answer = await self._open_session().request(
             request.method,
             # Else aiohttp decodes and encodes it anew, which breaks signatures over it.
@@ -385,4 +394,6 @@ class _Connector(aiohttp.TCPConnector):
         while connection.protocol is not None and len(connection.protocol) > 0:
             connection.close()
             connection = await super().connect(req, traces, timeout)
+        if (tell := _SENT.get()) is not None:
+            tell()
         return connection

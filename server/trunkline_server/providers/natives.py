@@ -116,6 +116,8 @@ NATIVES = (
         dialect="bedrock_converse",
         auth="bearer",
         signing="sigv4",
+        # It goes on, and bills the whole answer, whoever hangs up.
+        read_on=60.0,
         key_required=True,
         key_env="AWS_BEARER_TOKEN_BEDROCK",
         base_url_env="BEDROCK_BASE_URL",

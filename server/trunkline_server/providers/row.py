@@ -53,6 +53,9 @@ class Row:
     # A unary call that may answer with more tokens than this, or that sets no limit, is streamed upstream and
     # folded: the provider ends long unary calls. 0 = never.
     stream_above: int = 0
+    # Seconds for which an answer is read on whose caller went away, because the provider goes on and bills it all the
+    # same: what it cost is then known. 0 = it is closed at once.
+    read_on: float = 0.0
     # Models that are asked in `responses_dialect` (a regular expression over their ids).
     responses_models: str = ""
     # Empty: the configuration must say default_model or models.

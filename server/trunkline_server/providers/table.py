@@ -133,6 +133,7 @@ def configured(row: Row, provider: ProviderSettings) -> Row:
         quirks=_quirks(spoken.quirks, provider),
         defaults=_defaults(spoken.defaults, provider.defaults),
         stream_above=spoken.stream_above if provider.stream_above is None else provider.stream_above,
+        read_on=spoken.read_on if provider.read_on is None else provider.read_on,
         status_url=provider.status_url or spoken.status_url,
     )
 

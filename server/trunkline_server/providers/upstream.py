@@ -101,7 +101,7 @@ def _is_long(request: GenerateRequest, limit: int) -> bool:
 def _request(call: Call, endpoint: Endpoint, encoded: Encoded, *, streaming: bool) -> HttpRequest:
     accept = "text/event-stream" if streaming else "application/json"
     headers = {"content-type": "application/json", "accept": accept, **endpoint.headers, **encoded.headers}
-    return HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id)
+    return HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id, call.fate.was_sent)
 
 
 async def _answer(response: HttpResponse, dialect: Dialect, limited: Learn, *, streaming: bool) -> Events:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from trunkline.v1 import call_pb2
 from trunkline_server.routing.retries import (
     UNKNOWN_OUTCOMES,
     WAYS,
@@ -36,6 +37,8 @@ class Candidate:
     window: int = 0
     # Meant only for requests that are too long for the others.
     larger_only: bool = False
+    # Its provider has another key that can be asked now.
+    other_key: bool = False
     # May be asked now: it can continue an answer, say, that has to be continued.
     usable: bool = True
 
@@ -80,9 +83,12 @@ def choices(
 ) -> list[Chosen]:
     """What may follow the failure of the attempt at target `last`, best first. Empty = it is the call's.
 
-    A target that was not asked yet goes before any that was, in the order of the plan and at once. Of those that were
-    asked, the one that may be asked again soonest.
+    Where it is the key that failed, the same target with another one, at once. A target that was not asked yet goes
+    before any other that was, in the order of the plan and at once. Of those that were asked, the one that may be asked
+    again soonest.
     """
+    if _is_the_keys(tried[last].error) and _may_change_key(candidates[last], tried[last].error, at):
+        return [Chosen(last)]
     step = next_step(tried[last].error, _situation(candidates, tried, last, at), candidates[last].retry, at.now, draw)
     match step:
         case FallOver():
@@ -94,6 +100,17 @@ def choices(
     again = [Chosen(last, step.delay, again=True)] if isinstance(step, Retry) and candidates[last].usable else []
     again += [choice for index in tried if index != last for choice in _again(candidates, tried, index, at, draw)]
     return sorted(again, key=lambda choice: choice.delay)
+
+
+def _is_the_keys(error: UpstreamError) -> bool:
+    """Whether it says something of the key that was used, for which that one is left alone from now on."""
+    limited = error.outcome == call_pb2.OUTCOME_RATE_LIMITED and error.retry_after is not None
+    return limited or error.outcome in (call_pb2.OUTCOME_AUTH, call_pb2.OUTCOME_QUOTA)
+
+
+def _may_change_key(candidate: Candidate, error: UpstreamError, at: Standing) -> bool:
+    in_time = at.now + candidate.first_token <= at.deadline
+    return candidate.other_key and candidate.usable and in_time and _may_go_on(error, at)
 
 
 def _may_go_on(error: UpstreamError, at: Standing) -> bool:

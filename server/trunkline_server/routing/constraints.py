@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 # Names in one sentence.
 _NAMED = 5
 _WINDOW = "context_window"
-# No family of models makes more tokens of what is estimated to be one, nor adds more to a call: routing/tokens.py.
-MOST_A_TOKEN, MOST_A_CALL = 2, 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,21 +113,19 @@ def apply(constraints: Constraints, sheet: Sheet, kept: Sequence[int]) -> tuple[
     return kept, removed
 
 
-def is_long(ask: Ask, smallest_window: int) -> bool:
+def _is_long(sheet: Sheet) -> bool:
     """Whether it could be too long for the smallest window there is: most requests are not, and need no closer look."""
-    return MOST_A_TOKEN * ask.input_tokens + MOST_A_CALL + (ask.max_output or 0) > smallest_window
+    return max(sheet.numbers.inputs, default=0) + (sheet.ask.max_output or 0) > sheet.table.smallest_window
 
 
 def doubtful(sheet: Sheet, kept: Sequence[int]) -> set[int]:
     """Of `kept` those whose window may be too small: who certainly has room goes before them."""
-    ask, rows = sheet.ask, sheet.rows
-    if not is_long(ask, sheet.table.smallest_window):
-        return set()
-    return {
-        index
-        for index in kept
-        if fits(ask.count.at(rows[index].family), rows[index], ask.max_output, exact=ask.count.exact) is Fit.DOUBTFUL
-    }
+    return {index for index in kept if _fit(sheet, index) is Fit.DOUBTFUL} if _is_long(sheet) else set()
+
+
+def _fit(sheet: Sheet, index: int) -> Fit:
+    ask = sheet.ask
+    return fits(sheet.numbers.inputs[index], sheet.rows[index], ask.max_output, exact=ask.count.exact)
 
 
 def needed(sheet: Sheet, kept: Sequence[int], removed: list[Removed]) -> Sequence[int]:
@@ -158,8 +154,8 @@ def _unmet(rule: Rule, kept: Sequence[int], sheet: Sheet) -> CallError:
 def rules_of(wanted: Constraints, sheet: Sheet) -> Iterator[Rule]:
     """Those that are asked for: what a model is first, then what the call takes there, so that the last says most."""
     yield from _of_models(wanted, sheet.rows)
-    if is_long(sheet.ask, sheet.table.smallest_window):
-        yield _fits(sheet.rows, sheet.ask)
+    if _is_long(sheet):
+        yield _fits(sheet)
     if wanted.max_first is not None:
         yield _first(sheet, wanted.max_first)
     if wanted.max_total is not None:
@@ -219,15 +215,13 @@ def _able(rows: Sequence[Candidate], wanted: frozenset[Capability.ValueType]) ->
     )
 
 
-def _fits(rows: Sequence[Candidate], ask: Ask) -> Rule:
-    def tokens(index: int) -> int:
-        return ask.count.at(rows[index].family)
-
+def _fits(sheet: Sheet) -> Rule:
+    rows, inputs = sheet.rows, sheet.numbers.inputs
     return Rule(
         _WINDOW,
         "messages",
-        lambda index: fits(tokens(index), rows[index], ask.max_output, exact=ask.count.exact) is not Fit.TOO_LONG,
-        lambda index: f"its window is {rows[index].window} tokens, and the request has about {tokens(index)}",
+        lambda index: _fit(sheet, index) is not Fit.TOO_LONG,
+        lambda index: f"its window is {rows[index].window} tokens, and the request has about {inputs[index]}",
         lambda _: "",
     )
 

@@ -48,6 +48,14 @@ WAYS: Mapping[call_pb2.Outcome.ValueType, Way] = {
     call_pb2.OUTCOME_CONTENT_FILTER: Way.NOWHERE,
     call_pb2.OUTCOME_CANCELLED: Way.NOWHERE,
 }
+
+
+def way_of(error: UpstreamError) -> Way:
+    """What may follow this failure: what its kind allows, and no more than the provider itself says."""
+    way = WAYS.get(error.outcome, Way.NOWHERE)
+    return Way.ELSEWHERE if way is Way.ANYWHERE and error.retryable is False else way
+
+
 # The provider may have worked, and may charge for it.
 UNKNOWN_OUTCOMES = frozenset({call_pb2.OUTCOME_TIMEOUT, call_pb2.OUTCOME_INTERRUPTED, call_pb2.OUTCOME_PROTOCOL_ERROR})
 _NAMES: Mapping[call_pb2.Outcome.ValueType, Retryable] = {
@@ -123,7 +131,7 @@ def next_step(
 
     `settings` are those of the provider that failed; `draw` gives random numbers from 0 to 1.
     """
-    way = WAYS.get(error.outcome, Way.NOWHERE)
+    way = way_of(error)
     unsafe = not at.repeatable and error.outcome in UNKNOWN_OUTCOMES
     if at.content_sent or at.attempts_left <= 0 or unsafe:
         return End()
@@ -133,7 +141,8 @@ def next_step(
         return End()
     if at.other and now + at.other.first_token <= at.deadline:
         return FallOver()
-    if way is Way.ANYWHERE and _NAMES[error.outcome] in settings.retryable and at.attempts_here < settings.max_attempts:
+    again = error.retryable or _NAMES.get(error.outcome) in settings.retryable
+    if way is Way.ANYWHERE and again and at.attempts_here < settings.max_attempts:
         wait = delay(settings, at.attempts_here - 1, error.retry_after, draw)
         if now + wait + at.first_token <= at.deadline:
             return Retry(wait)

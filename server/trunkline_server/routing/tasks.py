@@ -7,6 +7,7 @@ Whoever names a chain goes down the chain, after the model that he names.
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.v1.call_pb2 import Complexity
@@ -32,6 +33,8 @@ EMPHASES = {"aggressive": 2.0, "balanced": 1.0, "quality_first": 0.5}
 MAX_LABELS = 32
 # How alike a name has to be to one that is configured to be taken for a slip.
 _SLIP = 0.8
+# Names come from callers: only so many are remembered.
+_REMEMBERED = 4096
 _NO_TASK, _NO_AGENT, _NO_CHAIN, _NO_ENVIRONMENT = (
     TaskSettings(),
     AgentSettings(),
@@ -89,10 +92,21 @@ def _find(known: Mapping[str, T], name: str, nothing: T) -> tuple[str, T]:
     """What a name stands for, in any spelling, and the name as it is configured."""
     if not name:
         return "", nothing
-    if name in known:
-        return name, known[name]
+    own = name if name in known else _spelt(name, tuple(known))
+    return (own, known[own]) if own else (name, nothing)
+
+
+@lru_cache(_REMEMBERED)
+def _spelt(name: str, known: tuple[str, ...]) -> str:
+    """Which of these is the same but for its spelling. Empty = none."""
     wanted = spelling(name)
-    return next(((own, known[own]) for own in known if spelling(own) == wanted), (name, nothing))
+    return next((own for own in known if spelling(own) == wanted), "")
+
+
+@lru_cache(_REMEMBERED)
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    """Which of these is so like it that it may be meant. Empty = none."""
+    return next(iter(get_close_matches(name.lower(), known, n=1, cutoff=_SLIP)), "")
 
 
 # --- who is asked -----------------------------------------------------------------------------------------------------
@@ -201,13 +215,13 @@ def _instruct(request: GenerateRequest, task: TaskSettings) -> None:
 def _slips(settings: Settings, routing: Routing) -> Iterator[CallWarning]:
     """Names that nothing stands for though something is called nearly so. Raises UnknownName with strict_params."""
     for what, name, known in (("task", routing.task, settings.tasks), ("agent", routing.agent, settings.agents)):
-        if not name or name in known or spelling(name) in map(spelling, known):
+        if not name or name in known or _spelt(name, tuple(known)):
             continue
         if routing.strict_params:
             raise UnknownName(f"routing.{what}", what, name, known)
-        if close := get_close_matches(name.lower(), known, n=1, cutoff=_SLIP):
+        if close := _nearest(name, tuple(known)):
             yield CallWarning(
                 kind=CallWarning.KIND_NAME_UNKNOWN,
                 field=f"routing.{what}",
-                message=f"no {what} of this name is configured: it counts for statistics only; is {close[0]} meant?",
+                message=f"no {what} of this name is configured: it counts for statistics only; is {close} meant?",
             )

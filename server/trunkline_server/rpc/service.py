@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Chain, Current
     from trunkline_server.rpc.health import Prober, Serving
     from trunkline_server.rpc.refresh import Discoverer
+    from trunkline_server.settings import TimeLimits
     from trunkline_server.snapshot import Snapshot
     from trunkline_server.state.ledger.reports import LedgerReports
     from trunkline_server.state.live import Live
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from trunkline_server.state.statistics import Statistics
 
     Context = aio.ServicerContext[Any, Any]
+
+# Seconds before a caller's deadline at which his call is over, at most; of short times this part.
+MARGIN = 0.05
 
 
 class Gateway(GatewayServiceServicer):
@@ -163,8 +167,7 @@ class Models(ModelServiceServicer):
 
 def _call(request: pb.GenerateRequest, context: Context, chain: Chain, *, streaming: bool) -> Call:
     arrival, limits = now(), chain.snapshot.settings.limits
-    remaining = context.time_remaining()
-    timeout = limits.default_deadline if remaining is None else min(remaining, limits.max_deadline)
+    timeout = time_of(context.time_remaining(), limits)
     return Call(
         id=CALL_ID.get(),
         request=request,
@@ -174,6 +177,13 @@ def _call(request: pb.GenerateRequest, context: Context, chain: Chain, *, stream
         snapshot=chain.snapshot,
         identity=IDENTITY.get(),
     )
+
+
+def time_of(remaining: float | None, limits: TimeLimits) -> float:
+    """Seconds that a call has. It is over a moment before its caller's deadline: he is told why, and what it cost."""
+    if remaining is None:
+        return limits.default_deadline
+    return min(remaining - min(MARGIN, MARGIN * remaining), limits.max_deadline)
 
 
 async def _write(context: Context, event: pb.StreamGenerateResponse) -> None:

@@ -359,6 +359,11 @@ class Endpoints:
         """A configuration has this provider with these."""
         self._of[provider] = endpoints
 
+    def has_other_key(self, provider: str) -> bool:
+        """Whether one of several can be asked now: not the one that was left alone for how it failed."""
+        endpoints = self._of.get(provider, ())
+        return len(endpoints) > 1 and any(each.wait() <= 0 for each in endpoints)
+
     def figures(self, providers: Iterable[str]) -> dict[str, Figure]:
         """How each provider does: as its endpoints that can be asked now, on average; else as the first to be back."""
         return {each: together([of.figure() for of in self._of[each]]) for each in providers if self._of.get(each)}

@@ -46,8 +46,11 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Count everything that `other` has counted, as if it had been recorded here."""
-        for bucket, count in other.buckets.items():
-            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        if not self.buckets:
+            self.buckets = dict(other.buckets)
+        else:
+            for bucket, count in other.buckets.items():
+                self.buckets[bucket] = self.buckets.get(bucket, 0) + count
         self.count += other.count
         self.sum += other.sum
 

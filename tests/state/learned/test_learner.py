@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import Failing
 from ledger_rows import SUBJECT, ended, finished
 from msgspec.structs import replace
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trunkline_server.state.ledger.database import Database
+    from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
 SHAPE = shape_of("Who was Ada Lovelace?")
 MODEL = "openai/gpt-4o"
@@ -54,7 +56,7 @@ class House:
 
     async def call(self, call_id: str, *, lesson: bool, task: str = "review") -> None:
         subject = replace(SUBJECT, task=task)
-        entries = [finished(call_id, subject=subject), ended(call_id, subject=subject)]
+        entries: list[AttemptRow | CallRow] = [finished(call_id, subject=subject), ended(call_id, subject=subject)]
         await self.database.transact(lambda: take(entries, self.database.dialect))
         self.learner.attempted(task, MODEL, call_pb2.OUTCOME_SUCCESS)
         if lesson:
@@ -152,4 +154,16 @@ async def test_what_waits_is_written_down_while_the_gateway_runs(database: Datab
             break
         await asyncio.sleep(0.01)
     following.cancel()
+    assert await database.fetch("SELECT call_id FROM decisions") == [("c",)]
+
+
+async def test_decisions_wait_for_a_database_that_fails(database: Database) -> None:
+    failing = Failing(database)
+    learner = Learner(failing)
+    failing.failure = "locked"
+    learner.ended("c", Lesson("", SHAPE, (MODEL,), (1.0,), MODEL), MODEL, 0.0, None)
+    await learner.flush()
+    assert await database.fetch("SELECT call_id FROM decisions") == []
+    failing.failure = None
+    await learner.flush()
     assert await database.fetch("SELECT call_id FROM decisions") == [("c",)]

@@ -139,7 +139,9 @@ async def test_histograms_are_merged_as_if_recorded_at_once(database: Database) 
     assert dict(rows) == expected.buckets
 
 
-BUCKETS = st.dictionaries(st.integers(-641, 1279), st.integers(1, 2**40), min_size=1, max_size=8)
+# Counts that are narrow, that are not, and that are just about not.
+COUNTS = st.integers(1, 2**40) | st.integers(1, 300)
+BUCKETS = st.dictionaries(st.integers(-641, 1279), COUNTS, min_size=1, max_size=8)
 
 
 @given(st.lists(BUCKETS, min_size=1, max_size=5))
@@ -154,6 +156,29 @@ def test_packing_loses_nothing(histograms: list[dict[int, int]]) -> None:
     alone = Merged()
     alone.add(blobbed)
     assert both.buckets() == alone.buckets() == expected
+
+
+def test_any_number_of_narrow_histograms_can_be_added() -> None:
+    """More than a lane has room for; and they become wide once a count needs it."""
+    each, merged, blobbed = {-3: 255, 40: 1}, Merged(), None
+    for _ in range(1000):
+        merged.add(blob(each))
+        blobbed = merge_blobs(blobbed, blob(each))
+    alone = Merged()
+    alone.add(blobbed)
+    assert merged.buckets() == alone.buckets() == {-3: 255_000, 40: 1000}
+
+
+def test_histograms_of_older_ledgers_are_read() -> None:
+    """They have 64 bits for each bucket."""
+    older = (1 << 14).to_bytes(2, "little") + (5).to_bytes(8, "little") + (7).to_bytes(8, "little")
+    merged = Merged()
+    merged.add(older)
+    merged.add(blob({1: 1, 2: 3}))
+    assert merged.buckets() == {0: 5, 1: 8, 2: 3}
+    both = Merged()
+    both.add(merge_blobs(older, blob({1: 1, 2: 3})))
+    assert both.buckets() == merged.buckets()
 
 
 async def test_labels_are_found_by_any_name(database: Database) -> None:

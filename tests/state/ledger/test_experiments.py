@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
     from trunkline_server.state.ledger.database import Database
+    from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
 _SCORE = (
     "INSERT INTO feedback (call_id, metric, score, workspace, started, submitted) VALUES (?, ?, ?, 'default', 1, 1)"
@@ -29,7 +30,8 @@ _SCORE = (
 
 async def fill(database: Database) -> None:
     """Two arms of 40 calls: b's are better, dearer and slower; four of a's were answered by others."""
-    entries, scores = [], []
+    entries: list[AttemptRow | CallRow] = []
+    scores: list[tuple[str, str, float]] = []
     for number in range(40):
         for arm, cost, seconds in (("a", 1000, 1), ("b", 3000, 2)):
             id_ = f"{arm}{number}"
@@ -57,9 +59,14 @@ async def test_calls_count_for_the_arm_that_they_were_given_to(database: Databas
     assert await arms(database, BEGIN + 1) == []
 
 
-def told(folder: Path, capsys: pytest.CaptureFixture[str], arms_of: str) -> str:
+def told(folder: Path, capsys: pytest.CaptureFixture[str], **weights: int) -> str:
+    groups = "".join(f"{arm}: [embedded], " for arm in weights)
+    shares = "".join(f"{arm}: {weight}, " for arm, weight in weights.items())
     path = folder / "trunkline.yaml"
-    path.write_text(f"ledger: {{url: 'sqlite:///{folder}/ledger.db'}}\nexperiments: {{tone: {{arms: {arms_of}}}}}\n")
+    path.write_text(
+        f"ledger: {{url: 'sqlite:///{folder}/ledger.db'}}\n"
+        f"experiments: {{tone: {{arms: {{{shares}}}, groups: {{{groups}}}}}}}\n"
+    )
     assert run(["experiments", "--config", str(path)]) == 0
     return capsys.readouterr().out
 
@@ -76,10 +83,10 @@ def test_the_command_tells_each_arm_with_intervals_and_who_has_won(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     asyncio.run(_filled(tmp_path / "ledger.db"))
-    out = told(tmp_path, capsys, "{a: 1, b: 1}")
+    out = told(tmp_path, capsys, a=1, b=1)
     assert "10.0% [4.0%, 23.1%]" in out
     assert "0.400 [0.400, 0.400]" in out
     assert "tone: b is the best by score (wrong with at most 5.0%)" in out
     assert "rely on no figure" not in out
-    assert "rely on no figure" in told(tmp_path, capsys, "{a: 1, b: 9}")
-    assert "too early to say" in told(tmp_path, capsys, "{a: 1, b: 1, c: 1}")
+    assert "rely on no figure" in told(tmp_path, capsys, a=1, b=9)
+    assert "too early to say" in told(tmp_path, capsys, a=1, b=1, c=1)

@@ -16,7 +16,8 @@ from state.ledger.usage_oracle import expected
 
 from trunkline.v1.gateway_service_pb2 import UsageDimension, UsageFilter, UsageStatsRequest
 from trunkline_server.core import Identity
-from trunkline_server.state.ledger import tally
+from trunkline_server.state.ledger import cells, tally
+from trunkline_server.state.ledger.cells import make_cells
 from trunkline_server.state.ledger.commit import take
 from trunkline_server.state.ledger.database import Statement, script
 from trunkline_server.state.ledger.usage import usage_stats
@@ -88,6 +89,8 @@ def some_attempt(chance: Random) -> dict[str, Any]:
         "other_units": chance.choice(({}, {"search": 2}, {"search": 1, "image": 3})),
         "cost": chance.choice((None, chance.randrange(10**12))),
         "saved": chance.randrange(100),
+        "retry": chance.random() < 0.3,
+        "hedge": chance.random() < 0.2,
     }
 
 
@@ -170,7 +173,8 @@ def agrees(told: UsageTotals, counted: Mapping[str, Any]) -> None:
         assert getattr(told, field) == counted[field], field
     for field in ("cost_nano_usd", "unpriced_attempts", "saved_nano_usd", "wasted_nano_usd", "estimated_nano_usd"):
         assert getattr(told, field) == counted[field], field
-    assert told.estimated_attempts == counted["estimated_attempts"]
+    for field in ("estimated_attempts", "retries", "hedges"):
+        assert getattr(told, field) == counted[field], field
     for field in ("input_tokens", "output_tokens"):
         assert getattr(told.usage, field) == counted[field], field
     assert told.usage.reasoning_output_tokens == counted["reasoning_tokens"]
@@ -199,12 +203,17 @@ def distributed(told: Any, values: list[float]) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32))
-async def test_rollups_rows_and_plain_python_agree(database: Database, seed: int) -> None:
+async def test_rollups_rows_and_plain_python_agree(
+    database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(cells, "PAUSE", 0)
     chance = Random(seed)
     rows, request = Rows(chance, calls=60), some_request(chance)
     await rows.into(database)
     request.filters.append(rows.only())
     start, end = (time.ToMicroseconds() for time in (request.start_time, request.end_time))
+    if chance.random() < 0.3:
+        await make_cells(database, SPRING + (LENGTH + 2 * DAY if chance.random() < 0.5 else chance.randrange(LENGTH)))
     fast = await usage_stats(database, request, ADMIN, now=end)
     same(fast, await usage_stats(database, request, ADMIN, now=end, rollups=False))
 

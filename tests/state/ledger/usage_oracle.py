@@ -95,6 +95,8 @@ def count_attempt(group: dict[str, Any], row: AttemptRow) -> None:
     cost = row.cost or 0
     outcome = Outcome.Name(row.outcome).removeprefix("OUTCOME_")  # type: ignore[arg-type]
     group["attempts"] += 1
+    group["retries"] += row.retry
+    group["hedges"] += row.hedge
     group["faults"] += outcome in FAULTS
     group["cost_nano_usd"] += cost
     group["unpriced_attempts"] += row.cost is None

@@ -709,7 +709,8 @@ type Routing struct {
 	// provider's own limits hold beside it, and so does the call's deadline, which all attempts share. Unset = the provider's.
 	AttemptTimeout *durationpb.Duration `protobuf:"bytes,16,opt,name=attempt_timeout,json=attemptTimeout,proto3" json:"attempt_timeout,omitempty"`
 	// How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = what the
-	// configuration says, which is 4 unless somebody changed it.
+	// configuration says, which is 4 unless somebody changed it, or as many as it lets the first target's provider be
+	// asked, if that is more.
 	MaxAttempts *int32 `protobuf:"varint,17,opt,name=max_attempts,json=maxAttempts,proto3,oneof" json:"max_attempts,omitempty"`
 	// Calls with the same key are given to the same arm of an experiment. At most 200 characters. Empty = by
 	// context.end_user_id, else by the call itself.
@@ -1138,8 +1139,10 @@ type Attempt struct {
 	ProviderMessage string `protobuf:"bytes,9,opt,name=provider_message,json=providerMessage,proto3" json:"provider_message,omitempty"`
 	// The provider's id of the exchange, for its support.
 	ProviderRequestId string `protobuf:"bytes,10,opt,name=provider_request_id,json=providerRequestId,proto3" json:"provider_request_id,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Its target had failed this call before.
+	Retry         bool `protobuf:"varint,11,opt,name=retry,proto3" json:"retry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Attempt) Reset() {
@@ -1240,6 +1243,13 @@ func (x *Attempt) GetProviderRequestId() string {
 		return x.ProviderRequestId
 	}
 	return ""
+}
+
+func (x *Attempt) GetRetry() bool {
+	if x != nil {
+		return x.Retry
+	}
+	return false
 }
 
 // What an answer used. A field that the provider did not report is absent, not zero.
@@ -1671,7 +1681,7 @@ const file_trunkline_v1_call_proto_rawDesc = "" +
 	" \x01(\tR\rexperimentArm\x12%\n" +
 	"\x0econfig_version\x18\v \x01(\tR\rconfigVersion\x12\x1f\n" +
 	"\vdecision_id\x18\f \x01(\tR\n" +
-	"decisionId\"\xb1\x03\n" +
+	"decisionId\"\xc7\x03\n" +
 	"\aAttempt\x12,\n" +
 	"\x06target\x18\x01 \x01(\v2\x14.trunkline.v1.TargetR\x06target\x12/\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x15.trunkline.v1.OutcomeR\aoutcome\x125\n" +
@@ -1683,7 +1693,8 @@ const file_trunkline_v1_call_proto_rawDesc = "" +
 	"\rprovider_code\x18\b \x01(\tR\fproviderCode\x12)\n" +
 	"\x10provider_message\x18\t \x01(\tR\x0fproviderMessage\x12.\n" +
 	"\x13provider_request_id\x18\n" +
-	" \x01(\tR\x11providerRequestId\"\x8d\x04\n" +
+	" \x01(\tR\x11providerRequestId\x12\x14\n" +
+	"\x05retry\x18\v \x01(\bR\x05retry\"\x8d\x04\n" +
 	"\x05Usage\x12&\n" +
 	"\finput_tokens\x18\x01 \x01(\x03H\x00R\vinputTokens\x88\x01\x01\x12(\n" +
 	"\routput_tokens\x18\x02 \x01(\x03H\x01R\foutputTokens\x88\x01\x01\x12:\n" +

@@ -2946,7 +2946,11 @@ type UsageTotals struct {
 	// Input and output tokens for a US dollar. Absent where nothing was paid.
 	TokensPerUsd *float64 `protobuf:"fixed64,25,opt,name=tokens_per_usd,json=tokensPerUsd,proto3,oneof" json:"tokens_per_usd,omitempty"`
 	// The share of attempts that did not fail by the provider's doing. Absent without attempts.
-	Uptime        *float64 `protobuf:"fixed64,26,opt,name=uptime,proto3,oneof" json:"uptime,omitempty"`
+	Uptime *float64 `protobuf:"fixed64,26,opt,name=uptime,proto3,oneof" json:"uptime,omitempty"`
+	// Of attempts, those at a target that had failed their call before.
+	Retries int64 `protobuf:"varint,27,opt,name=retries,proto3" json:"retries,omitempty"`
+	// Of attempts, those that were made while another one was late: Routing.allow_hedging.
+	Hedges        int64 `protobuf:"varint,28,opt,name=hedges,proto3" json:"hedges,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3138,6 +3142,20 @@ func (x *UsageTotals) GetTokensPerUsd() float64 {
 func (x *UsageTotals) GetUptime() float64 {
 	if x != nil && x.Uptime != nil {
 		return *x.Uptime
+	}
+	return 0
+}
+
+func (x *UsageTotals) GetRetries() int64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *UsageTotals) GetHedges() int64 {
+	if x != nil {
+		return x.Hedges
 	}
 	return 0
 }
@@ -3589,7 +3607,7 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"\bUsageRow\x12F\n" +
 	"\x11bucket_start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketStartTime\x12\x14\n" +
 	"\x05group\x18\x02 \x03(\tR\x05group\x121\n" +
-	"\x06totals\x18\x03 \x01(\v2\x19.trunkline.v1.UsageTotalsR\x06totals\"\x88\t\n" +
+	"\x06totals\x18\x03 \x01(\v2\x19.trunkline.v1.UsageTotalsR\x06totals\"\xba\t\n" +
 	"\vUsageTotals\x12\x1a\n" +
 	"\brequests\x18\x01 \x01(\x03R\brequests\x12\x1c\n" +
 	"\tsuccesses\x18\x02 \x01(\x03R\tsuccesses\x12\x16\n" +
@@ -3616,7 +3634,9 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"\rfallback_rate\x18\x17 \x01(\x01H\x01R\ffallbackRate\x88\x01\x01\x124\n" +
 	"\x14nano_usd_per_success\x18\x18 \x01(\x03H\x02R\x11nanoUsdPerSuccess\x88\x01\x01\x12)\n" +
 	"\x0etokens_per_usd\x18\x19 \x01(\x01H\x03R\ftokensPerUsd\x88\x01\x01\x12\x1b\n" +
-	"\x06uptime\x18\x1a \x01(\x01H\x04R\x06uptime\x88\x01\x01\x1aN\n" +
+	"\x06uptime\x18\x1a \x01(\x01H\x04R\x06uptime\x88\x01\x01\x12\x18\n" +
+	"\aretries\x18\x1b \x01(\x03R\aretries\x12\x16\n" +
+	"\x06hedges\x18\x1c \x01(\x03R\x06hedges\x1aN\n" +
 	"\vScoresEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12)\n" +
 	"\x05value\x18\x02 \x01(\v2\x13.trunkline.v1.ScoreR\x05value:\x028\x01B\x0f\n" +

@@ -488,7 +488,8 @@ class Routing(_message.Message):
     """Models whose weights can be had score more."""
     max_attempts: _builtins.int
     """How many attempts are made at most, 1 to 10: retries, fallbacks and hedges together. Unset = what the
-    configuration says, which is 4 unless somebody changed it.
+    configuration says, which is 4 unless somebody changed it, or as many as it lets the first target's provider be
+    asked, if that is more.
     """
     sticky_key: _builtins.str
     """Calls with the same key are given to the same arm of an experiment. At most 200 characters. Empty = by
@@ -706,6 +707,7 @@ class Attempt(_message.Message):
     PROVIDER_CODE_FIELD_NUMBER: _builtins.int
     PROVIDER_MESSAGE_FIELD_NUMBER: _builtins.int
     PROVIDER_REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
     outcome: Global___Outcome.ValueType
     """How it ended."""
     hedge: _builtins.bool
@@ -718,6 +720,8 @@ class Attempt(_message.Message):
     """The provider's message, scrubbed of anything key-shaped, at most 1 KiB."""
     provider_request_id: _builtins.str
     """The provider's id of the exchange, for its support."""
+    retry: _builtins.bool
+    """Its target had failed this call before."""
     @_builtins.property
     def target(self) -> Global___Target:
         """Who was asked."""
@@ -747,10 +751,11 @@ class Attempt(_message.Message):
         provider_code: _builtins.str = ...,
         provider_message: _builtins.str = ...,
         provider_request_id: _builtins.str = ...,
+        retry: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "target", b"target", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "hedge", b"hedge", "outcome", b"outcome", "provider_code", b"provider_code", "provider_message", b"provider_message", "provider_request_id", b"provider_request_id", "provider_status", b"provider_status", "target", b"target", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "duration", b"duration", "hedge", b"hedge", "outcome", b"outcome", "provider_code", b"provider_code", "provider_message", b"provider_message", "provider_request_id", b"provider_request_id", "provider_status", b"provider_status", "retry", b"retry", "target", b"target", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1600,6 +1600,8 @@ class UsageTotals(_message.Message):
     NANO_USD_PER_SUCCESS_FIELD_NUMBER: _builtins.int
     TOKENS_PER_USD_FIELD_NUMBER: _builtins.int
     UPTIME_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    HEDGES_FIELD_NUMBER: _builtins.int
     requests: _builtins.int
     """Calls that ended, those that were refused included."""
     successes: _builtins.int
@@ -1636,6 +1638,10 @@ class UsageTotals(_message.Message):
     """Input and output tokens for a US dollar. Absent where nothing was paid."""
     uptime: _builtins.float
     """The share of attempts that did not fail by the provider's doing. Absent without attempts."""
+    retries: _builtins.int
+    """Of attempts, those at a target that had failed their call before."""
+    hedges: _builtins.int
+    """Of attempts, those that were made while another one was late: Routing.allow_hedging."""
     @_builtins.property
     def usage(self) -> _call_pb2.Usage:
         """Sums of what providers reported, and of estimates where they did not."""
@@ -1682,10 +1688,12 @@ class UsageTotals(_message.Message):
         nano_usd_per_success: _builtins.int | None = ...,
         tokens_per_usd: _builtins.float | None = ...,
         uptime: _builtins.float | None = ...,
+        retries: _builtins.int = ...,
+        hedges: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_fallback_rate", b"_fallback_rate", "_nano_usd_per_success", b"_nano_usd_per_success", "_success_rate", b"_success_rate", "_tokens_per_usd", b"_tokens_per_usd", "_uptime", b"_uptime", "fallback_rate", b"fallback_rate", "nano_usd_per_success", b"nano_usd_per_success", "output_rate", b"output_rate", "success_rate", b"success_rate", "time_to_first_token", b"time_to_first_token", "tokens_per_usd", b"tokens_per_usd", "total_time", b"total_time", "uptime", b"uptime", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fallback_rate", b"_fallback_rate", "_nano_usd_per_success", b"_nano_usd_per_success", "_success_rate", b"_success_rate", "_tokens_per_usd", b"_tokens_per_usd", "_uptime", b"_uptime", "attempts", b"attempts", "cancelled", b"cancelled", "cost_nano_usd", b"cost_nano_usd", "errors", b"errors", "estimated_attempts", b"estimated_attempts", "estimated_nano_usd", b"estimated_nano_usd", "fallback_rate", b"fallback_rate", "fallbacks", b"fallbacks", "interrupted_streams", b"interrupted_streams", "nano_usd_per_success", b"nano_usd_per_success", "output_rate", b"output_rate", "requests", b"requests", "saved_nano_usd", b"saved_nano_usd", "scores", b"scores", "success_rate", b"success_rate", "successes", b"successes", "time_to_first_token", b"time_to_first_token", "tokens_per_usd", b"tokens_per_usd", "total_time", b"total_time", "unpriced_attempts", b"unpriced_attempts", "uptime", b"uptime", "usage", b"usage", "wasted_nano_usd", b"wasted_nano_usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fallback_rate", b"_fallback_rate", "_nano_usd_per_success", b"_nano_usd_per_success", "_success_rate", b"_success_rate", "_tokens_per_usd", b"_tokens_per_usd", "_uptime", b"_uptime", "attempts", b"attempts", "cancelled", b"cancelled", "cost_nano_usd", b"cost_nano_usd", "errors", b"errors", "estimated_attempts", b"estimated_attempts", "estimated_nano_usd", b"estimated_nano_usd", "fallback_rate", b"fallback_rate", "fallbacks", b"fallbacks", "hedges", b"hedges", "interrupted_streams", b"interrupted_streams", "nano_usd_per_success", b"nano_usd_per_success", "output_rate", b"output_rate", "requests", b"requests", "retries", b"retries", "saved_nano_usd", b"saved_nano_usd", "scores", b"scores", "success_rate", b"success_rate", "successes", b"successes", "time_to_first_token", b"time_to_first_token", "tokens_per_usd", b"tokens_per_usd", "total_time", b"total_time", "unpriced_attempts", b"unpriced_attempts", "uptime", b"uptime", "usage", b"usage", "wasted_nano_usd", b"wasted_nano_usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__fallback_rate: _TypeAlias = _typing.Literal["fallback_rate"]  # noqa: Y015
     _WhichOneofArgType__fallback_rate: _TypeAlias = _typing.Literal["_fallback_rate", b"_fallback_rate"]  # noqa: Y015

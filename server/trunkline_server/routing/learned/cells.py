@@ -7,7 +7,9 @@ saw, so that a cell with few observations says little, and none says nothing.
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import repeat
+from operator import add
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -87,15 +89,16 @@ def qualities(
     `priors`: the worth that is said of models of which nothing was seen.
     """
     mark, known = _mark(task), priors or {}
-    base = _follow([cells.get(ALL, {})], models, [known.get(model, UNKNOWN) for model in models])
+    base = _follow([cells.get(ALL, {})], models, [*map(known.get, models, repeat(UNKNOWN))])
     own = cells.get(mark if task else ALL, {})
     if task:
         base = _follow([own], models, base)
-    n = [own.get(model, NOTHING).n for model in models]
+    n = [cell[2] for cell in map(own.get, models, repeat(NOTHING))]
     means = base
     if shape:
         views = [_follow(_known(cells, [key ^ mark for key in chain]), models, base) for chain in shape]
-        means = [sum(each) / len(shape) for each in zip(*views, strict=True)]
+        sums = reduce(lambda one, other: [*map(add, one, other)], views)
+        means = [each / len(views) for each in sums]
     if failing := [*_known(cells, outcome_keys(task))]:
         answers = _follow(failing, models, [RELIABLE] * len(models))
         means = [mean * share for mean, share in zip(means, answers, strict=True)]

@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 class Experience:
     """For one event loop; nothing in it waits. It outlives configurations: providers are known by their names."""
 
-    def __init__(self, clock: Callable[[], float], signals: Signals | None = None) -> None:
-        """`clock` gives seconds that never go back. `signals`: None = its own, which nobody else reads."""
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        signals: Signals | None = None,
+        has_other_key: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """`clock` gives seconds that never go back. `signals`: None = its own, which nobody else reads.
+
+        `has_other_key` tells whether a provider has another key to be asked.
+        """
         self._clock = clock
+        self.has_other_key = has_other_key
         self._retries: dict[str, RetryBudget] = {}
         self.signals = signals or Signals(clock)
         # Of all calls that may be made twice.

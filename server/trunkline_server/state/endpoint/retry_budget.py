@@ -1,4 +1,4 @@
-"""How many retries an endpoint gets: a share of its first attempts, so that retries never pile up on a failing one."""
+"""How many retries a provider gets: a share of its first attempts, so that retries never pile up on a failing one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _BALANCE = 0
 
 
 class RetryBudget:
-    """One endpoint's. In any ten seconds at most 30 retries and a fifth of the first attempts of eleven seconds."""
+    """One provider's, whatever keys it has: a budget for each key would multiply the floor.
+
+    In any ten seconds at most 30 retries and a fifth of the first attempts of eleven seconds.
+    """
 
     __slots__ = ("_window",)
 
@@ -24,11 +27,11 @@ class RetryBudget:
         self._window = Window(1, _BUCKETS, _BUCKET)
 
     def deposit(self, now: float) -> None:
-        """A first attempt goes to the endpoint."""
+        """A first attempt goes to the provider."""
         self._window.add(_BALANCE, self._window.at(now), DEPOSIT)
 
     def withdraw(self, now: float) -> bool:
-        """A retry wants to go to the endpoint again. False = it must not; nothing was spent."""
+        """A retry wants to go to the provider again. False = it must not; nothing was spent."""
         bucket = self._window.at(now)
         if self._window.totals[_BALANCE] + int(FLOOR * TTL) * PRICE < PRICE:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import json
@@ -38,6 +39,8 @@ class DecisionLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: list[Made] = []
+        # Who flushes waits for what another one has begun to write.
+        self._writing = asyncio.Lock()
 
     def add(self, made: Made) -> None:
         """Keep this one."""
@@ -46,13 +49,14 @@ class DecisionLog:
 
     async def flush(self) -> None:
         """Write down what waits. If the database does not take it, it waits on."""
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
-            return
-        try:
-            await self._database.transact(script(Statement(_ENTER, [_values(each) for each in waiting])))
-        except StoreFailed:
-            self._waiting = [*waiting, *self._waiting][:MOST_WAITING]
+        async with self._writing:
+            waiting, self._waiting = self._waiting, []
+            if not waiting:
+                return
+            try:
+                await self._database.transact(script(Statement(_ENTER, [_values(each) for each in waiting])))
+            except StoreFailed:
+                self._waiting = [*waiting, *self._waiting][:MOST_WAITING]
 
 
 def shape_of(text: str | None) -> Shape:

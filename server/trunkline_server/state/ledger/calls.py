@@ -150,6 +150,8 @@ def _attempt(row: AttemptRow) -> Attempt:
     attempt = Attempt(
         target=Target(provider=row.provider, model=row.model),
         outcome=row.outcome,  # type: ignore[arg-type]
+        retry=row.retry,
+        hedge=row.hedge,
         usage=Usage(other_units=row.other_units, **usage),
         cost=_cost(row),
         provider_status=row.provider_status,

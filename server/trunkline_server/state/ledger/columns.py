@@ -16,7 +16,7 @@ _SUBJECT = (
     "workspace", "api_key", "end_user", "task", "agent", "strategy", "arm", "operation", "requested_model", "labels",
 )  # fmt: skip
 # Of an attempt that is open.
-ATTEMPT_BEGUN = ("call_id", "attempt", "instance", *_SUBJECT, "started", "provider", "model")
+ATTEMPT_BEGUN = ("call_id", "attempt", "instance", *_SUBJECT, "started", "provider", "model", "retry", "hedge")
 # What is known once it has ended.
 ATTEMPT_ENDED = (
     "region", "duration", "outcome", "provider_status", "provider_code", "certainty", "input_tokens", "output_tokens",
@@ -36,10 +36,11 @@ def attempt_values(row: AttemptRow, instance: str = "") -> Row:
     """An attempt's values, as ATTEMPT names them."""
     return (
         row.call_id, row.attempt, instance, *_subject_values(row.subject), row.started, row.provider, row.model,
-        row.region, row.duration, row.outcome, row.provider_status, row.provider_code, row.certainty,
-        row.input_tokens, row.output_tokens, row.cache_read_tokens, row.cache_write_tokens, row.reasoning_tokens,
-        _json(row.other_units), row.cost, row.input_cost, row.output_cost, row.cache_read_cost,
-        row.cache_write_cost, row.reasoning_cost, row.other_cost, row.saved, row.price_version,
+        int(row.retry), int(row.hedge), row.region, row.duration, row.outcome, row.provider_status,
+        row.provider_code, row.certainty, row.input_tokens, row.output_tokens, row.cache_read_tokens,
+        row.cache_write_tokens, row.reasoning_tokens, _json(row.other_units), row.cost, row.input_cost,
+        row.output_cost, row.cache_read_cost, row.cache_write_cost, row.reasoning_cost, row.other_cost, row.saved,
+        row.price_version,
     )  # fmt: skip
 
 
@@ -68,6 +69,7 @@ def attempt_of(values: Row) -> AttemptRow:
     """The attempt of a row that was selected as ATTEMPT names it."""
     row = dict(zip(ATTEMPT, values, strict=True))
     row["other_units"] = json.decode(row["other_units"], type=dict[str, int])
+    row["retry"], row["hedge"] = bool(row["retry"]), bool(row["hedge"])
     return AttemptRow(subject=_subject_of(row), **{name: row[name] for name in _ATTEMPT_FIELDS})
 
 

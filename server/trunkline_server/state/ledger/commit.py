@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from trunkline_server.state.ledger.columns import ATTEMPT, ATTEMPT_ENDED, CALL, attempt_values, call_values
 from trunkline_server.state.ledger.database import Statement
+from trunkline_server.state.ledger.held import HELD, can_hold, held_values, hold_earlier, let_go
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 from trunkline_server.state.ledger.sums import Sums
 
@@ -49,10 +50,17 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
     if withdrawn:
         yield Statement(_WITHDRAW, withdrawn)
     sums, new_attempts, new_calls = Sums(), [], []
+    held = {call_id: ended[call_id, 1] for call_id, call in calls.items() if can_hold(call, ended.get((call_id, 1)))}
     if ended:
-        new_attempts = yield Statement(_FINISH, [attempt_values(row) for row in ended.values()], returns=True, key=2)
+        rows = [(*attempt_values(row), int(row.attempt == 1 and row.call_id in held)) for row in ended.values()]
+        new_attempts = yield Statement(_FINISH, rows, returns=True, key=2)
     if calls:
-        new_calls = yield Statement(_END, [call_values(row) for row in calls.values()], returns=True, key=1)
+        together = {call_id for call_id, attempt in new_attempts if attempt == 1}
+        held = {call_id: row for call_id, row in held.items() if call_id in together}
+        held |= yield from hold_earlier(calls.values(), together)
+        rows = [(*call_values(row), *held_values(held.get(call_id))) for call_id, row in calls.items()]
+        new_calls = yield Statement(_END, rows, returns=True, key=1)
+        yield from let_go(held, {call_id for (call_id,) in new_calls})
     for key in new_attempts:
         sums.add_attempt(ended[key])
     for (call_id,) in new_calls:
@@ -67,9 +75,9 @@ def _insert(table: str, columns: Sequence[str]) -> str:
 
 _BEGIN = f"{_insert('attempts', ATTEMPT)} ON CONFLICT (call_id, attempt) DO NOTHING"
 _FINISH = (
-    f"{_insert('attempts', ATTEMPT)} ON CONFLICT (call_id, attempt) DO UPDATE SET "
-    f"{', '.join(f'{name} = excluded.{name}' for name in ('instance', *ATTEMPT_ENDED))} "
+    f"{_insert('attempts', (*ATTEMPT, 'held'))} ON CONFLICT (call_id, attempt) DO UPDATE SET "
+    f"{', '.join(f'{name} = excluded.{name}' for name in ('instance', *ATTEMPT_ENDED, 'held'))} "
     "WHERE attempts.duration IS NULL RETURNING call_id, attempt"
 )
-_END = f"{_insert('calls', CALL)} ON CONFLICT (call_id) DO NOTHING RETURNING call_id"
+_END = f"{_insert('calls', (*CALL, *HELD))} ON CONFLICT (call_id) DO NOTHING RETURNING call_id"
 _WITHDRAW = "DELETE FROM attempts WHERE call_id = ? AND attempt = ? AND duration IS NULL"

@@ -63,6 +63,8 @@ class Dialect:
     pairs: str
     # The aggregate that strings together, row after row, the characters with these numbers.
     characters: Callable[[Sequence[str]], str]
+    # The aggregate that strings together the texts in `{column}`.
+    strung: str
     # Makes transactions that change the schema wait for each other. Empty: all transactions do.
     alone: str = ""
     # Functions that the SQL below uses and that have to be made first.

@@ -50,7 +50,9 @@ GROUP BY arm ORDER BY arm
 async def arms(database: Database, start: int) -> list[Arm]:
     """Of all experiments, in the order of their names, since `start` (microseconds since 1970). Raises StoreFailed."""
     return [
-        Arm(row[0], *map(int, row[1:4]), _sample(*row[4:7]), _sample(*row[7:10]), _sample(*row[10:13]))
+        Arm(
+            row[0], int(row[1]), int(row[2]), int(row[3]), _sample(*row[4:7]), _sample(*row[7:10]), _sample(*row[10:13])
+        )
         for row in await database.fetch(_ARMS, (start,))
     ]
 

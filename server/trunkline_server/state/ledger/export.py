@@ -54,6 +54,8 @@ _ATTEMPT = {
     "region": "region",
     "duration_us": "duration",
     "outcome": "outcome",
+    "retry": "retry",
+    "hedge": "hedge",
     "provider_status": "provider_status",
     "provider_code": "provider_code",
     "certainty": "certainty",

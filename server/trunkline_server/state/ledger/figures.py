@@ -47,6 +47,8 @@ ATTEMPT_SUMS = (
     "wasted",
     "estimated",
 )
+# Of attempts that no call holds alone: a call that has one of these has another attempt, too.
+TRIES = ("retries", "hedges")
 # The ledger's names of tokens, and the contract's.
 TOKENS: Mapping[str, str] = {
     "input_tokens": "input_tokens",
@@ -62,7 +64,7 @@ DISTRIBUTIONS = ("total_time", "time_to_first_token", "output_rate")
 class Figures:
     """What one group came to."""
 
-    # By CALL_SUMS, ATTEMPT_SUMS and TOKENS.
+    # By CALL_SUMS, ATTEMPT_SUMS, TOKENS and TRIES.
     sums: dict[str, int] = field(default_factory=dict)
     # By the providers' names for them.
     units: dict[str, int] = field(default_factory=dict)
@@ -111,6 +113,8 @@ class Figures:
             errors=errors,
             cancelled=cancelled,
             attempts=attempts,
+            retries=of("retries", 0),
+            hedges=of("hedges", 0),
             fallbacks=of("fallbacks", 0),
             interrupted_streams=of("interrupted", 0),
             cost_nano_usd=_fitting(of("cost", 0)),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.errors import LedgerUnavailable
 from trunkline_server.state.ledger import instances, journal, recovery, retention
+from trunkline_server.state.ledger.cells import make_cells
 from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
 from trunkline_server.state.ledger.database import StoreFailed
 from trunkline_server.state.ledger.journal import Journal, JournalFailed
@@ -195,6 +196,7 @@ class Ledger:
             await self._try(self.tidy())
             if number % EXPIRY_ROUNDS == 0:
                 await self._try(self.expire())
+                await self._try(make_cells(self.database, _now()))
             number += 1
             await asyncio.sleep(ROUND)
 

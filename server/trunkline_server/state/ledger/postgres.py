@@ -46,6 +46,7 @@ DIALECT = Dialect(
     label="({column} ->> {key}::text)",
     pairs="jsonb_each_text({column})",
     characters=lambda codes: f"string_agg({' || '.join(f'chr(({code})::int)' for code in codes)}, '')",
+    strung="string_agg({column}, '')",
     # A number of ours: nothing else in the database should wait for it.
     alone="SELECT pg_advisory_xact_lock(7526181)",
     functions=(_MERGE, _REFUSE),

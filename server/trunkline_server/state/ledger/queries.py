@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 from trunkline.v1 import call_pb2
 from trunkline_server.state.ledger.database import Query
 from trunkline_server.state.ledger.expressions import Sql, all_of, condition, expression
-from trunkline_server.state.ledger.figures import PROVIDERS_FAULTS, TOKENS
+from trunkline_server.state.ledger.figures import (
+    ATTEMPT_SUMS,
+    CALL_SUMS,
+    DISTRIBUTIONS,
+    PROVIDERS_FAULTS,
+    TOKENS,
+    TRIES,
+)
+from trunkline_server.state.ledger.sources import CELLS, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,15 +31,18 @@ FIRST_CHARACTER = 1000
 ABSENT = 1
 
 _FAILED = f"FILTER (WHERE t.outcome <> {call_pb2.OUTCOME_SUCCESS})"
-_AT_FAULT = f"t.outcome IN ({', '.join(map(str, sorted(PROVIDERS_FAULTS)))})"
+# Most rows are successes: they should not be looked for in a list.
+_AT_FAULT = (
+    f"t.outcome <> {call_pb2.OUTCOME_SUCCESS} AND t.outcome IN ({', '.join(map(str, sorted(PROVIDERS_FAULTS)))})"
+)
 _ESTIMATED = f"FILTER (WHERE t.certainty = {call_pb2.CERTAINTY_ESTIMATED})"
 _TOKENS = tuple(f"coalesce(SUM(t.{name}), 0)" for name in TOKENS)
-# In the order of figures.ATTEMPT_SUMS and figures.TOKENS.
+# In the order of figures.ATTEMPT_SUMS and figures.TOKENS. Of attempts, and of calls: of those that hold one.
 _ATTEMPTS = (
-    "COUNT(*)",
-    f"COUNT(*) FILTER (WHERE {_AT_FAULT})",
+    "COUNT(t.certainty)",
+    f"COUNT(t.certainty) FILTER (WHERE {_AT_FAULT})",
     f"COUNT(*) {_ESTIMATED}",
-    "COUNT(*) - COUNT(t.cost)",
+    "COUNT(t.certainty) - COUNT(t.cost)",
     "coalesce(SUM(t.cost), 0)",
     "coalesce(SUM(t.saved), 0)",
     f"coalesce(SUM(t.cost) {_FAILED}, 0)",
@@ -48,14 +59,18 @@ _ATTEMPT_SUMS = (
     f"coalesce(SUM(t.cost) {_FAILED}, 0)",
     "SUM(t.estimated_cost)",
     *_TOKENS,
+    *(f"SUM(t.{name})" for name in TRIES),
 )
+# In the order of figures.TRIES. What a call holds is neither of them.
+_TRIES = ("coalesce(SUM(t.retry), 0)", "coalesce(SUM(t.hedge), 0)")
+_NO_TRIES = ("0",) * len(TRIES)
 # In the order of figures.CALL_SUMS; whole answers are those that have a time. Then the sums of figures.DISTRIBUTIONS,
 # and their buckets.
 _BUCKETS = ("t.time_bucket", "t.first_token_bucket", "t.rate_bucket")
 _CALLS = (
     "COUNT(t.time_bucket)",
-    "COUNT(*) FILTER (WHERE t.result = 'error')",
-    "COUNT(*) FILTER (WHERE t.result = 'cancelled')",
+    "COUNT(*) FILTER (WHERE t.time_bucket IS NULL AND t.result = 'error')",
+    "COUNT(*) FILTER (WHERE t.time_bucket IS NULL AND t.result = 'cancelled')",
     "SUM(t.fell_back)",
     "SUM(t.interrupted)",
     "coalesce(SUM(t.duration) FILTER (WHERE t.time_bucket IS NOT NULL), 0)",
@@ -65,6 +80,9 @@ _CALLS = (
 _CODES = tuple(f"coalesce({bucket} + {FIRST_CHARACTER}, {ABSENT})" for bucket in _BUCKETS)
 _CALL_SUMS = ("SUM(t.successes)", "SUM(t.errors)", "SUM(t.cancelled)", "SUM(t.fallbacks)", "SUM(t.interrupted)")
 _DISTRIBUTION_SUMS = ("SUM(t.time_sum)", "SUM(t.first_token_sum)", "SUM(t.rate_sum)")
+# Of cells, which name what they have as figures.py does.
+_CELL_ATTEMPTS = tuple(f"SUM(t.{name})" for name in (*ATTEMPT_SUMS, *TOKENS))
+_CELL_CALLS = tuple(f"SUM(t.{name})" for name in (*CALL_SUMS, *DISTRIBUTIONS))
 _HISTOGRAMS = ("t.time_buckets", "t.first_token_buckets", "t.rate_buckets")
 
 
@@ -77,24 +95,33 @@ class Queries:
 
     def attempts(self, segment: Segment) -> Query:
         """What attempts add up to."""
-        if segment.source == "rows":
-            return self._query(_ATTEMPTS, "attempts AS t", segment, Sql("t.duration IS NOT NULL"), of_attempts=True)
+        segment = _by_themselves(segment)
+        if segment.source in ROWS:
+            return self._query((*_ATTEMPTS, *_TRIES), "attempts AS t", segment, _ended(segment), of_attempts=True)
         return self._query(_ATTEMPT_SUMS, "attempt_sums AS t", segment, of_attempts=True)
 
     def units(self, segment: Segment) -> Query:
         """A unit's name and how many."""
-        if segment.source == "rows":
+        segment = _by_themselves(segment)
+        if segment.source in ROWS:
             source = f"attempts AS t, {self._dialect.pairs.format(column='t.other_units')} AS unit"
-            counted = Sql("t.duration IS NOT NULL AND t.other_units <> '{}'")
+            counted = all_of([_ended(segment), Sql("t.other_units <> '{}'")])
             figures = ("unit.key", "SUM(CAST(unit.value AS BIGINT))")
             return self._query(figures, source, segment, counted, of_attempts=True, extra=1)
         return self._query(("t.unit", "SUM(t.amount)"), "unit_sums AS t", segment, of_attempts=True, extra=1)
 
     def calls(self, segment: Segment) -> Query:
-        """What calls add up to, the sums of the distributions, and from rows their buckets as characters."""
-        if segment.source == "rows":
-            whole = "FILTER (WHERE t.time_bucket IS NOT NULL)"
-            return self._query((*_CALLS, f"{self._dialect.characters(_CODES)} {whole}"), "calls AS t", segment)
+        """What calls add up to, the sums of the distributions, and from rows their buckets as characters.
+
+        Of minutes and cells `who` also what the attempts that they hold add up to, as `attempts` has it.
+        """
+        if segment.source in CELLS:
+            held = (*_CELL_ATTEMPTS, *_NO_TRIES) if segment.source == "who" else ()
+            strung = self._dialect.strung.format(column="t.buckets")
+            return self._query((*_CELL_CALLS, strung, *held), "cells AS t", segment)
+        if segment.source in ROWS:
+            held = (*_ATTEMPTS, *_NO_TRIES) if segment.source == "minutes" else ()
+            return self._query((*figures_of_calls(self._dialect), *held), "calls AS t", segment)
         if segment.source == "day":
             return self._query((*_CALL_SUMS, *_DISTRIBUTION_SUMS, "NULL"), "call_sums AS t", segment)
         return self._query((*_CALL_SUMS, *["0"] * len(_DISTRIBUTION_SUMS), "NULL"), "call_sums AS t", segment)
@@ -134,7 +161,7 @@ class Queries:
     def _bucket(self, segment: Segment) -> Sql:
         if not self._question.bucketed:
             return Sql("0")
-        time = "t.started" if segment.source == "rows" else "t.start"
+        time = "t.started" if segment.source in ROWS else "t.start"
         # Cast, as PostgreSQL knows nothing of a parameter that stands beside another.
         number = f"({time} - CAST(? AS BIGINT)) / CAST(? AS BIGINT) + CAST(? AS BIGINT)"
         return Sql(number, (segment.origin, segment.width, segment.first))
@@ -146,7 +173,24 @@ class Queries:
         return [condition(each, self._dialect, of_attempts=of_attempts) for each in self._question.filters]
 
 
+def figures_of_calls(dialect: Dialect, *, held: bool = False) -> tuple[str, ...]:
+    """What is counted of rows of calls: of the attempts that they hold, too, before the rest; the buckets last."""
+    characters = f"{dialect.characters(_CODES)} FILTER (WHERE t.time_bucket IS NOT NULL)"
+    return (*(_ATTEMPTS if held else ()), *_CALLS, characters)
+
+
+def _by_themselves(segment: Segment) -> Segment:
+    """Where attempts are counted that none of these calls hold."""
+    return segment._replace(source="minutes") if segment.source == "who" else segment
+
+
+def _ended(segment: Segment) -> Sql:
+    """Which attempts are counted by themselves."""
+    return Sql("t.duration IS NOT NULL AND t.held = 0" if segment.source == "minutes" else "t.duration IS NOT NULL")
+
+
 def _in_time(segment: Segment) -> Sql:
-    if segment.source == "rows":
+    if segment.source in ROWS:
         return Sql("t.started >= ? AND t.started < ?", (segment.start, segment.end))
-    return Sql("t.grain = ? AND t.start >= ? AND t.start < ?", (segment.source, segment.start, segment.end))
+    source = "t.kind" if segment.source in CELLS else "t.grain"
+    return Sql(f"{source} = ? AND t.start >= ? AND t.start < ?", (segment.source, segment.start, segment.end))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from trunkline_server.state.ledger.cells import expire_cells, forget_person
 from trunkline_server.state.ledger.database import Statement
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ async def expire(database: Database, before: int) -> int:
     for table, (key, condition) in _EXPIRED.items():
         chosen = f"SELECT {key} FROM {table} WHERE {condition} LIMIT {BATCH}"
         deleted += await _repeat(database, f"DELETE FROM {table} WHERE ({key}) IN ({chosen}) RETURNING 1", before)
+    await database.transact(lambda: expire_cells(before))
     return deleted
 
 
@@ -48,6 +50,7 @@ async def erase(database: Database, end_user: str) -> Erased:
         chosen = f"SELECT {key} FROM {table} WHERE end_user = ? AND end_user <> '' LIMIT {BATCH}"
         change = f"UPDATE {table} SET end_user = '' WHERE ({key}) IN ({chosen}) RETURNING 1"
         counts[table] = await _repeat(database, change, end_user)
+    await database.transact(lambda: forget_person(end_user, database.dialect))
     return Erased(**counts)
 
 

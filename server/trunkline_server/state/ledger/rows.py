@@ -35,6 +35,9 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     # The provider's own id.
     model: str
     region: str = ""
+    # Its target had failed the call before; it was made while another one was late.
+    retry: bool = False
+    hedge: bool = False
     # None: it was begun, and how it ended is not known yet.
     duration: int | None = None
     # A value of the contract's Outcome; 0 while it runs.

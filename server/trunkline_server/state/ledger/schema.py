@@ -1,9 +1,11 @@
 """The tables of the ledger, and how an older database becomes one of today.
 
-attempts, calls   A row for each, kept for the retention. An attempt without a duration is open: it still runs.
+attempts, calls   A row for each, kept for the retention. An attempt without a duration is open: it still runs. Most
+                  calls hold the figures of their one attempt as well (held.py).
 attempt_sums,     Rollups, changed in the transaction that adds the rows they count, and kept for ever. By `grain`:
 call_sums,        hour, day (UTC): by workspace, operation, target and how it ended; the other dimensions are empty.
 unit_sums         detail: days by all dimensions. No rollup names a person, a label or a requested model.
+cells, cell_days  Calls of days that are over, added up (cells.py). They live as long as the rows.
 feedback          The last score of each call and metric.
 instances         Gateways that write open attempts, and until when they are surely alive.
 decisions         What `performance_based` decided, kept for the retention: to learn from scores that come late.
@@ -240,6 +242,91 @@ CREATE TABLE resets (
     "CREATE INDEX calls_failed ON calls (call_id, reason) WHERE reason <> ''",
 )
 
+_TRIES = (
+    # An attempt whose target had failed its call before; one that was made while another was late.
+    *(f"ALTER TABLE attempts ADD COLUMN {name} BIGINT NOT NULL DEFAULT 0" for name in ("retry", "hedge")),
+    *(f"ALTER TABLE attempt_sums ADD COLUMN {name} BIGINT NOT NULL DEFAULT 0" for name in ("retries", "hedges")),
+)
+
+_HELD = (
+    # 1: the figures of this attempt stand in its call's row, too (held.py).
+    "ALTER TABLE attempts ADD COLUMN held BIGINT NOT NULL DEFAULT 0",
+    "CREATE INDEX attempts_not_held ON attempts (held, started) WHERE held = 0",
+    # Questions about one workspace find its calls by calls_workspace, and of attempts only those that are not held.
+    "DROP INDEX attempts_workspace",
+    # Of the attempt that the call holds; without a certainty it holds none.
+    "ALTER TABLE calls ADD COLUMN certainty BIGINT",
+    "ALTER TABLE calls ADD COLUMN input_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN output_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN cache_read_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN cache_write_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN reasoning_tokens BIGINT",
+    "ALTER TABLE calls ADD COLUMN cost BIGINT",
+    "ALTER TABLE calls ADD COLUMN saved BIGINT",
+)
+
+_CELLS = (
+    """
+CREATE TABLE cells (
+    kind TEXT NOT NULL,
+    start BIGINT NOT NULL,
+    -- Those that the kind does not tell apart are empty.
+    workspace TEXT,
+    api_key TEXT,
+    end_user TEXT,
+    task TEXT,
+    agent TEXT,
+    strategy TEXT,
+    arm TEXT,
+    operation TEXT,
+    requested_model TEXT,
+    labels JSONB,
+    provider TEXT,
+    model TEXT,
+    region TEXT,
+    outcome BIGINT,
+    reason TEXT,
+    -- Of the attempts that the calls hold; of kind who only.
+    attempts BIGINT,
+    provider_faults BIGINT,
+    estimated_attempts BIGINT,
+    unpriced BIGINT,
+    cost BIGINT,
+    saved BIGINT,
+    wasted BIGINT,
+    estimated BIGINT,
+    input_tokens BIGINT,
+    output_tokens BIGINT,
+    cache_read_tokens BIGINT,
+    cache_write_tokens BIGINT,
+    reasoning_tokens BIGINT,
+    -- Of the calls, and of whole answers the sums of their distributions.
+    successes BIGINT NOT NULL,
+    errors BIGINT NOT NULL,
+    cancelled BIGINT NOT NULL,
+    fallbacks BIGINT NOT NULL,
+    interrupted BIGINT NOT NULL,
+    total_time BIGINT NOT NULL,
+    time_to_first_token BIGINT NOT NULL,
+    output_rate DOUBLE PRECISION NOT NULL,
+    -- Their buckets as characters (queries.py).
+    buckets TEXT NOT NULL
+)""",
+    "CREATE INDEX cells_start ON cells (kind, start)",
+    """
+CREATE TABLE cell_days (
+    kind TEXT NOT NULL,
+    day BIGINT NOT NULL,
+    -- How many calls the day's cells count.
+    calls BIGINT NOT NULL,
+    -- 0: there would be too many cells, so there are none.
+    worth BIGINT NOT NULL,
+    PRIMARY KEY (kind, day)
+)""",
+    # A row for each person that was erased, and nothing of who that was.
+    "CREATE TABLE erasures (number BIGINT NOT NULL)",
+)
+
 _LEARNING = (
     """
 CREATE TABLE decisions (
@@ -259,7 +346,7 @@ CREATE TABLE decisions (
 )
 
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _LEARNING)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _TRIES, _HELD, _CELLS, _LEARNING)
 
 
 class NewerSchema(Exception):

@@ -2,7 +2,9 @@
 
 A rollup serves where it has every dimension that the question names and no edge of the question cuts its span: whole
 days in all its dimensions (`detail`), whole days and hours by workspace, operation, target and outcome. Rows serve
-everything, as long as the ledger has them, and distributions of anything but whole days.
+everything, as long as the ledger has them, and distributions of anything but whole days. Where attempts and calls are
+both counted from rows, whole minutes are counted from what calls hold (held.py), which is one pass in place of two, and
+whole days from cells (cells.py), where there are any.
 """
 
 from __future__ import annotations
@@ -14,15 +16,21 @@ from trunkline.v1.gateway_service_pb2 import UsageDimension
 from trunkline_server.state.ledger.calendar import HOUR, MINUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
+    from trunkline_server.state.ledger.dimensions import Kind
     from trunkline_server.state.ledger.question import Question
 
-Source = Literal["rows", "hour", "day", "detail"]
+Cells = Literal["who", "hour_cells", "detail_cells"]
+Source = Literal["rows", "minutes", "hour", "day", "detail"] | Cells
+# Those that read `attempts` and `calls`.
+ROWS: frozenset[Source] = frozenset({"rows", "minutes"})
+# Those that read `cells`.
+CELLS: frozenset[Source] = frozenset({"who", "hour_cells", "detail_cells"})
 
 DAY = 24 * HOUR
 # Rows are counted in about this many parts: a small sort is faster than a large one.
-_PARTS = 180
+_PARTS = 60
 _COARSE = frozenset(
     {
         UsageDimension.KIND_WORKSPACE,
@@ -40,6 +48,21 @@ _DETAIL = _COARSE | {
     UsageDimension.KIND_STRATEGY,
     UsageDimension.KIND_ARM,
 }
+_WHO = frozenset(
+    {
+        UsageDimension.KIND_WORKSPACE,
+        UsageDimension.KIND_API_KEY,
+        UsageDimension.KIND_END_USER,
+        UsageDimension.KIND_TASK,
+        UsageDimension.KIND_AGENT,
+        UsageDimension.KIND_STRATEGY,
+        UsageDimension.KIND_ARM,
+        UsageDimension.KIND_OPERATION,
+        UsageDimension.KIND_REQUESTED_MODEL,
+        UsageDimension.KIND_LABEL,
+        UsageDimension.KIND_ERROR_REASON,
+    }
+)
 
 
 class Piece(NamedTuple):
@@ -63,22 +86,74 @@ class Segment(NamedTuple):
 
 def rollups_for(question: Question) -> tuple[Source, ...]:
     """The rollups that have all dimensions of the question, the largest first."""
-    kinds = {each.kind for each in question.group_by} | {each.dimension.kind for each in question.filters}
+    kinds = _kinds(question)
     if kinds <= _COARSE:
         return "day", "hour"
     return ("detail",) if kinds <= _DETAIL else ()
 
 
+def cells_for(question: Question) -> Cells | None:
+    """The cells that have all dimensions of the question, and what its rollups lack."""
+    kinds = _kinds(question)
+    if kinds <= _COARSE:
+        return "hour_cells"
+    if kinds <= _DETAIL:
+        return "detail_cells"
+    return "who" if kinds <= _WHO else None
+
+
+def _kinds(question: Question) -> set[Kind.ValueType]:
+    return {each.kind for each in question.group_by} | {each.dimension.kind for each in question.filters}
+
+
 def pieces(question: Question, rollups: Iterable[Source]) -> list[Piece]:
     """The question's time, cut into the largest pieces that one source each can serve."""
+    return _joined(piece for start, end in _spans(question) for piece in _cut(start, end, tuple(rollups)))
+
+
+def with_cells(question: Question, cut: Iterable[Piece], kind: Cells, days: Container[int]) -> list[Piece]:
+    """The pieces, of which cells of these days serve what they can."""
+    replaced: Source = "minutes" if kind == "who" else "rows"
     found: list[Piece] = []
-    ends = (*question.buckets[1:], question.end)
-    for begins, ends_at in zip(question.buckets, ends, strict=True):
-        for piece in _cut(max(begins, question.start), min(ends_at, question.end), tuple(rollups)):
-            if found and found[-1].source == piece.source:
-                found[-1] = Piece(piece.source, found[-1].start, piece.end)
-            else:
-                found.append(piece)
+    for piece in cut:
+        if piece.source != replaced:
+            found.append(piece)
+            continue
+        for start, end in _spans(question):
+            if clipped := _clipped(piece, start, end):
+                found += _by_cells(clipped, kind, days)
+    return _joined(found)
+
+
+def _by_cells(piece: Piece, kind: Cells, days: Container[int]) -> Iterator[Piece]:
+    width = HOUR if kind == "hour_cells" else DAY
+    low, high = -(-piece.start // width) * width, piece.end // width * width
+    if low >= high:
+        yield piece
+        return
+    yield piece._replace(end=low)
+    for day in range(low - low % DAY, high, DAY):
+        source: Source = kind if day in days else piece.source
+        yield Piece(source, max(low, day), min(high, day + DAY))
+    yield piece._replace(start=high)
+
+
+def _spans(question: Question) -> Iterator[tuple[int, int]]:
+    """The buckets' beginnings and ends, as far as they are asked for."""
+    for begins, ends in zip(question.buckets, (*question.buckets[1:], question.end), strict=True):
+        yield max(begins, question.start), min(ends, question.end)
+
+
+def _joined(pieces: Iterable[Piece]) -> list[Piece]:
+    """The pieces without those that are empty; what is beside each other and of the same source is one."""
+    found: list[Piece] = []
+    for piece in pieces:
+        if piece.start >= piece.end:
+            continue
+        if found and found[-1].source == piece.source and found[-1].end == piece.start:
+            found[-1] = Piece(piece.source, found[-1].start, piece.end)
+        else:
+            found.append(piece)
     return found
 
 
@@ -97,6 +172,16 @@ def _cut(start: int, end: int, rollups: tuple[Source, ...]) -> Iterator[Piece]:
     yield from _cut(start, low, tuple(smaller))
     yield Piece(largest, low, high)
     yield from _cut(high, end, tuple(smaller))
+
+
+def from_rows(question: Question) -> list[Piece]:
+    """The question's time without any rollups."""
+    start, end = question.start, question.end
+    low, high = -(-start // MINUTE) * MINUTE, end // MINUTE * MINUTE
+    odd = question.bucketed and any(begins % MINUTE for begins in question.buckets)
+    if odd or low >= high:
+        return [Piece("rows", start, end)]
+    return _joined((Piece("rows", start, low), Piece("minutes", low, high), Piece("rows", high, end)))
 
 
 def pieces_of_calls(question: Question, rollups: tuple[Source, ...], complete: int) -> list[Piece]:
@@ -121,9 +206,9 @@ def slices(cut: Iterable[Segment], first: int, last: int) -> Iterator[Segment]:
     """The segments in parts, which bound what one query reads and sorts. No row is outside of `first` and `last`."""
     for each in cut:
         low, high = each.start, each.end
-        if each.source == "rows":
+        if each.source in ROWS:
             low, high = max(low, first), min(high, last + 1)
-        width = min(DAY, max((high - low) // _PARTS, 15 * MINUTE)) if each.source == "rows" else 8 * DAY
+        width = min(DAY, max((high - low) // _PARTS, 15 * MINUTE)) if each.source in ROWS else 8 * DAY
         for start in range(low, high, width):
             yield each._replace(start=start, end=min(start + width, high))
 

@@ -27,6 +27,7 @@ DIALECT = Dialect(
     label="json_extract({column}, '$.\"' || {key} || '\"')",
     pairs="json_each({column})",
     characters=lambda codes: f"group_concat(char({', '.join(codes)}), '')",
+    strung="group_concat({column}, '')",
     append_only=tuple(
         f"CREATE TRIGGER {{table}}_no_{change} BEFORE {change} ON {{table}} "
         "BEGIN SELECT RAISE(ABORT, 'these rows are never changed or removed'); END"

@@ -27,7 +27,7 @@ KEY = (
 ATTEMPT_SUMS = (
     "attempts", "duration", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
     "reasoning_tokens", "cost", "input_cost", "output_cost", "cache_read_cost", "cache_write_cost", "reasoning_cost",
-    "other_cost", "saved", "unpriced", "estimated", "estimated_cost", "unknown",
+    "other_cost", "saved", "unpriced", "estimated", "estimated_cost", "unknown", "retries", "hedges",
 )  # fmt: skip
 CALL_SUMS = (
     "calls", "successes", "errors", "cancelled", "fallbacks", "interrupted", "times", "time_sum", "first_tokens",
@@ -55,7 +55,7 @@ class Sums:
             row.cache_write_tokens or 0, row.reasoning_tokens or 0, cost, row.input_cost or 0, row.output_cost or 0,
             row.cache_read_cost or 0, row.cache_write_cost or 0, row.reasoning_cost or 0,
             row.other_cost or 0, row.saved, row.cost is None, estimated, cost if estimated else 0,
-            row.certainty == call_pb2.CERTAINTY_UNKNOWN,
+            row.certainty == call_pb2.CERTAINTY_UNKNOWN, row.retry, row.hedge,
         )  # fmt: skip
         for key in _keys(row):
             _add(self._attempts, key, values)

@@ -7,8 +7,17 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 from trunkline_server.errors import InvalidRequest, Violation
+from trunkline_server.state.histogram import Histogram
 from trunkline_server.state.ledger.expressions import told
-from trunkline_server.state.ledger.figures import ATTEMPT_SUMS, CALL_SUMS, DISTRIBUTIONS, MILLION, TOKENS, Figures
+from trunkline_server.state.ledger.figures import (
+    ATTEMPT_SUMS,
+    CALL_SUMS,
+    DISTRIBUTIONS,
+    MILLION,
+    TOKENS,
+    TRIES,
+    Figures,
+)
 from trunkline_server.state.ledger.packed import Merged
 from trunkline_server.state.ledger.queries import ABSENT, FIRST_CHARACTER
 
@@ -25,7 +34,8 @@ _MOST_CHARACTERS = 8_000_000
 
 # Sums of distributions in millionths: the ledger's times are, its rates are not.
 _SCALE = {"output_rate": MILLION}
-_ATTEMPT_NAMES = (*ATTEMPT_SUMS, *TOKENS)
+_ATTEMPT_NAMES = (*ATTEMPT_SUMS, *TOKENS, *TRIES)
+_CALL_VALUES = len(CALL_SUMS) + len(DISTRIBUTIONS)
 # Which bucket, and the group's values as they were found.
 Key = tuple[Any, ...]
 
@@ -38,7 +48,7 @@ class _Gathered:
     def __init__(self) -> None:
         # By _ATTEMPT_NAMES; by CALL_SUMS and DISTRIBUTIONS.
         self.attempts: list[Any] = [0] * len(_ATTEMPT_NAMES)
-        self.calls: list[Any] = [0] * (len(CALL_SUMS) + len(DISTRIBUTIONS))
+        self.calls: list[Any] = [0] * _CALL_VALUES
         self.characters: list[str] = []
         # Packed histograms, one for each of DISTRIBUTIONS: cheap to add and dear to unpack.
         self.packed: tuple[Merged, ...] = ()
@@ -96,10 +106,12 @@ class Tally:
 
     def add_calls(self, rows: Iterable[Row]) -> None:
         """Add what Queries.calls found."""
-        for key, (*values, characters) in self._keyed(rows):
+        for key, values in self._keyed(rows):
             group = self._of(key)
             group.calls = [*map(add, group.calls, values)]
-            if characters:
+            if attempts := values[_CALL_VALUES + 1 :]:
+                group.attempts = [*map(add, group.attempts, attempts)]
+            if characters := values[_CALL_VALUES]:
                 group.characters.append(characters)
                 self._characters += len(characters)
         if self._characters > _MOST_CHARACTERS:
@@ -142,10 +154,9 @@ class Tally:
 
 
 def _add_buckets(figures: Figures, name: str, buckets: dict[int, int]) -> None:
-    distribution = figures.distribution(name)
-    for bucket, count in buckets.items():
-        distribution.buckets[bucket] = distribution.buckets.get(bucket, 0) + count
-        distribution.count += count
+    more = Histogram()
+    more.buckets, more.count = buckets, sum(buckets.values())
+    figures.distribution(name).merge(more)
 
 
 def _too_many() -> InvalidRequest:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.v1.gateway_service_pb2 import UsageDimension, UsageRow, UsageStatsResponse
 from trunkline_server.state.ledger.calendar import HOUR
+from trunkline_server.state.ledger.cells import usable
 from trunkline_server.state.ledger.figures import Figures
 from trunkline_server.state.ledger.order import Place
 from trunkline_server.state.ledger.paging import encode_place
@@ -19,13 +20,16 @@ from trunkline_server.state.ledger.resets import last_reset
 from trunkline_server.state.ledger.sources import (
     DAY,
     Piece,
+    cells_for,
     countable_from,
+    from_rows,
     pieces,
     pieces_of_calls,
     rollups_for,
     segments,
     slices,
     starting,
+    with_cells,
 )
 from trunkline_server.state.ledger.tally import Tally
 from trunkline_server.state.ledger.timestamps import LATEST
@@ -38,10 +42,14 @@ if TYPE_CHECKING:
     from trunkline_server.state.ledger.database import Database, Query, Row
     from trunkline_server.state.ledger.order import Key
     from trunkline_server.state.ledger.question import Question
-    from trunkline_server.state.ledger.sources import Segment, Source
+    from trunkline_server.state.ledger.sources import Cells, Segment, Source
 
-# Queries that are read in one go, and how many such goes there are at once: a database has two readers.
-_AT_ONCE, _SIDE_BY_SIDE = 8, 3
+    # A query of a segment and what takes its rows; queries and what takes the rows of each.
+    Kind = tuple[Callable[[Segment], Query | None], Callable[[list[Row]], None]]
+    Asked = list[tuple[Query, Callable[[list[Row]], None]]]
+
+# Parts that are read in one go, and how many such goes there are at once: a database has two readers.
+_AT_ONCE, _SIDE_BY_SIDE = 3, 3
 # Most ledgers have no other units: to look for them in every row would take a quarter of the time.
 _UNITS = "SELECT 1 FROM unit_sums WHERE grain = 'day' AND start >= ? AND start < ? LIMIT 1"
 # Their starts are found in indexes, one at a time.
@@ -49,6 +57,13 @@ _EXTENT = """
 SELECT (SELECT min(started) FROM attempts), (SELECT min(started) FROM calls), (SELECT max(started) FROM attempts),
        (SELECT max(started) FROM calls), (SELECT min(start) FROM call_sums WHERE grain = 'hour')
 """
+
+
+class Sources(NamedTuple):
+    """What there may be besides rows: rollups, the largest first, and cells."""
+
+    rollups: tuple[Source, ...] = ()
+    cells: Cells | None = None
 
 
 class Kept(NamedTuple):
@@ -69,9 +84,9 @@ async def usage_stats(
     """
     since = await last_reset(database, _scope(request, identity))
     question = question_of(request, identity, now, since)
-    sources = rollups_for(question) if rollups else ()
+    sources = Sources(rollups_for(question), cells_for(question)) if rollups else Sources()
     kept = await _kept(database)
-    start = countable_from(question, sources, kept.complete)
+    start = countable_from(question, sources.rollups, kept.complete)
     counted = starting(question, start) if start < question.end else question
     tally = await _count(database, counted, sources, kept) if start < question.end else Tally(question.group_by)
     response = await asyncio.to_thread(_answer, request, counted, tally)
@@ -102,42 +117,50 @@ async def _kept(database: Database) -> Kept:
     return Kept(first, max(ends), first if counted is not None and counted + HOUR <= first else 0)
 
 
-async def _count(database: Database, question: Question, sources: tuple[Source, ...], kept: Kept) -> Tally:
+async def _count(database: Database, question: Question, sources: Sources, kept: Kept) -> Tally:
     """Several parts at once: there are two readers, and neither should wait for what is added up."""
     queries, tally = Queries(question, database.dialect), Tally(question.group_by)
     units = await read(database, _UNITS, (question.start - question.start % DAY, question.end))
+    attempts, calls = await _pieces(database, question, sources, kept)
 
-    def cut(found: Iterable[Piece]) -> Iterable[Segment]:
-        return slices(segments(question, found), kept.first, kept.last)
+    def asked(found: Iterable[Piece], *kinds: Kind) -> Iterator[Asked]:
+        return _asked(slices(segments(question, found), kept.first, kept.last), *kinds)
 
     of_attempts = ((queries.attempts, tally.add_attempts), *([(queries.units, tally.add_units)] if units else []))
     of_calls = ((queries.calls, tally.add_calls), (queries.histograms, tally.add_histograms))
-    everything = [Piece("rows", question.start, question.end)]
-    asked = chain(
-        _asked(cut(pieces(question, sources)), *of_attempts),
-        _asked(cut(pieces_of_calls(question, sources, kept.complete)), *of_calls),
-        _asked(segments(question, everything), (queries.scores, tally.add_scores)),
+    scores = _asked(
+        segments(question, [Piece("rows", question.start, question.end)]), (queries.scores, tally.add_scores)
     )
+    if sources.rollups:
+        everything = chain(asked(attempts, *of_attempts), asked(calls, *of_calls), scores)
+    else:
+        everything = chain(asked(calls, *of_attempts, *of_calls), scores)
     adding = asyncio.Lock()
-    await asyncio.gather(*(_add(database, asked, adding) for _ in range(_SIDE_BY_SIDE)))
+    await asyncio.gather(*(_add(database, everything, adding) for _ in range(_SIDE_BY_SIDE)))
     return tally
 
 
-def _asked(
-    cut: Iterable[Segment], *kinds: tuple[Callable[[Segment], Query | None], Callable[[list[Row]], None]]
-) -> Iterator[tuple[Query, Callable[[list[Row]], None]]]:
-    """What to ask of each part, and what takes the answer."""
+async def _pieces(
+    database: Database, question: Question, sources: Sources, kept: Kept
+) -> tuple[Sequence[Piece], Sequence[Piece]]:
+    """Where attempts are counted from, and calls: from the same, if there is no rollup for them."""
+    attempts = pieces(question, sources.rollups) if sources.rollups else from_rows(question)
+    calls = pieces_of_calls(question, sources.rollups, kept.complete) if sources.rollups else attempts
+    if sources.cells is not None:
+        days = await read(database, *usable(sources.cells, max(question.start, kept.complete), question.end))
+        calls = with_cells(question, calls, sources.cells, {day for (day,) in days})
+    return attempts, calls
+
+
+def _asked(cut: Iterable[Segment], *kinds: Kind) -> Iterator[Asked]:
+    """What to ask of each part, at one and the same moment, and what takes the answers."""
     for segment in cut:
-        for query, adder in kinds:
-            if (asked := query(segment)) is not None:
-                yield asked, adder
+        yield [(asked, adder) for query, adder in kinds if (asked := query(segment)) is not None]
 
 
-async def _add(
-    database: Database, asked: Iterator[tuple[Query, Callable[[list[Row]], None]]], adding: asyncio.Lock
-) -> None:
+async def _add(database: Database, asked: Iterator[Asked], adding: asyncio.Lock) -> None:
     """Ask and add, several parts at a time: what is in memory at once is bounded."""
-    while some := [*islice(asked, _AT_ONCE)]:
+    while some := [*chain.from_iterable(islice(asked, _AT_ONCE))]:
         found = await read_all(database, [query for query, _ in some])
         async with adding:
             await asyncio.to_thread(_add_all, [adder for _, adder in some], found)
