@@ -91,6 +91,8 @@ SIGNALS = st.builds(
     Signal,
     base=st.floats(0.001, 30),
     per_prompt_token=st.floats(0, 0.001),
+    medians=st.just(()),
+    whole=st.none(),
     per_token=st.none() | st.floats(0.0001, 1),
     residual=st.floats(0.1, 10),
     errors=SHARES,

@@ -61,3 +61,8 @@ def test_nobody_is_forgotten() -> None:
 def test_doing_worse_never_brings_more(figure: Figure, less: float) -> None:
     worse = Figure(figure.success * less, figure.away, figure.wait)
     assert weight(worse) <= weight(figure)
+
+
+def test_who_is_back_first_comes_first_of_those_who_have_to_wait() -> None:
+    assert order([Figure(), Figure(wait=2.0), Figure(wait=1.0)], 1) == ["p0", "p2", "p1"]
+    assert order([Figure(wait=3.0), Figure(wait=2.0), Figure(wait=1.0)], 1) == ["p2", "p1", "p0"]
