@@ -74,6 +74,14 @@ async def test_grpcurl_lists_and_describes_everything(tmp_path: Path) -> None:
         ]
 
 
+async def test_every_service_that_is_listed_is_described(tmp_path: Path) -> None:
+    async with gateway(settings_of(tmp_path, MOCK)) as running:
+        code, printed = await run_tool("grpcurl", "-plaintext", running.address, "describe")
+    assert code == 0, printed
+    assert "grpc.reflection.v1.ServerReflection is a service" in printed
+    assert "rpc ServerReflectionInfo ( stream .grpc.reflection.v1.ServerReflectionRequest )" in printed
+
+
 async def test_grpcurl_writes_a_descriptor_set_that_stubs_can_be_made_of(tmp_path: Path) -> None:
     told = tmp_path / "trunkline.binpb"
     async with gateway(settings_of(tmp_path, MOCK)) as running:
