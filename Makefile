@@ -75,6 +75,12 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	fi
 	touch $@
 
+# Environments with Python clients of another time.
+.tools/clients/ready: tests/compatibility/environment clients/python/pyproject.toml $(wildcard $(STUBS)/*.py)
+	mkdir -p $(@D)
+	for kind in previous oldest; do PYTHON=$(PYTHON) tests/compatibility/environment $$kind $(@D)/$$kind; done
+	touch $@
+
 # The embedded model's weights, in the user's cache. Without them the tests that need them say so.
 .tools/weights: .venv/run
 	mkdir -p .tools
@@ -94,9 +100,23 @@ serve: .venv/run ## Start the gateway with trunkline.yaml, if there is one, and 
 # --- the contract -----------------------------------------------------------------------------------------------------
 
 .PHONY: protos
-protos: .venv-protos/ready ## Format the contract and generate the Python stubs from it
+protos: .venv-protos/ready ## Format the contract and generate the stubs from it
 	$(TOOLS)/buf format --write protos
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/generate $(STUBS:/trunkline/v1=)
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/generate-go clients/go
+	if command -v npm >/dev/null; then
+	  rm -rf clients/typescript/src/generated && mkdir clients/typescript/src/generated
+	  PATH="$(CURDIR)/$(TOOLS):$$PATH" clients/typescript/generate clients/typescript/src/generated
+	else
+	  echo "Node is not here: the TypeScript stubs are as they were, and CI will say so"
+	fi
+
+dist/trunkline.binpb: .venv-protos/ready $(wildcard protos/trunkline/v1/*.proto)
+	mkdir -p $(@D)
+	$(TOOLS)/buf build protos --as-file-descriptor-set -o $@
+
+.PHONY: descriptors
+descriptors: dist/trunkline.binpb ## Build dist/trunkline.binpb, from which every language's stubs can be generated
 
 .PHONY: sync-client
 sync-client: .venv/dev ## Generate the synchronous Python client from the asynchronous one
@@ -106,8 +126,7 @@ sync-client: .venv/dev ## Generate the synchronous Python client from the asynch
 check-protos: .venv-protos/ready
 	$(TOOLS)/buf format --diff --exit-code protos
 	$(TOOLS)/buf lint
-	tag=$$(git describe --tags --abbrev=0 2>/dev/null || true)
-	if [ -n "$$tag" ]; then $(TOOLS)/buf breaking --against ".git#tag=$$tag"; else echo "buf breaking: no release tag yet"; fi
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/breaking
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" protos/check/compile
 
 # --- the price book ---------------------------------------------------------------------------------------------------
@@ -153,7 +172,7 @@ check: .venv/dev check-protos ## Formatting, lint, types, and the contract in ev
 	$(BIN)/mypy
 
 .PHONY: test
-test: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/weights ## Set everything up and run the tests
+test: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/clients/ready .tools/weights ## Set everything up and run the tests
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 .PHONY: conformance
@@ -176,16 +195,20 @@ crash: .venv/dev ## Kill gateways at every step and at KILLS=200 random moments,
 mutants: .venv/dev ## Plant bugs in a copy of the server and see the tests find each; ONLY=TEXT for those with it in their name
 	PYTHONPATH=tests $(BIN)/python -m mutants $(if $(ONLY),"$(ONLY)")
 
+.PHONY: clients
+clients: .venv/dev descriptors ## Build every language's client, run its cases against a gateway, then all at once for SECONDS=10; ONLY="go java"
+	PYTHONPATH=tests $(BIN)/python -m matrix --seconds $(or $(SECONDS),10) $(if $(ONLY),--only $(ONLY)) $(if $(STRICT),--strict)
+
 .PHONY: client-oldest
-client-oldest: ## Run the Python client on the oldest libraries that it allows
-	tests/clients/protobuf6.sh
+client-oldest: .venv/dev .tools/clients/ready ## Run the last release's Python client, and today's on the oldest libraries that it allows
+	$(BIN)/pytest -n0 tests/compatibility
 
 .PHONY: chaos
 chaos: .venv/dev ## Bring trouble to providers for SECONDS=180 under load, cancel 1,000 streams, and judge; SEED=N to repeat
 	PYTHONPATH=tests $(BIN)/python -m chaos --seconds $(or $(SECONDS),180) $(if $(SEED),--seed $(SEED))
 
 .PHONY: coverage
-coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/weights ## Run the tests and show which lines they never reach
+coverage: .venv/dev .venv-protos/ready .tools/ready .tools/others .tools/clients/ready .tools/weights ## Run the tests and show which lines they never reach
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing --skip-covered
 
@@ -217,4 +240,4 @@ bench-usage: .venv/dev ## Milliseconds of UsageStats over a million attempts, he
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .venv .venv-protos .venv-others .tools .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-protos .venv-others .tools .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis clients/typescript/dist clients/typescript/node_modules

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,11 +77,38 @@ def stubs(folder: Path) -> dict[str, str]:
 
 @pytest.mark.skipif(not (TOOLS / "ready").exists(), reason="`make protos` sets up what generates the stubs")
 def test_the_committed_stubs_are_those_of_the_contract(tmp_path: Path) -> None:
-    path = f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run([ROOT / "protos/generate", tmp_path], check=True, env=os.environ | {"PATH": path})
+    subprocess.run([ROOT / "protos/generate", tmp_path], check=True, env=with_tools())
     generated, committed = stubs(tmp_path / "trunkline"), stubs(ROOT / "clients/python/trunkline")
     assert sorted(committed) == sorted(generated)
     assert [name for name in generated if generated[name] != committed[name]] == []
+
+
+@pytest.mark.skipif(not (TOOLS / "ready").exists(), reason="`make protos` sets up what generates the stubs")
+@pytest.mark.skipif(shutil.which("go") is None, reason="Go is not installed")
+def test_the_committed_go_stubs_are_those_of_the_contract_and_of_the_descriptor_set(tmp_path: Path) -> None:
+    committed = stubs(ROOT / "clients/go/trunkline")
+    contract, descriptors = tmp_path / "contract", tmp_path / "descriptors"
+    contract.mkdir()
+    subprocess.run([ROOT / "protos/generate-go", contract], check=True, env=with_tools())
+    assert stubs(contract / "trunkline") == committed
+    # As clients/README.md says it for every other language.
+    plugins = with_tools()
+    plugins["PATH"] = f"{ROOT / '.tools/protoc-gen-go'}{os.pathsep}{plugins['PATH']}"
+    template = ["--template", f"{ROOT}/protos/check/go/buf.gen.yaml", "-o", f"{descriptors}"]
+    described = build_descriptors(tmp_path / "trunkline.binpb")
+    subprocess.run(["buf", "generate", described, "--exclude-path", "google", *template], check=True, env=plugins)
+    assert stubs(descriptors / "trunkline") == committed
+
+
+def build_descriptors(path: Path) -> Path:
+    """As `make descriptors` does."""
+    command = ["buf", "build", "protos", "--as-file-descriptor-set", "-o", f"{path}"]
+    subprocess.run(command, check=True, cwd=ROOT, env=with_tools())
+    return path
+
+
+def with_tools() -> dict[str, str]:
+    return os.environ | {"PATH": f"{TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
 def test_every_file_of_the_contract_is_looked_at() -> None:

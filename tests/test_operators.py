@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from gateway import gateway, settings_of
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving import details, reason, rest
@@ -71,6 +72,25 @@ async def test_grpcurl_lists_and_describes_everything(tmp_path: Path) -> None:
             "StreamGenerate",
             "UsageStats",
         ]
+
+
+async def test_every_service_that_is_listed_is_described(tmp_path: Path) -> None:
+    async with gateway(settings_of(tmp_path, MOCK)) as running:
+        code, printed = await run_tool("grpcurl", "-plaintext", running.address, "describe")
+    assert code == 0, printed
+    assert "grpc.reflection.v1.ServerReflection is a service" in printed
+    assert "rpc ServerReflectionInfo ( stream .grpc.reflection.v1.ServerReflectionRequest )" in printed
+
+
+async def test_grpcurl_writes_a_descriptor_set_that_stubs_can_be_made_of(tmp_path: Path) -> None:
+    told = tmp_path / "trunkline.binpb"
+    async with gateway(settings_of(tmp_path, MOCK)) as running:
+        out = ("-plaintext", "-protoset-out", str(told))
+        code, _ = await run_tool("grpcurl", *out, running.address, "describe", "trunkline.v1.GatewayService")
+    assert code == 0
+    files = {file.name: file for file in FileDescriptorSet.FromString(told.read_bytes()).file}
+    assert {name for file in files.values() for name in file.dependency} <= files.keys()
+    assert [service.name for file in files.values() for service in file.service] == ["GatewayService"]
 
 
 async def test_grpcurl_generates_and_streams(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from trunkline_client import (
     TrunklineError,
     Unimplemented,
     UnknownError,
+    channel,
     errors,
 )
 from trunkline_client.errors import BY_CODE, BY_REASON
@@ -47,6 +48,13 @@ from trunkline_server.errors import STATUS_CODES
 if TYPE_CHECKING:
     from clients.conftest import Caller, Failure, FakeGateway
     from google.protobuf.message import Message
+
+
+@pytest.fixture(autouse=True)
+def _asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked again, and after how long, is gRPC's part: see test_client_retries.py."""
+    monkeypatch.setattr(channel, "OPTIONS", (*channel.OPTIONS, ("grpc.enable_retries", 0)))
+
 
 BEGUN = [
     StreamGenerateResponse(started=StreamStarted(id="c1")),

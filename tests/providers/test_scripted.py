@@ -36,7 +36,8 @@ async def hear(handler: Handler, **request: Any) -> Heard:
     heard, loop = Heard(), asyncio.get_running_loop()
     begin = loop.time()
     target = call_pb2.Target(provider="mock", model="m")
-    message = pb.GenerateRequest(messages=[content_pb2.Message(parts=[content_pb2.Part(text="a b c")])], **request)
+    turns = [content_pb2.Message(parts=[content_pb2.Part(text="a b c")])]
+    message = pb.GenerateRequest(**{"messages": turns, **request})
     from dataclasses import replace
 
     try:
@@ -87,6 +88,16 @@ def test_it_asks_for_tools_only_where_there_are_any() -> None:
     assert [(tool.name, tool.arguments_json) for tool in calls] == [("f", '{"x":1}'), ("g", "{}")]
     assert asked.finish_reason == content_pb2.FINISH_REASON_TOOL_CALLS
     assert [part.WhichOneof("data") for part in fold(said(script).events).message.parts] == ["text"]
+
+
+def test_it_does_not_ask_again_when_it_has_a_tools_result() -> None:
+    script = Script(text="sunny", tool_calls=(ScriptedToolCall(name="f"),))
+    result = content_pb2.Part(tool_result=content_pb2.ToolResult(tool_call_id="call_0"))
+    tools = [content_pb2.Tool(function=content_pb2.FunctionTool(name="f"))]
+    turns = [content_pb2.Message(role=content_pb2.ROLE_TOOL, parts=[result])]
+    answered = fold(said(script, tools=tools, messages=turns).events)
+    assert answered.finish_reason == content_pb2.FINISH_REASON_STOP
+    assert [part.text for part in answered.message.parts] == ["sunny"]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,28 @@ __version__ = version("trunkline-client")
 # Bytes; the gateway takes and sends as much.
 MAX_MESSAGE = 32 * 1024 * 1024
 
-# Retries stay as gRPC has them by default. Without a retry policy, and there is none here, they repeat only calls that
-# no server has seen (a connection that closed as the call was about to go out): nothing runs or is paid for twice.
+SERVICES = ("GatewayService", "ModelService", "FeedbackService")
+
+# gRPC asks again, up to four times in all, while the gateway cannot be reached or says that it cannot answer just now
+# and nothing of an answer has come. How long it waits, and whether it may, the gateway says (grpc-retry-pushback-ms):
+# what may have been done and paid is not asked for again.
+RETRIES = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": f"trunkline.v1.{name}"} for name in SERVICES],
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.2s",
+                    "maxBackoff": "5s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+
 OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -34,6 +55,7 @@ OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.service_config", RETRIES),
     ("grpc.primary_user_agent", f"trunkline-client/{__version__}"),
 )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trunkline.v1 import content_pb2
 from trunkline_server.dialects import openai_chat
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Piece:
 def build_scripted(scripts: Mapping[str, Script]) -> Handler:
     """A handler that plays the script of the target's model.
 
-    max_output_tokens is honoured (a token is a piece of the text); tools are asked for only if the request has any.
+    max_output_tokens is honoured (a token is a piece of the text); tools are asked for only if the request has any, and
+    not again in answer to their results.
     """
     failures_left = {name: _times(script.failure) for name, script in scripts.items()}
 
@@ -91,13 +93,18 @@ def _pieces(script: Script, request: GenerateRequest) -> Iterator[Piece]:
     for index in range(min(total, limit)):
         yield Piece(pause if index else 0.0, _delta({"content": words[index % len(words)]}))
     finish = "length" if limit < total else "stop"
-    if request.tools and script.tool_calls and finish == "stop":
+    if _asks_for_tools(script, request) and finish == "stop":
         finish = "tool_calls"
         yield from (Piece(pause, data) for data in _tool_calls(script))
     yield Piece(0.0, _delta({}, finish))
     if script.usage:
         yield Piece(0.0, _usage(request, min(total, limit)))
     yield Piece(0.0, b"data: [DONE]\n\n")
+
+
+def _asks_for_tools(script: Script, request: GenerateRequest) -> bool:
+    results = bool(request.messages) and request.messages[-1].role == content_pb2.ROLE_TOOL
+    return bool(request.tools and script.tool_calls and not results)
 
 
 def _words(text: str) -> list[str]:

@@ -1,0 +1,16 @@
+export { textAdded, textOf, toolCallsOf } from "./answer.js";
+export type { CallOptions } from "./calls.js";
+export type { ClientOptions, Tls } from "./channel.js";
+export { Client, type GenerateInit } from "./client.js";
+export { type Code, type FieldViolation, type Reason, TrunklineError } from "./errors.js";
+export { AnswerStream } from "./stream.js";
+export * from "./generated/trunkline/v1/admin_service_pb.js";
+export * from "./generated/trunkline/v1/call_pb.js";
+export * from "./generated/trunkline/v1/calls_pb.js";
+export * from "./generated/trunkline/v1/content_pb.js";
+export * from "./generated/trunkline/v1/feedback_service_pb.js";
+export * from "./generated/trunkline/v1/gateway_service_pb.js";
+export * from "./generated/trunkline/v1/identity_pb.js";
+export * from "./generated/trunkline/v1/model_pb.js";
+export * from "./generated/trunkline/v1/model_service_pb.js";
+export { Health, HealthCheckResponse_ServingStatus } from "./generated/health/v1/health_pb.js";
