@@ -94,7 +94,7 @@ def test_the_committed_go_stubs_are_those_of_the_contract_and_of_the_descriptor_
     # As clients/README.md says it for every other language.
     plugins = with_tools()
     plugins["PATH"] = f"{ROOT / '.tools/protoc-gen-go'}{os.pathsep}{plugins['PATH']}"
-    template = ["--template", ROOT / "protos/check/go/buf.gen.yaml", "-o", descriptors]
+    template = ["--template", f"{ROOT}/protos/check/go/buf.gen.yaml", "-o", f"{descriptors}"]
     described = build_descriptors(tmp_path / "trunkline.binpb")
     subprocess.run(["buf", "generate", described, "--exclude-path", "google", *template], check=True, env=plugins)
     assert stubs(descriptors / "trunkline") == committed
@@ -102,7 +102,7 @@ def test_the_committed_go_stubs_are_those_of_the_contract_and_of_the_descriptor_
 
 def build_descriptors(path: Path) -> Path:
     """As `make descriptors` does."""
-    command = ["buf", "build", "protos", "--as-file-descriptor-set", "-o", path]
+    command = ["buf", "build", "protos", "--as-file-descriptor-set", "-o", f"{path}"]
     subprocess.run(command, check=True, cwd=ROOT, env=with_tools())
     return path
 
