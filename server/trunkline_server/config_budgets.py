@@ -31,7 +31,9 @@ def budget_problems(settings: Settings, _: object) -> Iterator[Problem]:
         path = join("budgets", name)
         yield from _period(path, budget)
         if budget.provider not in ("", EACH, *settings.providers):
-            yield Problem(f"{path}.provider", "a configured provider" + did_you_mean(budget.provider, settings.providers))
+            yield Problem(
+                f"{path}.provider", "a configured provider" + did_you_mean(budget.provider, settings.providers)
+            )
 
 
 def _period(path: str, budget: BudgetSettings) -> Iterator[Problem]:
