@@ -32,6 +32,7 @@ from trunkline_server.errors import CallError
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.budget import budget
 from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.drain import drained
@@ -58,6 +59,7 @@ from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.audit import Audit
+from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoints
 from trunkline_server.state.identity.issuing import Issuer
@@ -315,8 +317,8 @@ class App:
             LISTS,
             self._log,
             self._opened,
-            # In the attempt's own task: what is about to be sent is written down, and what became of it.
-            account(self._ledger, price_of),
+            # In the attempt's own task: what is about to be sent is paid for and written down, and what became of it.
+            budget(Rules(settings.budgets), self._ledger.budgets, price_of, account(self._ledger, price_of)),
             self._open,
             self._audit,
             partial(drained, self._registry),

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import databases
 import pytest
-from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from ledger_rows import BEGIN, DAY, begun, finished
 

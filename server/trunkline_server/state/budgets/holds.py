@@ -53,7 +53,7 @@ class Owner(NamedTuple):
 def reserve(attempt: Attempt, accounts: Sequence[Account], least: int, most: int, owner: Owner) -> Script[int | Denied]:
     """Put aside as much as there is in all of the accounts, but not more than `most`: how much. Less than `least`: no.
 
-    An attempt that holds already holds no more.
+    An attempt reserves once: the database refuses a second time.
     """
     granted = yield from _available(accounts, least, most)
     if isinstance(granted, Denied):
@@ -147,8 +147,7 @@ _LOCK = (
 )
 _HELD = "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM budget_holds WHERE account = ? AND state = ?"
 _HOLD = (
-    "INSERT INTO budget_holds (call_id, attempt, account, owner, expires, amount, state) VALUES (?, ?, ?, ?, ?, ?, ?) "
-    "ON CONFLICT (call_id, attempt, account) DO NOTHING"
+    "INSERT INTO budget_holds (call_id, attempt, account, owner, expires, amount, state) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _ONE = "call_id = ? AND attempt = ?"
 _GROW = f"UPDATE budget_holds SET amount = amount + ? WHERE {_ONE} AND account = ? AND state = ? RETURNING account"

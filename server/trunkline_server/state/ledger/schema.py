@@ -9,8 +9,8 @@ cells, cell_days  Calls of days that are over, added up (cells.py). They live as
 feedback          The last score of each call and metric.
 instances         Gateways that write open attempts, and until when they are surely alive.
 decisions         What `performance_based` decided, kept for the retention: to learn from scores that come late.
-budget_accounts,   What budgets have spent, by period (state/budgets); and what is held of them for attempts on their way.
-budget_holds
+budget_accounts,  What budgets have spent, by period (state/budgets), and what is held of them for attempts on their
+budget_holds      way.
 api_keys          Gateway keys: digests of their secrets, never these. None is ever removed.
 audit_events      Who did what. The database itself refuses to change or remove one.
 
