@@ -405,7 +405,10 @@ def test_hugai_limits_retries_and_security() -> None:
     }
     spent = {(each.provider or "total", each.period): each.limit / 10**9 for each in settings.budgets.values()}
     assert spent == {
-        **{(name, "daily"): usd for name, usd in (("openai", 500), ("anthropic", 300), ("gemini", 200), ("cohere", 100))},
+        **{
+            (name, "daily"): usd
+            for name, usd in (("openai", 500), ("anthropic", 300), ("gemini", 200), ("cohere", 100))
+        },
         ("total", "monthly"): 15000,
         **{(name, "monthly"): 1000 * k for name, k in (("openai", 8), ("anthropic", 4), ("gemini", 2), ("cohere", 1))},
     }

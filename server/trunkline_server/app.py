@@ -40,6 +40,7 @@ from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import plain, resolve
 from trunkline_server.layers.route import route
+from trunkline_server.layers.thrift import thrift
 from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.defaults import with_defaults
 from trunkline_server.providers.discovery import Discoverer
@@ -214,7 +215,7 @@ class App:
             self._lengths.output,
             self._strategies,
             self._learner,
-            _seed,
+            partial(random.getrandbits, 64),
             time.time,
         )
         try:
@@ -310,7 +311,7 @@ class App:
         snapshot = Snapshot(config.version(settings), settings, offers, prices)
         kinds = {name: settings.providers[name].kind or name for name in snapshot.offers}
         rows = {name: configured(extensions.rows[kind], settings.providers[name]) for name, kind in kinds.items()}
-        self._rows = rows
+        self._rows, rules = rows, Rules(settings.budgets)
         upstreams = Upstreams(
             settings,
             {**DIALECTS, **extensions.dialects},
@@ -318,7 +319,7 @@ class App:
             self._log,
             self._opened,
             # In the attempt's own task: what is about to be sent is paid for and written down, and what became of it.
-            budget(Rules(settings.budgets), self._ledger.budgets, price_of, account(self._ledger, price_of)),
+            budget(rules, self._ledger.budgets, price_of, account(self._ledger, price_of)),
             self._open,
             self._audit,
             partial(drained, self._registry),
@@ -339,17 +340,19 @@ class App:
             },
         }
         handler = dispatch({name: with_defaults(each, rows[name].defaults) for name, each in handlers.items()})
-        for layer in reversed(self._layers()):
+        for layer in reversed(self._layers(rules)):
             handler = layer(handler)
         return Chain(snapshot, handler)
 
-    def _layers(self) -> tuple[Layer, ...]:
+    def _layers(self, rules: Rules) -> tuple[Layer, ...]:
         """Outermost first."""
         return (
             # Outermost: one line and one count for every call, those that are refused below included.
             observe(self._log, self._record, self._ledger.end_call),
             # Before anything is decided: below here a request is valid and plain.
             resolve,
+            # Before a target is chosen: near the end of a soft budget its cost weighs more.
+            thrift(rules, self._ledger.budgets),
             # Knows what the request asks for, and how those did lately who may answer.
             route(self._router, decision_log(self._log)),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
@@ -388,10 +391,6 @@ def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSetti
     for name, provider in settings.providers.items():
         if provider.enabled and (provider.kind or name) == kind:
             yield name, provider
-
-
-def _seed() -> int:
-    return random.getrandbits(64)
 
 
 def _draining() -> CallError:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import databases
 import pytest
-from ledgers import price_of, unpriced
-from make import answer, call, completed, delta, kinds, part, playing
+from ledgers import MemoryLedger, price_of, unpriced
+from make import answer, call, completed, delta, kinds, part, playing, text_of
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
@@ -21,7 +21,7 @@ from trunkline_server.core import TaskRegistry, now
 from trunkline_server.errors import CallError, UpstreamError, usd
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
-from trunkline_server.layers.budget import budget
+from trunkline_server.layers.budget import budget, payer_of
 from trunkline_server.layers.price import Priced
 from trunkline_server.logs import build_log
 from trunkline_server.settings import LedgerSettings
@@ -252,7 +252,7 @@ async def test_a_stream_ends_where_the_money_does(world: World, output: int | No
     assert last.finish_reason == BUDGET
     assert 0 < last.cost.total_nano_usd <= limit
     assert last.cost.certainty == call_pb2.CERTAINTY_ESTIMATED
-    text = sum(len(event.part_started.part.text + event.part_delta.text) for event in events)
+    text = len(text_of(events))
     assert 1300 * 3 < text < 1500 * 3
     assert await world.settled() == (0, last.cost.total_nano_usd)
 
@@ -286,6 +286,15 @@ async def test_budgets_fail_closed(world: World) -> None:
     world.database.failure = None
 
 
+async def test_what_the_ledger_does_not_take_holds_nothing(world: World) -> None:
+    layer = budget(Rules({"b": hard()}), world.ledger.budgets, price_of, account(MemoryLedger(refuses=True), price_of))
+    handler = attempt(world.registry, lambda _, __: None, Experience(now))(layer(playing(said("a"))))
+    with pytest.raises(CallError) as refused:
+        await play(handler)
+    assert refused.value.reason == call_pb2.ERROR_REASON_LEDGER_UNAVAILABLE
+    assert await world.settled() == (0, 0)
+
+
 async def test_as_many_at_once_as_there_is_room_for(world: World) -> None:
     async def below(_: Call) -> Events:
         await asyncio.sleep(0.5)
@@ -310,3 +319,13 @@ async def test_as_many_at_once_as_there_is_room_for(world: World) -> None:
 
 def test_money_is_said_exactly() -> None:
     assert [usd(n) for n in (0, 1, 10**9, 12_500_000_000, -5)] == ["0", "0.000000001", "1", "12.5", "-0.000000005"]
+
+
+async def test_how_much_of_a_budget_is_spent_is_known_a_moment_later(world: World) -> None:
+    soft = hard(2 * TRUE_COST, kind="soft")
+    await play(world.handler(playing(said("a")), b=soft))
+    await world.settled()
+    (spent,) = Rules({"b": soft}).soft(payer_of(call()), 0)
+    assert world.ledger.budgets.share(spent) == 0
+    await world.settled()
+    assert world.ledger.budgets.share(spent) == 0.5

@@ -67,7 +67,7 @@ def test_an_asterisk_gives_each_its_own_and_names_no_person() -> None:
 )
 def test_a_period_ends_where_its_clocks_say_so(period: str, zone: str, begins: datetime) -> None:
     end = round(begins.timestamp()) * 10**6
-    said = {"period": period, "time_zone": zone}
+    said: dict[str, Any] = {"period": period, "time_zone": zone}
     (now,), (last,), (then,) = accounts(**said), accounts(end - 1, **said), accounts(end, **said)
     assert now.renews == end
     assert now.id == last.id != then.id

@@ -42,7 +42,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         name = f"b{next(_NUMBERS)}"
         self.instance = f"gateway-{name}"
-        self.rules = Rules({
+        self.budgets = Rules({
             f"{name}-day": BudgetSettings(limit=Money(LIMIT), period="daily", time_zone="Europe/Vienna"),
             f"{name}-ever": BudgetSettings(limit=Money(2 * LIMIT), period="total"),
         })  # fmt: skip
@@ -65,7 +65,7 @@ class Machine(RuleBasedStateMachine):
         return self.run(self.database.transact(lambda: script))
 
     def now_accounts(self) -> tuple[Account, ...]:
-        return self.rules.accounts(Payer("default", "", "", {}, "p", "m"), self.now)
+        return self.budgets.accounts(Payer("default", "", "", {}, "p", "m"), self.now)
 
     def left(self, account: Account) -> int:
         holds_ = sum(held for key, held in self.held.items() if account in self.accounts[key])

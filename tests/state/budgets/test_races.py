@@ -30,7 +30,7 @@ async def test_exactly_as_many_as_there_is_room_for(url: str, room: int) -> None
 
 async def test_exactly_as_many_in_four_processes(postgres: str) -> None:
     url, room = await prepared(await databases.new_database(postgres)), 23
-    command = [sys.executable, Path(budget_racer.__file__), url, str(CALLERS // 4), str(room * EACH)]
+    command = [sys.executable, str(Path(budget_racer.__file__)), url, str(CALLERS // 4), str(room * EACH)]
     racers = [
         subprocess.Popen([*command, f"p{n}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
         for n in range(4)

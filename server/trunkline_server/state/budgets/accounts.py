@@ -103,6 +103,18 @@ class Rules:
         """What an attempt is paid from: no two of them are the same."""
         return tuple(self._found(payer, now))
 
+    def soft(self, payer: Payer, now: int) -> tuple[Account, ...]:
+        """The soft budgets of whoever calls, whom it will ask not being known yet: those of named providers are his.
+
+        Of a budget that each provider or model has for itself nothing can be said.
+        """
+        found = (
+            rule.account(payer._replace(provider=rule.settings.provider, model=rule.settings.model), now)
+            for rule in self.all
+            if not rule.hard and EACH not in (rule.settings.provider, rule.settings.model)
+        )
+        return tuple(account for account in found if account is not None)
+
     def _found(self, payer: Payer, now: int) -> Iterator[Account]:
         for rule in self.all:
             if (account := rule.account(payer, now)) is not None:

@@ -12,12 +12,14 @@ from trunkline_server.state.budgets.holds import LEASE, Denied, Owner
 from trunkline_server.state.ledger.database import StoreFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from trunkline_server.state.budgets.accounts import Account
     from trunkline_server.state.budgets.holds import Attempt
     from trunkline_server.state.ledger.database import Database, Script
 
+# Microseconds for which what is known of an account is good enough to choose by; how many are known at once.
+FRESH, _MOST = 2 * 10**6, 10_000
 _UNREACHED = "its database does not answer, and no call is made that its budget may not pay for"
 
 
@@ -35,8 +37,10 @@ class Budgets:
         self._clock = clock
         # What holds, as far as is known here: the rest of what stands in the database under our name runs out.
         self._live: set[Attempt] = set()
-        # The voids that are on their way.
-        self._voiding: set[asyncio.Task[None]] = set()
+        # What is on its way to the database.
+        self._running: set[asyncio.Task[None]] = set()
+        # By account: what was spent of it, and when that was asked.
+        self._shares: dict[str, tuple[int, int]] = {}
         # Whether anything was ever held: then others have to know that we live.
         self.used = False
 
@@ -69,6 +73,24 @@ class Budgets:
         """The ledger has the attempt's end, and settles its hold."""
         self._live.discard(attempt)
 
+    def share(self, account: Account) -> float:
+        """How much of it is spent: 1 = all. As it was a moment ago; 0 as long as it is not known. Waits for nothing."""
+        if account.id not in self._shares and len(self._shares) >= _MOST:
+            self._shares.clear()
+        spent, asked = self._shares.get(account.id, (0, 0))
+        if self._clock() - asked >= FRESH:
+            self._shares[account.id] = (spent, self._clock())
+            self._spawn(self._ask(account.id))
+        return spent / account.limit if account.limit else 1.0
+
+    async def _ask(self, account: str) -> None:
+        """What is spent of it now. Without an answer what was known stands."""
+        try:
+            found = await self._database.fetch(holds.POSTED, (account,))
+        except StoreFailed:
+            return
+        self._shares[account] = (found[0][0] if found else 0, self._clock())
+
     async def tidy(self) -> None:
         """One round of housekeeping. Raises StoreFailed."""
         if live := list(self._live):
@@ -80,8 +102,8 @@ class Budgets:
 
     async def aclose(self) -> None:
         """Wait for what is on its way."""
-        if self._voiding:
-            await asyncio.wait(self._voiding)
+        if self._running:
+            await asyncio.wait(self._running)
 
     def _owner(self) -> Owner:
         return Owner(self._instance, self._clock() + LEASE)
@@ -103,7 +125,7 @@ class Budgets:
         except StoreFailed:
             return
 
-    def _spawn(self, work: object) -> None:
-        task = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
-        self._voiding.add(task)
-        task.add_done_callback(self._voiding.discard)
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)

@@ -139,6 +139,7 @@ def _id(account: Account) -> str:
     return account.id
 
 
+POSTED: Final = "SELECT posted FROM budget_accounts WHERE account = ?"
 # Finds a row if there may be something to sweep.
 LOST: Final = "SELECT 1 FROM budget_holds WHERE state = ? AND expires < ? LIMIT 1"
 _LOCK = (
