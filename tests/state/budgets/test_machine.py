@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = count(1)
 LIMIT = 10_000
-AMOUNTS = st.integers(0, 4000)
+AMOUNTS = st.integers(0, 1500)
 
 
 class Machine(RuleBasedStateMachine):
@@ -85,8 +85,8 @@ class Machine(RuleBasedStateMachine):
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
-    @rule(least=AMOUNTS, more=AMOUNTS)
-    def reserve(self, least: int, more: int) -> None:
+    @rule(least=AMOUNTS, more=AMOUNTS, sends=st.booleans())
+    def reserve(self, least: int, more: int, sends: bool) -> None:
         key, accounts = (f"{self.name}-{next(self.numbers)}", 1), self.now_accounts()
         least, most = least * self.price, (least + more) * self.price
         owner = Owner(self.instance, self.now + LEASE)
@@ -98,6 +98,8 @@ class Machine(RuleBasedStateMachine):
         else:
             assert granted == min(most, *lefts.values())
             self.held[key], self.accounts[key] = granted, accounts
+            if sends:
+                self.send(key)
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), more=AMOUNTS)
@@ -114,7 +116,9 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.held.keys() - self.sent)
     @rule(data=st.data())
     def dispatch(self, data: Any) -> None:
-        key = self.pick(data, self.held.keys() - self.sent)
+        self.send(self.pick(data, self.held.keys() - self.sent))
+
+    def send(self, key: tuple[str, int]) -> None:
         self.transact(take([begun(*key, reserved=True, started=self.now)], self.database.dialect, self.instance))
         self.sent.add(key)
 
@@ -142,6 +146,7 @@ class Machine(RuleBasedStateMachine):
         self.transact(holds.void([key]))
         self.held.pop(key)
 
+    @precondition(lambda self: self.held)
     @rule(turns=st.integers(0, 3))
     def cancel(self, turns: int) -> None:
         """Whoever is cancelled while he reserves holds nothing."""
@@ -160,6 +165,7 @@ class Machine(RuleBasedStateMachine):
 
         self.run(main())
 
+    @precondition(lambda self: len(self.held) > 1)
     @rule()
     def lease_expires(self) -> None:
         """Nobody gave a sign of life: what was not sent is free; what was is ended with its row."""
@@ -168,6 +174,7 @@ class Machine(RuleBasedStateMachine):
         for key in self.held.keys() - self.sent:
             self.held.pop(key)
 
+    @precondition(lambda self: len(self.held) > 2)
     @rule()
     def crash_and_recover(self) -> None:
         rows = [begun(*key, started=self.now) for key in self.held.keys() & self.sent]
@@ -181,6 +188,7 @@ class Machine(RuleBasedStateMachine):
             else:
                 self.held.pop(key)
 
+    @precondition(lambda self: self.held)
     @rule()
     def lives_on(self) -> None:
         """A sign of life: then the lease of none of them is over."""
@@ -188,12 +196,14 @@ class Machine(RuleBasedStateMachine):
         self.transact(holds.renew(self.held, Owner(self.instance, self.now + LEASE)))
         self.transact(holds.sweep(self.now))
 
+    @precondition(lambda self: self.posted)
     @rule()
     def a_new_day(self) -> None:
         self.now += DAY
         if self.held:
             self.transact(holds.renew(self.held, Owner(self.instance, self.now + LEASE)))
 
+    @precondition(lambda self: self.held)
     @rule(price=st.integers(1, 3))
     def prices_change(self, price: int) -> None:
         self.price = price
@@ -242,7 +252,7 @@ def test_holds_are_exact_whatever_happens(kind: str, tmp_path: Path, request: py
         run_state_machine_as_test(
             bound,
             settings=settings(
-                max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
             ),
         )
         loop.run_until_complete(database.aclose())
