@@ -187,7 +187,11 @@ class App:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
         reports = LedgerReports(
-            self._ledger.database, self._ledger.flush, health=self._ledger.health, learner=self._learner
+            self._ledger.database,
+            self._ledger.flush,
+            health=self._ledger.health,
+            learner=self._learner,
+            rules=lambda: Rules(self.current.chain.snapshot.settings.budgets),
         )
         server, self.port = build_server(
             self._settings.server,
@@ -232,9 +236,7 @@ class App:
         """
         settings = self._settings.server
         address = ADMIN_LISTEN if settings.admin_listen is None else settings.admin_listen
-        if not address:
-            return
-        if settings.admin_listen is None and not is_free(address):
+        if not address or (settings.admin_listen is None and not is_free(address)):
             return
         admin = Admin(
             self.current,

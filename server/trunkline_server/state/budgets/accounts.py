@@ -17,6 +17,7 @@ from trunkline_server.settings_budgets import EACH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
 
     from trunkline_server.settings_budgets import BudgetSettings
 
@@ -45,6 +46,10 @@ class Account:
     hard: bool
     # When the next period begins, in microseconds since 1970. None = never.
     renews: int | None
+    # When this one began. None = it has no beginning.
+    begins: int | None = None
+    # Whom a "*" stands for.
+    whose: tuple[str, ...] = ()
 
 
 class Rule:
@@ -65,9 +70,9 @@ class Rule:
 
     def account_of(self, whose: Sequence[str], now: int) -> Account:
         """The account of those whom a "*" stands for, in the order of the settings."""
-        period, renews = self._period(now)
+        period, begins, renews = self._period(now)
         key = json.dumps([self.name, period, *whose], separators=(",", ":"))
-        return Account(key, self.name, self.settings.limit, self.hard, renews)
+        return Account(key, self.name, self.settings.limit, self.hard, renews, begins, tuple(whose))
 
     def _whose(self, payer: Payer) -> list[str] | None:
         whose = []
@@ -80,17 +85,24 @@ class Rule:
                 whose.append(sha256(has.encode()).hexdigest()[:16] if name == "user" else has)
         return whose
 
-    def _period(self, now: int) -> tuple[str, int | None]:
-        """Its name, and when the next one begins."""
+    @property
+    def is_for_each(self) -> bool:
+        """Whether it has an account for each of many."""
+        return EACH in (*self._said.values(), *self.settings.labels.values())
+
+    def _period(self, now: int) -> tuple[str, int | None, int | None]:
+        """Its name, when it begins, and when the next one does."""
         if self.settings.period == "total":
-            return "", None
+            return "", None, None
         day = datetime.fromtimestamp(now // _SECOND, self._zone).date()
         if self.settings.period == "daily":
-            name, following = day.isoformat(), day + timedelta(days=1)
-        else:
-            name, following = day.strftime("%Y-%m"), (day.replace(day=1) + timedelta(days=31)).replace(day=1)
-        begins = datetime(following.year, following.month, following.day, tzinfo=self._zone)
-        return name, round(begins.timestamp()) * _SECOND
+            return day.isoformat(), self._midnight(day), self._midnight(day + timedelta(days=1))
+        first = day.replace(day=1)
+        following = (first + timedelta(days=31)).replace(day=1)
+        return day.strftime("%Y-%m"), self._midnight(first), self._midnight(following)
+
+    def _midnight(self, day: date) -> int:
+        return round(datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()) * _SECOND
 
 
 class Rules:
