@@ -262,7 +262,7 @@ async def test_a_stream_holds_as_much_as_it_needs_and_no_more(world: World) -> N
 
     async def below(_: Call) -> Events:
         yield part("x")
-        for _ in range(60):
+        for _number in range(60):
             held.append(await world.held())
             yield delta("x" * 300)
         for event in said()[1:]:
