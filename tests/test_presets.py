@@ -113,8 +113,8 @@ def test_what_has_retired_is_answered_by_its_replacement(name: str, said: str, a
 
 
 def test_nothing_says_what_has_yet_to_be_enforced() -> None:
-    """Who brings budgets or a cache for answers puts the values of hugai.yaml in their place, and this test goes."""
-    assert not {"budgets", "cache"} & {each.name for each in structs.fields(Settings)}
+    """Who brings a cache for answers puts the values of hugai.yaml in their place, and this test goes."""
+    assert "cache" not in {each.name for each in structs.fields(Settings)}
 
 
 # --- COGO -------------------------------------------------------------------------------------------------------------
@@ -403,10 +403,16 @@ def test_hugai_limits_retries_and_security() -> None:
         "request_logging": "metadata_only",
         "response_caching": "temporary_local_only",
     }
-    assert commented("hugai", "budgets_usd") == {
-        "daily": {"openai": 500, "anthropic": 300, "google": 200, "cohere": 100},
-        "monthly": {"total": 15000, "openai": 8000, "anthropic": 4000, "google": 2000, "cohere": 1000},
+    spent = {(each.provider or "total", each.period): each.limit / 10**9 for each in settings.budgets.values()}
+    assert spent == {
+        **{
+            (name, "daily"): usd
+            for name, usd in (("openai", 500), ("anthropic", 300), ("gemini", 200), ("cohere", 100))
+        },
+        ("total", "monthly"): 15000,
+        **{(name, "monthly"): 1000 * k for name, k in (("openai", 8), ("anthropic", 4), ("gemini", 2), ("cohere", 1))},
     }
+    assert {(each.kind, each.time_zone) for each in settings.budgets.values()} == {("soft", "UTC")}
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from trunkline_server.errors import CallError
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.budget import budget
 from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.drain import drained
@@ -39,6 +40,7 @@ from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import plain, resolve
 from trunkline_server.layers.route import route
+from trunkline_server.layers.thrift import thrift
 from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.defaults import with_defaults
 from trunkline_server.providers.discovery import Discoverer
@@ -58,6 +60,7 @@ from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.audit import Audit
+from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoints
 from trunkline_server.state.identity.issuing import Issuer
@@ -184,7 +187,11 @@ class App:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
         reports = LedgerReports(
-            self._ledger.database, self._ledger.flush, health=self._ledger.health, learner=self._learner
+            self._ledger.database,
+            self._ledger.flush,
+            health=self._ledger.health,
+            learner=self._learner,
+            rules=lambda: Rules(self.current.chain.snapshot.settings.budgets),
         )
         server, self.port = build_server(
             self._settings.server,
@@ -212,7 +219,7 @@ class App:
             self._lengths.output,
             self._strategies,
             self._learner,
-            _seed,
+            partial(random.getrandbits, 64),
             time.time,
         )
         try:
@@ -229,9 +236,7 @@ class App:
         """
         settings = self._settings.server
         address = ADMIN_LISTEN if settings.admin_listen is None else settings.admin_listen
-        if not address:
-            return
-        if settings.admin_listen is None and not is_free(address):
+        if not address or (settings.admin_listen is None and not is_free(address)):
             return
         admin = Admin(
             self.current,
@@ -308,15 +313,15 @@ class App:
         snapshot = Snapshot(config.version(settings), settings, offers, prices)
         kinds = {name: settings.providers[name].kind or name for name in snapshot.offers}
         rows = {name: configured(extensions.rows[kind], settings.providers[name]) for name, kind in kinds.items()}
-        self._rows = rows
+        self._rows, rules = rows, Rules(settings.budgets)
         upstreams = Upstreams(
             settings,
             {**DIALECTS, **extensions.dialects},
             LISTS,
             self._log,
             self._opened,
-            # In the attempt's own task: what is about to be sent is written down, and what became of it.
-            account(self._ledger, price_of),
+            # In the attempt's own task: what is about to be sent is paid for and written down, and what became of it.
+            budget(rules, self._ledger.budgets, price_of, account(self._ledger, price_of)),
             self._open,
             self._audit,
             partial(drained, self._registry),
@@ -337,17 +342,19 @@ class App:
             },
         }
         handler = dispatch({name: with_defaults(each, rows[name].defaults) for name, each in handlers.items()})
-        for layer in reversed(self._layers()):
+        for layer in reversed(self._layers(rules)):
             handler = layer(handler)
         return Chain(snapshot, handler)
 
-    def _layers(self) -> tuple[Layer, ...]:
+    def _layers(self, rules: Rules) -> tuple[Layer, ...]:
         """Outermost first."""
         return (
             # Outermost: one line and one count for every call, those that are refused below included.
             observe(self._log, self._record, self._ledger.end_call),
             # Before anything is decided: below here a request is valid and plain.
             resolve,
+            # Before a target is chosen: near the end of a soft budget its cost weighs more.
+            thrift(rules, self._ledger.budgets),
             # Knows what the request asks for, and how those did lately who may answer.
             route(self._router, decision_log(self._log)),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
@@ -386,10 +393,6 @@ def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSetti
     for name, provider in settings.providers.items():
         if provider.enabled and (provider.kind or name) == kind:
             yield name, provider
-
-
-def _seed() -> int:
-    return random.getrandbits(64)
 
 
 def _draining() -> CallError:

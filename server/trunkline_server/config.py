@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect, structs
 
+from trunkline_server.config_budgets import budget_problems, read_money
 from trunkline_server.config_check import Problem, Walk, join, problems_of, read_seconds
 from trunkline_server.config_credential_check import credential_problems
 from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
@@ -34,6 +35,7 @@ from trunkline_server.entry_points import Extensions, load_extensions
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Reference, Secret, Settings
+from trunkline_server.settings_budgets import Money
 from trunkline_server.settings_prices import Moment, TokenPrice, UnitPrice
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ _READERS: Mapping[type, Callable[[object], object]] = {
     TokenPrice: read_token_price,
     UnitPrice: read_unit_price,
     Moment: read_moment,
+    Money: read_money,
 }
 
 
@@ -126,6 +129,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         task_problems,
         routing_problems,
         experiment_problems,
+        budget_problems,
     )
     for find in finders:
         problems += find(settings, extensions.rows)

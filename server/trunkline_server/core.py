@@ -104,6 +104,11 @@ class Fate:
     written: Awaitable[None] | None = None
     # The request is on its way to the provider. Set by whoever sends it, and known of providers over HTTP only.
     sent: bool = False
+    # Set by account: it is in the ledger, which will write down its end.
+    begun: bool = False
+    # Set by budget: money is held for it; and the accounts that hold none where its cost counts all the same.
+    reserved: bool = False
+    counted: tuple[str, ...] = ()
     # Set by drain: it is read to its end all the same, for what it cost; only then is it written down.
     drains: bool = False
 

@@ -12,6 +12,7 @@ from trunkline.v1 import call_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
 Reason = call_pb2.ErrorReason
 
@@ -53,6 +54,13 @@ STATUS_CODES: Mapping[call_pb2.ErrorReason.ValueType, StatusCode] = {
 def reason_name(reason: call_pb2.ErrorReason.ValueType) -> str:
     """The reason as ErrorInfo.reason has it: without the enum's prefix."""
     return Reason.Name(reason).removeprefix("ERROR_REASON_")
+
+
+def usd(nano: int) -> str:
+    """Nano-USD as USD, exactly."""
+    whole, rest = divmod(abs(nano), 10**9)
+    digits = f"{rest:09d}".rstrip("0")
+    return f"{'-' if nano < 0 else ''}{whole}{'.' if digits else ''}{digits}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +234,20 @@ class UnknownCall(CallError):
         super().__init__(call_pb2.ERROR_REASON_CALL_NOT_FOUND, message)
 
 
+class BudgetExhausted(CallError):
+    """The caller has spent what it may, or its provider has: a hard budget does not pay for the call."""
+
+    def __init__(self, budget: str, cost: int, renews: datetime | None, retry_after: float | None) -> None:
+        """`cost` is what the call may cost at most, in nano-USD; `renews`: when the budget does. None = never."""
+        when = "it never renews" if renews is None else f"it renews at {renews.isoformat()}"
+        message = f"the budget {budget!r} does not pay for this call, which may cost {usd(cost)} USD: {when}"
+        metadata = {"budget": budget} if renews is None else {"budget": budget, "renews": renews.isoformat()}
+        quota = Violation(f"budget:{budget}", message)
+        super().__init__(
+            call_pb2.ERROR_REASON_BUDGET_EXHAUSTED, message, retry_after=retry_after, quota=quota, metadata=metadata
+        )
+
+
 class CallerGone(Exception):
     """The caller went away; nobody reads what we would say."""
 
@@ -262,6 +284,14 @@ class CredentialMissing(UpstreamError):
     def __init__(self, why: str) -> None:
         super().__init__(call_pb2.OUTCOME_AUTH, f"there is no credential to send: {why}", code="no_credential")
         self.why = why
+
+
+class Unpaid(UpstreamError):
+    """A hard budget does not pay for the attempt: nothing was sent. `told`: what that means if nobody else answers."""
+
+    def __init__(self, code: str, told: CallError) -> None:
+        super().__init__(call_pb2.OUTCOME_NOT_SENT, told.message, code=code)
+        self.told = told
 
 
 class Unreadable(Exception):

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
+from trunkline_server.settings_budgets import MoneySections
 from trunkline_server.settings_models import DiscoverySettings, LatencySettings, ModelSettings
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
-from trunkline_server.settings_tasks import RoutingSections
 
 # A file by reference, read anew when it changes.
 FileReference = Annotated[str, Meta(pattern=r"^file:(/|[A-Za-z]:[/\\]).+$", description="file:/an/absolute/path")]
@@ -376,7 +376,7 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
     folder: str = ""
 
 
-class Settings(RoutingSections, frozen=True, kw_only=True):
+class Settings(MoneySections, frozen=True, kw_only=True):
     """The whole configuration."""
 
     server: ServerSettings = ServerSettings()

@@ -39,6 +39,7 @@ from trunkline_server.fold import fold, merge
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
+from trunkline_server.layers.budget import budget
 from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.endpoint import one_of
 from trunkline_server.layers.observe import observe
@@ -60,6 +61,8 @@ from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.service import Gateway
+from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.identity.keyring import Keyring
@@ -108,6 +111,10 @@ class Cost:
     us_per_event: float = 0.0
 
 
+# Nothing is held in what is measured here.
+NO_BUDGETS = cast("Any", None)
+
+
 class Layers:
     """The layers as app.py builds them, over providers that have their answers in memory."""
 
@@ -120,6 +127,10 @@ class Layers:
         self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
         self.account = account(Nowhere(), price_of)
+        # Without budgets, and with one that is about another workspace's calls.
+        self.without_budgets = budget(Rules({}), NO_BUDGETS, price_of, self.account)
+        others = BudgetSettings(limit=Money(0), period="total", workspace="elsewhere")
+        self.budgets_of_others = budget(Rules({"others": others}), NO_BUDGETS, price_of, self.account)
         self._endpoints = Endpoints()
         seed, signals = partial(random.getrandbits, 64), Signals(now, self._endpoints.utilisation)
         self.attempt = attempt(self._registry, attempt_log(log), Experience(now, signals))
@@ -339,6 +350,9 @@ async def layer_costs(layers: Layers) -> dict[str, Cost]:
     costs["account"] = await cost(
         layers.reading(layers.account, billed, streaming=True), layers.reading(plain, billed, streaming=True)
     )
+    accounted = layers.reading(layers.account, billed, streaming=True)
+    costs["budget, none"] = await cost(layers.reading(layers.without_budgets, billed, streaming=True), accounted)
+    costs["budget, of others"] = await cost(layers.reading(layers.budgets_of_others, billed, streaming=True), accounted)
     costs["edge and service, streamed"] = await cost(layers.serving(streaming=True), all_at_once)
     costs["edge and service, unary"] = await cost(layers.serving(streaming=False), all_at_once)
     costs["check of a key"] = await cost(layers.admitting(), idle)

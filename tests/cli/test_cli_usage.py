@@ -201,3 +201,7 @@ def test_no_gateway_is_unavailable(command: Command) -> None:
     for report in ("usage", "calls", "export"):
         ran = command(report, "--address", "127.0.0.1:1")
         assert (ran.code, ran.out) == (3, "")
+
+
+async def test_budgets_say_so_where_there_are_none(command: Command, serving: Serving) -> None:
+    assert (await told(command, serving, "budgets")).startswith("budget\tof\tkind")

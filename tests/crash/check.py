@@ -52,14 +52,33 @@ def judge(ledger: Path, log: Path, mode: str, lives: Sequence[Calls]) -> Report:
     _none_missing(report, asked, attempts, mode, _in_flight(lives))
     _as_seen(report, attempts, calls, lives)
     report.problems += sums
+    if mode == "budgets":
+        report.problems += _unbalanced(ledger)
     return report
+
+
+def _unbalanced(ledger: Path) -> list[str]:
+    """What is wrong with a budget that pays for everything."""
+    replayed = """SELECT COUNT(*), COALESCE(SUM(COALESCE(cost, amount)), 0) FROM budget_holds JOIN attempts
+        ON attempts.call_id = budget_holds.call_id AND attempts.attempt = budget_holds.attempt WHERE state = 1"""
+    with sqlite3.connect(ledger) as database:
+        ((held,),) = database.execute("SELECT COUNT(*) FROM budget_holds WHERE state = 0")
+        ((posted,),) = database.execute("SELECT posted FROM budget_accounts")
+        ((settled, cost),) = database.execute(replayed)
+        ((attempts,),) = database.execute("SELECT COUNT(*) FROM attempts")
+    problems = {
+        f"{held} holds are still live": held != 0,
+        f"{posted} was spent, and the ledger replayed comes to {cost}": posted != cost,
+        f"{settled} holds were settled for {attempts} attempts": settled != attempts,
+    }
+    return [problem for problem, there in problems.items() if there]
 
 
 async def copy_ledger(url: str, file: Path) -> None:
     """Copy what is judged from PostgreSQL into an SQLite file."""
     source = await asyncpg.connect(url)
     with sqlite3.connect(file) as target:
-        for table in ("attempts", "calls", "attempt_sums", "call_sums"):
+        for table in ("attempts", "calls", "attempt_sums", "call_sums", "budget_accounts", "budget_holds"):
             rows = [dict(row) for row in await source.fetch(f"SELECT * FROM {table}")]
             columns = [name for name in rows[0] if not name.endswith("_buckets")] if rows else ["grain", "labels"]
             target.execute(f"CREATE TABLE {table} ({', '.join(columns)})")

@@ -27,6 +27,8 @@ SOON = 0.6
 async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0, postgres: str = "") -> Report:
     """Kill a gateway at a failpoint, or where there is none at a random moment, and judge what is left.
 
+    `mode` is the ledger's, or "budgets": relaxed, with a hard budget for everything.
+
     The ledger is an SQLite file in `folder`, or what the URL `postgres` names.
     """
     dice = random.Random(seed)
@@ -70,11 +72,13 @@ async def _dies_at_start(configuration: Path, failpoint: str) -> None:
 def _configuration(folder: Path, mode: str, port: int, url: str) -> Path:
     document = {
         "server": {"listen": "127.0.0.1:0", "admin_listen": "", "notice": 0, "grace": 1},
-        "ledger": {"mode": mode, "url": url, "folder": str(folder / "journal")},
+        "ledger": {"mode": "relaxed" if mode == "budgets" else mode, "url": url, "folder": str(folder / "journal")},
         "discovery": {"every": 0},
         "prices": [{"model": "p/*", "input": "1", "output": "2"}],
         "providers": {"p": {"kind": "openai_compatible", "base_url": f"http://127.0.0.1:{port}/v1", "models": ["m"]}},
     }
+    if mode == "budgets":
+        document["budgets"] = {"everything": {"limit": 1000, "period": "total"}}
     path = folder / "trunkline.yaml"
     path.write_text(yaml.safe_dump(document))
     return path

@@ -18,6 +18,9 @@ SAMPLE = [
     ("relaxed", "after an attempt's end is written down"),
     ("strict", "amid a transaction"),
     ("relaxed", "amid taking in what was left"),
+    ("budgets", "after an attempt's end is written down"),
+    ("budgets", "amid a transaction"),
+    ("budgets", ""),
 ]
 
 
@@ -30,7 +33,12 @@ async def test_a_killed_gateway_leaves_a_true_ledger(tmp_path: Path, mode: str, 
 
 @pytest.mark.parametrize(
     ("mode", "failpoint"),
-    [("relaxed", "before rows leave the queue"), ("strict", "before rows leave the queue"), ("strict", "")],
+    [
+        ("relaxed", "before rows leave the queue"),
+        ("strict", "before rows leave the queue"),
+        ("strict", ""),
+        ("budgets", ""),
+    ],
 )
 async def test_the_same_on_postgresql(tmp_path: Path, mode: str, failpoint: str) -> None:
     with postgres_server() as server:
@@ -75,3 +83,17 @@ def _whole(ledger: Path) -> set[str]:
     with sqlite3.connect(ledger) as database:
         rows = database.execute("SELECT json_extract(labels, '$.n') FROM attempts WHERE outcome = 1 AND certainty = 1")
         return {n for (n,) in rows}
+
+
+async def test_the_judge_sees_a_budget_that_is_wrong(tmp_path: Path) -> None:
+    assert (await run(tmp_path, "budgets", "before a call's end is written down", seed=4)).problems == []
+    ledger, log = tmp_path / "ledger.sqlite3", tmp_path / "asked.log"
+    for bribe, problem in {
+        "UPDATE budget_accounts SET posted = posted + 1": "the ledger replayed comes to",
+        "UPDATE budget_holds SET state = 0 WHERE call_id = (SELECT min(call_id) FROM budget_holds)": "still live",
+        "DELETE FROM budget_holds WHERE call_id = (SELECT min(call_id) FROM budget_holds)": "holds were settled for",
+    }.items():
+        with sqlite3.connect(ledger) as database:
+            database.execute(bribe)
+        problems = judge(ledger, log, "budgets", []).problems
+        assert any(problem in found for found in problems), (bribe, problems)

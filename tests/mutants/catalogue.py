@@ -33,6 +33,10 @@ def _money(file: str, name: str, right: str, wrong: str, *tests: str) -> Mutant:
     return Mutant(name, file, right, wrong, tests)
 
 
+def _budget(file: str, name: str, right: str, wrong: str, *tests: str) -> Mutant:
+    return Mutant(name, f"state/budgets/{file}.py", right, wrong, tuple(f"state/budgets/{test}" for test in tests))
+
+
 def _estimate(file: str, name: str, right: str, wrong: str) -> Mutant:
     return Mutant(name, f"routing/{file}.py", right, wrong, (f"routing/test_{file}.py",))
 
@@ -532,5 +536,78 @@ MUTANTS: tuple[Mutant, ...] = (
         "len(known) > MAX_KNOWN",
         "False",
         "state/test_lengths.py",
+    ),
+    _budget(
+        "holds",
+        "a hold is settled twice",
+        'WHERE {_ONE} AND state = ? "\n    "RETURNING account, amount, posted"',
+        'WHERE {_ONE} AND state >= ? "\n    "RETURNING account, amount, posted"',
+        "test_machine.py",
+    ),
+    _budget(
+        "holds",
+        "a budget is checked, then acted on",
+        '"INSERT INTO budget_accounts (account, posted, overage) VALUES (?, 0, 0) "\n'
+        '    "ON CONFLICT (account) DO UPDATE SET posted = budget_accounts.posted RETURNING posted"',
+        '"SELECT COALESCE((SELECT posted FROM budget_accounts WHERE account = ?), 0)"',
+        "test_races.py",
+    ),
+    _budget(
+        "holds",
+        "what is over is held all the same",
+        "FROM budget_holds WHERE account = ? AND state = ?",
+        "FROM budget_holds WHERE account = ? AND state >= ?",
+        "test_machine.py",
+    ),
+    _budget(
+        "holds",
+        "a dead gateway's calls are free",
+        "AND NOT EXISTS (SELECT 1 FROM attempts WHERE {_ITS_ATTEMPT}) ",
+        "",
+        "test_machine.py",
+        "test_recovery.py",
+    ),
+    _budget(
+        "budgets",
+        "a hold leaks when its caller is cancelled",
+        "self._spawn(self._void_after(work, attempt))",
+        "pass",
+        "test_machine.py",
+    ),
+    _budget("accounts", "a person's name is kept", "sha256(has.encode()).hexdigest()[:16]", "has", "test_accounts.py"),
+    _money(
+        "config_budgets.py",
+        "a budget is a float",
+        'Money(match[1] + (match[2] or "").ljust(9, "0"))',
+        "Money(float(str(text)) * 1e9)",
+        "test_config_budgets.py",
+    ),
+    _money(
+        "layers/budget.py",
+        "a hold leaks when the ledger does not take the row",
+        "if not call.fate.begun:",
+        "if call.fate.begun:",
+        "layers/test_budget.py",
+    ),
+    _money(
+        "layers/budget.py",
+        "a stream goes on without money",
+        "return came <= self._tokens or",
+        "return came >= 0 or",
+        "layers/test_budget.py",
+    ),
+    _money(
+        "layers/budget.py",
+        "whole answers are not bounded upstream",
+        "request.config.max_output_tokens = self._tokens",
+        "request.config.max_output_tokens = self._worst.output",
+        "layers/test_budget.py",
+    ),
+    _money(
+        "state/ledger/commit.py",
+        "a call's end does not settle its hold",
+        "for row in ended if row.reserved)",
+        "for row in ended if not row.reserved)",
+        "layers/test_budget.py",
     ),
 )

@@ -32,6 +32,8 @@ class UsageQuery(TypedDict, total=False):
     bucket: str
     time_zone: str
     order_by: str
+    # How budgets are now, too.
+    include_budgets: bool
 
 
 def usage_request(query: UsageQuery) -> UsageStatsRequest:
@@ -49,6 +51,7 @@ def usage_request(query: UsageQuery) -> UsageStatsRequest:
         group_by=map(dimension_of, query.get("group_by", ())),
         filters=filters_of(query.get("filters", {})),
         order_by=query.get("order_by", ""),
+        include_budgets=query.get("include_budgets", False),
     )
 
 

@@ -13,6 +13,7 @@ from trunkline_server import __version__
 from trunkline_server.cli import calls, configuration, data, keys, model, models, providers, reports, strategy, usage
 from trunkline_server.cli.audit import audit
 from trunkline_server.cli.benchmark import benchmark
+from trunkline_server.cli.budgets import budgets
 from trunkline_server.cli.demo import demo
 from trunkline_server.cli.experiments import experiments
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
@@ -44,6 +45,7 @@ app.command()(strategy.route)
 app.command("calls")(calls.list_calls)
 app.command("export")(calls.export)
 app.command()(audit)
+app.command()(budgets)
 app.command()(experiments)
 app.add_typer(usage.commands)
 app.add_typer(configuration.commands)

@@ -45,6 +45,7 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
             call.fate.settle = open_row.settle
             try:
                 await ledger.begin(open_row.entry.begun)
+                call.fate.begun = True
                 events = below(call)
                 try:
                     async for event in events:

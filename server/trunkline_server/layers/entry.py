@@ -87,6 +87,8 @@ class Entry:
             region=provider.region,
             retry=call.again,
             hedge=call.hedge,
+            reserved=call.fate.reserved,
+            counted=call.fate.counted,
         )
 
     def add(self, event: StreamGenerateResponse) -> None:
@@ -174,6 +176,8 @@ class Entry:
             region=begun.region,
             retry=begun.retry,
             hedge=begun.hedge,
+            reserved=begun.reserved,
+            counted=begun.counted,
             duration=round(took * 1e6),
             outcome=outcome,
             provider_status=error.status if error is not None else 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
-from trunkline_server.errors import CallError
+from trunkline_server.errors import CallError, Unpaid
 from trunkline_server.routing.retries import UNKNOWN_OUTCOMES, WAYS, Way, way_of
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def call_error(
 
     `call` with its last target, which failed so; `tried`: what became of each target; `outcomes`: of each attempt.
     """
+    if isinstance(error, Unpaid) and not call.story.committed and all(isinstance(t.error, Unpaid) for t in tried):
+        return error.told
     reason = _reason(call, error, tried)
     target = f"{call.target.provider}/{call.target.model}"
     outcome = call_pb2.Outcome.Name(error.outcome).removeprefix("OUTCOME_")

@@ -262,7 +262,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 12
     """RESOURCE_EXHAUSTED. The caller's own rate limit; RetryInfo and QuotaFailure."""
     ERROR_REASON_BUDGET_EXHAUSTED: _ErrorReason.ValueType  # 13
-    """RESOURCE_EXHAUSTED. The caller's budget is spent; QuotaFailure."""
+    """RESOURCE_EXHAUSTED. A hard budget does not pay for what the call may cost, at any target; QuotaFailure names it, metadata has
+    budget and, where it renews, renews (RFC 3339), and RetryInfo says in how long.
+    """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 15
     """UNAVAILABLE. The gateway has too much to do; RetryInfo."""
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 16
@@ -332,7 +334,9 @@ ERROR_REASON_POLICY_BLOCKED: ErrorReason.ValueType  # 11
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 12
 """RESOURCE_EXHAUSTED. The caller's own rate limit; RetryInfo and QuotaFailure."""
 ERROR_REASON_BUDGET_EXHAUSTED: ErrorReason.ValueType  # 13
-"""RESOURCE_EXHAUSTED. The caller's budget is spent; QuotaFailure."""
+"""RESOURCE_EXHAUSTED. A hard budget does not pay for what the call may cost, at any target; QuotaFailure names it, metadata has
+budget and, where it renews, renews (RFC 3339), and RetryInfo says in how long.
+"""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 15
 """UNAVAILABLE. The gateway has too much to do; RetryInfo."""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 16

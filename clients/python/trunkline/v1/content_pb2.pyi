@@ -76,6 +76,8 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     """The model declined to answer."""
     FINISH_REASON_OTHER: _FinishReason.ValueType  # 8
     """Something this contract has no word for; provider_finish_reason has it."""
+    FINISH_REASON_BUDGET: _FinishReason.ValueType  # 9
+    """A hard budget was at its end: what was sent is whole as far as it goes, and there is more to say."""
     FINISH_REASON_PAUSE: _FinishReason.ValueType  # 10
     """The provider paused a long turn: send the answer back to go on."""
     FINISH_REASON_MALFORMED: _FinishReason.ValueType  # 11
@@ -102,6 +104,8 @@ FINISH_REASON_REFUSAL: FinishReason.ValueType  # 7
 """The model declined to answer."""
 FINISH_REASON_OTHER: FinishReason.ValueType  # 8
 """Something this contract has no word for; provider_finish_reason has it."""
+FINISH_REASON_BUDGET: FinishReason.ValueType  # 9
+"""A hard budget was at its end: what was sent is whole as far as it goes, and there is more to say."""
 FINISH_REASON_PAUSE: FinishReason.ValueType  # 10
 """The provider paused a long turn: send the answer back to go on."""
 FINISH_REASON_MALFORMED: FinishReason.ValueType  # 11

@@ -1286,6 +1286,7 @@ class UsageStatsRequest(_message.Message):
     ORDER_BY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INCLUDE_BUDGETS_FIELD_NUMBER: _builtins.int
     bucket: Global___UsageStatsRequest.Bucket.ValueType
     """One row for each of these spans, too. Unspecified = the whole time in one."""
     time_zone: _builtins.str
@@ -1298,6 +1299,8 @@ class UsageStatsRequest(_message.Message):
     """Rows a page: 0 = 1,000, at most 10,000."""
     page_token: _builtins.str
     """UsageStatsResponse.next_page_token of the page before; all else as it was."""
+    include_budgets: _builtins.bool
+    """Whether the response has budgets: how they are now, whatever time is asked about."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """From when, inclusive. Unset = 24 hours before end_time, or when the statistics were last reset, if that was later."""
@@ -1326,10 +1329,11 @@ class UsageStatsRequest(_message.Message):
         order_by: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        include_budgets: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "end_time", b"end_time", "filters", b"filters", "group_by", b"group_by", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "end_time", b"end_time", "filters", b"filters", "group_by", b"group_by", "include_budgets", b"include_budgets", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1477,6 +1481,7 @@ class UsageStatsResponse(_message.Message):
     TOTALS_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    BUDGETS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty = this was the last page."""
     @_builtins.property
@@ -1495,6 +1500,12 @@ class UsageStatsResponse(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """Until when was counted."""
 
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetStatus]:
+        """With include_budgets: the budgets of the configuration in their present periods, by name, the most spent first. Callers see
+        those of their own workspace, others all. Of a budget that is for each of many at most 1,000.
+        """
+
     def __init__(
         self,
         *,
@@ -1503,14 +1514,75 @@ class UsageStatsResponse(_message.Message):
         totals: Global___UsageTotals | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        budgets: _abc.Iterable[Global___BudgetStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time", "totals", b"totals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "next_page_token", b"next_page_token", "rows", b"rows", "start_time", b"start_time", "totals", b"totals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets", "end_time", b"end_time", "next_page_token", b"next_page_token", "rows", b"rows", "start_time", b"start_time", "totals", b"totals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UsageStatsResponse: _TypeAlias = UsageStatsResponse  # noqa: Y015
+
+@_typing.final
+class BudgetStatus(_message.Message):
+    """How a budget is. Money is in nano-USD (10^-9 USD)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    HARD_FIELD_NUMBER: _builtins.int
+    LIMIT_NANO_USD_FIELD_NUMBER: _builtins.int
+    SPENT_NANO_USD_FIELD_NUMBER: _builtins.int
+    HELD_NANO_USD_FIELD_NUMBER: _builtins.int
+    OVERAGE_NANO_USD_FIELD_NUMBER: _builtins.int
+    BURN_RATE_NANO_USD_FIELD_NUMBER: _builtins.int
+    RENEW_TIME_FIELD_NUMBER: _builtins.int
+    budget: _builtins.str
+    """Its name in the configuration."""
+    hard: _builtins.bool
+    """Whether calls are refused that it does not pay for."""
+    limit_nano_usd: _builtins.int
+    """What may be spent in the period."""
+    spent_nano_usd: _builtins.int
+    """What was spent in it."""
+    held_nano_usd: _builtins.int
+    """What is put aside for attempts on their way."""
+    overage_nano_usd: _builtins.int
+    """Of what was spent, how much attempts cost beyond what was put aside for them."""
+    burn_rate_nano_usd: _builtins.int
+    """What was spent an hour since the period began. Absent: it has no beginning."""
+    @_builtins.property
+    def scope(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a budget that each of many has for himself: who, in the order of the configuration's fields. People are digests."""
+
+    @_builtins.property
+    def renew_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next period begins. Absent: never."""
+
+    def __init__(
+        self,
+        *,
+        budget: _builtins.str = ...,
+        scope: _abc.Iterable[_builtins.str] | None = ...,
+        hard: _builtins.bool = ...,
+        limit_nano_usd: _builtins.int = ...,
+        spent_nano_usd: _builtins.int = ...,
+        held_nano_usd: _builtins.int = ...,
+        overage_nano_usd: _builtins.int = ...,
+        burn_rate_nano_usd: _builtins.int | None = ...,
+        renew_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_burn_rate_nano_usd", b"_burn_rate_nano_usd", "burn_rate_nano_usd", b"burn_rate_nano_usd", "renew_time", b"renew_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_burn_rate_nano_usd", b"_burn_rate_nano_usd", "budget", b"budget", "burn_rate_nano_usd", b"burn_rate_nano_usd", "hard", b"hard", "held_nano_usd", b"held_nano_usd", "limit_nano_usd", b"limit_nano_usd", "overage_nano_usd", b"overage_nano_usd", "renew_time", b"renew_time", "scope", b"scope", "spent_nano_usd", b"spent_nano_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__burn_rate_nano_usd: _TypeAlias = _typing.Literal["burn_rate_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__burn_rate_nano_usd: _TypeAlias = _typing.Literal["_burn_rate_nano_usd", b"_burn_rate_nano_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__burn_rate_nano_usd) -> _WhichOneofReturnType__burn_rate_nano_usd | None: ...
+
+Global___BudgetStatus: _TypeAlias = BudgetStatus  # noqa: Y015
 
 @_typing.final
 class UsageRow(_message.Message):

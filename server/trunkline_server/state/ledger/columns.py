@@ -80,7 +80,8 @@ def call_of(values: Row) -> CallRow:
     return CallRow(subject=_subject_of(row), **{name: row[name] for name in _CALL_FIELDS})
 
 
-_ATTEMPT_FIELDS = tuple(name for name in AttemptRow.__struct_fields__ if name != "subject")
+# What budgets need to know of a row on its way stands in no table of attempts.
+_ATTEMPT_FIELDS = tuple(name for name in AttemptRow.__struct_fields__ if name not in ("subject", "reserved", "counted"))
 _CALL_FIELDS = tuple(name for name in CallRow.__struct_fields__ if name != "subject")
 
 

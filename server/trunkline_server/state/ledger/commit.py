@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from trunkline_server.state.budgets.holds import Settlement, count, settle
 from trunkline_server.state.ledger.columns import ATTEMPT, ATTEMPT_ENDED, CALL, attempt_values, call_values
 from trunkline_server.state.ledger.database import Statement
 from trunkline_server.state.ledger.held import HELD, can_hold, held_values, hold_earlier, let_go
@@ -66,7 +67,14 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
     for (call_id,) in new_calls:
         sums.add_call(calls[call_id])
     yield from sums.statements(dialect.pack)
+    yield from _spend([ended[key] for key in new_attempts])
     return Taken(len(new_attempts), len(new_calls))
+
+
+def _spend(ended: Sequence[AttemptRow]) -> Script[None]:
+    """Budgets pay for the attempts, in the transaction that takes their ends in: each once, as it is taken once."""
+    yield from settle(Settlement(row.call_id, row.attempt, row.cost) for row in ended if row.reserved)
+    yield from count((account, row.cost or 0) for row in ended for account in row.counted)
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:

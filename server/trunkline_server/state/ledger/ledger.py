@@ -2,7 +2,8 @@
 
 relaxed   A row is in the journal when `begin` or `finish` returns, and in the database a moment later. A gateway that
           is killed loses nothing that had ended; its successor ends what was in flight, at unknown cost.
-strict    An attempt is in the database before it is sent, and its end before the caller is told.
+strict    An attempt is in the database before it is sent, and its end before the caller is told. So it is with each
+          attempt that budgets hold money for, whatever the mode.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.errors import LedgerUnavailable
+from trunkline_server.state.budgets.budgets import Budgets
 from trunkline_server.state.ledger import instances, journal, recovery, retention
 from trunkline_server.state.ledger.cells import make_cells
 from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
@@ -76,6 +78,7 @@ class Ledger:
 
     def __init__(self, database: Database, slot: Slot, settings: LedgerSettings, log: Log) -> None:
         self.database = database
+        self.budgets = Budgets(database, slot.id)
         self._slot = slot
         self._strict = settings.mode == "strict"
         self._retention = round(settings.retention * 1e6)
@@ -90,13 +93,14 @@ class Ledger:
         """An attempt is about to be sent. Raises LedgerUnavailable: then it must not be."""
         if len(self._writer) >= LIMIT:
             await self._sure()
-        if self._strict and self._writer.failing:
+        strict = self._strict or row.reserved
+        if strict and self._writer.failing:
             raise LedgerUnavailable(WORDS[self._writer.failing])
         try:
             self._journal.begin(row)
         except JournalFailed as failed:
             raise LedgerUnavailable(WORDS[failed.kind]) from None
-        if self._strict:
+        if strict:
             self._writer.put(row)
             await self._sure(partial(self._withdraw, row))
 
@@ -107,7 +111,9 @@ class Ledger:
         """
         self._journal.finish(row)
         self._writer.put(row)
-        return _Committed(self._sure) if self._strict else _DONE
+        if row.reserved:
+            self.budgets.ended((row.call_id, row.attempt))
+        return _Committed(self._sure) if self._strict or row.reserved else _DONE
 
     def end_call(self, row: CallRow) -> None:
         """A call has ended."""
@@ -132,11 +138,12 @@ class Ledger:
         """Write down what is queued, and close. What cannot be written stays in the journal, for the next start."""
         self._housekeeping.cancel()
         await asyncio.wait([self._housekeeping])
+        await self.budgets.aclose()
         await self._writer.aclose(CLOSING)
         if len(self._writer):
             reason = WORDS.get(self._writer.failing, _SLOW)
             self._log.error("ledger rows left in the journal", rows=len(self._writer), reason=reason)
-        elif self._strict:
+        elif self._is_seen:
             await self._try(instances.say_gone(self.database, self._slot.id))
         self._journal.close()
         await self.database.aclose()
@@ -145,13 +152,19 @@ class Ledger:
     async def tidy(self) -> None:
         """One round of housekeeping: forget journals, end what dead gateways left open. Raises StoreFailed."""
         self._journal.tidy()
-        if self._strict:
+        if self._is_seen:
             await instances.say_alive(self.database, self._slot.id, _now())
         _tell(self._log, await recovery.recover_others(self.database, self._slot, _now()))
+        await self.budgets.tidy()
 
     async def expire(self) -> int:
         """Delete rows whose time is over. Returns how many. Raises StoreFailed."""
         return await retention.expire(self.database, _now() - self._retention)
+
+    @property
+    def _is_seen(self) -> bool:
+        """Whether attempts stand open in the database, so that others have to know that we live."""
+        return self._strict or self.budgets.used
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from trunkline.v1 import call_pb2
 from trunkline_server.errors import reason_name
+from trunkline_server.state.budgets.holds import abandon
 from trunkline_server.state.ledger import instances, journal
 from trunkline_server.state.ledger.columns import ATTEMPT, attempt_of
 from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
@@ -39,7 +40,9 @@ async def recover_slot(database: Database, slot: Slot) -> Taken:
     lost = await _take_all(database, endings(entries, seen))
     for path in paths:
         path.unlink()
-    return _sum([lost, await _recover_open(database, slot.id, seen)])
+    ended = await _recover_open(database, slot.id, seen)
+    await database.transact(partial(abandon, slot.id))
+    return _sum([lost, ended])
 
 
 def _read(paths: Sequence[Path]) -> tuple[list[Entry], int]:
@@ -92,6 +95,8 @@ def _interrupted(row: AttemptRow, seen: int) -> AttemptRow:
         duration=max(0, seen - row.started),
         outcome=call_pb2.OUTCOME_INTERRUPTED,
         certainty=call_pb2.CERTAINTY_UNKNOWN,
+        # The database does not say whether budgets hold money for it. If so, all of that counts as spent.
+        reserved=True,
     )
 
 

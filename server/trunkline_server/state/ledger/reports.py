@@ -8,6 +8,8 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from trunkline_server.errors import LedgerUnreadable, UnknownCall
+from trunkline_server.state.budgets.accounts import Rules
+from trunkline_server.state.budgets.status import status_of
 from trunkline_server.state.ledger import feedback
 from trunkline_server.state.ledger.calls import list_calls
 from trunkline_server.state.ledger.export import export_usage
@@ -57,21 +59,26 @@ class LedgerReports:
         clock: Callable[[], float] = time.time,
         health: Callable[[], LedgerHealth] = lambda: WELL,
         learner: Learner | None = None,
+        rules: Callable[[], Rules] = lambda: Rules({}),
     ) -> None:
         """`flush` waits until what is queued is in the database, `health` says how the ledger is.
 
-        `learner` is told of each score.
+        `learner` is told of each score; `rules` are the budgets of the configuration.
         """
         self._database = database
         self._flush = flush
         self._clock = clock
         self.health = health
         self._learner = learner
+        self._rules = rules
 
     async def usage(self, request: UsageStatsRequest, identity: Identity) -> UsageStatsResponse:
         """UsageStats. A call that ended before it was asked is counted."""
         await self._settled()
-        return await usage_stats(self._database, request, identity, self._now())
+        told = await usage_stats(self._database, request, identity, self._now())
+        if request.include_budgets:
+            told.budgets.extend(await status_of(self._database, self._rules(), identity, self._now()))
+        return told
 
     async def list_calls(self, request: ListCallsRequest, identity: Identity) -> ListCallsResponse:
         """AdminService.ListCalls."""

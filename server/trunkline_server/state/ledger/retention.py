@@ -22,6 +22,8 @@ _EXPIRED = {
     "calls": ("call_id", "started < ?"),
     "feedback": ("call_id, metric", "started < ?"),
     "decisions": ("call_id", "decided < ?"),
+    # Those that are pending are not: state/budgets resolves each.
+    "budget_holds": ("call_id, attempt, account", "state <> 0 AND expires < ?"),
 }
 _NAMED = {"attempts": "call_id, attempt", "calls": "call_id"}
 

@@ -38,6 +38,10 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     # Its target had failed the call before; it was made while another one was late.
     retry: bool = False
     hedge: bool = False
+    # Budgets hold money for it: it is written down before it is sent, and its end settles what is held.
+    reserved: bool = False
+    # Accounts of budgets that hold nothing for it; what it costs counts there.
+    counted: tuple[str, ...] = ()
     # None: it was begun, and how it ended is not known yet.
     duration: int | None = None
     # A value of the contract's Outcome; 0 while it runs.

@@ -1,0 +1,226 @@
+"""Budget: no attempt is sent that a hard budget may not pay for, and an answer ends with the money."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from trunkline.v1 import call_pb2, content_pb2
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, PartCompleted, StreamGenerateResponse
+from trunkline_server.core import now
+from trunkline_server.errors import BudgetExhausted, LedgerUnavailable, NoCandidate, Unpaid
+from trunkline_server.layers.worst import Worst
+from trunkline_server.state.budgets.accounts import Payer
+from trunkline_server.state.budgets.holds import Denied
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trunkline_server.core import Call, Events, Handler, Layer
+    from trunkline_server.layers.entry import PriceOf
+    from trunkline_server.state.budgets.accounts import Account, Rules
+    from trunkline_server.state.budgets.holds import Attempt
+
+# Tokens of an answer that are held for at once while it is streamed; the fewest that an answer is worth having for.
+STEP, LEAST = 1024, 256
+# Bytes of an event that are not text, and bytes of text to a token: fewer than there are on average, so that a hold
+# grows before it has to.
+FRAMING, BYTES_A_TOKEN = 4, 3
+
+
+class Budgets(Protocol):
+    """Where money is held; see state/budgets."""
+
+    async def reserve(self, attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
+        """Put aside as much as there is, up to `most`. Raises LedgerUnavailable."""
+
+    async def extend(self, attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
+        """Put aside more. Raises LedgerUnavailable."""
+
+    def void(self, attempt: Attempt) -> None:
+        """Nothing was sent."""
+
+
+def budget(rules: Rules, budgets: Budgets, price_of: PriceOf, account: Layer) -> Layer:
+    """Around `account`, which settles what is held here: money is put aside before an attempt is in the ledger.
+
+    Guarantees: under a hard budget nothing is sent that it does not pay for in the worst case; what comes out is
+    bounded by what is held, of whole answers by the provider and of streams here, and ends with FINISH_REASON_BUDGET
+    where that is less than was asked for. However an attempt ends, its hold is resolved once. An attempt that no hard
+    budget is about goes straight on; without budgets there is only `account`.
+
+    Raises Unpaid where a budget refuses, or has to pay for what has no price: another target may be cheaper.
+    """
+
+    def layer(below: Handler) -> Handler:
+        inner = account(below)
+
+        def handle(call: Call) -> Events:
+            accounts = rules.accounts(payer_of(call), time.time_ns() // 1000)
+            if not accounts:
+                return inner(call)
+            call.fate.counted = tuple(each.id for each in accounts if not each.hard)
+            hard = tuple(each for each in accounts if each.hard)
+            return _held(_Hold(call, hard, budgets, price_of), inner) if hard else inner(call)
+
+        return handle
+
+    return layer if rules.all else account
+
+
+def payer_of(call: Call) -> Payer:
+    """Who calls whom."""
+    context, identity = call.request.context, call.identity
+    return Payer(
+        identity.workspace,
+        identity.key,
+        context.end_user_id,
+        context.labels,
+        call.target.provider,
+        call.target.model,
+    )
+
+
+async def _held(hold: _Hold, inner: Handler) -> Events:
+    call = await hold.open()
+    try:
+        events = inner(call)
+        try:
+            async for event in events:
+                if event.HasField("completed"):
+                    yield hold.completed(event)
+                elif await hold.covers(event):
+                    yield event
+                else:
+                    async for last in hold.cut():
+                        yield last
+                    return
+        finally:
+            await events.aclose()
+    except LedgerUnavailable:
+        if not call.fate.begun:
+            hold.void()
+        raise
+
+
+class _Hold:
+    """What is held for one attempt."""
+
+    def __init__(self, call: Call, accounts: Sequence[Account], budgets: Budgets, price_of: PriceOf) -> None:
+        self._call = call
+        self._accounts = accounts
+        self._budgets = budgets
+        self._attempt = (call.id, call.attempt)
+        self._worst = Worst(call, price_of, time.time_ns() // 1000, max(0.0, call.deadline - now()))
+        # Nano-USD, and the tokens that may come out for it.
+        self._amount = self._tokens = 0
+        # There is no more to be had.
+        self._is_last = self._is_clipped = False
+        self._size = 0
+        # Parts of the answer that are not completed.
+        self._open: set[int] = set()
+
+    async def open(self) -> Call:
+        """Put aside what the attempt may cost, or of a stream what its beginning may: the call as it is sent."""
+        worst = self._worst
+        if worst.cost(worst.output) == 0:
+            # What is free needs no money, and is not refused for want of it.
+            self._tokens = worst.output
+            return self._call
+        wanted = min(worst.output, STEP) if worst.is_seen else worst.output
+        least, most = worst.cost(min(worst.output, LEAST)), worst.cost(wanted)
+        if least is None or most is None:
+            raise self._unpriced()
+        granted = await self._budgets.reserve(self._attempt, self._accounts, least, most)
+        if isinstance(granted, Denied):
+            raise _refused(granted.account, least)
+        self._call.fate.reserved = True
+        self._amount = granted
+        self._tokens = wanted if granted >= most else worst.tokens(granted, wanted)
+        self._is_clipped = not worst.is_seen and self._tokens < worst.output
+        return self._sent()
+
+    def _sent(self) -> Call:
+        """With a bound on what comes out where nobody sees it come, and nobody else sets one that is as low."""
+        if self._worst.is_seen or (self._worst.is_bound and not self._is_clipped):
+            return self._call
+        request = GenerateRequest()
+        request.CopyFrom(self._call.request)
+        request.config.max_output_tokens = self._tokens
+        return replace(self._call, request=request)
+
+    async def covers(self, event: StreamGenerateResponse) -> bool:
+        """Whether what came so far is paid for, this event included. Puts aside more in time."""
+        self._follow(event)
+        if not self._worst.is_seen:
+            return True
+        self._size += event.ByteSize() - FRAMING
+        came = self._size // BYTES_A_TOKEN
+        while came * 4 >= self._tokens * 3 and self._tokens < self._worst.output and not self._is_last:
+            await self._extend()
+        return came <= self._tokens or self._tokens >= self._worst.output
+
+    async def _extend(self) -> None:
+        worst, wanted = self._worst, min(self._tokens + STEP, self._worst.output)
+        most = (worst.cost(wanted) or 0) - self._amount
+        least = min(most, (worst.cost(self._tokens + 1) or 0) - self._amount)
+        try:
+            granted = await self._budgets.extend(self._attempt, self._accounts, max(least, 0), max(most, 0))
+        except LedgerUnavailable:
+            granted = 0
+        if isinstance(granted, Denied) or granted < most:
+            self._is_last = True
+        if not isinstance(granted, Denied):
+            self._amount += granted
+            self._tokens = wanted if granted >= most else worst.tokens(self._amount, wanted)
+
+    def _follow(self, event: StreamGenerateResponse) -> None:
+        if event.HasField("part_started"):
+            self._open.add(event.part_started.part_index)
+        elif event.HasField("part_completed"):
+            self._open.discard(event.part_completed.part_index)
+
+    async def cut(self) -> Events:
+        """The end of an answer that the money does not reach further for, with what it cost."""
+        for index in sorted(self._open):
+            yield StreamGenerateResponse(part_completed=PartCompleted(part_index=index))
+        last = StreamGenerateResponse()
+        response = last.completed.response
+        response.finish_reason = content_pb2.FINISH_REASON_BUDGET
+        fate = self._call.fate
+        if fate.settle is not None and (cost := fate.settle(call_pb2.OUTCOME_CANCELLED)) is not None:
+            response.cost.CopyFrom(cost)
+        if fate.written is not None:
+            await fate.written
+        yield last
+
+    def completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
+        """The last event; a copy where it was our bound that ended the answer."""
+        if not self._is_clipped or event.completed.response.finish_reason != content_pb2.FINISH_REASON_MAX_TOKENS:
+            return event
+        last = StreamGenerateResponse()
+        last.CopyFrom(event)
+        last.completed.response.finish_reason = content_pb2.FINISH_REASON_BUDGET
+        return last
+
+    def void(self) -> None:
+        """Nothing was sent."""
+        self._budgets.void(self._attempt)
+
+    def _unpriced(self) -> Unpaid:
+        target, names = self._call.target, ", ".join(repr(each.budget) for each in self._accounts)
+        return Unpaid(
+            "unpriced",
+            NoCandidate(
+                f"{target.provider}/{target.model} has no price, and hard budgets ({names}) pay for nothing whose cost "
+                "is not known: give it one under prices"
+            ),
+        )
+
+
+def _refused(account: Account, cost: int) -> Unpaid:
+    renews = None if account.renews is None else datetime.fromtimestamp(account.renews // 10**6, UTC)
+    wait = None if renews is None else max(0.0, renews.timestamp() - time.time())
+    return Unpaid("budget", BudgetExhausted(account.budget, cost, renews, wait))

@@ -1,0 +1,50 @@
+"""Thrift: near the end of a soft budget, and beyond it, what a target costs weighs more when one is chosen."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from trunkline_server.layers.budget import payer_of
+from trunkline_server.routing.policy import PLAIN
+
+if TYPE_CHECKING:
+    from trunkline_server.core import Call, Events, Handler, Layer
+    from trunkline_server.state.budgets.accounts import Account, Rules
+
+# The share of a budget from which on it is near its end; what the weight of cost is multiplied with at the end.
+NEAR, MOST = 0.8, 5.0
+
+
+class Spent(Protocol):
+    """How much of accounts is spent; see state/budgets."""
+
+    def share(self, account: Account) -> float:
+        """1 = all. Waits for nothing."""
+
+
+def thrift(rules: Rules, spent: Spent) -> Layer:
+    """Tell the choice of a target to save, by the soft budget of the caller's that is nearest to its end."""
+
+    def layer(below: Handler) -> Handler:
+        def handle(call: Call) -> Events:
+            accounts = rules.soft(payer_of(call), time.time_ns() // 1000)
+            emphasis = emphasis_at(max(map(spent.share, accounts), default=0.0))
+            if emphasis == 1.0:
+                return below(call)
+            policy = call.policy or PLAIN
+            return below(replace(call, policy=replace(policy, cost_emphasis=policy.cost_emphasis * emphasis)))
+
+        return handle
+
+    return layer if any(not rule.hard for rule in rules.all) else _nothing
+
+
+def emphasis_at(share: float) -> float:
+    """What the weight of cost is multiplied with where so much of a budget is spent: nothing changes all at once."""
+    return 1.0 + (MOST - 1.0) * min(1.0, max(0.0, share - NEAR) / (1.0 - NEAR))
+
+
+def _nothing(below: Handler) -> Handler:
+    return below

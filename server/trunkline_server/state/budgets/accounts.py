@@ -1,0 +1,133 @@
+"""Which budgets an attempt is paid from, as the configuration says it. Pure.
+
+A budget has an account for each of its periods and for each of those whom it gives one: its id is JSON, the budget's
+name, the period, and who. A new day is another account: nothing is ever set back. Of people there is a digest only.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
+
+from trunkline_server.settings_budgets import EACH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import date
+
+    from trunkline_server.settings_budgets import BudgetSettings
+
+_SECOND = 1_000_000
+
+
+class Payer(NamedTuple):
+    """Who calls, and whom: what budgets go by. Empty = there is none."""
+
+    workspace: str
+    key: str
+    user: str
+    labels: Mapping[str, str]
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One budget in one of its periods, of one of those that it is for."""
+
+    id: str
+    budget: str
+    # Nano-USD.
+    limit: int
+    hard: bool
+    # When the next period begins, in microseconds since 1970. None = never.
+    renews: int | None
+    # When this one began. None = it has no beginning.
+    begins: int | None = None
+    # Whom a "*" stands for.
+    whose: tuple[str, ...] = ()
+
+
+class Rule:
+    """A budget of the configuration."""
+
+    def __init__(self, name: str, settings: BudgetSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self.hard = settings.kind == "hard"
+        self._zone = ZoneInfo(settings.time_zone or "UTC")
+        said = {name: getattr(settings, name) for name in ("workspace", "key", "user", "provider", "model")}
+        self._said = {name: value for name, value in said.items() if value}
+
+    def account(self, payer: Payer, now: int) -> Account | None:
+        """What the attempt is paid from at a time in microseconds since 1970. None: the budget is not about it."""
+        whose = self._whose(payer)
+        return None if whose is None else self.account_of(whose, now)
+
+    def account_of(self, whose: Sequence[str], now: int) -> Account:
+        """The account of those whom a "*" stands for, in the order of the settings."""
+        period, begins, renews = self._period(now)
+        key = json.dumps([self.name, period, *whose], separators=(",", ":"))
+        return Account(key, self.name, self.settings.limit, self.hard, renews, begins, tuple(whose))
+
+    def _whose(self, payer: Payer) -> list[str] | None:
+        whose = []
+        pairs = [(name, value, getattr(payer, name)) for name, value in self._said.items()]
+        pairs += [(name, value, payer.labels.get(name, "")) for name, value in self.settings.labels.items()]
+        for name, wanted, has in pairs:
+            if not has or wanted not in (EACH, has):
+                return None
+            if wanted == EACH:
+                whose.append(sha256(has.encode()).hexdigest()[:16] if name == "user" else has)
+        return whose
+
+    @property
+    def is_for_each(self) -> bool:
+        """Whether it has an account for each of many."""
+        return EACH in (*self._said.values(), *self.settings.labels.values())
+
+    def _period(self, now: int) -> tuple[str, int | None, int | None]:
+        """Its name, when it begins, and when the next one does."""
+        if self.settings.period == "total":
+            return "", None, None
+        day = datetime.fromtimestamp(now // _SECOND, self._zone).date()
+        if self.settings.period == "daily":
+            return day.isoformat(), self._midnight(day), self._midnight(day + timedelta(days=1))
+        first = day.replace(day=1)
+        following = (first + timedelta(days=31)).replace(day=1)
+        return day.strftime("%Y-%m"), self._midnight(first), self._midnight(following)
+
+    def _midnight(self, day: date) -> int:
+        return round(datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()) * _SECOND
+
+
+class Rules:
+    """All budgets of a configuration."""
+
+    def __init__(self, budgets: Mapping[str, BudgetSettings]) -> None:
+        self.all = [Rule(name, settings) for name, settings in budgets.items()]
+
+    def accounts(self, payer: Payer, now: int) -> tuple[Account, ...]:
+        """What an attempt is paid from: no two of them are the same."""
+        return tuple(self._found(payer, now))
+
+    def soft(self, payer: Payer, now: int) -> tuple[Account, ...]:
+        """The soft budgets of whoever calls, whom it will ask not being known yet: those of named providers are his.
+
+        Of a budget that each provider or model has for itself nothing can be said.
+        """
+        found = (
+            rule.account(payer._replace(provider=rule.settings.provider, model=rule.settings.model), now)
+            for rule in self.all
+            if not rule.hard and EACH not in (rule.settings.provider, rule.settings.model)
+        )
+        return tuple(account for account in found if account is not None)
+
+    def _found(self, payer: Payer, now: int) -> Iterator[Account]:
+        for rule in self.all:
+            if (account := rule.account(payer, now)) is not None:
+                yield account

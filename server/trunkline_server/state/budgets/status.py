@@ -1,0 +1,72 @@
+"""How budgets are now, as the contract tells it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from trunkline.v1.gateway_service_pb2 import BudgetStatus
+from trunkline_server.settings_budgets import EACH
+from trunkline_server.state.ledger.database import Query
+from trunkline_server.state.ledger.reading import read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trunkline_server.core import Identity
+    from trunkline_server.state.budgets.accounts import Rule, Rules
+    from trunkline_server.state.ledger.database import Database, Row
+
+_HOUR = 3600 * 10**6
+# Of one budget.
+_MOST = 1000
+_FOUND = f"""
+SELECT account, posted, overage, (
+    SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM budget_holds AS held
+    WHERE held.account = budget_accounts.account AND held.state = 0
+) FROM budget_accounts WHERE substr(account, 1, CAST(? AS INTEGER)) = ? ORDER BY posted DESC, account LIMIT {_MOST}
+"""
+
+
+async def status_of(database: Database, rules: Rules, identity: Identity, now: int) -> list[BudgetStatus]:
+    """The accounts of the present periods that `identity` may see; see UsageStatsResponse. Raises LedgerUnreadable."""
+    seen = sorted((rule for rule in rules.all if _may_see(rule, identity)), key=lambda rule: rule.name)
+    prefixes = [_prefix(rule, now) for rule in seen]
+    found = await read_all(database, [Query(_FOUND, (len(prefix), prefix)) for prefix in prefixes])
+    return [
+        status
+        for rule, rows in zip(seen, found, strict=True)
+        for status in _statuses(rule, rows, now)
+        if identity.role != "caller" or rule.settings.workspace != EACH or status.scope[0] == identity.workspace
+    ]
+
+
+def _may_see(rule: Rule, identity: Identity) -> bool:
+    return identity.role != "caller" or rule.settings.workspace in (EACH, identity.workspace)
+
+
+def _prefix(rule: Rule, now: int) -> str:
+    """What the ids of all its accounts of this period begin with."""
+    whole = rule.account_of((), now).id
+    return f"{whole[:-1]}," if rule.is_for_each else whole
+
+
+def _statuses(rule: Rule, rows: list[Row], now: int) -> Iterator[BudgetStatus]:
+    if not rows and not rule.is_for_each:
+        rows = [(rule.account_of((), now).id, 0, 0, 0)]
+    for account_id, posted, overage, held in rows:
+        account = rule.account_of(json.loads(account_id)[2:], now)
+        status = BudgetStatus(
+            budget=rule.name,
+            scope=account.whose,
+            hard=rule.hard,
+            limit_nano_usd=account.limit,
+            spent_nano_usd=posted,
+            held_nano_usd=held,
+            overage_nano_usd=overage,
+        )
+        if account.begins is not None:
+            status.burn_rate_nano_usd = posted * _HOUR // max(now - account.begins, _HOUR)
+        if account.renews is not None:
+            status.renew_time.FromMicroseconds(account.renews)
+        yield status

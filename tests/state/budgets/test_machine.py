@@ -1,0 +1,260 @@
+"""Everything that can happen to holds, in any order, on both databases: what is held, spent and left stays exact."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import databases
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from ledger_rows import BEGIN, DAY, begun, finished
+
+from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.state.budgets import holds
+from trunkline_server.state.budgets.accounts import Account, Payer, Rules
+from trunkline_server.state.budgets.budgets import Budgets
+from trunkline_server.state.budgets.holds import LEASE, Denied, Owner
+from trunkline_server.state.ledger.commit import take
+from trunkline_server.state.ledger.open import open_database
+from trunkline_server.state.ledger.recovery import endings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trunkline_server.state.ledger.database import Database
+
+_NUMBERS = count(1)
+LIMIT = 10_000
+AMOUNTS = st.integers(0, 1500)
+
+
+class Machine(RuleBasedStateMachine):
+    """One gateway's attempts against a budget of each day and one for ever."""
+
+    loop: asyncio.AbstractEventLoop
+    database: Database
+
+    def __init__(self) -> None:
+        super().__init__()
+        name = f"b{next(_NUMBERS)}"
+        self.instance = f"gateway-{name}"
+        self.budgets = Rules({
+            f"{name}-day": BudgetSettings(limit=Money(LIMIT), period="daily", time_zone="Europe/Vienna"),
+            f"{name}-ever": BudgetSettings(limit=Money(2 * LIMIT), period="total"),
+        })  # fmt: skip
+        self.name = name
+        self.now = BEGIN
+        self.numbers = count(1)
+        # Pending: what each holds, where, and whether it is in the ledger.
+        self.held: dict[tuple[str, int], int] = {}
+        self.accounts: dict[tuple[str, int], tuple[Account, ...]] = {}
+        self.sent: set[tuple[str, int]] = set()
+        self.resolved: dict[tuple[str, int], int] = {}
+        self.posted: dict[str, int] = {}
+        self.overage: dict[str, int] = {}
+        self.price = 1
+
+    def run(self, work: Any) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def transact(self, script: Any) -> Any:
+        return self.run(self.database.transact(lambda: script))
+
+    def now_accounts(self) -> tuple[Account, ...]:
+        return self.budgets.accounts(Payer("default", "", "", {}, "p", "m"), self.now)
+
+    def left(self, account: Account) -> int:
+        holds_ = sum(held for key, held in self.held.items() if account in self.accounts[key])
+        return account.limit - self.posted.get(account.id, 0) - holds_
+
+    def resolve(self, key: tuple[str, int], cost: int | None) -> None:
+        held = self.held.pop(key)
+        assert key not in self.resolved
+        self.resolved[key] = spent = held if cost is None else cost
+        for account in self.accounts[key]:
+            self.posted[account.id] = self.posted.get(account.id, 0) + spent
+            self.overage[account.id] = self.overage.get(account.id, 0) + max(0, spent - held)
+
+    def pick(self, data: Any, keys: Any) -> tuple[str, int]:
+        key: tuple[str, int] = data.draw(st.sampled_from(sorted(keys)))
+        return key
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    @rule(least=AMOUNTS, more=AMOUNTS, sends=st.booleans())
+    def reserve(self, least: int, more: int, sends: bool) -> None:
+        key, accounts = (f"{self.name}-{next(self.numbers)}", 1), self.now_accounts()
+        least, most = least * self.price, (least + more) * self.price
+        owner = Owner(self.instance, self.now + LEASE)
+        granted = self.transact(holds.reserve(key, accounts, least, most, owner))
+        lefts = {account.id: self.left(account) for account in accounts}
+        if min(lefts.values()) < least:
+            assert isinstance(granted, Denied)
+            assert granted.left == lefts[granted.account.id] < least
+        else:
+            assert granted == min(most, *lefts.values())
+            self.held[key], self.accounts[key] = granted, accounts
+            if sends:
+                self.send(key)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), more=AMOUNTS)
+    def extend(self, data: Any, more: int) -> None:
+        key = self.pick(data, self.held)
+        lefts = [self.left(account) for account in self.accounts[key]]
+        granted = self.transact(holds.extend(key, self.accounts[key], 1, 1 + more))
+        if min(lefts) < 1:
+            assert isinstance(granted, Denied)
+        else:
+            assert granted == min(1 + more, *lefts)
+            self.held[key] += granted
+
+    @precondition(lambda self: self.held.keys() - self.sent)
+    @rule(data=st.data())
+    def dispatch(self, data: Any) -> None:
+        self.send(self.pick(data, self.held.keys() - self.sent))
+
+    def send(self, key: tuple[str, int]) -> None:
+        self.transact(take([begun(*key, reserved=True, started=self.now)], self.database.dialect, self.instance))
+        self.sent.add(key)
+
+    @precondition(lambda self: self.held.keys() & self.sent)
+    @rule(data=st.data(), cost=st.none() | AMOUNTS)
+    def settle(self, data: Any, cost: int | None) -> None:
+        key = self.pick(data, self.held.keys() & self.sent)
+        cost = None if cost is None else cost * self.price
+        self.transact(take([finished(*key, reserved=True, started=self.now, cost=cost)], self.database.dialect))
+        self.resolve(key, cost)
+
+    @precondition(lambda self: self.resolved)
+    @rule(data=st.data(), cost=AMOUNTS)
+    def settle_again(self, data: Any, cost: int) -> None:
+        key = self.pick(data, self.resolved)
+        self.transact(take([finished(*key, reserved=True, started=self.now, cost=cost)], self.database.dialect))
+        self.transact(holds.settle([holds.Settlement(*key, cost)]))
+        self.transact(holds.void([key]))
+        assert self.transact(holds.extend(key, (), 1, 1)) in (0, 1)
+
+    @precondition(lambda self: self.held.keys() - self.sent)
+    @rule(data=st.data())
+    def void(self, data: Any) -> None:
+        key = self.pick(data, self.held.keys() - self.sent)
+        self.transact(holds.void([key]))
+        self.held.pop(key)
+
+    @precondition(lambda self: self.held)
+    @rule(turns=st.integers(0, 3))
+    def cancel(self, turns: int) -> None:
+        """Whoever is cancelled while he reserves holds nothing."""
+
+        async def main() -> None:
+            budgets = Budgets(self.database, self.instance, lambda: self.now)
+            key = (f"{self.name}-{next(self.numbers)}", 1)
+            task = asyncio.ensure_future(budgets.reserve(key, self.now_accounts(), 0, 100))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                budgets.void(key)
+            await budgets.aclose()
+
+        self.run(main())
+
+    @precondition(lambda self: len(self.held) > 1)
+    @rule()
+    def lease_expires(self) -> None:
+        """Nobody gave a sign of life: what was not sent is free; what was is ended with its row."""
+        self.now += LEASE + 1
+        self.transact(holds.sweep(self.now))
+        for key in self.held.keys() - self.sent:
+            self.held.pop(key)
+
+    @precondition(lambda self: len(self.held) > 2)
+    @rule()
+    def crash_and_recover(self) -> None:
+        rows = [begun(*key, started=self.now) for key in self.held.keys() & self.sent]
+        if rows:
+            self.transact(take(endings(rows, self.now), self.database.dialect))
+        self.transact(holds.abandon(self.instance))
+        self.transact(holds.sweep(self.now))
+        for key in list(self.held):
+            if key in self.sent:
+                self.resolve(key, None)
+            else:
+                self.held.pop(key)
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def lives_on(self) -> None:
+        """A sign of life: then the lease of none of them is over."""
+        self.now += LEASE - 1
+        self.transact(holds.renew(self.held, Owner(self.instance, self.now + LEASE)))
+        self.transact(holds.sweep(self.now))
+
+    @precondition(lambda self: self.posted)
+    @rule()
+    def a_new_day(self) -> None:
+        self.now += DAY
+        if self.held:
+            self.transact(holds.renew(self.held, Owner(self.instance, self.now + LEASE)))
+
+    @precondition(lambda self: self.held)
+    @rule(price=st.integers(1, 3))
+    def prices_change(self, price: int) -> None:
+        self.price = price
+
+    # --- what holds always --------------------------------------------------------------------------------------------
+
+    @invariant()
+    def what_is_kept_is_what_happened(self) -> None:
+        like = [f'["{self.name}-%']
+        posted = self.run(
+            self.database.fetch("SELECT account, posted, overage FROM budget_accounts WHERE account LIKE ?", like)
+        )
+        pending = self.run(self.database.fetch(
+            "SELECT account, CAST(SUM(amount) AS BIGINT) FROM budget_holds WHERE account LIKE ? AND state = 0 "
+            "GROUP BY account", like,
+        ))  # fmt: skip
+        replayed = self.run(self.database.fetch(
+            "SELECT account, CAST(SUM(posted) AS BIGINT) FROM budget_holds WHERE account LIKE ? AND state = 1 "
+            "GROUP BY account", like,
+        ))  # fmt: skip
+        assert all(isinstance(number, int) for row in (*posted, *pending) for number in row[1:])
+        held = dict(pending)
+        expected: dict[str, int] = {}
+        for key, amount in self.held.items():
+            for account in self.accounts[key]:
+                expected[account.id] = expected.get(account.id, 0) + amount
+        assert held == expected, "what is held is the sum of the live rows"
+        spent = {account: sum_ for account, sum_, _ in posted if sum_}
+        assert spent == {account: sum_ for account, sum_ in self.posted.items() if sum_}
+        assert spent == {account: sum_ for account, sum_ in replayed if sum_}, "the holds replayed give the balances"
+        for account, sum_, overage in posted:
+            limit = LIMIT if "-day" in account else 2 * LIMIT
+            assert overage == self.overage.get(account, 0)
+            assert sum_ + held.get(account, 0) <= limit + overage
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_holds_are_exact_whatever_happens(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        url = f"sqlite:///{tmp_path}/ledger.sqlite3"
+        if kind == "postgresql":
+            url = loop.run_until_complete(databases.new_database(request.getfixturevalue("postgres")))
+        database = loop.run_until_complete(databases.migrated(open_database(url)))
+        bound = type("Bound", (Machine,), {"loop": loop, "database": database})
+        run_state_machine_as_test(
+            bound,
+            settings=settings(
+                max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+            ),
+        )
+        loop.run_until_complete(database.aclose())
+    finally:
+        loop.close()

@@ -1,0 +1,143 @@
+"""Budgets through a whole gateway: what a caller sees of them, and what a stream says where the money ends."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import databases
+import pytest
+from gateway import gateway, settings_of
+from grpc import StatusCode, aio
+from serving import reason
+
+from trunkline.v1.call_pb2 import CallContext
+from trunkline.v1.content_pb2 import FINISH_REASON_BUDGET, FINISH_REASON_MAX_TOKENS
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, UsageStatsRequest
+from trunkline_server.core import Identity
+from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.state.budgets import holds
+from trunkline_server.state.budgets.accounts import Payer, Rules
+from trunkline_server.state.budgets.status import status_of
+from trunkline_server.state.ledger.open import open_database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trunkline_server.settings import Settings
+
+
+def scripted(tmp_path: Path, **budgets: Any) -> Settings:
+    document = {
+        "server": {"admin_listen": ""},
+        "providers": {"mock": {"scripts": {"mock-fast": {"text": "well ", "repeat": 3000}}}},
+        "prices": [{"model": "mock/*", "input": 1, "output": 1000}],
+        "budgets": budgets,
+    }
+    return settings_of(tmp_path, document)
+
+
+def asking(**fields: Any) -> GenerateRequest:
+    return GenerateRequest(model="mock/mock-fast", prompt="hello", **fields)
+
+
+async def test_a_stream_ends_where_the_money_does_and_then_nothing_is_sent(tmp_path: Path) -> None:
+    mine = {"limit": "1.5", "period": "daily", "time_zone": "UTC", "user": "*"}
+    async with gateway(scripted(tmp_path, mine=mine)) as running:
+        request = asking(context=CallContext(end_user_id="ann"))
+        events = [event async for event in running.stub.StreamGenerate(request)]
+        last = events[-1].completed.response
+        assert last.finish_reason == FINISH_REASON_BUDGET
+        assert 10**9 < last.cost.total_nano_usd <= 15 * 10**8
+        refused = await _refused(running, request, 20)
+        bob = await running.stub.Generate(
+            asking(context=CallContext(end_user_id="bob"), config={"max_output_tokens": 9})
+        )
+    assert refused.code() == StatusCode.RESOURCE_EXHAUSTED
+    assert reason(refused) == "BUDGET_EXHAUSTED"
+    assert "'mine'" in str(refused.details())
+    assert bob.finish_reason == FINISH_REASON_MAX_TOKENS
+
+
+async def _refused(running: Any, request: GenerateRequest, tries: int) -> aio.AioRpcError:
+    """What is said once nothing worth having is left."""
+    for _ in range(tries):
+        try:
+            async for _event in running.stub.StreamGenerate(request):
+                pass
+        except aio.AioRpcError as error:
+            return error
+    raise AssertionError("never refused")
+
+
+async def test_a_soft_budget_is_counted_and_refuses_nothing(tmp_path: Path) -> None:
+    soft = {"limit": 0, "period": "total", "kind": "soft"}
+    async with gateway(scripted(tmp_path, soft=soft)) as running:
+        answer = await running.stub.Generate(asking())
+        await running.app._ledger.flush()
+        ((posted,),) = await running.app._ledger.database.fetch("SELECT posted FROM budget_accounts")
+    assert posted == answer.cost.total_nano_usd > 0
+
+
+@pytest.mark.parametrize("room", [1, 5])
+async def test_no_more_at_once_than_there_is_room_for(tmp_path: Path, room: int) -> None:
+    """Each may cost a little more than 0.1 USD."""
+    limit = f"{room * 0.11:.2f}"
+    async with gateway(scripted(tmp_path, b={"limit": limit, "period": "total"})) as running:
+        calls = (running.stub.Generate(asking(config={"max_output_tokens": 100})) for _ in range(64))
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        await running.app._ledger.flush()
+        ((held,),) = await running.app._ledger.database.fetch("SELECT COUNT(*) FROM budget_holds WHERE state = 0")
+        ((posted,),) = await running.app._ledger.database.fetch("SELECT posted FROM budget_accounts")
+    costs = [each.cost.total_nano_usd for each in answers if not isinstance(each, BaseException)]
+    assert costs
+    assert sum(costs) == posted
+    assert held == 0
+
+
+async def test_usage_tells_how_budgets_are(tmp_path: Path) -> None:
+    budgets = {
+        "day": {"limit": 5, "period": "daily", "time_zone": "Europe/Vienna"},
+        "each": {"limit": 1, "period": "total", "kind": "soft", "user": "*", "provider": "mock"},
+        "unused": {"limit": 2, "period": "monthly", "time_zone": "UTC", "provider": "embedded"},
+    }
+    async with gateway(scripted(tmp_path, **budgets)) as running:
+        request = asking(context=CallContext(end_user_id="ann"), config={"max_output_tokens": 9})
+        spent = (await running.stub.Generate(request)).cost.total_nano_usd
+        told = await running.stub.UsageStats(UsageStatsRequest(include_budgets=True))
+        assert not (await running.stub.UsageStats(UsageStatsRequest())).budgets
+    day, each, unused = told.budgets
+    assert (day.budget, day.hard, day.limit_nano_usd, day.spent_nano_usd, day.held_nano_usd) == (
+        "day",
+        True,
+        5 * 10**9,
+        spent,
+        0,
+    )
+    assert 0 < day.burn_rate_nano_usd <= spent
+    assert day.HasField("renew_time")
+    assert (each.budget, each.hard, each.spent_nano_usd, len(each.scope)) == ("each", False, spent, 1)
+    assert not (each.HasField("renew_time"))
+    assert not (each.HasField("burn_rate_nano_usd"))
+    assert "ann" not in each.scope
+    assert (unused.budget, unused.spent_nano_usd, unused.limit_nano_usd) == ("unused", 0, 2 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("role", "sees"), [("caller", ["every", "mine"]), ("operator", ["every", "every", "mine", "others", "whole"])]
+)
+async def test_callers_see_the_budgets_of_their_workspace(tmp_path: Path, role: Any, sees: list[str]) -> None:
+    def of(workspace: str) -> BudgetSettings:
+        return BudgetSettings(limit=Money(1), period="total", workspace=workspace)
+
+    rules = Rules({"mine": of("acme"), "others": of("zeta"), "every": of("*"), "whole": of("")})
+    database = await databases.migrated(open_database(f"sqlite:///{tmp_path}/l.sqlite3"))
+    for workspace in ("acme", "zeta"):
+        accounts = rules.accounts(Payer(workspace, "", "", {}, "p", "m"), 0)
+        script = partial(holds.count, [(account.id, 7) for account in accounts])
+        await database.transact(script)
+    found = await status_of(database, rules, Identity(workspace="acme", role=role), 0)
+    await database.aclose()
+    assert [each.budget for each in found] == sees
+    assert {each.budget: each.spent_nano_usd for each in found}["mine"] == 7
