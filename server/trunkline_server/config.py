@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect, structs
 
+from trunkline_server.config_alerts import alert_problems
 from trunkline_server.config_check import Problem, Walk, join, problems_of, read_seconds
 from trunkline_server.config_credential_check import credential_problems
 from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
@@ -126,6 +127,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         task_problems,
         routing_problems,
         experiment_problems,
+        alert_problems,
     )
     for find in finders:
         problems += find(settings, extensions.rows)

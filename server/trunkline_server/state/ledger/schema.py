@@ -9,6 +9,8 @@ cells, cell_days  Calls of days that are over, added up (cells.py). They live as
 feedback          The last score of each call and metric.
 instances         Gateways that write open attempts, and until when they are surely alive.
 decisions         What `performance_based` decided, kept for the retention: to learn from scores that come late.
+alerts            What went wrong, and whether it still does. Of a kind and subject one at most is open.
+credential_ages   Since when a provider's key is in use here, by how it is shown.
 api_keys          Gateway keys: digests of their secrets, never these. None is ever removed.
 audit_events      Who did what. The database itself refuses to change or remove one.
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trunkline_server.state.alerts.tables import ALERTS
 from trunkline_server.state.ledger.database import Statement
 
 if TYPE_CHECKING:
@@ -346,7 +349,7 @@ CREATE TABLE decisions (
 )
 
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _TRIES, _HELD, _CELLS, _LEARNING)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _TRIES, _HELD, _CELLS, _LEARNING, ALERTS)
 
 
 class NewerSchema(Exception):
