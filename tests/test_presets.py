@@ -397,8 +397,8 @@ def test_hugai_limits_retries_and_security() -> None:
         assert structs.asdict(provider.breaker) == {"failures": 5, "recovery": 300}
     assert settings.ledger.retention == Seconds(7 * 86400)
     assert settings.server.auth == "keys", "access is by the role of a key"
+    assert settings.alerts.key_rotation == 90 * 86400
     assert commented("hugai", "security") == {
-        "key_rotation": "90d",
         "key_storage": "aws_secrets_manager",
         "request_logging": "metadata_only",
         "response_caching": "temporary_local_only",

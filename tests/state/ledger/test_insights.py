@@ -87,7 +87,14 @@ async def advised(
 
 def attempts(count: int, begin: int = 0, task: str = "review", **fields: Any) -> list[Entry]:
     subject = structs.replace(SUBJECT, task=task, workspace=fields.pop("workspace", "default"))
-    given = {"provider": "dear", "model": "big", "input_tokens": 1000, "output_tokens": 100, "cost": 13_000, **fields}
+    given = {
+        "provider": "dear",
+        "model": "big",
+        "input_tokens": 1000,
+        "output_tokens": 100,
+        "cost": 13_000_000,
+        **fields,
+    }
     return [finished(f"c{begin + n}", subject=subject, **given) for n in range(count)]
 
 
@@ -104,24 +111,24 @@ async def test_a_cheaper_model_of_at_least_the_same_quality(database: Database) 
     (insight,) = await advised(database, *attempts(40))
     assert (insight.kind, insight.model, insight.task) == (KIND.Value("KIND_CHEAPER_MODEL"), "dear/big", "review")
     assert insight.alternative == "cheap/able"
-    # 40 calls of 13,000 nano-USD; at `able` 1000 * 0.002 + 100 * 0.006 = 2.6 thousandths of a USD-cent, 2,600 nano-USD.
+    # A call cost 1,000 * 10,000 + 100 * 30,000 nano-USD; at `able` it is 1,000 * 2,000 + 100 * 6,000.
     assert figures(insight) == {
         "attempts": 40,
         "input_tokens": 40_000,
         "output_tokens": 4_000,
-        "cost": 520_000,
-        "alternative_cost": 104_000,
+        "cost": 520_000_000,
+        "alternative_cost": 104_000_000,
         "quality": pytest.approx(0.8),
         "alternative_quality": pytest.approx(0.85),
     }
-    assert insight.saving_nano_usd == 416_000
+    assert insight.saving_nano_usd == 416_000_000
     assert not insight.saving_at_most
 
 
 async def test_each_task_is_looked_at_by_itself_and_the_largest_saving_comes_first(database: Database) -> None:
     rows = [*attempts(20, task="small"), *attempts(60, 100, task="large"), *attempts(19, 200, task="too few")]
     told = await advised(database, *rows)
-    assert [(each.task, each.saving_nano_usd) for each in told] == [("large", 624_000), ("small", 208_000)]
+    assert [(each.task, each.saving_nano_usd) for each in told] == [("large", 624_000_000), ("small", 208_000_000)]
 
 
 async def test_of_one_workspace_and_of_some_days(database: Database) -> None:
