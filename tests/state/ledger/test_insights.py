@@ -45,9 +45,9 @@ def price(name: str, into: int, out: int, read: int | None = None) -> PriceSetti
 MODELS = {
     "dear/big": model(0.8, 100_000, TOOLS, CACHE),
     "cheap/as-good": model(0.8, 100_000, TOOLS),
-    "cheap/worse": model(0.79, 100_000, TOOLS),
+    "cheap/worse": model(0.79, 100_000, TOOLS, CACHE),
     "cheap/narrow": model(0.9, 99_999, TOOLS, CACHE),
-    "cheap/no-tools": model(0.9, 100_000),
+    "cheap/no-tools": model(0.9, 100_000, CACHE),
     "cheap/able": model(0.85, 200_000, TOOLS, CACHE),
     "cheap/unknown": model(None, 200_000, TOOLS, CACHE),
     "dear/open-1": model(None),
@@ -181,9 +181,9 @@ async def test_a_fallback_that_is_missing(database: Database) -> None:
     lost = calls(5, provider="dear", model="big", **failed)
     (insight,) = await advised(database, *lost, *calls(95, 100, provider="dear", model="big"))
     assert (insight.kind, insight.model) == (KIND.Value("KIND_MISSING_FALLBACK"), "dear/big")
-    assert insight.alternative == "cheap/able"
+    assert insight.alternative == "cheap/worse", "it is nearly as good, and costs least"
     assert figures(insight) == {"calls": 100, "lost": 5}
-    assert "fallbacks: {dear/big: [cheap/able]}" in insight.recommendation
+    assert "fallbacks: {dear/big: [cheap/worse]}" in insight.recommendation
     assert await advised(database, fallbacks={"dear/big": ("cheap/able",)}) == []
 
 
