@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway import gateway, settings_of
 from ledger_rows import SUBJECT, ended, finished
@@ -67,7 +67,7 @@ async def test_insights_are_told(command: Command, tmp_path: Path) -> None:
         database = running.app._ledger.database
         now = int(running.app._monitor._wall() * 1e6)
         failed = {"result": "error", "outcome": OUTCOME_SERVER_ERROR, "reason": "ALL_PROVIDERS_FAILED"}
-        given = {"subject": SUBJECT, "provider": "up", "model": "m", "started": now}
+        given: dict[str, Any] = {"subject": SUBJECT, "provider": "up", "model": "m", "started": now}
         rows = [ended(f"c{number}", **given, **failed) for number in range(5)]
         await database.transact(lambda: take([*rows, finished("c9", **given)], database.dialect))
         told = await command.later("insights", *at)

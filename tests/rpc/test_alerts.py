@@ -62,7 +62,7 @@ async def test_a_refused_key_is_listed_watched_logged_and_posted(tmp_path: Path)
             AsyncAdminClient(running.admin_address, timeout=PATIENCE) as client,
         ):
             wall = Wall(running)
-            watching = aiter(client.watch_alerts())
+            watching: Any = client.watch_alerts()
             first = asyncio.ensure_future(anext(watching))
             await fail(running)
             await wall.look()

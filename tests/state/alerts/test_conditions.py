@@ -24,6 +24,7 @@ MEDIUM, HIGH, CRITICAL, LOW = Alert.SEVERITY_MEDIUM, Alert.SEVERITY_HIGH, Alert.
 CLOSED, OPEN, HALF = EndpointHealth.CIRCUIT_CLOSED, EndpointHealth.CIRCUIT_OPEN, EndpointHealth.CIRCUIT_HALF_OPEN
 VALID, REFUSED = EndpointHealth.CREDENTIAL_STATE_VALID, EndpointHealth.CREDENTIAL_STATE_REFUSED
 QUOTA, UNKNOWN = EndpointHealth.CREDENTIAL_STATE_QUOTA, EndpointHealth.CREDENTIAL_STATE_UNKNOWN
+SUCCESS = call_pb2.OUTCOME_SUCCESS
 DAY = 86400.0
 
 
@@ -133,7 +134,13 @@ def test_a_drop_that_may_be_chance_is_none() -> None:
 
 def test_what_is_wrong_with_requests_is_no_failure_and_old_ones_are_forgotten() -> None:
     tally, now = Tally(), 5000.0
-    for outcome in (1, 4, call_pb2.OUTCOME_INVALID, call_pb2.OUTCOME_CANCELLED, call_pb2.OUTCOME_CONTENT_FILTER):
+    for outcome in (
+        SUCCESS,
+        call_pb2.OUTCOME_SERVER_ERROR,
+        call_pb2.OUTCOME_INVALID,
+        call_pb2.OUTCOME_CANCELLED,
+        call_pb2.OUTCOME_CONTENT_FILTER,
+    ):
         tally.attempted("up", outcome, now)
     assert [*tally.failures(now + 280)] == [Failures("up", 2, 1)]
     assert [*tally.failures(now + 310)] == []
@@ -151,5 +158,6 @@ def test_paces_tell_now_from_the_hour_before() -> None:
             tally.answered(answered(9.0, 5.0 if turn >= 13 else 1.0), now)
         tally.answered(answered(99.0, 99.0, attempts=2), now)
     (pace,) = tally.paces(now)
-    assert pace == Pace("up/m", True, pytest.approx(5.0, rel=0.011), pytest.approx(1.0, rel=0.011), 20, 120)
+    assert (pace.now, pace.usual) == (pytest.approx(5.0, rel=0.011), pytest.approx(1.0, rel=0.011))
+    assert pace == Pace("up/m", True, pace.now, pace.usual, 20, 120)
     assert [*tally.paces(now + 3 * TURN)] == []

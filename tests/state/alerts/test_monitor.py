@@ -25,6 +25,7 @@ from trunkline_server.state.ledger.database import Statement, StoreFailed, scrip
 if TYPE_CHECKING:
     from trunkline_server.state.ledger.database import Database
 
+FAILED, SUCCESS = call_pb2.OUTCOME_SERVER_ERROR, call_pb2.OUTCOME_SUCCESS
 DAY = 86400.0
 CANARY = "abcd"
 
@@ -55,7 +56,7 @@ class Gateway:
             self.now += EVERY
             if failing is not None:
                 for number in range(100):
-                    self.tally.attempted("up", 4 if number < 100 * failing else 1, self.now)
+                    self.tally.attempted("up", FAILED if number < 100 * failing else SUCCESS, self.now)
             await self.monitor.look()
 
     def logged(self) -> list[tuple[str, str]]:
@@ -101,7 +102,7 @@ async def test_a_restart_does_not_open_it_again(database: Database) -> None:
 
 async def test_of_two_gateways_one_tells_and_both_are_watched(database: Database) -> None:
     one, other = Gateway(database), Gateway(database)
-    watched = aiter(other.monitor.watch())
+    watched = other.monitor.watch()
     first = asyncio.ensure_future(anext(watched))
     for _ in range(10):
         await asyncio.gather(one.look(failing=0.2), other.look(failing=0.2))
@@ -119,7 +120,7 @@ async def test_a_watcher_is_told_what_is_open_and_then_each_change(database: Dat
     gateway = Gateway(database)
     gateway.providers = [provider("env:K ...abcd", OPEN)]
     await gateway.look(60)
-    watched = aiter(gateway.monitor.watch())
+    watched = gateway.monitor.watch()
     assert (await anext(watched)).alert.kind == Alert.KIND_PROVIDER_OUTAGE
     gateway.providers = [provider("env:K ...abcd")]
     await gateway.look(600)

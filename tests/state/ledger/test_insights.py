@@ -31,15 +31,15 @@ TOOLS, CACHE = "tools", "prompt_cache"
 KIND = Insight.Kind
 
 
-def model(quality: float | None, window: int = 100_000, *can: str) -> ModelSettings:
-    scores = {} if quality is None else {"quality": quality}
+def model(quality: float | None, window: int = 100_000, *can: Any) -> ModelSettings:
+    scores: dict[Any, float] = {} if quality is None else {"quality": quality}
     return ModelSettings(context_window=window, capabilities=can, scores=scores)
 
 
 def price(name: str, into: int, out: int, read: int | None = None) -> PriceSettings:
     """In pico-USD a token, which is USD for a million tokens, times a million."""
-    cached = {} if read is None else {"cache_read": TokenPrice(read)}
-    return PriceSettings(model=name, input=TokenPrice(into), output=TokenPrice(out), **cached)
+    cached = None if read is None else TokenPrice(read)
+    return PriceSettings(model=name, input=TokenPrice(into), output=TokenPrice(out), cache_read=cached)
 
 
 MODELS = {
@@ -177,7 +177,7 @@ async def test_a_slow_provider_of_the_same_model(database: Database) -> None:
 
 
 async def test_a_fallback_that_is_missing(database: Database) -> None:
-    failed = {"result": "error", "outcome": OUTCOME_SERVER_ERROR, "reason": "ALL_PROVIDERS_FAILED"}
+    failed: dict[str, Any] = {"result": "error", "outcome": OUTCOME_SERVER_ERROR, "reason": "ALL_PROVIDERS_FAILED"}
     lost = calls(5, provider="dear", model="big", **failed)
     (insight,) = await advised(database, *lost, *calls(95, 100, provider="dear", model="big"))
     assert (insight.kind, insight.model) == (KIND.Value("KIND_MISSING_FALLBACK"), "dear/big")
@@ -188,5 +188,5 @@ async def test_a_fallback_that_is_missing(database: Database) -> None:
 
 
 async def test_few_failures_are_no_reason(database: Database) -> None:
-    failed = {"result": "error", "outcome": OUTCOME_SERVER_ERROR, "reason": "ALL_PROVIDERS_FAILED"}
+    failed: dict[str, Any] = {"result": "error", "outcome": OUTCOME_SERVER_ERROR, "reason": "ALL_PROVIDERS_FAILED"}
     assert await advised(database, *calls(4, provider="dear", model="big", **failed)) == []
