@@ -143,7 +143,7 @@ async def test_the_gateway_looks_by_itself(tmp_path: Path, monkeypatch: pytest.M
         running.app._monitor._wall = lambda: began
         while not running.app._monitor._streaks:
             await asyncio.sleep(0)
-        running.app._monitor._wall = lambda: began + OPEN_AFTER
+        running.app._monitor._wall = lambda: began + OPEN_AFTER + 1  # clocks round
         async with asyncio.timeout(10):
             while not running.lines("alert"):
                 await asyncio.sleep(0)
