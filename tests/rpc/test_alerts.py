@@ -20,6 +20,7 @@ from trunkline.v1.insights_pb2 import GetInsightsRequest
 from trunkline_client import AdminClient, AsyncAdminClient
 from trunkline_server.state.alerts import monitor as monitor_module
 from trunkline_server.state.alerts.judgement import OPEN_AFTER
+from trunkline_server.state.alerts.reading import Key
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 KEY, PROMPT = "sk-canary-0123456789abcdef", "a prompt that nobody may see"
 PATIENCE = 20.0
+REFUSED = Key(pb.Alert.KIND_CREDENTIAL, "up")
 
 
 class Wall:
@@ -141,7 +143,7 @@ async def test_the_gateway_looks_by_itself(tmp_path: Path, monkeypatch: pytest.M
         await fail(running)
         began = running.app._monitor._wall()
         running.app._monitor._wall = lambda: began
-        while not running.app._monitor._streaks:
+        while REFUSED not in running.app._monitor._streaks:
             await asyncio.sleep(0)
         running.app._monitor._wall = lambda: began + OPEN_AFTER + 1  # clocks round
         async with asyncio.timeout(10):
