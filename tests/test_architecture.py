@@ -16,7 +16,7 @@ CLIENT = ROOT / "clients" / "python" / "trunkline_client"
 MODULES = sorted(SERVER.rglob("*.py"))
 SETTINGS = {"settings", "sections"} | {
     f"settings_{of}"
-    for of in ("budgets", "experiments", "models", "prices", "reliability", "routing", "scripted", "tasks")
+    for of in ("budgets", "experiments", "models", "prices", "reliability", "routing", "scripted", "tasks", "vendors")
 }
 VOCABULARY = {"core", "errors", "fold", "snapshot", "spans", "logs", "__init__"} | SETTINGS
 
@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         "routing.learned",
         "routing.verdicts",
         "routing.signal",
+        "routing.spent",
         "routing.steering",
         "providers.table",
     },

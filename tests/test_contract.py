@@ -13,12 +13,14 @@ import pytest
 
 from trunkline.v1 import (
     admin_service_pb2,
+    alerts_pb2,
     call_pb2,
     calls_pb2,
     content_pb2,
     feedback_service_pb2,
     gateway_service_pb2,
     identity_pb2,
+    insights_pb2,
     model_pb2,
     model_service_pb2,
 )
@@ -35,12 +37,14 @@ FILES = [
     module.DESCRIPTOR
     for module in (
         admin_service_pb2,
+        alerts_pb2,
         call_pb2,
         calls_pb2,
         content_pb2,
         feedback_service_pb2,
         gateway_service_pb2,
         identity_pb2,
+        insights_pb2,
         model_pb2,
         model_service_pb2,
     )
@@ -63,6 +67,9 @@ RPCS = {
         "ExportUsage",
         "ResetStatistics",
         "SetStrategy",
+        "ListAlerts",
+        "WatchAlerts",
+        "GetInsights",
     },
 }
 
@@ -126,10 +133,11 @@ def test_the_services_have_exactly_these_rpcs() -> None:
     assert told == RPCS
 
 
-def test_only_answers_and_exports_are_streamed() -> None:
+def test_only_answers_exports_and_alerts_are_streamed() -> None:
     services = [service for file in FILES for service in file.services_by_name.values()]
     methods = [method for service in services for method in service.methods]
-    assert [method.name for method in methods if method.server_streaming] == ["ExportUsage", "StreamGenerate"]
+    streamed = [method.name for method in methods if method.server_streaming]
+    assert streamed == ["ExportUsage", "WatchAlerts", "StreamGenerate"]
     assert not any(method.client_streaming for method in methods)
 
 

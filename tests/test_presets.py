@@ -23,7 +23,7 @@ from trunkline_server.routing.names import find_targets
 from trunkline_server.routing.replaced import targets_of
 from trunkline_server.routing.tasks import expand
 from trunkline_server.sections import Seconds
-from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.settings import AlertSettings, ProviderSettings, Settings
 from trunkline_server.settings_reliability import RetrySettings
 from trunkline_server.settings_tasks import RoutingSections, TaskSettings
 from trunkline_server.snapshot import Snapshot
@@ -397,8 +397,8 @@ def test_hugai_limits_retries_and_security() -> None:
         assert structs.asdict(provider.breaker) == {"failures": 5, "recovery": 300}
     assert settings.ledger.retention == Seconds(7 * 86400)
     assert settings.server.auth == "keys", "access is by the role of a key"
+    assert settings.alerts == AlertSettings(key_rotation=Seconds(90 * 86400))
     assert commented("hugai", "security") == {
-        "key_rotation": "90d",
         "key_storage": "aws_secrets_manager",
         "request_logging": "metadata_only",
         "response_caching": "temporary_local_only",

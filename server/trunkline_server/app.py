@@ -10,25 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
-from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, HealthCheckResponse
+from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, HealthCheckResponse, ProviderHealth
 from trunkline_server import config
+from trunkline_server.alerting import Alerting
 from trunkline_server.core import Chain, Current, TaskRegistry, now
-from trunkline_server.dialects import (
-    anthropic_messages,
-    bedrock_converse,
-    cohere_chat,
-    gemini_generate_content,
-    ollama_chat,
-    openai_chat,
-    openai_responses,
-)
-from trunkline_server.dialects.anthropic_messages import listing as anthropic_list
-from trunkline_server.dialects.cohere_chat import listing as cohere_list
-from trunkline_server.dialects.gemini_generate_content import listing as gemini_list
-from trunkline_server.dialects.ollama_chat import listing as ollama_list
-from trunkline_server.dialects.openai_chat import listing as openai_list
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.errors import CallError
+from trunkline_server.formats import DIALECTS, LISTS
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
@@ -86,34 +74,12 @@ if TYPE_CHECKING:
 
     from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call, Layer
-    from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
     from trunkline_server.providers.discovery import Lists
     from trunkline_server.providers.table import Row
     from trunkline_server.rpc.server import Server
     from trunkline_server.settings import ProviderSettings, ServerSettings, Settings
     from trunkline_server.state.endpoints import Endpoint
-
-DIALECTS: Mapping[str, Dialect] = {
-    "openai_chat": openai_chat,
-    "openai_responses": openai_responses,
-    "anthropic_messages": anthropic_messages,
-    "gemini_generate_content": gemini_generate_content,
-    "cohere_chat": cohere_chat,
-    "ollama_chat": ollama_chat,
-    "bedrock_converse": bedrock_converse,
-}
-
-# How providers list their models; those of other dialects do not.
-LISTS: Mapping[str, ModelList] = {
-    "openai_chat": openai_list,
-    "openai_responses": openai_list,
-    "anthropic_messages": anthropic_list,
-    "gemini_generate_content": gemini_list,
-    "cohere_chat": cohere_list,
-    "ollama_chat": ollama_list,
-}
-
 
 OPEN = "whoever reaches this address may do everything; once `trunkline keys create` made a key, calls need it"
 NO_KEYS = (
@@ -156,6 +122,7 @@ class App:
         self._experience = Experience(now, self._signals, self._endpoints.has_other_key)
         self._strategies = Strategies()
         self._prober = Prober(new_id)
+        self._alerting = Alerting(settings.alerts, log)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
         self._listers: Mapping[str, Lists] = {}
@@ -186,6 +153,7 @@ class App:
         for name in self._listers:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
+        self._monitor = self._alerting.build(self._ledger.database, self._provider_health, self._opened)
         reports = LedgerReports(
             self._ledger.database,
             self._ledger.flush,
@@ -205,6 +173,7 @@ class App:
         self._servers = [server, *self._build_admin(live, reports)]
         for each in self._servers:
             await each.start()
+        self._background += [self._registry.spawn(work) for work in self._alerting.works()]
         if self._validates:
             self._background.append(self._registry.spawn(self._prober.validate()))
         if self._discovers:
@@ -248,6 +217,7 @@ class App:
             self._audit,
             reports,
             self._strategies,
+            self._monitor,
         )
         server, self.admin_port = build_admin_server(
             settings, address, self._log, admin, self._serving, self._gatekeeper
@@ -263,6 +233,7 @@ class App:
             return
         server = self._settings.server
         self._serving.drain()
+        self._monitor.interrupt(_draining)
         await asyncio.sleep(server.notice)
         self._serving.stop()
         ending = asyncio.get_running_loop().call_later(max(0, server.grace - 1), self._registry.interrupt, _draining)
@@ -282,6 +253,10 @@ class App:
         """What HealthCheck tells an operator."""
         request, snapshot = HealthCheckRequest(include_providers=True), self.current.chain.snapshot
         return health_of(snapshot, self._serving, self._statistics, self._states, request, {})
+
+    def _provider_health(self) -> list[ProviderHealth]:
+        """How each provider is that calls may go to."""
+        return [self._states.health(name) for name in self.current.chain.snapshot.offers]
 
     async def _build_gatekeeper(self, server: ServerSettings) -> Gatekeeper:
         """Raises CannotStart where nobody would get in, and the configuration does not say that this is meant."""
@@ -370,12 +345,14 @@ class App:
         """A call has ended: who learns from it."""
         self._statistics.record(finished, ended)
         self._lengths.record(finished)
+        self._alerting.tally.answered(finished, now())
 
     def _report(self, call: Call, record: call_pb2.Attempt) -> None:
         """An attempt has ended: who wants to know."""
         self._log_attempt(call, record)
         self._states.report(call, record)
         target = record.target
+        self._alerting.tally.attempted(target.provider, record.outcome, now())
         self._learner.attempted(call.story.choice.task, f"{target.provider}/{target.model}", record.outcome)
 
     def _open(self, provider: str, status_url: str, endpoints: Sequence[Endpoint]) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect, structs
 
+from trunkline_server.config_alerts import alert_problems
 from trunkline_server.config_budgets import budget_problems, read_money
 from trunkline_server.config_check import Problem, Walk, join, problems_of, read_seconds
 from trunkline_server.config_credential_check import credential_problems
@@ -130,6 +131,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         routing_problems,
         experiment_problems,
         budget_problems,
+        alert_problems,
     )
     for find in finders:
         problems += find(settings, extensions.rows)

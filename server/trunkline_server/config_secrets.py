@@ -12,7 +12,7 @@ from trunkline_server.config_check import Unfit
 from trunkline_server.config_file import read_text
 from trunkline_server.config_ledger import is_database_url
 from trunkline_server.errors import Unreadable
-from trunkline_server.settings import SECRETS_GROUP, DatabaseUrl, Document, Header, Reference, Secret
+from trunkline_server.settings import SECRETS_GROUP, DatabaseUrl, Document, Header, Reference, Secret, WebhookUrl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +35,7 @@ def readers(environ: Mapping[str, str]) -> dict[type, Callable[[object], object]
         Header: _header_reader(environ),
         Document: _read_document,
         DatabaseUrl: _url_reader(environ),
+        WebhookUrl: _webhook_reader(environ),
     }
 
 
@@ -86,6 +87,16 @@ def _header_reader(environ: Mapping[str, str]) -> Callable[[object], Header]:
         if not isinstance(value, str) or not re.fullmatch(VISIBLE_AND_BLANK, value):
             raise Unfit("one line of ASCII text, env:NAME or file:/path")
         return Header(value)
+
+    return read
+
+
+def _webhook_reader(environ: Mapping[str, str]) -> Callable[[object], WebhookUrl]:
+    def read(value: object) -> WebhookUrl:
+        text = _resolved(str(value), environ, VISIBLE) if _is_local(value) else value
+        if not isinstance(text, str) or not re.fullmatch(VISIBLE, text):
+            raise Unfit("an https URL, env:NAME or file:/path")
+        return WebhookUrl(text, str(value) if _is_local(value) else "")
 
     return read
 

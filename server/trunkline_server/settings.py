@@ -13,6 +13,7 @@ from trunkline_server.settings_models import DiscoverySettings, LatencySettings,
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings_vendors import GenerationDefaults, QuirkSettings
 
 # A file by reference, read anew when it changes.
 FileReference = Annotated[str, Meta(pattern=r"^file:(/|[A-Za-z]:[/\\]).+$", description="file:/an/absolute/path")]
@@ -97,6 +98,10 @@ class Reference(Secret):
 
 class DatabaseUrl(Secret):
     """Where a database is. It may stand in the file itself if it holds no password."""
+
+
+class WebhookUrl(Secret):
+    """Where posts go. It may stand in the file itself."""
 
 
 def is_loopback(host: str) -> bool:
@@ -190,62 +195,6 @@ class LogSettings(Section, frozen=True, kw_only=True):
 
 
 Auth = Literal["none", "bearer", "api-key", "x-api-key", "x-goog-api-key"]
-SettingName = Literal[
-    "max_output_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "presence_penalty",
-    "frequency_penalty",
-    "seed",
-    "stop_sequences",
-    "top_logprobs",
-    "thinking",
-]
-
-
-_Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]+$", description="the name of a JSON member")]
-
-
-class QuirkSettings(Section, frozen=True, kw_only=True):
-    """How a vendor strays from its dialect (dialects/dialect.py), in place of the row's. Unset = as the row has it."""
-
-    path: Annotated[str, Meta(pattern=r"^/[!-~]*$", description="a path such as /chat/completions")] | None = None
-    model_prefix: str | None = None
-    max_tokens_field: _Key | None = None
-    seed_field: _Key | None = None
-    unsupported: tuple[SettingName, ...] | None = None
-    highest: dict[SettingName, Annotated[float, Meta(ge=-2)]] | None = None
-    max_stop_sequences: Annotated[int, Meta(ge=0, le=16)] | None = None
-    allowed_tools: bool | None = None
-    required_word: str | None = None
-    parallel_switch: bool | None = None
-    tool_call_id: str | None = None
-    names: bool | None = None
-    tool_result_names: bool | None = None
-    response_formats: tuple[Literal["json_object", "json_schema"], ...] | None = None
-    stream_options: bool | None = None
-    thinking: Literal["", "effort", "object", "switch", "budget"] | None = None
-    efforts: tuple[Literal["none", "minimal", "low", "medium", "high", "xhigh"], ...] | None = None
-    reasoning_field: Literal["", "reasoning_content", "reasoning", "content"] | None = None
-    reasoning_within_turn: bool | None = None
-    reasoning_details: bool | None = None
-    media: tuple[Literal["image", "audio", "file", "file_url", "video"], ...] | None = None
-    document: Literal["file", "document_url"] | None = None
-    sound: Literal["object", "text"] | None = None
-    refusals: bool | None = None
-    cache_control: bool | None = None
-
-
-class GenerationDefaults(Section, frozen=True, kw_only=True):
-    """What is said to a provider where the caller is silent. Unset = what the row says, if it says anything."""
-
-    max_output_tokens: Annotated[int, Meta(ge=1, le=1 << 31)] | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0.000001, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
 
 
 class TokenSettings(Section, frozen=True, kw_only=True):
@@ -376,6 +325,23 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
     folder: str = ""
 
 
+class WebhookSettings(Section, frozen=True, kw_only=True):
+    """Where changes of alerts are posted."""
+
+    # https, or this machine. env:NAME or file:/path in the file, or the address itself: many are secrets.
+    url: WebhookUrl
+    # Signs the posts, so that whoever gets them knows that they come from here. env:NAME or file:/path in the file.
+    secret: Secret | None = None
+
+
+class AlertSettings(Section, frozen=True, kw_only=True):
+    """What operators are told of that goes wrong."""
+
+    # How long a provider's key may be in use. None = for ever.
+    key_rotation: Seconds | None = None
+    webhook: WebhookSettings | None = None
+
+
 class Settings(MoneySections, frozen=True, kw_only=True):
     """The whole configuration."""
 
@@ -384,6 +350,7 @@ class Settings(MoneySections, frozen=True, kw_only=True):
     discovery: DiscoverySettings = DiscoverySettings()
     logs: LogSettings = LogSettings()
     ledger: LedgerSettings = LedgerSettings()
+    alerts: AlertSettings = AlertSettings()
     # A model, an alias or a provider for calls that name none. Empty = whoever the strategy chooses.
     default_model: str = ""
     # Name → model, "provider/model" or another provider's name.

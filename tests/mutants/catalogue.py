@@ -56,6 +56,7 @@ def _layer(name: str, file: str, right: str, wrong: str) -> Mutant:
 STATE = "state/endpoints.py"
 IDENTITY = "state/identity"
 LEDGER = "state/ledger"
+ALERTS = "state/alerts"
 _MACHINE = ("test_breaker.py", "test_breaker_machine.py")
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -609,5 +610,34 @@ MUTANTS: tuple[Mutant, ...] = (
         "for row in ended if row.reserved)",
         "for row in ended if not row.reserved)",
         "layers/test_budget.py",
+    ),
+    # Alerts and insights.
+    _money(
+        "state/alerts/judgement.py",
+        "an alert is opened by what passes soon",
+        "now - known[each.key].since >= OPEN_AFTER",
+        "True",
+        f"{ALERTS}/test_judgement.py",
+    ),
+    _money(
+        "state/alerts/judgement.py",
+        "an alert is resolved amid noise",
+        "before.state is Is.BAD and not is_open",
+        "True",
+        f"{ALERTS}/test_judgement.py",
+    ),
+    _money(
+        "state/alerts/store.py",
+        "an alert is told by every gateway that sees it",
+        "ON CONFLICT DO NOTHING RETURNING id",
+        "ON CONFLICT (kind, subject) WHERE resolved IS NULL DO UPDATE SET seen = excluded.seen RETURNING id",
+        f"{ALERTS}/test_monitor.py",
+    ),
+    _money(
+        "routing/insights.py",
+        "an insight names a worse model",
+        "quality < least - margin",
+        "False",
+        f"{LEDGER}/test_insights.py",
     ),
 )

@@ -11,6 +11,7 @@ from typer.main import get_command
 from trunkline_client import TrunklineError
 from trunkline_server import __version__
 from trunkline_server.cli import calls, configuration, data, keys, model, models, providers, reports, strategy, usage
+from trunkline_server.cli.alerts import alerts, insights
 from trunkline_server.cli.audit import audit
 from trunkline_server.cli.benchmark import benchmark
 from trunkline_server.cli.budgets import budgets
@@ -46,6 +47,8 @@ app.command("calls")(calls.list_calls)
 app.command("export")(calls.export)
 app.command()(audit)
 app.command()(budgets)
+app.command()(alerts)
+app.command()(insights)
 app.command()(experiments)
 app.add_typer(usage.commands)
 app.add_typer(configuration.commands)

@@ -52,6 +52,10 @@ LEAST_ROLES: Mapping[str, Role] = {
     "/trunkline.v1.AdminService/RotateApiKey": "admin",
     "/trunkline.v1.AdminService/RevokeApiKey": "admin",
     "/trunkline.v1.AdminService/ListAuditEvents": "operator",
+    # Of the gateway and all its workspaces.
+    "/trunkline.v1.AdminService/ListAlerts": "operator",
+    "/trunkline.v1.AdminService/WatchAlerts": "operator",
+    "/trunkline.v1.AdminService/GetInsights": "operator",
 }
 
 

@@ -12,6 +12,7 @@ from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.prices.pricing import add_pricing
 from trunkline_server.routing.listing import models_now
 from trunkline_server.routing.names import known_provider
+from trunkline_server.rpc.alert_methods import AlertMethods
 from trunkline_server.rpc.health import PROBE_TIME, by_provider, provider_health, time_for
 from trunkline_server.rpc.keys import KeyMethods, actor_of
 from trunkline_server.rpc.ledger_methods import LedgerMethods
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Current
     from trunkline_server.rpc.health import Prober
     from trunkline_server.snapshot import Snapshot
+    from trunkline_server.state.alerts.monitor import Monitor
     from trunkline_server.state.audit import Audit
     from trunkline_server.state.identity.issuing import Issuer
     from trunkline_server.state.ledger.reports import LedgerReports
@@ -39,10 +41,10 @@ _SWITCHED_OFF = "the configuration switches it off: set providers.{}.enabled to 
 _LONGEST_REASON = 200
 
 
-class Admin(KeyMethods, LedgerMethods, StrategyMethods):
+class Admin(AlertMethods, KeyMethods, LedgerMethods, StrategyMethods):
     """The RPCs. Errors are raised as CallError; rpc/edge makes statuses of them."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what its four parts need
+    def __init__(  # noqa: PLR0913, PLR0917 - what its five parts need
         self,
         current: Current,
         statistics: Statistics,
@@ -53,10 +55,12 @@ class Admin(KeyMethods, LedgerMethods, StrategyMethods):
         audit: Audit,
         reports: LedgerReports,
         strategies: Strategies,
+        monitor: Monitor,
     ) -> None:
         KeyMethods.__init__(self, issuer, audit)
         LedgerMethods.__init__(self, reports, audit)
         StrategyMethods.__init__(self, current, strategies, audit)
+        AlertMethods.__init__(self, monitor, current, states, reports)
         self._current = current
         self._statistics = statistics
         self._states = states

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 from trunkline_server.errors import InvalidRequest, Violation
 
 if TYPE_CHECKING:
+    from trunkline.v1.alerts_pb2 import ListAlertsRequest
     from trunkline.v1.identity_pb2 import ListApiKeysRequest, ListAuditEventsRequest
 
-    Request = TypeVar("Request", ListApiKeysRequest, ListAuditEventsRequest)
+    Request = TypeVar("Request", ListAlertsRequest, ListApiKeysRequest, ListAuditEventsRequest)
 
 DEFAULT_SIZE = 100
 MAX_SIZE = 1000

@@ -687,7 +687,7 @@ var File_trunkline_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_trunkline_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	" trunkline/v1/admin_service.proto\x12\ftrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17trunkline/v1/call.proto\x1a\x18trunkline/v1/calls.proto\x1a\"trunkline/v1/gateway_service.proto\x1a\x1btrunkline/v1/identity.proto\x1a\x18trunkline/v1/model.proto\"2\n" +
+	" trunkline/v1/admin_service.proto\x12\ftrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19trunkline/v1/alerts.proto\x1a\x17trunkline/v1/call.proto\x1a\x18trunkline/v1/calls.proto\x1a\"trunkline/v1/gateway_service.proto\x1a\x1btrunkline/v1/identity.proto\x1a\x1btrunkline/v1/insights.proto\x1a\x18trunkline/v1/model.proto\"2\n" +
 	"\x14ListProvidersRequest\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\"t\n" +
 	"\x15ListProvidersResponse\x124\n" +
@@ -730,7 +730,7 @@ const file_trunkline_v1_admin_service_proto_rawDesc = "" +
 	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12\x1a\n" +
 	"\bprevious\x18\x02 \x01(\tR\bprevious\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\bR\achanged\x12\x14\n" +
-	"\x05lasts\x18\x04 \x01(\tR\x05lasts2\xf6\b\n" +
+	"\x05lasts\x18\x04 \x01(\tR\x05lasts2\x80\v\n" +
 	"\fAdminService\x12]\n" +
 	"\rListProviders\x12\".trunkline.v1.ListProvidersRequest\x1a#.trunkline.v1.ListProvidersResponse\"\x03\x90\x02\x01\x12j\n" +
 	"\x13ValidateCredentials\x12(.trunkline.v1.ValidateCredentialsRequest\x1a).trunkline.v1.ValidateCredentialsResponse\x12l\n" +
@@ -743,7 +743,11 @@ const file_trunkline_v1_admin_service_proto_rawDesc = "" +
 	"\x0fListAuditEvents\x12$.trunkline.v1.ListAuditEventsRequest\x1a%.trunkline.v1.ListAuditEventsResponse\"\x03\x90\x02\x01\x12Q\n" +
 	"\tListCalls\x12\x1e.trunkline.v1.ListCallsRequest\x1a\x1f.trunkline.v1.ListCallsResponse\"\x03\x90\x02\x01\x12Y\n" +
 	"\vExportUsage\x12 .trunkline.v1.ExportUsageRequest\x1a!.trunkline.v1.ExportUsageResponse\"\x03\x90\x02\x010\x01\x12^\n" +
-	"\x0fResetStatistics\x12$.trunkline.v1.ResetStatisticsRequest\x1a%.trunkline.v1.ResetStatisticsResponseBO\n" +
+	"\x0fResetStatistics\x12$.trunkline.v1.ResetStatisticsRequest\x1a%.trunkline.v1.ResetStatisticsResponse\x12T\n" +
+	"\n" +
+	"ListAlerts\x12\x1f.trunkline.v1.ListAlertsRequest\x1a .trunkline.v1.ListAlertsResponse\"\x03\x90\x02\x01\x12Y\n" +
+	"\vWatchAlerts\x12 .trunkline.v1.WatchAlertsRequest\x1a!.trunkline.v1.WatchAlertsResponse\"\x03\x90\x02\x010\x01\x12W\n" +
+	"\vGetInsights\x12 .trunkline.v1.GetInsightsRequest\x1a!.trunkline.v1.GetInsightsResponse\"\x03\x90\x02\x01BO\n" +
 	"\x14example.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3"
 
 var (
@@ -782,14 +786,20 @@ var file_trunkline_v1_admin_service_proto_goTypes = []any{
 	(*ListCallsRequest)(nil),            // 19: trunkline.v1.ListCallsRequest
 	(*ExportUsageRequest)(nil),          // 20: trunkline.v1.ExportUsageRequest
 	(*ResetStatisticsRequest)(nil),      // 21: trunkline.v1.ResetStatisticsRequest
-	(*CreateApiKeyResponse)(nil),        // 22: trunkline.v1.CreateApiKeyResponse
-	(*ListApiKeysResponse)(nil),         // 23: trunkline.v1.ListApiKeysResponse
-	(*RotateApiKeyResponse)(nil),        // 24: trunkline.v1.RotateApiKeyResponse
-	(*RevokeApiKeyResponse)(nil),        // 25: trunkline.v1.RevokeApiKeyResponse
-	(*ListAuditEventsResponse)(nil),     // 26: trunkline.v1.ListAuditEventsResponse
-	(*ListCallsResponse)(nil),           // 27: trunkline.v1.ListCallsResponse
-	(*ExportUsageResponse)(nil),         // 28: trunkline.v1.ExportUsageResponse
-	(*ResetStatisticsResponse)(nil),     // 29: trunkline.v1.ResetStatisticsResponse
+	(*ListAlertsRequest)(nil),           // 22: trunkline.v1.ListAlertsRequest
+	(*WatchAlertsRequest)(nil),          // 23: trunkline.v1.WatchAlertsRequest
+	(*GetInsightsRequest)(nil),          // 24: trunkline.v1.GetInsightsRequest
+	(*CreateApiKeyResponse)(nil),        // 25: trunkline.v1.CreateApiKeyResponse
+	(*ListApiKeysResponse)(nil),         // 26: trunkline.v1.ListApiKeysResponse
+	(*RotateApiKeyResponse)(nil),        // 27: trunkline.v1.RotateApiKeyResponse
+	(*RevokeApiKeyResponse)(nil),        // 28: trunkline.v1.RevokeApiKeyResponse
+	(*ListAuditEventsResponse)(nil),     // 29: trunkline.v1.ListAuditEventsResponse
+	(*ListCallsResponse)(nil),           // 30: trunkline.v1.ListCallsResponse
+	(*ExportUsageResponse)(nil),         // 31: trunkline.v1.ExportUsageResponse
+	(*ResetStatisticsResponse)(nil),     // 32: trunkline.v1.ResetStatisticsResponse
+	(*ListAlertsResponse)(nil),          // 33: trunkline.v1.ListAlertsResponse
+	(*WatchAlertsResponse)(nil),         // 34: trunkline.v1.WatchAlertsResponse
+	(*GetInsightsResponse)(nil),         // 35: trunkline.v1.GetInsightsResponse
 }
 var file_trunkline_v1_admin_service_proto_depIdxs = []int32{
 	2,  // 0: trunkline.v1.ListProvidersResponse.providers:type_name -> trunkline.v1.Provider
@@ -813,20 +823,26 @@ var file_trunkline_v1_admin_service_proto_depIdxs = []int32{
 	19, // 18: trunkline.v1.AdminService.ListCalls:input_type -> trunkline.v1.ListCallsRequest
 	20, // 19: trunkline.v1.AdminService.ExportUsage:input_type -> trunkline.v1.ExportUsageRequest
 	21, // 20: trunkline.v1.AdminService.ResetStatistics:input_type -> trunkline.v1.ResetStatisticsRequest
-	1,  // 21: trunkline.v1.AdminService.ListProviders:output_type -> trunkline.v1.ListProvidersResponse
-	5,  // 22: trunkline.v1.AdminService.ValidateCredentials:output_type -> trunkline.v1.ValidateCredentialsResponse
-	7,  // 23: trunkline.v1.AdminService.SetProviderEnabled:output_type -> trunkline.v1.SetProviderEnabledResponse
-	9,  // 24: trunkline.v1.AdminService.SetStrategy:output_type -> trunkline.v1.SetStrategyResponse
-	22, // 25: trunkline.v1.AdminService.CreateApiKey:output_type -> trunkline.v1.CreateApiKeyResponse
-	23, // 26: trunkline.v1.AdminService.ListApiKeys:output_type -> trunkline.v1.ListApiKeysResponse
-	24, // 27: trunkline.v1.AdminService.RotateApiKey:output_type -> trunkline.v1.RotateApiKeyResponse
-	25, // 28: trunkline.v1.AdminService.RevokeApiKey:output_type -> trunkline.v1.RevokeApiKeyResponse
-	26, // 29: trunkline.v1.AdminService.ListAuditEvents:output_type -> trunkline.v1.ListAuditEventsResponse
-	27, // 30: trunkline.v1.AdminService.ListCalls:output_type -> trunkline.v1.ListCallsResponse
-	28, // 31: trunkline.v1.AdminService.ExportUsage:output_type -> trunkline.v1.ExportUsageResponse
-	29, // 32: trunkline.v1.AdminService.ResetStatistics:output_type -> trunkline.v1.ResetStatisticsResponse
-	21, // [21:33] is the sub-list for method output_type
-	9,  // [9:21] is the sub-list for method input_type
+	22, // 21: trunkline.v1.AdminService.ListAlerts:input_type -> trunkline.v1.ListAlertsRequest
+	23, // 22: trunkline.v1.AdminService.WatchAlerts:input_type -> trunkline.v1.WatchAlertsRequest
+	24, // 23: trunkline.v1.AdminService.GetInsights:input_type -> trunkline.v1.GetInsightsRequest
+	1,  // 24: trunkline.v1.AdminService.ListProviders:output_type -> trunkline.v1.ListProvidersResponse
+	5,  // 25: trunkline.v1.AdminService.ValidateCredentials:output_type -> trunkline.v1.ValidateCredentialsResponse
+	7,  // 26: trunkline.v1.AdminService.SetProviderEnabled:output_type -> trunkline.v1.SetProviderEnabledResponse
+	9,  // 27: trunkline.v1.AdminService.SetStrategy:output_type -> trunkline.v1.SetStrategyResponse
+	25, // 28: trunkline.v1.AdminService.CreateApiKey:output_type -> trunkline.v1.CreateApiKeyResponse
+	26, // 29: trunkline.v1.AdminService.ListApiKeys:output_type -> trunkline.v1.ListApiKeysResponse
+	27, // 30: trunkline.v1.AdminService.RotateApiKey:output_type -> trunkline.v1.RotateApiKeyResponse
+	28, // 31: trunkline.v1.AdminService.RevokeApiKey:output_type -> trunkline.v1.RevokeApiKeyResponse
+	29, // 32: trunkline.v1.AdminService.ListAuditEvents:output_type -> trunkline.v1.ListAuditEventsResponse
+	30, // 33: trunkline.v1.AdminService.ListCalls:output_type -> trunkline.v1.ListCallsResponse
+	31, // 34: trunkline.v1.AdminService.ExportUsage:output_type -> trunkline.v1.ExportUsageResponse
+	32, // 35: trunkline.v1.AdminService.ResetStatistics:output_type -> trunkline.v1.ResetStatisticsResponse
+	33, // 36: trunkline.v1.AdminService.ListAlerts:output_type -> trunkline.v1.ListAlertsResponse
+	34, // 37: trunkline.v1.AdminService.WatchAlerts:output_type -> trunkline.v1.WatchAlertsResponse
+	35, // 38: trunkline.v1.AdminService.GetInsights:output_type -> trunkline.v1.GetInsightsResponse
+	24, // [24:39] is the sub-list for method output_type
+	9,  // [9:24] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name
@@ -837,10 +853,12 @@ func file_trunkline_v1_admin_service_proto_init() {
 	if File_trunkline_v1_admin_service_proto != nil {
 		return
 	}
+	file_trunkline_v1_alerts_proto_init()
 	file_trunkline_v1_call_proto_init()
 	file_trunkline_v1_calls_proto_init()
 	file_trunkline_v1_gateway_service_proto_init()
 	file_trunkline_v1_identity_proto_init()
+	file_trunkline_v1_insights_proto_init()
 	file_trunkline_v1_model_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

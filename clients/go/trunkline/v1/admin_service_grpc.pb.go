@@ -33,6 +33,9 @@ const (
 	AdminService_ListCalls_FullMethodName           = "/trunkline.v1.AdminService/ListCalls"
 	AdminService_ExportUsage_FullMethodName         = "/trunkline.v1.AdminService/ExportUsage"
 	AdminService_ResetStatistics_FullMethodName     = "/trunkline.v1.AdminService/ResetStatistics"
+	AdminService_ListAlerts_FullMethodName          = "/trunkline.v1.AdminService/ListAlerts"
+	AdminService_WatchAlerts_FullMethodName         = "/trunkline.v1.AdminService/WatchAlerts"
+	AdminService_GetInsights_FullMethodName         = "/trunkline.v1.AdminService/GetInsights"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -72,6 +75,14 @@ type AdminServiceClient interface {
 	// Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
 	// For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
 	ResetStatistics(ctx context.Context, in *ResetStatisticsRequest, opts ...grpc.CallOption) (*ResetStatisticsResponse, error)
+	// Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins.
+	ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error)
+	// Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
+	// for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+	WatchAlerts(ctx context.Context, in *WatchAlertsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAlertsResponse], error)
+	// Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
+	// operators and admins.
+	GetInsights(ctx context.Context, in *GetInsightsRequest, opts ...grpc.CallOption) (*GetInsightsResponse, error)
 }
 
 type adminServiceClient struct {
@@ -211,6 +222,45 @@ func (c *adminServiceClient) ResetStatistics(ctx context.Context, in *ResetStati
 	return out, nil
 }
 
+func (c *adminServiceClient) ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAlertsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListAlerts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) WatchAlerts(ctx context.Context, in *WatchAlertsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAlertsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[1], AdminService_WatchAlerts_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchAlertsRequest, WatchAlertsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchAlertsClient = grpc.ServerStreamingClient[WatchAlertsResponse]
+
+func (c *adminServiceClient) GetInsights(ctx context.Context, in *GetInsightsRequest, opts ...grpc.CallOption) (*GetInsightsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetInsightsResponse)
+	err := c.cc.Invoke(ctx, AdminService_GetInsights_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServiceServer is the server API for AdminService service.
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
@@ -248,6 +298,14 @@ type AdminServiceServer interface {
 	// Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
 	// For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
 	ResetStatistics(context.Context, *ResetStatisticsRequest) (*ResetStatisticsResponse, error)
+	// Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins.
+	ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error)
+	// Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
+	// for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+	WatchAlerts(*WatchAlertsRequest, grpc.ServerStreamingServer[WatchAlertsResponse]) error
+	// Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
+	// operators and admins.
+	GetInsights(context.Context, *GetInsightsRequest) (*GetInsightsResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -293,6 +351,15 @@ func (UnimplementedAdminServiceServer) ExportUsage(*ExportUsageRequest, grpc.Ser
 }
 func (UnimplementedAdminServiceServer) ResetStatistics(context.Context, *ResetStatisticsRequest) (*ResetStatisticsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResetStatistics not implemented")
+}
+func (UnimplementedAdminServiceServer) ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAlerts not implemented")
+}
+func (UnimplementedAdminServiceServer) WatchAlerts(*WatchAlertsRequest, grpc.ServerStreamingServer[WatchAlertsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchAlerts not implemented")
+}
+func (UnimplementedAdminServiceServer) GetInsights(context.Context, *GetInsightsRequest) (*GetInsightsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetInsights not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -524,6 +591,53 @@ func _AdminService_ResetStatistics_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_ListAlerts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAlertsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListAlerts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListAlerts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListAlerts(ctx, req.(*ListAlertsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_WatchAlerts_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchAlertsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).WatchAlerts(m, &grpc.GenericServerStream[WatchAlertsRequest, WatchAlertsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchAlertsServer = grpc.ServerStreamingServer[WatchAlertsResponse]
+
+func _AdminService_GetInsights_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetInsightsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetInsights(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetInsights_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetInsights(ctx, req.(*GetInsightsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // AdminService_ServiceDesc is the grpc.ServiceDesc for AdminService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -575,11 +689,24 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ResetStatistics",
 			Handler:    _AdminService_ResetStatistics_Handler,
 		},
+		{
+			MethodName: "ListAlerts",
+			Handler:    _AdminService_ListAlerts_Handler,
+		},
+		{
+			MethodName: "GetInsights",
+			Handler:    _AdminService_GetInsights_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "ExportUsage",
 			Handler:       _AdminService_ExportUsage_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchAlerts",
+			Handler:       _AdminService_WatchAlerts_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -402,7 +402,8 @@ const (
 	ErrorReason_ERROR_REASON_POLICY_BLOCKED ErrorReason = 11
 	// RESOURCE_EXHAUSTED. The caller's own rate limit; RetryInfo and QuotaFailure.
 	ErrorReason_ERROR_REASON_RATE_LIMITED ErrorReason = 12
-	// RESOURCE_EXHAUSTED. The caller's budget is spent; QuotaFailure.
+	// RESOURCE_EXHAUSTED. A hard budget does not pay for what the call may cost, at any target; QuotaFailure names it, metadata has
+	// budget and, where it renews, renews (RFC 3339), and RetryInfo says in how long.
 	ErrorReason_ERROR_REASON_BUDGET_EXHAUSTED ErrorReason = 13
 	// UNAVAILABLE. The gateway has too much to do; RetryInfo.
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 15

@@ -107,6 +107,8 @@ const (
 	FinishReason_FINISH_REASON_REFUSAL FinishReason = 7
 	// Something this contract has no word for; provider_finish_reason has it.
 	FinishReason_FINISH_REASON_OTHER FinishReason = 8
+	// A hard budget was at its end: what was sent is whole as far as it goes, and there is more to say.
+	FinishReason_FINISH_REASON_BUDGET FinishReason = 9
 	// The provider paused a long turn: send the answer back to go on.
 	FinishReason_FINISH_REASON_PAUSE FinishReason = 10
 	// The model wrote a tool call or output that its own provider rejects.
@@ -125,6 +127,7 @@ var (
 		6:  "FINISH_REASON_CONTENT_FILTER",
 		7:  "FINISH_REASON_REFUSAL",
 		8:  "FINISH_REASON_OTHER",
+		9:  "FINISH_REASON_BUDGET",
 		10: "FINISH_REASON_PAUSE",
 		11: "FINISH_REASON_MALFORMED",
 	}
@@ -138,6 +141,7 @@ var (
 		"FINISH_REASON_CONTENT_FILTER": 6,
 		"FINISH_REASON_REFUSAL":        7,
 		"FINISH_REASON_OTHER":          8,
+		"FINISH_REASON_BUDGET":         9,
 		"FINISH_REASON_PAUSE":          10,
 		"FINISH_REASON_MALFORMED":      11,
 	}
@@ -1823,7 +1827,7 @@ const file_trunkline_v1_content_proto_rawDesc = "" +
 	"\vROLE_SYSTEM\x10\x01\x12\r\n" +
 	"\tROLE_USER\x10\x02\x12\x12\n" +
 	"\x0eROLE_ASSISTANT\x10\x03\x12\r\n" +
-	"\tROLE_TOOL\x10\x04*\xd0\x02\n" +
+	"\tROLE_TOOL\x10\x04*\xea\x02\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1f\n" +
@@ -1833,7 +1837,8 @@ const file_trunkline_v1_content_proto_rawDesc = "" +
 	"\x18FINISH_REASON_TOOL_CALLS\x10\x05\x12 \n" +
 	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x06\x12\x19\n" +
 	"\x15FINISH_REASON_REFUSAL\x10\a\x12\x17\n" +
-	"\x13FINISH_REASON_OTHER\x10\b\x12\x17\n" +
+	"\x13FINISH_REASON_OTHER\x10\b\x12\x18\n" +
+	"\x14FINISH_REASON_BUDGET\x10\t\x12\x17\n" +
 	"\x13FINISH_REASON_PAUSE\x10\n" +
 	"\x12\x1b\n" +
 	"\x17FINISH_REASON_MALFORMED\x10\vBO\n" +

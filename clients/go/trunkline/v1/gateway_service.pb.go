@@ -2543,9 +2543,11 @@ type UsageStatsRequest struct {
 	// Rows a page: 0 = 1,000, at most 10,000.
 	PageSize int32 `protobuf:"varint,8,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// UsageStatsResponse.next_page_token of the page before; all else as it was.
-	PageToken     string `protobuf:"bytes,9,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PageToken string `protobuf:"bytes,9,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Whether the response has budgets: how they are now, whatever time is asked about.
+	IncludeBudgets bool `protobuf:"varint,10,opt,name=include_budgets,json=includeBudgets,proto3" json:"include_budgets,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UsageStatsRequest) Reset() {
@@ -2639,6 +2641,13 @@ func (x *UsageStatsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *UsageStatsRequest) GetIncludeBudgets() bool {
+	if x != nil {
+		return x.IncludeBudgets
+	}
+	return false
 }
 
 // Something to group or filter by.
@@ -2763,7 +2772,10 @@ type UsageStatsResponse struct {
 	// From when was counted: later than asked for where the ledger no longer has all that the question needs.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// Until when was counted.
-	EndTime       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// With include_budgets: the budgets of the configuration in their present periods, by name, the most spent first. Callers see
+	// those of their own workspace, others all. Of a budget that is for each of many at most 1,000.
+	Budgets       []*BudgetStatus `protobuf:"bytes,7,rep,name=budgets,proto3" json:"budgets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2833,6 +2845,131 @@ func (x *UsageStatsResponse) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *UsageStatsResponse) GetBudgets() []*BudgetStatus {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
+}
+
+// How a budget is. Money is in nano-USD (10^-9 USD).
+type BudgetStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in the configuration.
+	Budget string `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	// Of a budget that each of many has for himself: who, in the order of the configuration's fields. People are digests.
+	Scope []string `protobuf:"bytes,2,rep,name=scope,proto3" json:"scope,omitempty"`
+	// Whether calls are refused that it does not pay for.
+	Hard bool `protobuf:"varint,3,opt,name=hard,proto3" json:"hard,omitempty"`
+	// What may be spent in the period.
+	LimitNanoUsd int64 `protobuf:"varint,4,opt,name=limit_nano_usd,json=limitNanoUsd,proto3" json:"limit_nano_usd,omitempty"`
+	// What was spent in it.
+	SpentNanoUsd int64 `protobuf:"varint,5,opt,name=spent_nano_usd,json=spentNanoUsd,proto3" json:"spent_nano_usd,omitempty"`
+	// What is put aside for attempts on their way.
+	HeldNanoUsd int64 `protobuf:"varint,6,opt,name=held_nano_usd,json=heldNanoUsd,proto3" json:"held_nano_usd,omitempty"`
+	// Of what was spent, how much attempts cost beyond what was put aside for them.
+	OverageNanoUsd int64 `protobuf:"varint,7,opt,name=overage_nano_usd,json=overageNanoUsd,proto3" json:"overage_nano_usd,omitempty"`
+	// What was spent an hour since the period began. Absent: it has no beginning.
+	BurnRateNanoUsd *int64 `protobuf:"varint,8,opt,name=burn_rate_nano_usd,json=burnRateNanoUsd,proto3,oneof" json:"burn_rate_nano_usd,omitempty"`
+	// When the next period begins. Absent: never.
+	RenewTime     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BudgetStatus) Reset() {
+	*x = BudgetStatus{}
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetStatus) ProtoMessage() {}
+
+func (x *BudgetStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetStatus.ProtoReflect.Descriptor instead.
+func (*BudgetStatus) Descriptor() ([]byte, []int) {
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *BudgetStatus) GetBudget() string {
+	if x != nil {
+		return x.Budget
+	}
+	return ""
+}
+
+func (x *BudgetStatus) GetScope() []string {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *BudgetStatus) GetHard() bool {
+	if x != nil {
+		return x.Hard
+	}
+	return false
+}
+
+func (x *BudgetStatus) GetLimitNanoUsd() int64 {
+	if x != nil {
+		return x.LimitNanoUsd
+	}
+	return 0
+}
+
+func (x *BudgetStatus) GetSpentNanoUsd() int64 {
+	if x != nil {
+		return x.SpentNanoUsd
+	}
+	return 0
+}
+
+func (x *BudgetStatus) GetHeldNanoUsd() int64 {
+	if x != nil {
+		return x.HeldNanoUsd
+	}
+	return 0
+}
+
+func (x *BudgetStatus) GetOverageNanoUsd() int64 {
+	if x != nil {
+		return x.OverageNanoUsd
+	}
+	return 0
+}
+
+func (x *BudgetStatus) GetBurnRateNanoUsd() int64 {
+	if x != nil && x.BurnRateNanoUsd != nil {
+		return *x.BurnRateNanoUsd
+	}
+	return 0
+}
+
+func (x *BudgetStatus) GetRenewTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenewTime
+	}
+	return nil
+}
+
 // The figures of one group.
 type UsageRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2848,7 +2985,7 @@ type UsageRow struct {
 
 func (x *UsageRow) Reset() {
 	*x = UsageRow{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[25]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2860,7 +2997,7 @@ func (x *UsageRow) String() string {
 func (*UsageRow) ProtoMessage() {}
 
 func (x *UsageRow) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[25]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +3010,7 @@ func (x *UsageRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRow.ProtoReflect.Descriptor instead.
 func (*UsageRow) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{25}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UsageRow) GetBucketStartTime() *timestamppb.Timestamp {
@@ -2957,7 +3094,7 @@ type UsageTotals struct {
 
 func (x *UsageTotals) Reset() {
 	*x = UsageTotals{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[26]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2969,7 +3106,7 @@ func (x *UsageTotals) String() string {
 func (*UsageTotals) ProtoMessage() {}
 
 func (x *UsageTotals) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[26]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2982,7 +3119,7 @@ func (x *UsageTotals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageTotals.ProtoReflect.Descriptor instead.
 func (*UsageTotals) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{26}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UsageTotals) GetRequests() int64 {
@@ -3173,7 +3310,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[27]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3185,7 +3322,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[27]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3198,7 +3335,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{27}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Score) GetMean() float64 {
@@ -3240,7 +3377,7 @@ type Percentiles struct {
 
 func (x *Percentiles) Reset() {
 	*x = Percentiles{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[28]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3252,7 +3389,7 @@ func (x *Percentiles) String() string {
 func (*Percentiles) ProtoMessage() {}
 
 func (x *Percentiles) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[28]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3265,7 +3402,7 @@ func (x *Percentiles) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Percentiles.ProtoReflect.Descriptor instead.
 func (*Percentiles) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{28}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Percentiles) GetCount() int64 {
@@ -3549,7 +3686,7 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"credential\x18\x02 \x01(\tR\n" +
 	"credential\x12/\n" +
 	"\aoutcome\x18\x03 \x01(\x0e2\x15.trunkline.v1.OutcomeR\aoutcome\x125\n" +
-	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bduration\"\xa0\x04\n" +
+	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bduration\"\xc9\x04\n" +
 	"\x11UsageStatsRequest\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
@@ -3561,7 +3698,9 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"\border_by\x18\a \x01(\tR\aorderBy\x12\x1b\n" +
 	"\tpage_size\x18\b \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\t \x01(\tR\tpageToken\"w\n" +
+	"page_token\x18\t \x01(\tR\tpageToken\x12'\n" +
+	"\x0finclude_budgets\x18\n" +
+	" \x01(\bR\x0eincludeBudgets\"w\n" +
 	"\x06Bucket\x12\x16\n" +
 	"\x12BUCKET_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rBUCKET_MINUTE\x10\x01\x12\x0f\n" +
@@ -3596,14 +3735,27 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"\vKIND_REGION\x10\x0f\"a\n" +
 	"\vUsageFilter\x12:\n" +
 	"\tdimension\x18\x01 \x01(\v2\x1c.trunkline.v1.UsageDimensionR\tdimension\x12\x16\n" +
-	"\x06values\x18\x02 \x03(\tR\x06values\"\x8d\x02\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\"\xc3\x02\n" +
 	"\x12UsageStatsResponse\x12*\n" +
 	"\x04rows\x18\x01 \x03(\v2\x16.trunkline.v1.UsageRowR\x04rows\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x121\n" +
 	"\x06totals\x18\x03 \x01(\v2\x19.trunkline.v1.UsageTotalsR\x06totals\x129\n" +
 	"\n" +
 	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\x9b\x01\n" +
+	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x124\n" +
+	"\abudgets\x18\a \x03(\v2\x1a.trunkline.v1.BudgetStatusR\abudgets\"\xee\x02\n" +
+	"\fBudgetStatus\x12\x16\n" +
+	"\x06budget\x18\x01 \x01(\tR\x06budget\x12\x14\n" +
+	"\x05scope\x18\x02 \x03(\tR\x05scope\x12\x12\n" +
+	"\x04hard\x18\x03 \x01(\bR\x04hard\x12$\n" +
+	"\x0elimit_nano_usd\x18\x04 \x01(\x03R\flimitNanoUsd\x12$\n" +
+	"\x0espent_nano_usd\x18\x05 \x01(\x03R\fspentNanoUsd\x12\"\n" +
+	"\rheld_nano_usd\x18\x06 \x01(\x03R\vheldNanoUsd\x12(\n" +
+	"\x10overage_nano_usd\x18\a \x01(\x03R\x0eoverageNanoUsd\x120\n" +
+	"\x12burn_rate_nano_usd\x18\b \x01(\x03H\x00R\x0fburnRateNanoUsd\x88\x01\x01\x129\n" +
+	"\n" +
+	"renew_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\trenewTimeB\x15\n" +
+	"\x13_burn_rate_nano_usd\"\x9b\x01\n" +
 	"\bUsageRow\x12F\n" +
 	"\x11bucket_start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketStartTime\x12\x14\n" +
 	"\x05group\x18\x02 \x03(\tR\x05group\x121\n" +
@@ -3681,7 +3833,7 @@ func file_trunkline_v1_gateway_service_proto_rawDescGZIP() []byte {
 }
 
 var file_trunkline_v1_gateway_service_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_trunkline_v1_gateway_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_trunkline_v1_gateway_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_trunkline_v1_gateway_service_proto_goTypes = []any{
 	(Thinking_Effort)(0),                // 0: trunkline.v1.Thinking.Effort
 	(Thinking_Visibility)(0),            // 1: trunkline.v1.Thinking.Visibility
@@ -3715,57 +3867,58 @@ var file_trunkline_v1_gateway_service_proto_goTypes = []any{
 	(*UsageDimension)(nil),              // 29: trunkline.v1.UsageDimension
 	(*UsageFilter)(nil),                 // 30: trunkline.v1.UsageFilter
 	(*UsageStatsResponse)(nil),          // 31: trunkline.v1.UsageStatsResponse
-	(*UsageRow)(nil),                    // 32: trunkline.v1.UsageRow
-	(*UsageTotals)(nil),                 // 33: trunkline.v1.UsageTotals
-	(*Score)(nil),                       // 34: trunkline.v1.Score
-	(*Percentiles)(nil),                 // 35: trunkline.v1.Percentiles
-	nil,                                 // 36: trunkline.v1.GenerateRequest.ProviderOptionsEntry
-	nil,                                 // 37: trunkline.v1.UsageTotals.ScoresEntry
-	(*Message)(nil),                     // 38: trunkline.v1.Message
-	(*Tool)(nil),                        // 39: trunkline.v1.Tool
-	(*ToolChoice)(nil),                  // 40: trunkline.v1.ToolChoice
-	(*ResponseFormat)(nil),              // 41: trunkline.v1.ResponseFormat
-	(*Routing)(nil),                     // 42: trunkline.v1.Routing
-	(*CallContext)(nil),                 // 43: trunkline.v1.CallContext
-	(*durationpb.Duration)(nil),         // 44: google.protobuf.Duration
-	(FinishReason)(0),                   // 45: trunkline.v1.FinishReason
-	(*Usage)(nil),                       // 46: trunkline.v1.Usage
-	(*Cost)(nil),                        // 47: trunkline.v1.Cost
-	(*Served)(nil),                      // 48: trunkline.v1.Served
-	(*timestamppb.Timestamp)(nil),       // 49: google.protobuf.Timestamp
-	(*LogprobToken)(nil),                // 50: trunkline.v1.LogprobToken
-	(*Warning)(nil),                     // 51: trunkline.v1.Warning
-	(*structpb.Struct)(nil),             // 52: google.protobuf.Struct
-	(*Target)(nil),                      // 53: trunkline.v1.Target
-	(*Part)(nil),                        // 54: trunkline.v1.Part
-	(*Citation)(nil),                    // 55: trunkline.v1.Citation
-	(*ProviderState)(nil),               // 56: trunkline.v1.ProviderState
-	(Outcome)(0),                        // 57: trunkline.v1.Outcome
+	(*BudgetStatus)(nil),                // 32: trunkline.v1.BudgetStatus
+	(*UsageRow)(nil),                    // 33: trunkline.v1.UsageRow
+	(*UsageTotals)(nil),                 // 34: trunkline.v1.UsageTotals
+	(*Score)(nil),                       // 35: trunkline.v1.Score
+	(*Percentiles)(nil),                 // 36: trunkline.v1.Percentiles
+	nil,                                 // 37: trunkline.v1.GenerateRequest.ProviderOptionsEntry
+	nil,                                 // 38: trunkline.v1.UsageTotals.ScoresEntry
+	(*Message)(nil),                     // 39: trunkline.v1.Message
+	(*Tool)(nil),                        // 40: trunkline.v1.Tool
+	(*ToolChoice)(nil),                  // 41: trunkline.v1.ToolChoice
+	(*ResponseFormat)(nil),              // 42: trunkline.v1.ResponseFormat
+	(*Routing)(nil),                     // 43: trunkline.v1.Routing
+	(*CallContext)(nil),                 // 44: trunkline.v1.CallContext
+	(*durationpb.Duration)(nil),         // 45: google.protobuf.Duration
+	(FinishReason)(0),                   // 46: trunkline.v1.FinishReason
+	(*Usage)(nil),                       // 47: trunkline.v1.Usage
+	(*Cost)(nil),                        // 48: trunkline.v1.Cost
+	(*Served)(nil),                      // 49: trunkline.v1.Served
+	(*timestamppb.Timestamp)(nil),       // 50: google.protobuf.Timestamp
+	(*LogprobToken)(nil),                // 51: trunkline.v1.LogprobToken
+	(*Warning)(nil),                     // 52: trunkline.v1.Warning
+	(*structpb.Struct)(nil),             // 53: google.protobuf.Struct
+	(*Target)(nil),                      // 54: trunkline.v1.Target
+	(*Part)(nil),                        // 55: trunkline.v1.Part
+	(*Citation)(nil),                    // 56: trunkline.v1.Citation
+	(*ProviderState)(nil),               // 57: trunkline.v1.ProviderState
+	(Outcome)(0),                        // 58: trunkline.v1.Outcome
 }
 var file_trunkline_v1_gateway_service_proto_depIdxs = []int32{
-	38, // 0: trunkline.v1.GenerateRequest.messages:type_name -> trunkline.v1.Message
+	39, // 0: trunkline.v1.GenerateRequest.messages:type_name -> trunkline.v1.Message
 	8,  // 1: trunkline.v1.GenerateRequest.config:type_name -> trunkline.v1.GenerationConfig
-	39, // 2: trunkline.v1.GenerateRequest.tools:type_name -> trunkline.v1.Tool
-	40, // 3: trunkline.v1.GenerateRequest.tool_choice:type_name -> trunkline.v1.ToolChoice
-	41, // 4: trunkline.v1.GenerateRequest.response_format:type_name -> trunkline.v1.ResponseFormat
-	42, // 5: trunkline.v1.GenerateRequest.routing:type_name -> trunkline.v1.Routing
-	43, // 6: trunkline.v1.GenerateRequest.context:type_name -> trunkline.v1.CallContext
+	40, // 2: trunkline.v1.GenerateRequest.tools:type_name -> trunkline.v1.Tool
+	41, // 3: trunkline.v1.GenerateRequest.tool_choice:type_name -> trunkline.v1.ToolChoice
+	42, // 4: trunkline.v1.GenerateRequest.response_format:type_name -> trunkline.v1.ResponseFormat
+	43, // 5: trunkline.v1.GenerateRequest.routing:type_name -> trunkline.v1.Routing
+	44, // 6: trunkline.v1.GenerateRequest.context:type_name -> trunkline.v1.CallContext
 	10, // 7: trunkline.v1.GenerateRequest.stream_options:type_name -> trunkline.v1.StreamOptions
-	36, // 8: trunkline.v1.GenerateRequest.provider_options:type_name -> trunkline.v1.GenerateRequest.ProviderOptionsEntry
+	37, // 8: trunkline.v1.GenerateRequest.provider_options:type_name -> trunkline.v1.GenerateRequest.ProviderOptionsEntry
 	9,  // 9: trunkline.v1.GenerationConfig.thinking:type_name -> trunkline.v1.Thinking
 	0,  // 10: trunkline.v1.Thinking.effort:type_name -> trunkline.v1.Thinking.Effort
 	1,  // 11: trunkline.v1.Thinking.visibility:type_name -> trunkline.v1.Thinking.Visibility
-	44, // 12: trunkline.v1.StreamOptions.coalesce_window:type_name -> google.protobuf.Duration
-	44, // 13: trunkline.v1.StreamOptions.heartbeat_interval:type_name -> google.protobuf.Duration
-	38, // 14: trunkline.v1.GenerateResponse.message:type_name -> trunkline.v1.Message
-	45, // 15: trunkline.v1.GenerateResponse.finish_reason:type_name -> trunkline.v1.FinishReason
-	46, // 16: trunkline.v1.GenerateResponse.usage:type_name -> trunkline.v1.Usage
-	47, // 17: trunkline.v1.GenerateResponse.cost:type_name -> trunkline.v1.Cost
-	48, // 18: trunkline.v1.GenerateResponse.served:type_name -> trunkline.v1.Served
-	49, // 19: trunkline.v1.GenerateResponse.create_time:type_name -> google.protobuf.Timestamp
-	50, // 20: trunkline.v1.GenerateResponse.logprobs:type_name -> trunkline.v1.LogprobToken
-	51, // 21: trunkline.v1.GenerateResponse.warnings:type_name -> trunkline.v1.Warning
-	52, // 22: trunkline.v1.GenerateResponse.provider_metadata:type_name -> google.protobuf.Struct
+	45, // 12: trunkline.v1.StreamOptions.coalesce_window:type_name -> google.protobuf.Duration
+	45, // 13: trunkline.v1.StreamOptions.heartbeat_interval:type_name -> google.protobuf.Duration
+	39, // 14: trunkline.v1.GenerateResponse.message:type_name -> trunkline.v1.Message
+	46, // 15: trunkline.v1.GenerateResponse.finish_reason:type_name -> trunkline.v1.FinishReason
+	47, // 16: trunkline.v1.GenerateResponse.usage:type_name -> trunkline.v1.Usage
+	48, // 17: trunkline.v1.GenerateResponse.cost:type_name -> trunkline.v1.Cost
+	49, // 18: trunkline.v1.GenerateResponse.served:type_name -> trunkline.v1.Served
+	50, // 19: trunkline.v1.GenerateResponse.create_time:type_name -> google.protobuf.Timestamp
+	51, // 20: trunkline.v1.GenerateResponse.logprobs:type_name -> trunkline.v1.LogprobToken
+	52, // 21: trunkline.v1.GenerateResponse.warnings:type_name -> trunkline.v1.Warning
+	53, // 22: trunkline.v1.GenerateResponse.provider_metadata:type_name -> google.protobuf.Struct
 	13, // 23: trunkline.v1.StreamGenerateResponse.started:type_name -> trunkline.v1.StreamStarted
 	14, // 24: trunkline.v1.StreamGenerateResponse.part_started:type_name -> trunkline.v1.PartStarted
 	15, // 25: trunkline.v1.StreamGenerateResponse.part_delta:type_name -> trunkline.v1.PartDelta
@@ -3773,75 +3926,77 @@ var file_trunkline_v1_gateway_service_proto_depIdxs = []int32{
 	17, // 27: trunkline.v1.StreamGenerateResponse.heartbeat:type_name -> trunkline.v1.Heartbeat
 	18, // 28: trunkline.v1.StreamGenerateResponse.restarted:type_name -> trunkline.v1.Restarted
 	19, // 29: trunkline.v1.StreamGenerateResponse.completed:type_name -> trunkline.v1.StreamCompleted
-	53, // 30: trunkline.v1.StreamStarted.target:type_name -> trunkline.v1.Target
-	49, // 31: trunkline.v1.StreamStarted.create_time:type_name -> google.protobuf.Timestamp
-	54, // 32: trunkline.v1.PartStarted.part:type_name -> trunkline.v1.Part
-	50, // 33: trunkline.v1.PartDelta.logprobs:type_name -> trunkline.v1.LogprobToken
-	55, // 34: trunkline.v1.PartDelta.citations:type_name -> trunkline.v1.Citation
-	56, // 35: trunkline.v1.PartCompleted.provider_state:type_name -> trunkline.v1.ProviderState
-	53, // 36: trunkline.v1.Restarted.target:type_name -> trunkline.v1.Target
-	57, // 37: trunkline.v1.Restarted.cause:type_name -> trunkline.v1.Outcome
+	54, // 30: trunkline.v1.StreamStarted.target:type_name -> trunkline.v1.Target
+	50, // 31: trunkline.v1.StreamStarted.create_time:type_name -> google.protobuf.Timestamp
+	55, // 32: trunkline.v1.PartStarted.part:type_name -> trunkline.v1.Part
+	51, // 33: trunkline.v1.PartDelta.logprobs:type_name -> trunkline.v1.LogprobToken
+	56, // 34: trunkline.v1.PartDelta.citations:type_name -> trunkline.v1.Citation
+	57, // 35: trunkline.v1.PartCompleted.provider_state:type_name -> trunkline.v1.ProviderState
+	54, // 36: trunkline.v1.Restarted.target:type_name -> trunkline.v1.Target
+	58, // 37: trunkline.v1.Restarted.cause:type_name -> trunkline.v1.Outcome
 	11, // 38: trunkline.v1.StreamCompleted.response:type_name -> trunkline.v1.GenerateResponse
 	2,  // 39: trunkline.v1.HealthCheckResponse.state:type_name -> trunkline.v1.HealthCheckResponse.State
-	49, // 40: trunkline.v1.HealthCheckResponse.start_time:type_name -> google.protobuf.Timestamp
+	50, // 40: trunkline.v1.HealthCheckResponse.start_time:type_name -> google.protobuf.Timestamp
 	23, // 41: trunkline.v1.HealthCheckResponse.providers:type_name -> trunkline.v1.ProviderHealth
 	22, // 42: trunkline.v1.HealthCheckResponse.ledger:type_name -> trunkline.v1.LedgerHealth
-	49, // 43: trunkline.v1.LedgerHealth.failing_since_time:type_name -> google.protobuf.Timestamp
+	50, // 43: trunkline.v1.LedgerHealth.failing_since_time:type_name -> google.protobuf.Timestamp
 	2,  // 44: trunkline.v1.ProviderHealth.state:type_name -> trunkline.v1.HealthCheckResponse.State
 	24, // 45: trunkline.v1.ProviderHealth.endpoints:type_name -> trunkline.v1.EndpointHealth
 	26, // 46: trunkline.v1.ProviderHealth.recent_errors:type_name -> trunkline.v1.ProviderError
 	27, // 47: trunkline.v1.ProviderHealth.probes:type_name -> trunkline.v1.ProbeResult
-	49, // 48: trunkline.v1.ProviderHealth.last_success_time:type_name -> google.protobuf.Timestamp
-	49, // 49: trunkline.v1.ProviderHealth.last_failure_time:type_name -> google.protobuf.Timestamp
+	50, // 48: trunkline.v1.ProviderHealth.last_success_time:type_name -> google.protobuf.Timestamp
+	50, // 49: trunkline.v1.ProviderHealth.last_failure_time:type_name -> google.protobuf.Timestamp
 	4,  // 50: trunkline.v1.EndpointHealth.circuit:type_name -> trunkline.v1.EndpointHealth.Circuit
 	3,  // 51: trunkline.v1.EndpointHealth.credential_state:type_name -> trunkline.v1.EndpointHealth.CredentialState
-	49, // 52: trunkline.v1.EndpointHealth.credential_check_time:type_name -> google.protobuf.Timestamp
-	49, // 53: trunkline.v1.EndpointHealth.blocked_until_time:type_name -> google.protobuf.Timestamp
-	44, // 54: trunkline.v1.EndpointHealth.time_to_first_token_p50:type_name -> google.protobuf.Duration
-	44, // 55: trunkline.v1.EndpointHealth.time_to_first_token_p95:type_name -> google.protobuf.Duration
-	49, // 56: trunkline.v1.EndpointHealth.last_success_time:type_name -> google.protobuf.Timestamp
-	49, // 57: trunkline.v1.EndpointHealth.last_failure_time:type_name -> google.protobuf.Timestamp
+	50, // 52: trunkline.v1.EndpointHealth.credential_check_time:type_name -> google.protobuf.Timestamp
+	50, // 53: trunkline.v1.EndpointHealth.blocked_until_time:type_name -> google.protobuf.Timestamp
+	45, // 54: trunkline.v1.EndpointHealth.time_to_first_token_p50:type_name -> google.protobuf.Duration
+	45, // 55: trunkline.v1.EndpointHealth.time_to_first_token_p95:type_name -> google.protobuf.Duration
+	50, // 56: trunkline.v1.EndpointHealth.last_success_time:type_name -> google.protobuf.Timestamp
+	50, // 57: trunkline.v1.EndpointHealth.last_failure_time:type_name -> google.protobuf.Timestamp
 	25, // 58: trunkline.v1.EndpointHealth.rate_limits:type_name -> trunkline.v1.RateLimitSnapshot
 	25, // 59: trunkline.v1.EndpointHealth.kept_limits:type_name -> trunkline.v1.RateLimitSnapshot
-	49, // 60: trunkline.v1.RateLimitSnapshot.reset_time:type_name -> google.protobuf.Timestamp
-	49, // 61: trunkline.v1.ProviderError.time:type_name -> google.protobuf.Timestamp
-	57, // 62: trunkline.v1.ProviderError.outcome:type_name -> trunkline.v1.Outcome
-	53, // 63: trunkline.v1.ProbeResult.target:type_name -> trunkline.v1.Target
-	57, // 64: trunkline.v1.ProbeResult.outcome:type_name -> trunkline.v1.Outcome
-	44, // 65: trunkline.v1.ProbeResult.duration:type_name -> google.protobuf.Duration
-	49, // 66: trunkline.v1.UsageStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	49, // 67: trunkline.v1.UsageStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	50, // 60: trunkline.v1.RateLimitSnapshot.reset_time:type_name -> google.protobuf.Timestamp
+	50, // 61: trunkline.v1.ProviderError.time:type_name -> google.protobuf.Timestamp
+	58, // 62: trunkline.v1.ProviderError.outcome:type_name -> trunkline.v1.Outcome
+	54, // 63: trunkline.v1.ProbeResult.target:type_name -> trunkline.v1.Target
+	58, // 64: trunkline.v1.ProbeResult.outcome:type_name -> trunkline.v1.Outcome
+	45, // 65: trunkline.v1.ProbeResult.duration:type_name -> google.protobuf.Duration
+	50, // 66: trunkline.v1.UsageStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	50, // 67: trunkline.v1.UsageStatsRequest.end_time:type_name -> google.protobuf.Timestamp
 	5,  // 68: trunkline.v1.UsageStatsRequest.bucket:type_name -> trunkline.v1.UsageStatsRequest.Bucket
 	29, // 69: trunkline.v1.UsageStatsRequest.group_by:type_name -> trunkline.v1.UsageDimension
 	30, // 70: trunkline.v1.UsageStatsRequest.filters:type_name -> trunkline.v1.UsageFilter
 	6,  // 71: trunkline.v1.UsageDimension.kind:type_name -> trunkline.v1.UsageDimension.Kind
 	29, // 72: trunkline.v1.UsageFilter.dimension:type_name -> trunkline.v1.UsageDimension
-	32, // 73: trunkline.v1.UsageStatsResponse.rows:type_name -> trunkline.v1.UsageRow
-	33, // 74: trunkline.v1.UsageStatsResponse.totals:type_name -> trunkline.v1.UsageTotals
-	49, // 75: trunkline.v1.UsageStatsResponse.start_time:type_name -> google.protobuf.Timestamp
-	49, // 76: trunkline.v1.UsageStatsResponse.end_time:type_name -> google.protobuf.Timestamp
-	49, // 77: trunkline.v1.UsageRow.bucket_start_time:type_name -> google.protobuf.Timestamp
-	33, // 78: trunkline.v1.UsageRow.totals:type_name -> trunkline.v1.UsageTotals
-	46, // 79: trunkline.v1.UsageTotals.usage:type_name -> trunkline.v1.Usage
-	35, // 80: trunkline.v1.UsageTotals.total_time:type_name -> trunkline.v1.Percentiles
-	35, // 81: trunkline.v1.UsageTotals.time_to_first_token:type_name -> trunkline.v1.Percentiles
-	35, // 82: trunkline.v1.UsageTotals.output_rate:type_name -> trunkline.v1.Percentiles
-	37, // 83: trunkline.v1.UsageTotals.scores:type_name -> trunkline.v1.UsageTotals.ScoresEntry
-	52, // 84: trunkline.v1.GenerateRequest.ProviderOptionsEntry.value:type_name -> google.protobuf.Struct
-	34, // 85: trunkline.v1.UsageTotals.ScoresEntry.value:type_name -> trunkline.v1.Score
-	7,  // 86: trunkline.v1.GatewayService.Generate:input_type -> trunkline.v1.GenerateRequest
-	7,  // 87: trunkline.v1.GatewayService.StreamGenerate:input_type -> trunkline.v1.GenerateRequest
-	20, // 88: trunkline.v1.GatewayService.HealthCheck:input_type -> trunkline.v1.HealthCheckRequest
-	28, // 89: trunkline.v1.GatewayService.UsageStats:input_type -> trunkline.v1.UsageStatsRequest
-	11, // 90: trunkline.v1.GatewayService.Generate:output_type -> trunkline.v1.GenerateResponse
-	12, // 91: trunkline.v1.GatewayService.StreamGenerate:output_type -> trunkline.v1.StreamGenerateResponse
-	21, // 92: trunkline.v1.GatewayService.HealthCheck:output_type -> trunkline.v1.HealthCheckResponse
-	31, // 93: trunkline.v1.GatewayService.UsageStats:output_type -> trunkline.v1.UsageStatsResponse
-	90, // [90:94] is the sub-list for method output_type
-	86, // [86:90] is the sub-list for method input_type
-	86, // [86:86] is the sub-list for extension type_name
-	86, // [86:86] is the sub-list for extension extendee
-	0,  // [0:86] is the sub-list for field type_name
+	33, // 73: trunkline.v1.UsageStatsResponse.rows:type_name -> trunkline.v1.UsageRow
+	34, // 74: trunkline.v1.UsageStatsResponse.totals:type_name -> trunkline.v1.UsageTotals
+	50, // 75: trunkline.v1.UsageStatsResponse.start_time:type_name -> google.protobuf.Timestamp
+	50, // 76: trunkline.v1.UsageStatsResponse.end_time:type_name -> google.protobuf.Timestamp
+	32, // 77: trunkline.v1.UsageStatsResponse.budgets:type_name -> trunkline.v1.BudgetStatus
+	50, // 78: trunkline.v1.BudgetStatus.renew_time:type_name -> google.protobuf.Timestamp
+	50, // 79: trunkline.v1.UsageRow.bucket_start_time:type_name -> google.protobuf.Timestamp
+	34, // 80: trunkline.v1.UsageRow.totals:type_name -> trunkline.v1.UsageTotals
+	47, // 81: trunkline.v1.UsageTotals.usage:type_name -> trunkline.v1.Usage
+	36, // 82: trunkline.v1.UsageTotals.total_time:type_name -> trunkline.v1.Percentiles
+	36, // 83: trunkline.v1.UsageTotals.time_to_first_token:type_name -> trunkline.v1.Percentiles
+	36, // 84: trunkline.v1.UsageTotals.output_rate:type_name -> trunkline.v1.Percentiles
+	38, // 85: trunkline.v1.UsageTotals.scores:type_name -> trunkline.v1.UsageTotals.ScoresEntry
+	53, // 86: trunkline.v1.GenerateRequest.ProviderOptionsEntry.value:type_name -> google.protobuf.Struct
+	35, // 87: trunkline.v1.UsageTotals.ScoresEntry.value:type_name -> trunkline.v1.Score
+	7,  // 88: trunkline.v1.GatewayService.Generate:input_type -> trunkline.v1.GenerateRequest
+	7,  // 89: trunkline.v1.GatewayService.StreamGenerate:input_type -> trunkline.v1.GenerateRequest
+	20, // 90: trunkline.v1.GatewayService.HealthCheck:input_type -> trunkline.v1.HealthCheckRequest
+	28, // 91: trunkline.v1.GatewayService.UsageStats:input_type -> trunkline.v1.UsageStatsRequest
+	11, // 92: trunkline.v1.GatewayService.Generate:output_type -> trunkline.v1.GenerateResponse
+	12, // 93: trunkline.v1.GatewayService.StreamGenerate:output_type -> trunkline.v1.StreamGenerateResponse
+	21, // 94: trunkline.v1.GatewayService.HealthCheck:output_type -> trunkline.v1.HealthCheckResponse
+	31, // 95: trunkline.v1.GatewayService.UsageStats:output_type -> trunkline.v1.UsageStatsResponse
+	92, // [92:96] is the sub-list for method output_type
+	88, // [88:92] is the sub-list for method input_type
+	88, // [88:88] is the sub-list for extension type_name
+	88, // [88:88] is the sub-list for extension extendee
+	0,  // [0:88] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_v1_gateway_service_proto_init() }
@@ -3872,15 +4027,16 @@ func file_trunkline_v1_gateway_service_proto_init() {
 	}
 	file_trunkline_v1_gateway_service_proto_msgTypes[17].OneofWrappers = []any{}
 	file_trunkline_v1_gateway_service_proto_msgTypes[18].OneofWrappers = []any{}
-	file_trunkline_v1_gateway_service_proto_msgTypes[26].OneofWrappers = []any{}
-	file_trunkline_v1_gateway_service_proto_msgTypes[28].OneofWrappers = []any{}
+	file_trunkline_v1_gateway_service_proto_msgTypes[25].OneofWrappers = []any{}
+	file_trunkline_v1_gateway_service_proto_msgTypes[27].OneofWrappers = []any{}
+	file_trunkline_v1_gateway_service_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_v1_gateway_service_proto_rawDesc), len(file_trunkline_v1_gateway_service_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

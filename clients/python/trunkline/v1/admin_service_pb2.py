@@ -23,14 +23,16 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from trunkline.v1 import alerts_pb2 as trunkline_dot_v1_dot_alerts__pb2
 from trunkline.v1 import call_pb2 as trunkline_dot_v1_dot_call__pb2
 from trunkline.v1 import calls_pb2 as trunkline_dot_v1_dot_calls__pb2
 from trunkline.v1 import gateway_service_pb2 as trunkline_dot_v1_dot_gateway__service__pb2
 from trunkline.v1 import identity_pb2 as trunkline_dot_v1_dot_identity__pb2
+from trunkline.v1 import insights_pb2 as trunkline_dot_v1_dot_insights__pb2
 from trunkline.v1 import model_pb2 as trunkline_dot_v1_dot_model__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trunkline/v1/admin_service.proto\x12\x0ctrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17trunkline/v1/call.proto\x1a\x18trunkline/v1/calls.proto\x1a\"trunkline/v1/gateway_service.proto\x1a\x1btrunkline/v1/identity.proto\x1a\x18trunkline/v1/model.proto\"(\n\x14ListProvidersRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\"Z\n\x15ListProvidersResponse\x12)\n\tproviders\x18\x01 \x03(\x0b\x32\x16.trunkline.v1.Provider\x12\x16\n\x0e\x63onfig_version\x18\x02 \x01(\t\"\xe1\x01\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x10\n\x08\x62\x61se_url\x18\x03 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x04 \x01(\x08\x12\x17\n\x0f\x64isabled_reason\x18\x05 \x01(\t\x12,\n\x06health\x18\x06 \x01(\x0b\x32\x1c.trunkline.v1.ProviderHealth\x12#\n\x06models\x18\x07 \x03(\x0b\x32\x13.trunkline.v1.Model\x12*\n\tdiscovery\x18\x08 \x01(\x0b\x32\x17.trunkline.v1.Discovery\"\xcb\x01\n\tDiscovery\x12\x30\n\x0c\x61ttempt_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.trunkline.v1.Outcome\x12\x30\n\x0csuccess_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bmodel_count\x18\x04 \x01(\x05\x12\r\n\x05stale\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\".\n\x1aValidateCredentialsRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\"N\n\x1bValidateCredentialsResponse\x12/\n\tproviders\x18\x01 \x03(\x0b\x32\x1c.trunkline.v1.ProviderHealth\"N\n\x19SetProviderEnabledRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"f\n\x1aSetProviderEnabledResponse\x12(\n\x08provider\x18\x01 \x01(\x0b\x32\x16.trunkline.v1.Provider\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\x12\r\n\x05lasts\x18\x03 \x01(\t\"G\n\x12SetStrategyRequest\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\"Y\n\x13SetStrategyResponse\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x10\n\x08previous\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x12\r\n\x05lasts\x18\x04 \x01(\t2\xf6\x08\n\x0c\x41\x64minService\x12]\n\rListProviders\x12\".trunkline.v1.ListProvidersRequest\x1a#.trunkline.v1.ListProvidersResponse\"\x03\x90\x02\x01\x12j\n\x13ValidateCredentials\x12(.trunkline.v1.ValidateCredentialsRequest\x1a).trunkline.v1.ValidateCredentialsResponse\x12l\n\x12SetProviderEnabled\x12\'.trunkline.v1.SetProviderEnabledRequest\x1a(.trunkline.v1.SetProviderEnabledResponse\"\x03\x90\x02\x02\x12W\n\x0bSetStrategy\x12 .trunkline.v1.SetStrategyRequest\x1a!.trunkline.v1.SetStrategyResponse\"\x03\x90\x02\x02\x12U\n\x0c\x43reateApiKey\x12!.trunkline.v1.CreateApiKeyRequest\x1a\".trunkline.v1.CreateApiKeyResponse\x12W\n\x0bListApiKeys\x12 .trunkline.v1.ListApiKeysRequest\x1a!.trunkline.v1.ListApiKeysResponse\"\x03\x90\x02\x01\x12U\n\x0cRotateApiKey\x12!.trunkline.v1.RotateApiKeyRequest\x1a\".trunkline.v1.RotateApiKeyResponse\x12Z\n\x0cRevokeApiKey\x12!.trunkline.v1.RevokeApiKeyRequest\x1a\".trunkline.v1.RevokeApiKeyResponse\"\x03\x90\x02\x02\x12\x63\n\x0fListAuditEvents\x12$.trunkline.v1.ListAuditEventsRequest\x1a%.trunkline.v1.ListAuditEventsResponse\"\x03\x90\x02\x01\x12Q\n\tListCalls\x12\x1e.trunkline.v1.ListCallsRequest\x1a\x1f.trunkline.v1.ListCallsResponse\"\x03\x90\x02\x01\x12Y\n\x0b\x45xportUsage\x12 .trunkline.v1.ExportUsageRequest\x1a!.trunkline.v1.ExportUsageResponse\"\x03\x90\x02\x01\x30\x01\x12^\n\x0fResetStatistics\x12$.trunkline.v1.ResetStatisticsRequest\x1a%.trunkline.v1.ResetStatisticsResponseBO\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n trunkline/v1/admin_service.proto\x12\x0ctrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19trunkline/v1/alerts.proto\x1a\x17trunkline/v1/call.proto\x1a\x18trunkline/v1/calls.proto\x1a\"trunkline/v1/gateway_service.proto\x1a\x1btrunkline/v1/identity.proto\x1a\x1btrunkline/v1/insights.proto\x1a\x18trunkline/v1/model.proto\"(\n\x14ListProvidersRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\"Z\n\x15ListProvidersResponse\x12)\n\tproviders\x18\x01 \x03(\x0b\x32\x16.trunkline.v1.Provider\x12\x16\n\x0e\x63onfig_version\x18\x02 \x01(\t\"\xe1\x01\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x10\n\x08\x62\x61se_url\x18\x03 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x04 \x01(\x08\x12\x17\n\x0f\x64isabled_reason\x18\x05 \x01(\t\x12,\n\x06health\x18\x06 \x01(\x0b\x32\x1c.trunkline.v1.ProviderHealth\x12#\n\x06models\x18\x07 \x03(\x0b\x32\x13.trunkline.v1.Model\x12*\n\tdiscovery\x18\x08 \x01(\x0b\x32\x17.trunkline.v1.Discovery\"\xcb\x01\n\tDiscovery\x12\x30\n\x0c\x61ttempt_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x07outcome\x18\x02 \x01(\x0e\x32\x15.trunkline.v1.Outcome\x12\x30\n\x0csuccess_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bmodel_count\x18\x04 \x01(\x05\x12\r\n\x05stale\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\".\n\x1aValidateCredentialsRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\"N\n\x1bValidateCredentialsResponse\x12/\n\tproviders\x18\x01 \x03(\x0b\x32\x1c.trunkline.v1.ProviderHealth\"N\n\x19SetProviderEnabledRequest\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\"f\n\x1aSetProviderEnabledResponse\x12(\n\x08provider\x18\x01 \x01(\x0b\x32\x16.trunkline.v1.Provider\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\x12\r\n\x05lasts\x18\x03 \x01(\t\"G\n\x12SetStrategyRequest\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12\x0c\n\x04task\x18\x03 \x01(\t\"Y\n\x13SetStrategyResponse\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x10\n\x08previous\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x01(\x08\x12\r\n\x05lasts\x18\x04 \x01(\t2\x80\x0b\n\x0c\x41\x64minService\x12]\n\rListProviders\x12\".trunkline.v1.ListProvidersRequest\x1a#.trunkline.v1.ListProvidersResponse\"\x03\x90\x02\x01\x12j\n\x13ValidateCredentials\x12(.trunkline.v1.ValidateCredentialsRequest\x1a).trunkline.v1.ValidateCredentialsResponse\x12l\n\x12SetProviderEnabled\x12\'.trunkline.v1.SetProviderEnabledRequest\x1a(.trunkline.v1.SetProviderEnabledResponse\"\x03\x90\x02\x02\x12W\n\x0bSetStrategy\x12 .trunkline.v1.SetStrategyRequest\x1a!.trunkline.v1.SetStrategyResponse\"\x03\x90\x02\x02\x12U\n\x0c\x43reateApiKey\x12!.trunkline.v1.CreateApiKeyRequest\x1a\".trunkline.v1.CreateApiKeyResponse\x12W\n\x0bListApiKeys\x12 .trunkline.v1.ListApiKeysRequest\x1a!.trunkline.v1.ListApiKeysResponse\"\x03\x90\x02\x01\x12U\n\x0cRotateApiKey\x12!.trunkline.v1.RotateApiKeyRequest\x1a\".trunkline.v1.RotateApiKeyResponse\x12Z\n\x0cRevokeApiKey\x12!.trunkline.v1.RevokeApiKeyRequest\x1a\".trunkline.v1.RevokeApiKeyResponse\"\x03\x90\x02\x02\x12\x63\n\x0fListAuditEvents\x12$.trunkline.v1.ListAuditEventsRequest\x1a%.trunkline.v1.ListAuditEventsResponse\"\x03\x90\x02\x01\x12Q\n\tListCalls\x12\x1e.trunkline.v1.ListCallsRequest\x1a\x1f.trunkline.v1.ListCallsResponse\"\x03\x90\x02\x01\x12Y\n\x0b\x45xportUsage\x12 .trunkline.v1.ExportUsageRequest\x1a!.trunkline.v1.ExportUsageResponse\"\x03\x90\x02\x01\x30\x01\x12^\n\x0fResetStatistics\x12$.trunkline.v1.ResetStatisticsRequest\x1a%.trunkline.v1.ResetStatisticsResponse\x12T\n\nListAlerts\x12\x1f.trunkline.v1.ListAlertsRequest\x1a .trunkline.v1.ListAlertsResponse\"\x03\x90\x02\x01\x12Y\n\x0bWatchAlerts\x12 .trunkline.v1.WatchAlertsRequest\x1a!.trunkline.v1.WatchAlertsResponse\"\x03\x90\x02\x01\x30\x01\x12W\n\x0bGetInsights\x12 .trunkline.v1.GetInsightsRequest\x1a!.trunkline.v1.GetInsightsResponse\"\x03\x90\x02\x01\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,26 +56,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMINSERVICE'].methods_by_name['ListCalls']._serialized_options = b'\220\002\001'
   _globals['_ADMINSERVICE'].methods_by_name['ExportUsage']._loaded_options = None
   _globals['_ADMINSERVICE'].methods_by_name['ExportUsage']._serialized_options = b'\220\002\001'
-  _globals['_LISTPROVIDERSREQUEST']._serialized_start=225
-  _globals['_LISTPROVIDERSREQUEST']._serialized_end=265
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=267
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=357
-  _globals['_PROVIDER']._serialized_start=360
-  _globals['_PROVIDER']._serialized_end=585
-  _globals['_DISCOVERY']._serialized_start=588
-  _globals['_DISCOVERY']._serialized_end=791
-  _globals['_VALIDATECREDENTIALSREQUEST']._serialized_start=793
-  _globals['_VALIDATECREDENTIALSREQUEST']._serialized_end=839
-  _globals['_VALIDATECREDENTIALSRESPONSE']._serialized_start=841
-  _globals['_VALIDATECREDENTIALSRESPONSE']._serialized_end=919
-  _globals['_SETPROVIDERENABLEDREQUEST']._serialized_start=921
-  _globals['_SETPROVIDERENABLEDREQUEST']._serialized_end=999
-  _globals['_SETPROVIDERENABLEDRESPONSE']._serialized_start=1001
-  _globals['_SETPROVIDERENABLEDRESPONSE']._serialized_end=1103
-  _globals['_SETSTRATEGYREQUEST']._serialized_start=1105
-  _globals['_SETSTRATEGYREQUEST']._serialized_end=1176
-  _globals['_SETSTRATEGYRESPONSE']._serialized_start=1178
-  _globals['_SETSTRATEGYRESPONSE']._serialized_end=1267
-  _globals['_ADMINSERVICE']._serialized_start=1270
-  _globals['_ADMINSERVICE']._serialized_end=2412
+  _globals['_ADMINSERVICE'].methods_by_name['ListAlerts']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['ListAlerts']._serialized_options = b'\220\002\001'
+  _globals['_ADMINSERVICE'].methods_by_name['WatchAlerts']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['WatchAlerts']._serialized_options = b'\220\002\001'
+  _globals['_ADMINSERVICE'].methods_by_name['GetInsights']._loaded_options = None
+  _globals['_ADMINSERVICE'].methods_by_name['GetInsights']._serialized_options = b'\220\002\001'
+  _globals['_LISTPROVIDERSREQUEST']._serialized_start=281
+  _globals['_LISTPROVIDERSREQUEST']._serialized_end=321
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=323
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=413
+  _globals['_PROVIDER']._serialized_start=416
+  _globals['_PROVIDER']._serialized_end=641
+  _globals['_DISCOVERY']._serialized_start=644
+  _globals['_DISCOVERY']._serialized_end=847
+  _globals['_VALIDATECREDENTIALSREQUEST']._serialized_start=849
+  _globals['_VALIDATECREDENTIALSREQUEST']._serialized_end=895
+  _globals['_VALIDATECREDENTIALSRESPONSE']._serialized_start=897
+  _globals['_VALIDATECREDENTIALSRESPONSE']._serialized_end=975
+  _globals['_SETPROVIDERENABLEDREQUEST']._serialized_start=977
+  _globals['_SETPROVIDERENABLEDREQUEST']._serialized_end=1055
+  _globals['_SETPROVIDERENABLEDRESPONSE']._serialized_start=1057
+  _globals['_SETPROVIDERENABLEDRESPONSE']._serialized_end=1159
+  _globals['_SETSTRATEGYREQUEST']._serialized_start=1161
+  _globals['_SETSTRATEGYREQUEST']._serialized_end=1232
+  _globals['_SETSTRATEGYRESPONSE']._serialized_start=1234
+  _globals['_SETSTRATEGYRESPONSE']._serialized_end=1323
+  _globals['_ADMINSERVICE']._serialized_start=1326
+  _globals['_ADMINSERVICE']._serialized_end=2734
 # @@protoc_insertion_point(module_scope)

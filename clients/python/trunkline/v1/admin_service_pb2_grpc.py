@@ -4,8 +4,10 @@ import grpc
 import warnings
 
 from trunkline.v1 import admin_service_pb2 as trunkline_dot_v1_dot_admin__service__pb2
+from trunkline.v1 import alerts_pb2 as trunkline_dot_v1_dot_alerts__pb2
 from trunkline.v1 import calls_pb2 as trunkline_dot_v1_dot_calls__pb2
 from trunkline.v1 import identity_pb2 as trunkline_dot_v1_dot_identity__pb2
+from trunkline.v1 import insights_pb2 as trunkline_dot_v1_dot_insights__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -97,6 +99,21 @@ class AdminServiceStub:
                 '/trunkline.v1.AdminService/ResetStatistics',
                 request_serializer=trunkline_dot_v1_dot_calls__pb2.ResetStatisticsRequest.SerializeToString,
                 response_deserializer=trunkline_dot_v1_dot_calls__pb2.ResetStatisticsResponse.FromString,
+                _registered_method=True)
+        self.ListAlerts = channel.unary_unary(
+                '/trunkline.v1.AdminService/ListAlerts',
+                request_serializer=trunkline_dot_v1_dot_alerts__pb2.ListAlertsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_alerts__pb2.ListAlertsResponse.FromString,
+                _registered_method=True)
+        self.WatchAlerts = channel.unary_stream(
+                '/trunkline.v1.AdminService/WatchAlerts',
+                request_serializer=trunkline_dot_v1_dot_alerts__pb2.WatchAlertsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_alerts__pb2.WatchAlertsResponse.FromString,
+                _registered_method=True)
+        self.GetInsights = channel.unary_unary(
+                '/trunkline.v1.AdminService/GetInsights',
+                request_serializer=trunkline_dot_v1_dot_insights__pb2.GetInsightsRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_insights__pb2.GetInsightsResponse.FromString,
                 _registered_method=True)
 
 
@@ -195,6 +212,29 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAlerts(self, request, context):
+        """Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchAlerts(self, request, context):
+        """Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
+        for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetInsights(self, request, context):
+        """Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
+        operators and admins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -257,6 +297,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ResetStatistics,
                     request_deserializer=trunkline_dot_v1_dot_calls__pb2.ResetStatisticsRequest.FromString,
                     response_serializer=trunkline_dot_v1_dot_calls__pb2.ResetStatisticsResponse.SerializeToString,
+            ),
+            'ListAlerts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAlerts,
+                    request_deserializer=trunkline_dot_v1_dot_alerts__pb2.ListAlertsRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_alerts__pb2.ListAlertsResponse.SerializeToString,
+            ),
+            'WatchAlerts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchAlerts,
+                    request_deserializer=trunkline_dot_v1_dot_alerts__pb2.WatchAlertsRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_alerts__pb2.WatchAlertsResponse.SerializeToString,
+            ),
+            'GetInsights': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetInsights,
+                    request_deserializer=trunkline_dot_v1_dot_insights__pb2.GetInsightsRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_insights__pb2.GetInsightsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -585,6 +640,87 @@ class AdminService:
             '/trunkline.v1.AdminService/ResetStatistics',
             trunkline_dot_v1_dot_calls__pb2.ResetStatisticsRequest.SerializeToString,
             trunkline_dot_v1_dot_calls__pb2.ResetStatisticsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/ListAlerts',
+            trunkline_dot_v1_dot_alerts__pb2.ListAlertsRequest.SerializeToString,
+            trunkline_dot_v1_dot_alerts__pb2.ListAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchAlerts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/trunkline.v1.AdminService/WatchAlerts',
+            trunkline_dot_v1_dot_alerts__pb2.WatchAlertsRequest.SerializeToString,
+            trunkline_dot_v1_dot_alerts__pb2.WatchAlertsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetInsights(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.AdminService/GetInsights',
+            trunkline_dot_v1_dot_insights__pb2.GetInsightsRequest.SerializeToString,
+            trunkline_dot_v1_dot_insights__pb2.GetInsightsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,8 +6,10 @@ What operators do while the gateway runs."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from trunkline.v1 import admin_service_pb2 as _admin_service_pb2
+from trunkline.v1 import alerts_pb2 as _alerts_pb2
 from trunkline.v1 import calls_pb2 as _calls_pb2
 from trunkline.v1 import identity_pb2 as _identity_pb2
+from trunkline.v1 import insights_pb2 as _insights_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -72,6 +74,16 @@ class AdminServiceStub:
     """Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
     For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
     """
+    ListAlerts: _grpc.UnaryUnaryMultiCallable[_alerts_pb2.ListAlertsRequest, _alerts_pb2.ListAlertsResponse]
+    """Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins."""
+    WatchAlerts: _grpc.UnaryStreamMultiCallable[_alerts_pb2.WatchAlertsRequest, _alerts_pb2.WatchAlertsResponse]
+    """Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
+    for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+    """
+    GetInsights: _grpc.UnaryUnaryMultiCallable[_insights_pb2.GetInsightsRequest, _insights_pb2.GetInsightsResponse]
+    """Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
+    operators and admins.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -114,6 +126,16 @@ class AdminServiceAsyncStub(AdminServiceStub):
     ResetStatistics: _aio.UnaryUnaryMultiCallable[_calls_pb2.ResetStatisticsRequest, _calls_pb2.ResetStatisticsResponse]  # type: ignore[assignment]
     """Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
     For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
+    """
+    ListAlerts: _aio.UnaryUnaryMultiCallable[_alerts_pb2.ListAlertsRequest, _alerts_pb2.ListAlertsResponse]  # type: ignore[assignment]
+    """Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins."""
+    WatchAlerts: _aio.UnaryStreamMultiCallable[_alerts_pb2.WatchAlertsRequest, _alerts_pb2.WatchAlertsResponse]  # type: ignore[assignment]
+    """Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
+    for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+    """
+    GetInsights: _aio.UnaryUnaryMultiCallable[_insights_pb2.GetInsightsRequest, _insights_pb2.GetInsightsResponse]  # type: ignore[assignment]
+    """Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
+    operators and admins.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -226,6 +248,34 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_calls_pb2.ResetStatisticsResponse, _abc.Awaitable[_calls_pb2.ResetStatisticsResponse]]:
         """Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
         For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAlerts(
+        self,
+        request: _alerts_pb2.ListAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_alerts_pb2.ListAlertsResponse, _abc.Awaitable[_alerts_pb2.ListAlertsResponse]]:
+        """Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins."""
+
+    @_abc_1.abstractmethod
+    def WatchAlerts(
+        self,
+        request: _alerts_pb2.WatchAlertsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_alerts_pb2.WatchAlertsResponse], _abc.AsyncIterator[_alerts_pb2.WatchAlertsResponse]]:
+        """Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
+        for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+        """
+
+    @_abc_1.abstractmethod
+    def GetInsights(
+        self,
+        request: _insights_pb2.GetInsightsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_insights_pb2.GetInsightsResponse, _abc.Awaitable[_insights_pb2.GetInsightsResponse]]:
+        """Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
+        operators and admins.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

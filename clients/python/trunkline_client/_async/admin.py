@@ -11,7 +11,9 @@ from trunkline.v1.admin_service_pb2 import (
     ValidateCredentialsRequest,
 )
 from trunkline.v1.admin_service_pb2_grpc import AdminServiceStub
+from trunkline.v1.alerts_pb2 import ListAlertsRequest, WatchAlertsRequest
 from trunkline.v1.calls_pb2 import ResetStatisticsRequest
+from trunkline.v1.insights_pb2 import GetInsightsRequest
 from trunkline_client._async.caller import AsyncCaller
 from trunkline_client.status import raising
 
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
         SetStrategyResponse,
         ValidateCredentialsResponse,
     )
+    from trunkline.v1.alerts_pb2 import ListAlertsResponse, WatchAlertsResponse
     from trunkline.v1.calls_pb2 import ExportUsageRequest, ListCallsRequest, ListCallsResponse
+    from trunkline.v1.insights_pb2 import GetInsightsResponse
     from trunkline_client.channel import AsyncChannel
 
 
@@ -96,3 +100,31 @@ class AsyncAdminClient(AsyncCaller):
         """Begin the statistics of a workspace, or of all, anew; when that was. The ledger stays as it was."""
         request = ResetStatisticsRequest(workspace=workspace)
         return (await self._ask(self._admin.ResetStatistics, request, timeout)).reset_time
+
+    async def alerts(
+        self, *, open_only: bool = False, page_size: int = 0, page_token: str = "", timeout: float | None = None
+    ) -> ListAlertsResponse:
+        """A page of alerts, the latest first."""
+        request = ListAlertsRequest(open_only=open_only, page_size=page_size, page_token=page_token)
+        return await self._ask(self._admin.ListAlerts, request, timeout)
+
+    async def watch_alerts(self, *, timeout: float | None = None) -> AsyncIterator[WatchAlertsResponse]:
+        """The alerts that are open, then each change. However the watching ends, the call is cancelled."""
+        call = self._admin.WatchAlerts(WatchAlertsRequest(), timeout=timeout, metadata=self._metadata)
+        changes = aiter(call)
+        try:
+            while True:
+                with raising(self._address):
+                    change = await anext(changes, None)
+                if change is None:
+                    return
+                yield change
+        finally:
+            call.cancel()
+
+    async def insights(
+        self, *, days: int = 0, workspace: str = "", timeout: float | None = None
+    ) -> GetInsightsResponse:
+        """What would be cheaper, faster or safer, by the calls of so many days (0 = 30), of one workspace or of all."""
+        request = GetInsightsRequest(days=days, workspace=workspace)
+        return await self._ask(self._admin.GetInsights, request, timeout)

@@ -12,7 +12,9 @@ from trunkline.v1.admin_service_pb2 import (
     ValidateCredentialsRequest,
 )
 from trunkline.v1.admin_service_pb2_grpc import AdminServiceStub
+from trunkline.v1.alerts_pb2 import ListAlertsRequest, WatchAlertsRequest
 from trunkline.v1.calls_pb2 import ResetStatisticsRequest
+from trunkline.v1.insights_pb2 import GetInsightsRequest
 from trunkline_client._sync.caller import Caller
 from trunkline_client.status import raising
 
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
         SetStrategyResponse,
         ValidateCredentialsResponse,
     )
+    from trunkline.v1.alerts_pb2 import ListAlertsResponse, WatchAlertsResponse
     from trunkline.v1.calls_pb2 import ExportUsageRequest, ListCallsRequest, ListCallsResponse
+    from trunkline.v1.insights_pb2 import GetInsightsResponse
     from trunkline_client.channel import Channel
 
 
@@ -97,3 +101,31 @@ class AdminClient(Caller):
         """Begin the statistics of a workspace, or of all, anew; when that was. The ledger stays as it was."""
         request = ResetStatisticsRequest(workspace=workspace)
         return (self._ask(self._admin.ResetStatistics, request, timeout)).reset_time
+
+    def alerts(
+        self, *, open_only: bool = False, page_size: int = 0, page_token: str = "", timeout: float | None = None
+    ) -> ListAlertsResponse:
+        """A page of alerts, the latest first."""
+        request = ListAlertsRequest(open_only=open_only, page_size=page_size, page_token=page_token)
+        return self._ask(self._admin.ListAlerts, request, timeout)
+
+    def watch_alerts(self, *, timeout: float | None = None) -> Iterator[WatchAlertsResponse]:
+        """The alerts that are open, then each change. However the watching ends, the call is cancelled."""
+        call = self._admin.WatchAlerts(WatchAlertsRequest(), timeout=timeout, metadata=self._metadata)
+        changes = iter(call)
+        try:
+            while True:
+                with raising(self._address):
+                    change = next(changes, None)
+                if change is None:
+                    return
+                yield change
+        finally:
+            call.cancel()
+
+    def insights(
+        self, *, days: int = 0, workspace: str = "", timeout: float | None = None
+    ) -> GetInsightsResponse:
+        """What would be cheaper, faster or safer, by the calls of so many days (0 = 30), of one workspace or of all."""
+        request = GetInsightsRequest(days=days, workspace=workspace)
+        return self._ask(self._admin.GetInsights, request, timeout)

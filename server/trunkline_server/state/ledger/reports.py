@@ -15,6 +15,7 @@ from trunkline_server.state.ledger.calls import list_calls
 from trunkline_server.state.ledger.export import export_usage
 from trunkline_server.state.ledger.ledger import LedgerHealth
 from trunkline_server.state.ledger.resets import reset_statistics
+from trunkline_server.state.ledger.spending import read_spent
 from trunkline_server.state.ledger.usage import usage_stats
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from trunkline.v1.feedback_service_pb2 import SubmitFeedbackRequest
     from trunkline.v1.gateway_service_pb2 import UsageStatsRequest, UsageStatsResponse
     from trunkline_server.core import Identity
+    from trunkline_server.routing.spent import Spent
     from trunkline_server.state.ledger.database import Database
     from trunkline_server.state.ledger.feedback import Scored
 
@@ -93,6 +95,11 @@ class LedgerReports:
         async with aclosing(export_usage(self._database, request, identity, self._now())) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def spent(self, days: int, workspace: str) -> Spent:
+        """What calls of so many days used and cost, the running one included; of all workspaces if none is named."""
+        await self._settled()
+        return await read_spent(self._database, days, workspace, self._now())
 
     async def reset(self, request: ResetStatisticsRequest, identity: Identity) -> ResetStatisticsResponse:
         """AdminService.ResetStatistics."""

@@ -11,6 +11,8 @@ instances         Gateways that write open attempts, and until when they are sur
 decisions         What `performance_based` decided, kept for the retention: to learn from scores that come late.
 budget_accounts,  What budgets have spent, by period (state/budgets), and what is held of them for attempts on their
 budget_holds      way.
+alerts            What went wrong, and whether it still does. Of a kind and subject one at most is open.
+credential_ages   Since when a provider's key is in use here, by how it is shown.
 api_keys          Gateway keys: digests of their secrets, never these. None is ever removed.
 audit_events      Who did what. The database itself refuses to change or remove one.
 
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trunkline_server.state.alerts.tables import ALERTS
 from trunkline_server.state.budgets.tables import BUDGETS
 from trunkline_server.state.ledger.database import Statement
 
@@ -349,7 +352,17 @@ CREATE TABLE decisions (
 )
 
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_LEDGER, _IDENTITY, _READING, _TRIES, _HELD, _CELLS, _LEARNING, BUDGETS)
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    _LEDGER,
+    _IDENTITY,
+    _READING,
+    _TRIES,
+    _HELD,
+    _CELLS,
+    _LEARNING,
+    BUDGETS,
+    ALERTS,
+)
 
 
 class NewerSchema(Exception):

@@ -1165,7 +1165,8 @@ export enum ErrorReason {
   RATE_LIMITED = 12,
 
   /**
-   * RESOURCE_EXHAUSTED. The caller's budget is spent; QuotaFailure.
+   * RESOURCE_EXHAUSTED. A hard budget does not pay for what the call may cost, at any target; QuotaFailure names it, metadata has
+   * budget and, where it renews, renews (RFC 3339), and RetryInfo says in how long.
    *
    * @generated from enum value: ERROR_REASON_BUDGET_EXHAUSTED = 13;
    */

@@ -1,4 +1,4 @@
-"""Every test of the ledger's storage runs on both databases."""
+"""Every test of what is kept in the ledger's database runs on both databases."""
 
 from __future__ import annotations
 

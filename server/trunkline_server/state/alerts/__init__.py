@@ -1,0 +1,1 @@
+"""Alerts: what goes wrong and lasts, opened once and resolved once."""
