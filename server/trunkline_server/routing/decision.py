@@ -6,7 +6,6 @@ cannot be asked now, and chance decide among near-equals.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -211,7 +210,7 @@ def choose(ranking: Ranking, figures: Mapping[str, Figure]) -> Decision:
             first = found[0]
             found = [first, *(each for each in _in_order(ranking, group.fallback, aside, draw) if each != first)]
         order += found
-    return Decision(ranking, figures, tuple(dict.fromkeys(order)))
+    return Decision(ranking, figures, tuple(dict.fromkeys(order) if len(ranking.groups) > 1 else order))
 
 
 def _in_order(
@@ -238,12 +237,11 @@ def _drawn(ranking: Ranking, tier: Tier, aside: Mapping[str, float], draw: Calla
     if not aside:
         return _near_first(ranking, tier, draw)
     providers = ranking.question.table.providers
-    ready = [place for place, index in enumerate(tier.order) if providers[index] not in aside]
+    ready = [index for index in tier.order if providers[index] not in aside]
     waiting = [index for index in tier.order if providers[index] in aside]
     if not ready:
         return sorted(waiting, key=lambda index: aside[providers[index]])
-    shortfalls = tuple([tier.shortfalls[place] for place in ready]) if tier.shortfalls else ()
-    those = Tier(tuple([tier.order[place] for place in ready]), shortfalls)
+    those = tier._replace(order=tuple(ready))
     waiting.sort(key=lambda index: aside[providers[index]])
     return [*_near_first(ranking, those, draw), *waiting]
 
@@ -251,25 +249,30 @@ def _drawn(ranking: Ranking, tier: Tier, aside: Mapping[str, float], draw: Calla
 def _near_first(ranking: Ranking, tier: Tier, draw: Callable[[], float]) -> Sequence[int]:
     """One of near-equals by chance, then the others of them, then the rest in order."""
     order = tier.order
-    near = _near(tier.shortfalls) if tier.shortfalls else 1
+    near = _near(tier) if tier.goods else 1
     if near < 2:
         return order
-    if ranking.numbers.times:
+    if ranking.numbers.signals:
         drawn = spread([_option(ranking, index) for index in order[:near]], draw)
         return [*[order[number] for number in drawn], *order[near:]]
     first = int(draw() * near)
     return [order[first], *order[:first], *order[first + 1 :]]
 
 
-def _near(shortfalls: Sequence[float]) -> int:
+def _near(tier: Tier) -> int:
     """How many are about as good as the first."""
-    best = shortfalls[0]
-    return min(NEAR_MOST, bisect_right(shortfalls, min(NEAR * best, 1.0 - NEAR_SCORE * (1.0 - best))))
+    goods, order = tier.goods, tier.order
+    best = max(0.0, 1.0 - goods[order[0]])
+    most = min(NEAR * best, 1.0 - NEAR_SCORE * (1.0 - best))
+    for found in range(1, min(NEAR_MOST, len(order))):
+        if 1.0 - goods[order[found]] > most:
+            return found
+    return min(NEAR_MOST, len(order))
 
 
 def _option(ranking: Ranking, index: int) -> Option:
     """They are equals in what they fall short: what is left is who is sooner, and who has less to do."""
-    how, question = ranking.numbers.times.get(index), ranking.question
+    how, question = ranking.numbers.times(index), ranking.question
     if how is None:
         return _UNMEASURED
     seconds = how[0] if question.ask.streaming else how[1]
@@ -278,11 +281,8 @@ def _option(ranking: Ranking, index: int) -> Option:
 
 def _spread_out(table: Table, order: Sequence[int]) -> Sequence[int]:
     """The best of each provider before another model of one: a provider that fails fails with all its models."""
-    providers = table.providers
-    best: dict[str, int] = {}
+    providers, best, rest = table.providers, {}, []
     for index in order:
-        best.setdefault(providers[index], index)
-    if len(best) == len(order):
-        return order
-    firsts = set(best.values())
-    return [*best.values(), *[index for index in order if index not in firsts]]
+        if best.setdefault(providers[index], index) != index:
+            rest.append(index)
+    return [*best.values(), *rest] if rest else order
