@@ -29,6 +29,13 @@ HALF_TOKEN = 0.02
 Times = tuple["float | None", "float | None"]
 
 
+class Warm(NamedTuple):
+    """The row that has read what a prompt begins with, and how many tokens that were."""
+
+    row: int
+    tokens: int
+
+
 class Numbers(NamedTuple):
     """By the index of a row."""
 
@@ -59,11 +66,12 @@ def numbers_of(
     signals: Mapping[int, Signal],
     usual: Mapping[int, int],
     corrections: Mapping[int, float] = NOTHING,
+    warm: Warm | None = None,
 ) -> Numbers:
     """What the call takes at each.
 
     By index: `usual`, how many tokens come out where that was seen; `corrections`, what prompts have there for each
-    token that is estimated.
+    token that is estimated. `warm`: who has read the beginning before.
     """
     count = ask.count
     by_family = [count.at(family) for family in table.families]
@@ -80,7 +88,25 @@ def numbers_of(
             fixed[index] = table.fixed(index, out)
     performance = _measured(table, signals, inputs, outputs) if signals else table.speeds
     costs = _costs(table, inputs, outputs, fixed, signals)
+    if warm is not None:
+        costs[warm.row] = _cost_of_warm(table, warm, inputs[warm.row], outputs[warm.row], signals)
     return Numbers(inputs, outputs, costs, performance, signals, longest)
+
+
+def _cost_of_warm(table: Table, warm: Warm, into: int, out: int, signals: Mapping[int, Signal]) -> int | None:
+    """Nano-USD where that beginning is still in the provider's prompt cache, as is most likely."""
+    tariff = table.rows[warm.row].tariff
+    return (
+        None
+        if tariff is None
+        else cost_at(tariff, into, out, warm.tokens, _seconds(table, warm.row, into, out, signals))
+    )
+
+
+def _seconds(table: Table, index: int, into: int, out: int, signals: Mapping[int, Signal]) -> float:
+    """What the call takes there, for those that are paid by the second."""
+    signal = signals.get(index)
+    return (total_by_speed(table, index, out) if signal is None else signal.total(into, out)) or 0.0
 
 
 def bounds_of(table: Table, ask: Ask, numbers: Numbers) -> Sequence[int | None]:
@@ -102,9 +128,9 @@ def _costs(
     columns = zip(inputs, table.inputs, fixed, strict=True)
     costs: list[int | None] = [(into * each + rest) // 1000 for into, each, rest in columns]
     for index in table.special:
-        tariff, signal, out = table.rows[index].tariff, signals.get(index), outputs[index]
-        total = total_by_speed(table, index, out) if signal is None else signal.total(inputs[index], out)
-        costs[index] = cost_at(tariff, inputs[index], out, 0, total or 0.0) if tariff is not None else None
+        tariff, into, out = table.rows[index].tariff, inputs[index], outputs[index]
+        seconds = _seconds(table, index, into, out, signals)
+        costs[index] = cost_at(tariff, into, out, 0, seconds) if tariff is not None else None
     for index in table.unpriced:
         costs[index] = None
     return costs

@@ -41,6 +41,8 @@ class Table:
     unpriced: list[int] = field(init=False)
     special: list[int] = field(init=False)
     smallest_window: int = field(init=False)
+    # Whether any of them reads from its provider's prompt cache for less.
+    caches: bool = field(init=False)
     embedded: frozenset[int] = field(init=False)
     qualities: list[float] = field(init=False)
     speeds: list[float] = field(init=False)
@@ -59,6 +61,7 @@ class Table:
         self.family_of = [self.families.index(family) for family in families]
         self._fill_prices()
         self.smallest_window = min((row.window for row in rows if row.window is not None), default=1 << 62)
+        self.caches = any(map(self.caches_at, range(len(rows))))
         self.embedded = frozenset(index for index, row in enumerate(rows) if row.kind == EMBEDDED)
         self.qualities = [known(row.quality, UNKNOWN_QUALITY) for row in rows]
         self.speeds = [known(row.speed, UNKNOWN_SPEED) for row in rows]
@@ -71,8 +74,13 @@ class Table:
         self.unpriced = [index for index, tariff in enumerate(tariffs) if tariff is None]
         self.special = [i for i, tariff in enumerate(tariffs) if tariff and (tariff.stepped or tariff.second)]
 
+    def caches_at(self, index: int) -> bool:
+        """Whether this one does."""
+        tariff = self.rows[index].tariff
+        return tariff is not None and (tariff.stepped is not None or tariff.cache_read < tariff.input)
+
     def answers(self, tokens: int) -> tuple[Sequence[int], Sequence[int]]:
-        """Of each: how many tokens come out where it should be so many, and what they cost: see `fixed`. Not changed."""
+        """Of each: how many tokens come out where so many should, and what `fixed` says of that. Never changed."""
         if (found := self._answers.get(tokens)) is None:
             outputs = [self.capped(index, tokens) for index in range(len(self.rows))]
             found = outputs, [self.fixed(index, out) for index, out in enumerate(outputs)]
@@ -87,7 +95,7 @@ class Table:
         return tokens if most is None else min(tokens, most)
 
     def fixed(self, index: int, output: int) -> int:
-        """Pico-USD of a call but for what goes in, and 999 more: then what is cut off below a nano-USD is rounded up."""
+        """Pico-USD of a call but for what goes in, and 999 more: so that to cut off below a nano-USD rounds up."""
         return output * self.outputs[index] + self.requests[index] + 999
 
     def fitting(self, *, coding: bool, hard: bool) -> list[float]:
