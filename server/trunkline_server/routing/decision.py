@@ -291,8 +291,9 @@ def _option(ranking: Ranking, index: int) -> Option:
     signal = question.signals.get(index)
     if signal is None:
         return _UNMEASURED
-    first, total = ranking.numbers.times(index) or (None, None)
-    seconds = first if question.ask.streaming else total
+    numbers = ranking.numbers
+    into = numbers.inputs[index]
+    seconds = signal.first_token(into) if question.ask.streaming else signal.total(into, numbers.outputs[index])
     return Option(1.0, _USUAL if seconds is None else seconds, signal.utilisation)
 
 
