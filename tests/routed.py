@@ -11,10 +11,12 @@ from trunkline_server.core import ANYBODY, Call
 from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.table import ROWS
 from trunkline_server.routing.catalogue import build_offers, sold_as
+from trunkline_server.routing.gathering import Sources
 from trunkline_server.routing.router import Router
 from trunkline_server.routing.signal import UNKNOWN
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.learned.memory import Memory
+from trunkline_server.state.signals.affinity import Affinity
 from trunkline_server.state.strategies import Strategies
 
 if TYPE_CHECKING:
@@ -82,11 +84,17 @@ class World:
         self.now = NOW
         self._next = seed
         self.lengths: dict[str, int] = {}
-        usual = lambda model, _: self.lengths.get(model)  # noqa: E731
+        self.corrections: dict[str, float] = {}
         self.learned = Taught()
-        self.router = Router(
-            self._figures, self._signals, usual, self.strategies, self.learned, self._seed, lambda: self.now
-        )
+        self.affinity = Affinity(lambda: self.now)
+        sources = Sources(self._figures, self._signals, self, self.affinity, self.strategies, self.learned)
+        self.router = Router(sources, self._seed, lambda: self.now)
+
+    def output(self, model: str, task: str = "") -> int | None:
+        return self.lengths.get(model)
+
+    def correction(self, model: str) -> float:
+        return self.corrections.get(model, 1.0)
 
     def _figures(self, providers: Iterable[str]) -> dict[str, Figure]:
         return {name: self.figures[name] for name in providers if name in self.figures}

@@ -16,6 +16,7 @@ from upstreams import answer, hold, upstream
 from trunkline.v1.admin_service_pb2 import SetStrategyRequest
 from trunkline.v1.admin_service_pb2_grpc import AdminServiceStub
 from trunkline.v1.call_pb2 import Routing
+from trunkline.v1.content_pb2 import ROLE_ASSISTANT, ROLE_USER, Message, Part, Role
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, UsageDimension, UsageStatsRequest
 from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline.v1.model_service_pb2 import PlanRouteRequest
@@ -150,3 +151,35 @@ async def test_setting_a_strategy_is_an_admins_and_is_audited(tmp_path: Path) ->
         (event,) = await world.wait_events(AuditEvent.KIND_STRATEGY_CHANGED, 1)
     assert reason(refused.value) == "ROLE_NOT_ALLOWED"
     assert (event.subject, event.detail) == ("task review", "cost_optimized")
+
+
+async def test_a_conversation_goes_back_to_whoever_read_its_beginning(tmp_path: Path) -> None:
+    """Of two that cost the same, and read from their caches for a tenth: else chance would have its say each time."""
+    cheapest = Routing(strategy="cost_optimized")
+    async with upstream([SAID]) as server, gateway(twins(tmp_path, server.base_url)) as running:
+        for conversation in range(12):
+            messages = [said(ROLE_USER, f"{conversation}: " + "many words " * 1000)]
+            answers = []
+            for _ in range(3):
+                answers.append(await running.stub.Generate(GenerateRequest(messages=messages, routing=cheapest)))
+                messages += [said(ROLE_ASSISTANT, "hi"), said(ROLE_USER, "go on")]
+            planned = PlanRouteRequest(request=GenerateRequest(messages=messages, routing=cheapest))
+            first, second, *_ = (await running.models.PlanRoute(planned)).targets
+            assert len({first.target.provider, *(each.served.target.provider for each in answers)}) == 1
+            assert first.expected_cost_nano_usd < second.expected_cost_nano_usd
+
+
+def twins(tmp_path: Path, base_url: str) -> Settings:
+    provider = {"kind": "openai_compatible", "base_url": base_url, "models": ["m"]}
+    price = {"input": 1, "output": 1, "cache_read": 0.1}
+    return two_models(
+        tmp_path,
+        base_url,
+        providers={"one": provider, "other": provider},
+        prices=[{"model": "one/m", **price}, {"model": "other/m", **price}],
+        model_data={},
+    )
+
+
+def said(role: Role.ValueType, text: str) -> Message:
+    return Message(role=role, parts=[Part(text=text)])

@@ -37,6 +37,7 @@ from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers, sold_as
+from trunkline_server.routing.gathering import Sources
 from trunkline_server.routing.router import Router
 from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
@@ -63,6 +64,7 @@ from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
+from trunkline_server.state.signals.affinity import Affinity
 from trunkline_server.state.signals.signals import Signals
 from trunkline_server.state.statistics import Finished, Statistics
 from trunkline_server.state.strategies import Strategies
@@ -182,15 +184,10 @@ class App:
     async def _learn(self) -> None:
         """Recall what calls taught. Raises CannotStart."""
         self._learner = Learner(self._ledger.database)
-        self._router = Router(
-            self._endpoints.figures,
-            self._signals.read,
-            self._lengths.output,
-            self._strategies,
-            self._learner,
-            partial(random.getrandbits, 64),
-            time.time,
+        sources = Sources(
+            self._endpoints.figures, self._signals.read, self._lengths, Affinity(now), self._strategies, self._learner
         )
+        self._router = Router(sources, partial(random.getrandbits, 64), time.time)
         try:
             await self._learner.start()
         except StoreFailed as failed:

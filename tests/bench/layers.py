@@ -54,6 +54,7 @@ from trunkline_server.providers.table import ROWS
 from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.candidates import build_candidates
 from trunkline_server.routing.decision import Question, choose, rank
+from trunkline_server.routing.gathering import Sources
 from trunkline_server.routing.router import Router
 from trunkline_server.routing.signal import Signal
 from trunkline_server.routing.table import table_of
@@ -69,6 +70,7 @@ from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
 from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
+from trunkline_server.state.signals.affinity import Affinity
 from trunkline_server.state.signals.signals import Signals
 from trunkline_server.state.statistics import Statistics
 from trunkline_server.state.strategies import Strategies
@@ -134,10 +136,8 @@ class Layers:
         self._endpoints = Endpoints()
         seed, signals = partial(random.getrandbits, 64), Signals(now, self._endpoints.utilisation)
         self.attempt = attempt(self._registry, attempt_log(log), Experience(now, signals))
-        self.route = route(
-            Router(self._endpoints.figures, signals.read, Lengths().output, Strategies(), Taught(), seed, time.time),
-            decision_log(log),
-        )
+        sources = Sources(self._endpoints.figures, signals.read, Lengths(), Affinity(now), Strategies(), Taught())
+        self.route = route(Router(sources, seed, time.time), decision_log(log))
         self.whole_chain: Layer = lambda handler: self.observe(
             resolve(self.route(self.attempt(self.endpoint(handler))))
         )

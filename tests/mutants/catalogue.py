@@ -118,10 +118,10 @@ MUTANTS: tuple[Mutant, ...] = (
     _choice(
         "decision",
         "choice asks all models of a provider that fails first",
-        "    if len(best) == len(order):\n",
-        "    if best:\n",
+        "    return [*best.values(), *rest] if rest else order\n",
+        "    return order\n",
     ),
-    _choice("router", "choice takes a turn for a plan", "        if peek:\n            return turn\n", ""),
+    _choice("gathering", "choice takes a turn for a plan", "        if peek:\n            return turn\n", ""),
     _choice(
         "chosen",
         "choice lets a workspace's strategy go before its task's",

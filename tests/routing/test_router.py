@@ -6,8 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from routed import World, configured, everything
+from routed import NOW, World, configured, everything
 
+from trunkline.v1.call_pb2 import OUTCOME_SUCCESS
 from trunkline.v1.model_pb2 import CAPABILITY_TOOLS, CAPABILITY_VISION
 from trunkline_server.core import Identity
 from trunkline_server.errors import (
@@ -18,11 +19,13 @@ from trunkline_server.errors import (
     NoCandidate,
     StrategyNotAllowed,
 )
+from trunkline_server.routing.candidates import build_candidates
 from trunkline_server.routing.policy import Policy, Weights
 from trunkline_server.routing.record import record, replay
 from trunkline_server.routing.signal import Signal
 from trunkline_server.routing.steering import Figure
 from trunkline_server.routing.strategies import BUILT_IN
+from trunkline_server.state.signals.affinity import TTL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +68,7 @@ def test_nothing_is_configured_it_is_balanced_and_the_embedded_model_is_last(hou
     assert routed.choice.strategy == "balanced"
     assert house.order()[-1].startswith("embedded/")
     assert sorted(house.order()) == sorted(
-        each.id for each in house.router.tables(house.call()).candidates.rows if each.kind != "scripted"
+        each.id for each in build_candidates(house.snapshot, NOW).rows if each.kind != "scripted"
     )
 
 
@@ -410,3 +413,73 @@ def test_a_decision_is_made_again_of_what_is_recorded(house: World, strategy: st
         assert again.ranking.groups == decision.ranking.groups
         assert again.ranking.known.terms == decision.ranking.known.terms
         assert "hello" not in record(decision), "no text of the request"
+
+
+# --- what calls before have taught ------------------------------------------------------------------------------------
+
+TWINS = """
+providers:
+  one: {kind: openai_compatible, base_url: "http://localhost:1/v1", models: [m]}
+  other: {kind: openai_compatible, base_url: "http://localhost:2/v1", models: [m]}
+prices:
+  - {model: one/m, input: 0.1, output: 0.1, cache_read: 0.01}
+  - {model: other/m, input: 0.1, output: 0.1, cache_read: 0.01}
+"""
+LONG = "many words " * 1000
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> World:
+    return World(configured(tmp_path, TWINS))
+
+
+def answered(world: World, target: str, prompt: str) -> None:
+    """A call was answered by this one."""
+    call = world.call(prompt=prompt)
+    call.story.target.provider, call.story.target.model = target.split("/")
+    call.story.outcome = OUTCOME_SUCCESS
+    world.router.ended(call, world.router.route(call), None)
+
+
+def test_of_equals_the_one_goes_first_that_has_read_the_prompt(twins: World) -> None:
+    assert set(firsts(twins, 100, prompt=LONG)) == {"one/m", "other/m"}
+    answered(twins, "other/m", LONG)
+    assert firsts(twins, 100, prompt=LONG) == {"other/m": 100}
+    assert set(firsts(twins, 100, prompt=f"other {LONG}")) == {"one/m", "other/m"}
+    answered(twins, "other/m", "short")
+    assert set(firsts(twins, 100, prompt="short")) == {"one/m", "other/m"}
+    twins.now += int(TTL) + 1
+    assert set(firsts(twins, 100, prompt=LONG)) == {"one/m", "other/m"}
+
+
+def test_whoever_has_read_it_is_left_where_it_cannot_be_asked(twins: World) -> None:
+    answered(twins, "other/m", LONG)
+    twins.figures["other"] = Figure(wait=1.0)
+    assert firsts(twins, 50, prompt=LONG) == {"one/m": 50}
+    twins.figures.clear()
+    assert set(firsts(twins, 100, prompt=LONG)) == {"one/m", "other/m"}
+
+
+def test_whoever_has_read_it_is_no_favourite_where_it_is_busy(twins: World) -> None:
+    twins.signals["other/m"] = Signal(utilisation=0.9)
+    answered(twins, "other/m", LONG)
+    assert firsts(twins, 100, prompt=LONG)["one/m"] > 50
+
+
+def test_what_was_read_before_replays(twins: World) -> None:
+    answered(twins, "other/m", LONG)
+    decision = twins.route(prompt=LONG).decision
+    assert decision is not None
+    assert decision.ranking.question.warm is not None
+    assert replay(record(decision)).order == decision.order
+
+
+def test_prompts_are_as_long_as_calls_have_taught(twins: World) -> None:
+    twins.corrections["other/m"] = 2.0
+    decision = twins.route(prompt=LONG).decision
+    assert decision is not None
+    ranking = decision.ranking
+    inputs = {row.id: ranking.numbers.inputs[index] for index, row in enumerate(ranking.question.table.rows)}
+    own, corrected = inputs["one/m"], inputs["other/m"]
+    assert corrected == pytest.approx(2 * own, abs=1)
+    assert replay(record(decision)).ranking.numbers == decision.ranking.numbers

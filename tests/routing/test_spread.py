@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -29,7 +28,7 @@ def test_what_makes_one_worse_never_raises_its_share(
 ) -> None:
     index %= len(options)
     before = options[index]
-    worse = replace(before, cost=before.cost + dearer, latency=before.latency + slower)
+    worse = before._replace(cost=before.cost + dearer, latency=before.latency + slower)
     after = [*options[:index], worse, *options[index + 1 :]]
     assert shares(after)[index] <= shares(options)[index] + 1e-12
 

@@ -29,6 +29,7 @@ from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
 from trunkline_server.providers.credential import Fixed
+from trunkline_server.routing.gathering import Sources
 from trunkline_server.routing.router import Router
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
@@ -36,7 +37,9 @@ from trunkline_server.snapshot import Offer, Snapshot
 from trunkline_server.state.endpoint.breaker import Breaker
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
+from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.provider_health import EndpointState
+from trunkline_server.state.signals.affinity import Affinity
 from trunkline_server.state.signals.signals import Signals
 from trunkline_server.state.strategies import Strategies
 
@@ -138,7 +141,8 @@ class Stack:
 
     def _router(self, known: Endpoints) -> Router:
         seed, clock = partial(self.random.getrandbits, 64), asyncio.get_running_loop().time
-        return Router(known.figures, self._signals.read, lambda *_: None, Strategies(), Taught(), seed, clock)
+        sources = Sources(known.figures, self._signals.read, Lengths(), Affinity(clock), Strategies(), Taught())
+        return Router(sources, seed, clock)
 
     def _attempt(self, known: Endpoints) -> Layer:
         experience = Experience(asyncio.get_running_loop().time, self._signals, known.has_other_key)

@@ -12,8 +12,8 @@ from trunkline_server.settings_tasks import spelling
 
 if TYPE_CHECKING:
     from trunkline_server.core import Call
+    from trunkline_server.routing.gathering import Overlay
     from trunkline_server.routing.policy import Weights
-    from trunkline_server.routing.router import Overlay
 
 
 def strategy_for(call: Call, overlay: Overlay) -> str:

@@ -115,7 +115,7 @@ def apply(constraints: Constraints, sheet: Sheet, kept: Sequence[int]) -> tuple[
 
 def _is_long(sheet: Sheet) -> bool:
     """Whether it could be too long for the smallest window there is: most requests are not, and need no closer look."""
-    return max(sheet.numbers.inputs, default=0) + (sheet.ask.max_output or 0) > sheet.table.smallest_window
+    return sheet.numbers.longest + (sheet.ask.max_output or 0) > sheet.table.smallest_window
 
 
 def doubtful(sheet: Sheet, kept: Sequence[int]) -> set[int]:
@@ -257,7 +257,7 @@ def _quality(rows: Sequence[Candidate], least: float) -> Rule:
 
 def _first(sheet: Sheet, most: float) -> Rule:
     def first(index: int) -> float:
-        how = sheet.numbers.times.get(index)
+        how = sheet.numbers.times(index)
         return how[0] if how is not None and how[0] is not None else 0.0
 
     return Rule(
@@ -273,7 +273,8 @@ def _total(sheet: Sheet, most: float, *, configured: bool) -> Rule:
     """Of what was not measured: as the catalogue's speed suggests, if it tells one."""
 
     def total(index: int) -> float:
-        how, numbers = sheet.numbers.times.get(index), sheet.numbers
+        numbers = sheet.numbers
+        how = numbers.times(index)
         if how is not None and how[1] is not None:
             return how[1]
         return total_by_speed(sheet.table, index, numbers.outputs[index]) or 0.0

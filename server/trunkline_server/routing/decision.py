@@ -6,7 +6,6 @@ cannot be asked now, and chance decide among near-equals.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +15,7 @@ from trunkline_server.routing.fit import fit_score
 from trunkline_server.routing.numbers import numbers_of
 from trunkline_server.routing.ranking import Known, Tier, tiers_of
 from trunkline_server.routing.scoring import BALANCED, emphasised, terms_of
-from trunkline_server.routing.spread import NEAR, Option, spread
+from trunkline_server.routing.spread import HOT, NEAR, Option, spread
 from trunkline_server.routing.steering import WELL, Figure, weight
 from trunkline_server.routing.strategies import DEFAULT, Kind, Strategy
 from trunkline_server.routing.taught import NOTHING_LEARNED, learned_order
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.constraints import Removed
-    from trunkline_server.routing.numbers import Numbers
+    from trunkline_server.routing.numbers import Numbers, Warm
     from trunkline_server.routing.policy import Weights
     from trunkline_server.routing.scoring import Terms
     from trunkline_server.routing.signal import Signal
@@ -72,6 +71,10 @@ class Question:
     # By index: how those do that were asked; how long answers are, where that was seen.
     signals: Mapping[int, Signal] = field(default_factory=dict)
     usual: Mapping[int, int] = field(default_factory=dict)
+    # By index, where calls have taught it: tokens of a prompt for each that is estimated.
+    corrections: Mapping[int, float] = field(default_factory=dict)
+    # Who has read what the prompt begins with, if it reads it for less again.
+    warm: Warm | None = None
     # By a name of the strategy's order or shares: whom it means, by preference.
     named: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     turn: int = 0
@@ -135,7 +138,7 @@ def rank(question: Question) -> Ranking:
     Raises ConstraintsUnmet or ContextTooLong if nobody is left.
     """
     table, ask = question.table, question.ask
-    numbers = numbers_of(table, ask, question.signals, question.usual)
+    numbers = numbers_of(table, ask, question.signals, question.usual, question.corrections, question.warm)
     terms = terms_of(table, ask, numbers, question.quality_target)
     sheet = Sheet(table, ask, numbers)
     everybody = question.groups[0]
@@ -211,7 +214,7 @@ def choose(ranking: Ranking, figures: Mapping[str, Figure]) -> Decision:
             first = found[0]
             found = [first, *(each for each in _in_order(ranking, group.fallback, aside, draw) if each != first)]
         order += found
-    return Decision(ranking, figures, tuple(dict.fromkeys(order)))
+    return Decision(ranking, figures, tuple(dict.fromkeys(order) if len(ranking.groups) > 1 else order))
 
 
 def _in_order(
@@ -238,51 +241,64 @@ def _drawn(ranking: Ranking, tier: Tier, aside: Mapping[str, float], draw: Calla
     if not aside:
         return _near_first(ranking, tier, draw)
     providers = ranking.question.table.providers
-    ready = [place for place, index in enumerate(tier.order) if providers[index] not in aside]
+    ready = [index for index in tier.order if providers[index] not in aside]
     waiting = [index for index in tier.order if providers[index] in aside]
     if not ready:
         return sorted(waiting, key=lambda index: aside[providers[index]])
-    shortfalls = tuple([tier.shortfalls[place] for place in ready]) if tier.shortfalls else ()
-    those = Tier(tuple([tier.order[place] for place in ready]), shortfalls)
+    those = tier._replace(order=tuple(ready))
     waiting.sort(key=lambda index: aside[providers[index]])
     return [*_near_first(ranking, those, draw), *waiting]
 
 
 def _near_first(ranking: Ranking, tier: Tier, draw: Callable[[], float]) -> Sequence[int]:
-    """One of near-equals by chance, then the others of them, then the rest in order."""
+    """Of near-equals who has read the prompt's beginning, else one by chance; the others of them; the rest in order."""
     order = tier.order
-    near = _near(tier.shortfalls) if tier.shortfalls else 1
+    near = _near(tier) if tier.goods else 1
     if near < 2:
         return order
-    if ranking.numbers.times:
+    if (warm := _warm(ranking)) in order[:near]:
+        return [warm, *(index for index in order if index != warm)]
+    if ranking.numbers.signals:
         drawn = spread([_option(ranking, index) for index in order[:near]], draw)
         return [*[order[number] for number in drawn], *order[near:]]
     first = int(draw() * near)
     return [order[first], *order[:first], *order[first + 1 :]]
 
 
-def _near(shortfalls: Sequence[float]) -> int:
+def _warm(ranking: Ranking) -> int:
+    """Who has read it, unless it has too much to do. -1 = nobody."""
+    question = ranking.question
+    if question.warm is None:
+        return -1
+    signal = question.signals.get(question.warm.row)
+    return -1 if signal is not None and signal.utilisation > HOT else question.warm.row
+
+
+def _near(tier: Tier) -> int:
     """How many are about as good as the first."""
-    best = shortfalls[0]
-    return min(NEAR_MOST, bisect_right(shortfalls, min(NEAR * best, 1.0 - NEAR_SCORE * (1.0 - best))))
+    goods, order = tier.goods, tier.order
+    best = max(0.0, 1.0 - goods[order[0]])
+    most = min(NEAR * best, 1.0 - NEAR_SCORE * (1.0 - best))
+    for found in range(1, min(NEAR_MOST, len(order))):
+        if 1.0 - goods[order[found]] > most:
+            return found
+    return min(NEAR_MOST, len(order))
 
 
 def _option(ranking: Ranking, index: int) -> Option:
-    """They are equals in what they fall short: what is left is who is sooner, and who has less to do."""
-    how, question = ranking.numbers.times.get(index), ranking.question
-    if how is None:
+    """They are equals in what they score: what is left is who is sooner, and who has less to do."""
+    question = ranking.question
+    signal = question.signals.get(index)
+    if signal is None:
         return _UNMEASURED
-    seconds = how[0] if question.ask.streaming else how[1]
-    return Option(1.0, _USUAL if seconds is None else seconds, question.signals[index].utilisation)
+    numbers = ranking.numbers
+    into = numbers.inputs[index]
+    seconds = signal.first_token(into) if question.ask.streaming else signal.total(into, numbers.outputs[index])
+    return Option(1.0, _USUAL if seconds is None else seconds, signal.utilisation)
 
 
 def _spread_out(table: Table, order: Sequence[int]) -> Sequence[int]:
     """The best of each provider before another model of one: a provider that fails fails with all its models."""
-    providers = table.providers
-    best: dict[str, int] = {}
-    for index in order:
-        best.setdefault(providers[index], index)
-    if len(best) == len(order):
-        return order
-    firsts = set(best.values())
-    return [*best.values(), *[index for index in order if index not in firsts]]
+    providers, best = table.providers, dict[str, int]()
+    rest = [index for index in order if best.setdefault(providers[index], index) != index]
+    return [*best.values(), *rest] if rest else order

@@ -58,7 +58,7 @@ def _planned(decision: Decision) -> Iterator[PlannedTarget]:
     scored = is_scored(question.strategy)
     scores = scores_by(ranking.known) if scored else ()
     for index in decision.order:
-        row, how = question.table.rows[index], ranking.numbers.times.get(index)
+        row, how = question.table.rows[index], ranking.numbers.times(index)
         cost = ranking.numbers.costs[index]
         planned = PlannedTarget(target=row.target, id=row.id, expected_cost_nano_usd=cost, measured=how is not None)
         if scored:

@@ -5,6 +5,7 @@ Here and not there row by row, because every call that names no model waits for 
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.routing.expected import HALF_SPEED_FIRST, HALF_SPEED_RATE, cost_at, expected_output
@@ -18,14 +19,21 @@ if TYPE_CHECKING:
     from trunkline_server.routing.table import Table
 
 _LEAST_SPEED = 0.01
+NOTHING: Mapping[int, float] = MappingProxyType({})
 # At so many seconds to the first token, and for each after it, the terms of latency and of throughput are a half.
 HALF_FIRST = 1.0
 HALF_TOKEN = 0.02
 
 
-# Of a model that was measured: seconds to the first token and to the last; None = that was not. A plain tuple, since
-# one is made for every model and every call.
+# Of a model that was measured: seconds to the first token and to the last; None = that was not.
 Times = tuple["float | None", "float | None"]
+
+
+class Warm(NamedTuple):
+    """The row that has read what a prompt begins with, and how many tokens that were."""
+
+    row: int
+    tokens: int
 
 
 class Numbers(NamedTuple):
@@ -36,54 +44,93 @@ class Numbers(NamedTuple):
     outputs: Sequence[int]
     # Nano-USD, rounded up. None = its price is not known.
     costs: Sequence[int | None]
-    # Of those that were measured.
-    times: Mapping[int, Times]
     # From 0 to 1, as routing/scoring.py says.
     performance: Sequence[float]
+    # Of those that were asked before.
+    signals: Mapping[int, Signal]
+    # Tokens of the longest of `inputs`.
+    longest: int
+
+    def times(self, index: int) -> Times | None:
+        """How long the call takes there. None: it was never asked. Worked out for those who want to know only."""
+        signal = self.signals.get(index)
+        if signal is None:
+            return None
+        into = self.inputs[index]
+        return signal.first_token(into), signal.total(into, self.outputs[index])
 
 
-def numbers_of(table: Table, ask: Ask, signals: Mapping[int, Signal], usual: Mapping[int, int]) -> Numbers:
-    """What the call takes at each. `usual`: by index, how many tokens come out where that was seen."""
-    by_family = [ask.count.at(family) for family in table.families]
-    inputs = [by_family[family] for family in table.family_of]
-    outputs = [expected_output(ask.analysis.complexity, None, ask.max_output)] * len(inputs)
-    for index, tokens in usual.items():
-        outputs[index] = expected_output(ask.analysis.complexity, tokens, ask.max_output)
-    _cap(table, outputs)
-    times: dict[int, Times] = {}
-    performance: Sequence[float] = table.speeds
-    if signals:
-        performance = _measured(table, signals, inputs, outputs, times)
-    return Numbers(inputs, outputs, costs_at(table, inputs, outputs, times), times, performance)
+def numbers_of(
+    table: Table,
+    ask: Ask,
+    signals: Mapping[int, Signal],
+    usual: Mapping[int, int],
+    corrections: Mapping[int, float] = NOTHING,
+    warm: Warm | None = None,
+) -> Numbers:
+    """What the call takes at each.
+
+    By index: `usual`, how many tokens come out where that was seen; `corrections`, what prompts have there for each
+    token that is estimated. `warm`: who has read the beginning before.
+    """
+    count = ask.count
+    by_family = [count.at(family) for family in table.families]
+    inputs, longest = [by_family[family] for family in table.family_of], max(by_family, default=0)
+    for index, correction in corrections.items():
+        inputs[index] = tokens = count.at(table.families[table.family_of[index]], correction)
+        longest = max(longest, tokens)
+    complexity, most = ask.analysis.complexity, ask.max_output
+    outputs, fixed = table.answers(expected_output(complexity, None, most))
+    if usual:
+        outputs, fixed = [*outputs], [*fixed]
+        for index, tokens in usual.items():
+            out = outputs[index] = table.capped(index, expected_output(complexity, tokens, most))
+            fixed[index] = table.fixed(index, out)
+    performance = _measured(table, signals, inputs, outputs) if signals else table.speeds
+    costs = _costs(table, inputs, outputs, fixed, signals)
+    if warm is not None:
+        costs[warm.row] = _cost_of_warm(table, warm, inputs[warm.row], outputs[warm.row], signals)
+    return Numbers(inputs, outputs, costs, performance, signals, longest)
+
+
+def _cost_of_warm(table: Table, warm: Warm, into: int, out: int, signals: Mapping[int, Signal]) -> int | None:
+    """Nano-USD where that beginning is still in the provider's prompt cache, as is most likely."""
+    tariff = table.rows[warm.row].tariff
+    return (
+        None
+        if tariff is None
+        else cost_at(tariff, into, out, warm.tokens, _seconds(table, warm.row, into, out, signals))
+    )
+
+
+def _seconds(table: Table, index: int, into: int, out: int, signals: Mapping[int, Signal]) -> float:
+    """What the call takes there, for those that are paid by the second."""
+    signal = signals.get(index)
+    return (total_by_speed(table, index, out) if signal is None else signal.total(into, out)) or 0.0
 
 
 def bounds_of(table: Table, ask: Ask, numbers: Numbers) -> Sequence[int | None]:
     """What the call costs at each if all comes out that the request allows; where it does not say so, as expected."""
     if ask.max_output is None:
         return numbers.costs
-    outputs = [ask.max_output] * len(numbers.inputs)
-    _cap(table, outputs)
-    return costs_at(table, numbers.inputs, outputs, numbers.times)
+    outputs, fixed = table.answers(ask.max_output)
+    return _costs(table, numbers.inputs, outputs, fixed, numbers.signals)
 
 
-def _cap(table: Table, outputs: list[int]) -> None:
-    """No model gives more than its most."""
-    if outputs and max(outputs) > table.smallest_output:
-        for index, row in enumerate(table.rows):
-            if row.max_output is not None and outputs[index] > row.max_output:
-                outputs[index] = row.max_output
-
-
-def costs_at(
-    table: Table, inputs: Sequence[int], outputs: Sequence[int], times: Mapping[int, Times]
+def _costs(
+    table: Table,
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    fixed: Sequence[int],
+    signals: Mapping[int, Signal],
 ) -> list[int | None]:
-    """Nano-USD of a call with so many tokens at each."""
-    columns = zip(inputs, table.inputs, outputs, table.outputs, table.requests, strict=True)
-    costs: list[int | None] = [-(-(into * i + out * o + r) // 1000) for into, i, out, o, r in columns]
+    """Nano-USD of a call with so many tokens at each; `fixed`: pico-USD of all but what goes in, for rounding up."""
+    columns = zip(inputs, table.inputs, fixed, strict=True)
+    costs: list[int | None] = [(into * each + rest) // 1000 for into, each, rest in columns]
     for index in table.special:
-        tariff, how = table.rows[index].tariff, times.get(index)
-        total = how[1] if how is not None else total_by_speed(table, index, outputs[index])
-        costs[index] = cost_at(tariff, inputs[index], outputs[index], 0, total or 0.0) if tariff is not None else None
+        tariff, into, out = table.rows[index].tariff, inputs[index], outputs[index]
+        seconds = _seconds(table, index, into, out, signals)
+        costs[index] = cost_at(tariff, into, out, 0, seconds) if tariff is not None else None
     for index in table.unpriced:
         costs[index] = None
     return costs
@@ -99,28 +146,22 @@ def total_by_speed(table: Table, index: int, output: int) -> float | None:
 
 
 def _measured(
-    table: Table,
-    signals: Mapping[int, Signal],
-    inputs: Sequence[int],
-    outputs: Sequence[int],
-    times: dict[int, Times],
+    table: Table, signals: Mapping[int, Signal], inputs: Sequence[int], outputs: Sequence[int]
 ) -> list[float]:
-    """How each performs; fills in `times`, as Signal.first_token and Signal.total have them, all in one go."""
+    """How each performs, by Signal.first_token and Signal.total, all in one go."""
     found = [*table.speeds]
     for index, (base, slope, medians, per_token, whole, residual, errors, _, samples) in signals.items():
         latency = throughput = found[index]
-        first = total = None
-        out = outputs[index]
+        first = 0.0
         if samples:
             into = inputs[index]
             first = (line_at(medians, base, slope, into) if medians else base + slope * into) * residual
             latency = HALF_FIRST / (HALF_FIRST + first)
-        if first is not None and per_token is not None:
-            total = first + out * per_token
+        if samples and per_token is not None:
             throughput = HALF_TOKEN / (HALF_TOKEN + per_token)
         elif whole is not None:
+            out = outputs[index]
             total = (whole[0] + whole[1] * out) * residual
-            throughput = HALF_TOKEN / (HALF_TOKEN + max(0.0, total - (first or 0.0)) / max(1, out))
-        times[index] = first, total
+            throughput = HALF_TOKEN / (HALF_TOKEN + max(0.0, total - first) / max(1, out))
         found[index] = (1.0 - errors) * (latency + throughput) / 2.0
     return found

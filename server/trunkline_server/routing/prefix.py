@@ -1,4 +1,4 @@
-"""What a prompt begins with, as a hash; and what a target that has read it already would save. Pure."""
+"""What a prompt begins with, as a hash. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from trunkline.v1.content_pb2 import ROLE_SYSTEM, ROLE_USER
-from trunkline_server.prices.rates import CACHE_READ, INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
-    from trunkline_server.prices.rates import Prices
 
 # Bytes of each piece that are hashed, beside its length: two prompts that are told apart no better cost a preference,
 # and a long prompt costs no time.
@@ -45,15 +43,3 @@ def _pieces(workspace: str, request: GenerateRequest) -> Iterator[bytes]:
             yield message.SerializeToString(deterministic=True)
         if message.role == ROLE_USER:
             return
-
-
-def saving(prices: Prices | None, cached_tokens: int, input_tokens: int) -> int:
-    """Nano-USD by which a call is expected to cost less where so many of its tokens are in the provider's cache.
-
-    0 where reads from the cache cost what all input costs, or are unpriced.
-    """
-    if prices is None or INPUT not in prices.rates or CACHE_READ not in prices.rates:
-        return 0
-    cached = min(cached_tokens, input_tokens)
-    full, read = (prices.rates[unit].amount(cached, input_tokens) for unit in (INPUT, CACHE_READ))
-    return max(0, (full - read) // 1000)

@@ -21,8 +21,8 @@ class Tier(NamedTuple):
     """Candidates that come before those of the next tier, best first."""
 
     order: tuple[int, ...]
-    # In their order: what each falls short of the best that there could be, at least 0. Empty = the order stands.
-    shortfalls: tuple[float, ...] = ()
+    # By index: how good each is, of 1, the best that there could be. Empty = the order stands.
+    goods: Sequence[float] = ()
 
 
 class Known(NamedTuple):
@@ -92,8 +92,7 @@ class _Rank(NamedTuple):
         return _ORDERS[self.strategy.kind](self, kept) if kept else []
 
     def by_score(self, kept: Sequence[int]) -> list[Tier]:
-        scores = self.scores
-        return [_sorted([(1.0 - scores[index], index) for index in kept])]
+        return [_sorted(kept, self.scores)]
 
     def by_fit(self, kept: Sequence[int]) -> list[Tier]:
         """By the fit alone, the best first: its scale is its own, and near is not equal."""
@@ -101,7 +100,8 @@ class _Rank(NamedTuple):
         return [Tier(tuple(sorted(kept, key=lambda index: (-fits[index], index))))]
 
     def by_load(self, kept: Sequence[int]) -> list[Tier]:
-        return [_sorted([(self.known.loads.get(index, 0.0), index) for index in kept])]
+        loads = self.known.loads
+        return [_sorted(kept, [1.0 - loads.get(index, 0.0) for index in range(len(self.scores))])]
 
     def by_learned(self, kept: Sequence[int]) -> list[Tier]:
         """As it was decided over all of them; chance has had its say."""
@@ -155,10 +155,9 @@ _ORDERS: Mapping[Kind, Callable[[_Rank, Sequence[int]], list[Tier]]] = {
 }
 
 
-def _sorted(found: list[tuple[float, int]]) -> Tier:
-    """By what they fall short. Rows are in the order of their ids: so are equals."""
-    found.sort()
-    return Tier(tuple([index for _, index in found]), tuple([max(0.0, short) for short, _ in found]))
+def _sorted(kept: Sequence[int], goods: Sequence[float]) -> Tier:
+    """The best first. Rows are in the order of their ids: so are equals."""
+    return Tier(tuple(sorted(sorted(kept), key=goods.__getitem__, reverse=True)), goods)
 
 
 def _without(kept: Sequence[int], those: Sequence[int]) -> list[int]:

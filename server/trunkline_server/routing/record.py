@@ -18,6 +18,7 @@ from trunkline_server.routing.decision import Question, choose, rank
 from trunkline_server.routing.experiments import Experiment
 from trunkline_server.routing.learned.cells import Quality
 from trunkline_server.routing.learned.utility import Exchange
+from trunkline_server.routing.numbers import Warm
 from trunkline_server.routing.policy import Weights
 from trunkline_server.routing.signal import Signal
 from trunkline_server.routing.steering import Figure
@@ -33,7 +34,7 @@ _KNOWN: dict[str, type] = {
     each.__name__: each
     for each in (
         Analysis, Ask, Candidate, Constraints, Count, Figure, Question, Rate, Signal, Step, Strategy, Table, Tariff,
-        Weights, Target, Kind, Taught, Quality, Exchange, Experiment,
+        Weights, Target, Kind, Taught, Quality, Exchange, Experiment, Warm,
     )
 }  # fmt: skip
 # Of these fields the value hangs on another one's: they are not written down.

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # the catalogue's scores.
 UNKNOWN_QUALITY = 0.3
 UNKNOWN_SPEED = 0.5
+# Lengths of answers that are remembered: callers may say any.
+MAX_ANSWERS = 64
 # The model that comes with the gateway is there so that there is an answer: it comes last.
 EMBEDDED = "embedded"
 
@@ -39,10 +41,13 @@ class Table:
     unpriced: list[int] = field(init=False)
     special: list[int] = field(init=False)
     smallest_window: int = field(init=False)
-    smallest_output: int = field(init=False)
+    # Whether any of them reads from its provider's prompt cache for less.
+    caches: bool = field(init=False)
     embedded: frozenset[int] = field(init=False)
     qualities: list[float] = field(init=False)
     speeds: list[float] = field(init=False)
+    # By how many tokens come out: what comes out of each, and what `fixed` says of it.
+    _answers: dict[int, tuple[list[int], list[int]]] = field(default_factory=dict, repr=False)
     # By whether the request is about code and whether it is hard.
     _fitting: dict[tuple[bool, bool], list[float]] = field(default_factory=dict, repr=False)
 
@@ -56,7 +61,7 @@ class Table:
         self.family_of = [self.families.index(family) for family in families]
         self._fill_prices()
         self.smallest_window = min((row.window for row in rows if row.window is not None), default=1 << 62)
-        self.smallest_output = min((row.max_output for row in rows if row.max_output is not None), default=1 << 62)
+        self.caches = any(map(self.caches_at, range(len(rows))))
         self.embedded = frozenset(index for index, row in enumerate(rows) if row.kind == EMBEDDED)
         self.qualities = [known(row.quality, UNKNOWN_QUALITY) for row in rows]
         self.speeds = [known(row.speed, UNKNOWN_SPEED) for row in rows]
@@ -68,6 +73,30 @@ class Table:
         self.requests = [tariff.request if tariff else 0 for tariff in tariffs]
         self.unpriced = [index for index, tariff in enumerate(tariffs) if tariff is None]
         self.special = [i for i, tariff in enumerate(tariffs) if tariff and (tariff.stepped or tariff.second)]
+
+    def caches_at(self, index: int) -> bool:
+        """Whether this one does."""
+        tariff = self.rows[index].tariff
+        return tariff is not None and (tariff.stepped is not None or tariff.cache_read < tariff.input)
+
+    def answers(self, tokens: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Of each: how many tokens come out where so many should, and what `fixed` says of that. Never changed."""
+        if (found := self._answers.get(tokens)) is None:
+            outputs = [self.capped(index, tokens) for index in range(len(self.rows))]
+            found = outputs, [self.fixed(index, out) for index, out in enumerate(outputs)]
+            if len(self._answers) >= MAX_ANSWERS:
+                self._answers.clear()
+            self._answers[tokens] = found
+        return found
+
+    def capped(self, index: int, tokens: int) -> int:
+        """No model gives more than its most."""
+        most = self.rows[index].max_output
+        return tokens if most is None else min(tokens, most)
+
+    def fixed(self, index: int, output: int) -> int:
+        """Pico-USD of a call but for what goes in, and 999 more: so that to cut off below a nano-USD rounds up."""
+        return output * self.outputs[index] + self.requests[index] + 999
 
     def fitting(self, *, coding: bool, hard: bool) -> list[float]:
         """How good each is at what the request is about: code, reasoning, both. At plain requests all are the same."""

@@ -53,7 +53,7 @@ def lesson_of(taught: Taught, table: Table, learned: Learned, task: str) -> Less
 
 
 def _candidate(taught: Taught, table: Table, numbers: Numbers, index: int) -> Candidate:
-    how = numbers.times.get(index)
+    how = numbers.times(index)
     return Candidate(
         table.rows[index].id, taught.qualities[index], numbers.costs[index], how[1] if how is not None else None
     )

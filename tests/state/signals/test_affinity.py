@@ -1,4 +1,4 @@
-"""Beginnings of prompts: told apart by a hash, remembered for a while, worth what the price book says."""
+"""Beginnings of prompts: told apart by a hash, remembered for a while."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.prices.book import PriceBook
-from trunkline_server.prices.rates import CACHE_READ, INPUT, Prices, Rate
 from trunkline_server.routing.prefix import MOST as HASHED
-from trunkline_server.routing.prefix import prefix_key, saving
+from trunkline_server.routing.prefix import prefix_key
 from trunkline_server.state.signals.affinity import MOST, TTL, Affinity, Warm
 
 TARGET = call_pb2.Target(provider="p", model="m")
@@ -99,17 +97,3 @@ def test_memory_is_bounded_and_what_is_used_stays() -> None:
     assert len(world.affinity._known) == MOST
     assert world.find(b"0") is not None
     assert world.find(b"1") is None
-
-
-def test_what_is_saved_is_the_difference_of_two_prices() -> None:
-    prices = Prices({INPUT: Rate(3_000_000), CACHE_READ: Rate(300_000)}, "v")
-    assert saving(prices, 1000, 5000) == 1000 * 2_700_000 // 1000
-    assert saving(prices, 9000, 5000) == 5000 * 2_700_000 // 1000
-    assert saving(Prices({INPUT: Rate(3_000_000)}, "v"), 1000, 5000) == 0
-    assert saving(Prices({INPUT: Rate(1), CACHE_READ: Rate(2)}, "v"), 10_000, 10_000) == 0
-    assert saving(None, 1000, 5000) == 0
-
-
-def test_the_price_book_has_what_it_takes() -> None:
-    found = PriceBook({"p": "anthropic"}).find("p", "claude-sonnet-4-5", 1_800_000_000)
-    assert saving(found, 10_000, 10_000) == 27_000_000

@@ -1,0 +1,324 @@
+"""What a decision is made of, gathered: the call and what its snapshot, calls of before and the moment say of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from trunkline.v1 import call_pb2
+from trunkline_server.routing.ask import ask_of
+from trunkline_server.routing.chosen import strategy_for, weights_for
+from trunkline_server.routing.constraints import NONE, constraints_of
+from trunkline_server.routing.decision import Question
+from trunkline_server.routing.experiments import arm_of, unit_of
+from trunkline_server.routing.learned.shape import prompt_of, shape_of
+from trunkline_server.routing.learned.utility import Exchange
+from trunkline_server.routing.names import default_name
+from trunkline_server.routing.numbers import Warm
+from trunkline_server.routing.policy import PLAIN
+from trunkline_server.routing.prefix import prefix_key
+from trunkline_server.routing.strategies import DEFAULT, Kind, find_strategy
+from trunkline_server.routing.tables import Tables
+from trunkline_server.routing.taught import Taught
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from trunkline.v1.call_pb2 import Target
+    from trunkline_server.core import Call
+    from trunkline_server.routing.learned.cells import Quality
+    from trunkline_server.routing.learned.lesson import Lesson
+    from trunkline_server.routing.learned.shape import Shape
+    from trunkline_server.routing.plan import Plan, Resolve
+    from trunkline_server.routing.signal import Signal
+    from trunkline_server.routing.steering import Figure
+    from trunkline_server.routing.strategies import Strategy
+    from trunkline_server.routing.table import Table
+
+# Seconds for which what was seen of all candidates is not looked up anew.
+FRESH = 0.05
+# Kinds of calls whose turns are counted apart.
+MAX_TURNS = 1000
+# Tokens. No provider that sells reads from its cache for much less keeps shorter prompts, or they are hardly worth it.
+LEAST_READ = 1024
+# Nano-USD of a USD.
+NANO = 1e9
+_FIELDS = call_pb2.Routing.DESCRIPTOR.fields_by_name
+# What in `routing` makes a choice among targets that are named.
+_DECIDING = frozenset(
+    _FIELDS[name].number
+    for name in (
+        "strategy", "allowed_providers", "denied_providers", "required_capabilities", "min_context_window",
+        "min_quality", "max_cost_nano_usd", "max_time_to_first_token", "local_only", "max_expected_total_time",
+    )
+)  # fmt: skip
+
+
+class Overlay(Protocol):
+    """Strategies that were set while the gateway runs; empty names = none."""
+
+    def of_task(self, task: str) -> str:
+        """What holds for a task."""
+
+    def of_workspace(self, workspace: str) -> str:
+        """What holds for a workspace."""
+
+    def of_gateway(self) -> str:
+        """What holds for all."""
+
+
+class Learner(Protocol):
+    """What calls taught: state/learned."""
+
+    def qualities(
+        self, task: str, shape: Shape, models: Sequence[str], priors: Mapping[str, float]
+    ) -> Sequence[Quality]:
+        """What is expected of each "provider/model" on a call."""
+
+    def price_weight(self, target: float) -> float:
+        """What price counts for calls that may cost `target` nano-USD on average."""
+
+    def ended(self, call_id: str, lesson: Lesson, served: str, target: float, cost: int | None) -> None:
+        """A call has ended that was decided by what was learned; `cost`: nano-USD, if that is known."""
+
+
+class Lengths(Protocol):
+    """How long what goes in and comes out is, as calls told: state/lengths.py."""
+
+    def output(self, model: str, task: str = "") -> int | None:
+        """How many tokens the answers of a "provider/model" have in a task. None: not known."""
+
+    def correction(self, model: str) -> float:
+        """What to multiply estimates of its prompts with."""
+
+
+class Reader(Protocol):
+    """A target that has read what a prompt begins with."""
+
+    @property
+    def provider(self) -> str:
+        """Its provider."""
+
+    @property
+    def model(self) -> str:
+        """Its model."""
+
+    @property
+    def input_tokens(self) -> int:
+        """Of the call that it read."""
+
+
+class Affinity(Protocol):
+    """Who has read what: state/signals/affinity.py."""
+
+    def read_by(self, key: bytes, target: Target, input_tokens: int) -> None:
+        """The target has answered a call that begins so."""
+
+    def find(self, key: bytes, blocked: Callable[[str], bool]) -> Reader | None:
+        """Who has read it; forgotten if its provider is `blocked`."""
+
+
+class Sources(NamedTuple):
+    """Whoever tells a router what it does not know of itself."""
+
+    # How providers do now, and how targets do.
+    figures: Callable[[Iterable[str]], Mapping[str, Figure]]
+    signals: Callable[[Sequence[Target]], Sequence[Signal]]
+    lengths: Lengths
+    affinity: Affinity
+    # What was set at run time, and what calls taught.
+    overlay: Overlay
+    learner: Learner
+
+
+class Gathered(NamedTuple):
+    """What is decided, and what of it the decision itself need not know."""
+
+    question: Question
+    strategy: str
+    # Of an experiment; empty = none.
+    arm: str
+    # Of what the prompt begins with. Empty = nobody would read it for less.
+    prefix: bytes
+
+
+class _Seen(NamedTuple):
+    """What was seen of a table's models, by index."""
+
+    since: float
+    table: Table
+    task: str
+    signals: Mapping[int, Signal]
+    usual: Mapping[int, int]
+    corrections: Mapping[int, float]
+
+
+class Gathering:
+    """For one event loop; nothing in it waits."""
+
+    def __init__(self, sources: Sources, seed: Callable[[], int], clock: Callable[[], float]) -> None:
+        """`seed` gives 64 random bits, `clock` seconds since 1970."""
+        self._sources, self._seed, self._clock = sources, seed, clock
+        self._kept: Tables | None = None
+        self._kept_seen: _Seen | None = None
+        self._turns: OrderedDict[object, int] = OrderedDict()
+
+    def tables(self, call: Call) -> Tables:
+        """What decisions are made of in the call's snapshot."""
+        when = int(self._clock())
+        if self._kept is None or not self._kept.holds(call.snapshot, when):
+            self._kept = Tables(call.snapshot, when)
+        return self._kept
+
+    def is_said(self, call: Call) -> bool:
+        """Whether anybody said a strategy for it."""
+        return strategy_for(call, self._sources.overlay) != ""
+
+    def gather(self, call: Call, plan: Plan | None, resolve: Resolve, *, peek: bool) -> Gathered:
+        """What is asked about a call. `peek`: takes no turn."""
+        tables, routing, policy = self.tables(call), call.request.routing, call.policy or PLAIN
+        settings = call.snapshot.settings.routing
+        table, groups = self._groups(call, plan, tables, resolve)
+        strategy = self._strategy(call, tables)
+        constraints = NONE if is_plain(routing) else constraints_of(routing)
+        if plan is None and settings.max_latency is not None:
+            constraints = constraints_of(routing, settings.max_latency)
+        ask, seen = ask_of(call.request, streaming=call.streaming), self._seen(table, task_of(call))
+        call.story.count = ask.count
+        is_kept = table.caches and ask.input_tokens >= LEAST_READ
+        prefix = prefix_key(call.identity.workspace, call.request) if is_kept else b""
+        fallback = settings.fallback_strategy if plan is None else ""
+        experiment = strategy.experiment if strategy.kind is Kind.EXPERIMENT else None
+        arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
+        question = Question(
+            seed=self._seed(),
+            table=table,
+            ask=ask,
+            groups=groups,
+            is_open=plan is None,
+            constraints=constraints,
+            strategy=strategy,
+            fallback=find_strategy(fallback, tables.strategies, "routing.fallback_strategy") if fallback else None,
+            prefer_local=settings.prefer_local and plan is None,
+            prefer_open=routing.prefer_open_weights,
+            weights=weights_for(call),
+            cost_emphasis=policy.cost_emphasis,
+            quality_target=policy.quality_target,
+            signals=seen.signals,
+            usual=seen.usual,
+            corrections=seen.corrections,
+            warm=self._warm(prefix, table),
+            named=tables.named(strategy, table),
+            turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
+            arm=tables.arm(experiment, arm, table) if experiment is not None and arm else (),
+            taught=self._taught(call, table, one_group=len(groups) == 1) if strategy.kind is Kind.LEARNED else None,
+        )
+        told = f"{experiment.name}/{arm}" if experiment is not None and arm else ""
+        return Gathered(question, strategy.name, told, prefix)
+
+    def _warm(self, prefix: bytes, table: Table) -> Warm | None:
+        """Who of the table has read it, if it reads it for less again."""
+        found = self._sources.affinity.find(prefix, self._is_blocked) if prefix else None
+        if found is None:
+            return None
+        id_ = f"{found.provider}/{found.model}"
+        row = next((index for index, row in enumerate(table.rows) if row.id == id_), None)
+        return Warm(row, found.input_tokens) if row is not None and table.caches_at(row) else None
+
+    def _is_blocked(self, provider: str) -> bool:
+        figure = self._sources.figures((provider,)).get(provider)
+        return figure is not None and figure.wait > 0.0
+
+    def _taught(self, call: Call, table: Table, *, one_group: bool) -> Taught:
+        """Where there is an order beside what was learned nothing is tried: how probable it was would not be known."""
+        learning, shape = call.snapshot.settings.learning, shape_of(prompt_of(call.request))
+        models = [row.id for row in table.rows]
+        reference = budget_of(call)
+        weight = self._sources.learner.price_weight(reference) if reference else learning.price_weight
+        exchange = Exchange(
+            price_weight=weight, reference=reference, time_weight=learning.time_weight, promise=learning.promise
+        )
+        known = self._sources.learner.qualities(
+            task_of(call), shape, models, dict(zip(models, table.qualities, strict=True))
+        )
+        return Taught(tuple(known), exchange, learning.explore if one_group else 0.0, shape)
+
+    def _groups(
+        self, call: Call, plan: Plan | None, tables: Tables, resolve: Resolve
+    ) -> tuple[Table, tuple[tuple[int, ...], ...]]:
+        if plan is None:
+            table = tables.open_to(call.identity)
+            if not table.rows:
+                default_name(call.snapshot, call.identity)  # tells why nobody can be called
+            return table, (*self._preferred(call, table, resolve), tuple(range(len(table.rows))))
+        table = tables.of((*plan.targets, *plan.larger))
+        at = {row.id: index for index, row in enumerate(table.rows)}
+        groups = (*plan.groups, plan.larger) if plan.larger else plan.groups
+        if call.request.routing.strategy and call.policy is not None and not call.policy.pinned:
+            groups = (plan.targets,)  # what the call says itself goes before the order of its task or chain
+        return table, tuple(tuple(at[f"{each.provider}/{each.model}"] for each in group) for group in groups)
+
+    def _preferred(self, call: Call, table: Table, resolve: Resolve) -> tuple[tuple[int, ...], ...]:
+        """The default model goes first, unless somebody said a strategy."""
+        if not call.snapshot.settings.default_model or self.is_said(call):
+            return ()
+        wanted = {f"{each.provider}/{each.model}" for each in resolve("")}
+        return (tuple(index for index, row in enumerate(table.rows) if row.id in wanted),)
+
+    def _strategy(self, call: Call, tables: Tables) -> Strategy:
+        name = strategy_for(call, self._sources.overlay)
+        return find_strategy(name, tables.strategies, "routing.strategy") if name else DEFAULT
+
+    def _seen(self, table: Table, task: str) -> _Seen:
+        """What calls of before tell of a table's models, a moment ago at most."""
+        now = self._clock()
+        kept = self._kept_seen
+        if kept is not None and kept.table is table and kept.task == task and 0.0 <= now - kept.since < FRESH:
+            return kept
+        self._kept_seen = kept = _Seen(
+            now, table, task, self._measured(table), self._usual(table, task), self._corrections(table)
+        )
+        return kept
+
+    def _measured(self, table: Table) -> dict[int, Signal]:
+        found = enumerate(self._sources.signals(table.targets))
+        return {index: s for index, s in found if s.samples or s.whole or s.errors or s.utilisation}
+
+    def _usual(self, table: Table, task: str) -> dict[int, int]:
+        found = ((index, self._sources.lengths.output(row.id, task)) for index, row in enumerate(table.rows))
+        return {index: tokens for index, tokens in found if tokens is not None}
+
+    def _corrections(self, table: Table) -> dict[int, float]:
+        found = ((index, self._sources.lengths.correction(row.id)) for index, row in enumerate(table.rows))
+        return {index: ratio for index, ratio in found if ratio != 1.0}
+
+    def _turn(self, call: Call, strategy: Strategy, *, peek: bool) -> int:
+        routing, policy = call.request.routing, call.policy or PLAIN
+        key = (strategy.name, call.request.model, policy.order, policy.tiers, constraints_of(routing))
+        turn = self._turns.get(key, -1) + 1
+        if peek:
+            return turn
+        self._turns[key] = turn
+        self._turns.move_to_end(key)
+        if len(self._turns) > MAX_TURNS:
+            self._turns.popitem(last=False)
+        return turn
+
+
+def is_plain(routing: call_pb2.Routing) -> bool:
+    """Whether it asks for nothing that a target that is named might not be."""
+    return not any(field.number in _DECIDING for field, _ in routing.ListFields())
+
+
+def task_of(call: Call) -> str:
+    """What the caller is doing, if he said so."""
+    return (call.policy.task if call.policy is not None else "") or call.request.routing.task
+
+
+def budget_of(call: Call) -> float:
+    """Nano-USD that calls may cost on average. 0 = nobody said."""
+    return (call.snapshot.settings.learning.cost_per_call or 0.0) * NANO
+
+
+def _unit(call: Call) -> str:
+    return unit_of(call.request.routing.sticky_key, call.request.context.end_user_id, call.id)
