@@ -15,7 +15,8 @@ SERVER = ROOT / "server" / "trunkline_server"
 CLIENT = ROOT / "clients" / "python" / "trunkline_client"
 MODULES = sorted(SERVER.rglob("*.py"))
 SETTINGS = {"settings", "sections"} | {
-    f"settings_{of}" for of in ("experiments", "models", "prices", "reliability", "routing", "scripted", "tasks")
+    f"settings_{of}"
+    for of in ("experiments", "limits", "models", "prices", "quirks", "reliability", "routing", "scripted", "tasks")
 }
 VOCABULARY = {"core", "errors", "fold", "snapshot", "spans", "logs", "__init__"} | SETTINGS
 

@@ -13,28 +13,16 @@ from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, HealthCheckResponse
 from trunkline_server import config
 from trunkline_server.core import Chain, Current, TaskRegistry, now
-from trunkline_server.dialects import (
-    anthropic_messages,
-    bedrock_converse,
-    cohere_chat,
-    gemini_generate_content,
-    ollama_chat,
-    openai_chat,
-    openai_responses,
-)
-from trunkline_server.dialects.anthropic_messages import listing as anthropic_list
-from trunkline_server.dialects.cohere_chat import listing as cohere_list
-from trunkline_server.dialects.gemini_generate_content import listing as gemini_list
-from trunkline_server.dialects.ollama_chat import listing as ollama_list
-from trunkline_server.dialects.openai_chat import listing as openai_list
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.errors import CallError
+from trunkline_server.formats import DIALECTS, LISTS
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.attempt_log import attempt_log
 from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.drain import drained
+from trunkline_server.layers.limit import limit
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import plain, resolve
@@ -56,6 +44,7 @@ from trunkline_server.rpc.health import Serving, health_of
 from trunkline_server.rpc.server import build_admin_server, build_server, is_free
 from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
+from trunkline_server.settings_limits import CallerLimits
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.audit import Audit
 from trunkline_server.state.endpoint.experience import Experience
@@ -70,6 +59,7 @@ from trunkline_server.state.ledger.ledger import WORDS
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.lengths import Lengths
+from trunkline_server.state.limits.local import LocalLimits
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.signals.signals import Signals
@@ -83,34 +73,12 @@ if TYPE_CHECKING:
 
     from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call, Layer
-    from trunkline_server.dialects.dialect import Dialect, ModelList
     from trunkline_server.logs import Log
     from trunkline_server.providers.discovery import Lists
     from trunkline_server.providers.table import Row
     from trunkline_server.rpc.server import Server
     from trunkline_server.settings import ProviderSettings, ServerSettings, Settings
     from trunkline_server.state.endpoints import Endpoint
-
-DIALECTS: Mapping[str, Dialect] = {
-    "openai_chat": openai_chat,
-    "openai_responses": openai_responses,
-    "anthropic_messages": anthropic_messages,
-    "gemini_generate_content": gemini_generate_content,
-    "cohere_chat": cohere_chat,
-    "ollama_chat": ollama_chat,
-    "bedrock_converse": bedrock_converse,
-}
-
-# How providers list their models; those of other dialects do not.
-LISTS: Mapping[str, ModelList] = {
-    "openai_chat": openai_list,
-    "openai_responses": openai_list,
-    "anthropic_messages": anthropic_list,
-    "gemini_generate_content": gemini_list,
-    "cohere_chat": cohere_list,
-    "ollama_chat": ollama_list,
-}
-
 
 OPEN = "whoever reaches this address may do everything; once `trunkline keys create` made a key, calls need it"
 NO_KEYS = (
@@ -146,6 +114,7 @@ class App:
         self._registry = TaskRegistry()
         self._statistics = Statistics()
         self._lengths = Lengths()
+        self._limits = LocalLimits(now)
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
@@ -337,17 +306,19 @@ class App:
             },
         }
         handler = dispatch({name: with_defaults(each, rows[name].defaults) for name, each in handlers.items()})
-        for layer in reversed(self._layers()):
+        for layer in reversed(self._layers(settings)):
             handler = layer(handler)
         return Chain(snapshot, handler)
 
-    def _layers(self) -> tuple[Layer, ...]:
+    def _layers(self, settings: Settings) -> tuple[Layer, ...]:
         """Outermost first."""
         return (
             # Outermost: one line and one count for every call, those that are refused below included.
             observe(self._log, self._record, self._ledger.end_call),
             # Before anything is decided: below here a request is valid and plain.
             resolve,
+            # What the caller itself may use: who has too much costs nothing below. Nobody is limited: it is not there.
+            *([limit(limits, self._limits)] if (limits := settings.caller_limits) != CallerLimits() else ()),
             # Knows what the request asks for, and how those did lately who may answer.
             route(self._router, decision_log(self._log)),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
+from trunkline_server.settings_limits import CallerLimits
 from trunkline_server.settings_models import DiscoverySettings, LatencySettings, ModelSettings
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings_quirks import QuirkSettings
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
 from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_tasks import RoutingSections
@@ -190,51 +192,6 @@ class LogSettings(Section, frozen=True, kw_only=True):
 
 
 Auth = Literal["none", "bearer", "api-key", "x-api-key", "x-goog-api-key"]
-SettingName = Literal[
-    "max_output_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "presence_penalty",
-    "frequency_penalty",
-    "seed",
-    "stop_sequences",
-    "top_logprobs",
-    "thinking",
-]
-
-
-_Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]+$", description="the name of a JSON member")]
-
-
-class QuirkSettings(Section, frozen=True, kw_only=True):
-    """How a vendor strays from its dialect (dialects/dialect.py), in place of the row's. Unset = as the row has it."""
-
-    path: Annotated[str, Meta(pattern=r"^/[!-~]*$", description="a path such as /chat/completions")] | None = None
-    model_prefix: str | None = None
-    max_tokens_field: _Key | None = None
-    seed_field: _Key | None = None
-    unsupported: tuple[SettingName, ...] | None = None
-    highest: dict[SettingName, Annotated[float, Meta(ge=-2)]] | None = None
-    max_stop_sequences: Annotated[int, Meta(ge=0, le=16)] | None = None
-    allowed_tools: bool | None = None
-    required_word: str | None = None
-    parallel_switch: bool | None = None
-    tool_call_id: str | None = None
-    names: bool | None = None
-    tool_result_names: bool | None = None
-    response_formats: tuple[Literal["json_object", "json_schema"], ...] | None = None
-    stream_options: bool | None = None
-    thinking: Literal["", "effort", "object", "switch", "budget"] | None = None
-    efforts: tuple[Literal["none", "minimal", "low", "medium", "high", "xhigh"], ...] | None = None
-    reasoning_field: Literal["", "reasoning_content", "reasoning", "content"] | None = None
-    reasoning_within_turn: bool | None = None
-    reasoning_details: bool | None = None
-    media: tuple[Literal["image", "audio", "file", "file_url", "video"], ...] | None = None
-    document: Literal["file", "document_url"] | None = None
-    sound: Literal["object", "text"] | None = None
-    refusals: bool | None = None
-    cache_control: bool | None = None
 
 
 class GenerationDefaults(Section, frozen=True, kw_only=True):
@@ -381,6 +338,7 @@ class Settings(RoutingSections, frozen=True, kw_only=True):
 
     server: ServerSettings = ServerSettings()
     limits: TimeLimits = TimeLimits()
+    caller_limits: CallerLimits = CallerLimits()
     discovery: DiscoverySettings = DiscoverySettings()
     logs: LogSettings = LogSettings()
     ledger: LedgerSettings = LedgerSettings()

@@ -10,8 +10,8 @@ from google.protobuf.json_format import ParseDict
 
 from trunkline.v1.call_pb2 import Warning as CallWarning
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
-from trunkline_server.app import DIALECTS
 from trunkline_server.dialects.dialect import Quirks
+from trunkline_server.formats import DIALECTS
 
 STATE = "c3RhdGUtb2YtYW5vdGhlcg=="
 # By wire format: its own state, as parts have it.

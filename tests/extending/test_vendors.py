@@ -21,7 +21,8 @@ from trunkline_server.config import ConfigError
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.layers.validate import RANGES
 from trunkline_server.providers.table import QUIRKS, ROWS, configured
-from trunkline_server.settings import GenerationDefaults, ProviderSettings, QuirkSettings
+from trunkline_server.settings import GenerationDefaults, ProviderSettings
+from trunkline_server.settings_quirks import QuirkSettings
 
 if TYPE_CHECKING:
     from upstreams import Request

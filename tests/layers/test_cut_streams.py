@@ -15,10 +15,10 @@ from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.app import DIALECTS
 from trunkline_server.core import TaskRegistry, now
 from trunkline_server.errors import CallError
 from trunkline_server.fold import fold
+from trunkline_server.formats import DIALECTS
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.observe import observe

@@ -14,8 +14,8 @@ from upstreams import answer, hold, nobody_listens, upstream
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
-from trunkline_server.app import DIALECTS, LISTS
 from trunkline_server.errors import UpstreamError
+from trunkline_server.formats import DIALECTS, LISTS
 from trunkline_server.providers.discovery import AT_ONCE, MAX_PAGES, RETRY, WITHIN, Discoverer, Lister, build_lister
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import Asked

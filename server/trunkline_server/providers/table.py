@@ -26,7 +26,8 @@ from trunkline_server.settings_scripted import Script
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline_server.settings import GenerationDefaults, ProviderSettings, QuirkSettings
+    from trunkline_server.settings import GenerationDefaults, ProviderSettings
+    from trunkline_server.settings_quirks import QuirkSettings
 
 __all__ = ["CUSTOM", "QUIRKS", "ROWS", "SCRIPTS", "Row", "configured", "generic_row", "has_credential"]
 

@@ -67,20 +67,28 @@ class Gateway(GatewayServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """The fold of the stream."""
         chain, folding = self._current.chain, Fold()
-        events = chain.handler(_call(request, context, chain, streaming=False))
+        call = _call(request, context, chain, streaming=False)
         try:
-            async for event in events:
-                folding.add(event)
+            events = chain.handler(call)
+            try:
+                async for event in events:
+                    folding.add(event)
+            finally:
+                await events.aclose()
         finally:
-            await events.aclose()
+            _tell(context, call)
         return folding.response()
 
     async def StreamGenerate(self, request: pb.GenerateRequest, context: Context) -> None:  # type: ignore[override]
         """The stream itself."""
         chain = self._current.chain
-        async with aclosing(chain.handler(_call(request, context, chain, streaming=True))) as events:
-            async for event in events:
-                await _write(context, event)
+        call = _call(request, context, chain, streaming=True)
+        try:
+            async with aclosing(chain.handler(call)) as events:
+                async for event in events:
+                    await _write(context, event)
+        finally:
+            _tell(context, call)
 
     async def HealthCheck(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
         """How the gateway is. Probes, and what is told of credentials and endpoints, are an operator's."""
@@ -184,6 +192,12 @@ def time_of(remaining: float | None, limits: TimeLimits) -> float:
     if remaining is None:
         return limits.default_deadline
     return min(remaining - min(MARGIN, MARGIN * remaining), limits.max_deadline)
+
+
+def _tell(context: Context, call: Call) -> None:
+    """Send at the end what the layers have for the caller beside the answer; an error's status comes on top of it."""
+    if call.story.told:
+        context.set_trailing_metadata((*context.trailing_metadata(), *call.story.told))
 
 
 async def _write(context: Context, event: pb.StreamGenerateResponse) -> None:
