@@ -8,6 +8,7 @@ import grpc
 import pytest
 from gateway import gateway, settings_of
 from serving import details, reason
+from valkeys import valkey
 
 from trunkline.v1 import gateway_service_pb2 as pb
 
@@ -54,6 +55,35 @@ async def test_more_than_the_limit_ever_has_is_invalid(tmp_path: Path) -> None:
             await running.stub.Generate(request)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "has 1000 tokens a minute" in (refused.value.details() or "")
+
+
+async def test_gateways_share_limits_and_say_when_they_cannot(tmp_path: Path) -> None:
+    async with valkey() as server:
+        document = {
+            "caller_limits": {"each_workspace": {"requests_per_minute": 20}},
+            "valkey": {"url": server.url, "instances": 2},
+        }
+        settings = settings_of(tmp_path, document)
+        async with gateway(settings) as one, gateway(settings) as other:
+            stubs = [one.stub, other.stub]
+            for turn in range(20):
+                call = stubs[turn % 2].Generate(HELLO)
+                await call
+                assert dict(await call.trailing_metadata())["x-ratelimit-remaining-requests"] == str(19 - turn)
+            for stub in stubs:
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await stub.Generate(HELLO)
+                assert reason(refused.value) == "RATE_LIMITED"
+            health = await one.stub.HealthCheck(pb.HealthCheckRequest())
+            assert not health.HasField("limits")
+            server.kill()
+            while not health.limits.failing_reason:
+                health = await one.stub.HealthCheck(pb.HealthCheckRequest())
+            assert health.state is pb.HealthCheckResponse.STATE_DEGRADED
+            assert health.limits.HasField("failing_since_time")
+            with pytest.raises(grpc.aio.AioRpcError, match="may have 10 requests a minute"):
+                await one.stub.Generate(HELLO)
+            assert one.lines("limits_not_shared")
 
 
 async def test_without_limits_nothing_is_said_of_them(tmp_path: Path) -> None:

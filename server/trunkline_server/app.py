@@ -59,7 +59,7 @@ from trunkline_server.state.ledger.ledger import WORDS
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.lengths import Lengths
-from trunkline_server.state.limits.local import LocalLimits
+from trunkline_server.state.limits.open import open_limits
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.signals.signals import Signals
@@ -114,7 +114,7 @@ class App:
         self._registry = TaskRegistry()
         self._statistics = Statistics()
         self._lengths = Lengths()
-        self._limits = LocalLimits(now)
+        self._limits = open_limits(settings, now, log)
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
@@ -147,6 +147,8 @@ class App:
         self._audit = Audit(self._ledger.database, self._registry.spawn, self._log)
         await self._learn()
         self._gatekeeper = await self._build_gatekeeper(self._settings.server)
+        self._background.append(self._registry.spawn(self._limits.follow()))
+        await self._limits.wait_ready()
         self.current = Current(self.build_chain(self._settings))
         live = Live(self.current, self._rows, self._log)
         for name in self._listers:
@@ -158,7 +160,7 @@ class App:
         server, self.port = build_server(
             self._settings.server,
             self._log,
-            Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
+            Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports, self._limits),
             Models(self.current, self._states, live, discoverer, self._signals, self._plan),
             Feedback(reports),
             self._serving,

@@ -101,6 +101,10 @@ class DatabaseUrl(Secret):
     """Where a database is. It may stand in the file itself if it holds no password."""
 
 
+class ValkeyUrl(Secret):
+    """Where Valkey is. It may stand in the file itself if it holds no password."""
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine is meant."""
     try:
@@ -333,12 +337,23 @@ class LedgerSettings(Section, frozen=True, kw_only=True):
     folder: str = ""
 
 
+class ValkeySettings(Section, frozen=True, kw_only=True):
+    """Where gateways share what they count."""
+
+    # valkey://host:port/database, valkeys:// over TLS; one with a password as env:NAME or file:/path. None = nothing is
+    # shared.
+    url: ValkeyUrl | None = None
+    # How many gateways there are. While Valkey is lost each of them holds callers to its part of their limits.
+    instances: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
 class Settings(RoutingSections, frozen=True, kw_only=True):
     """The whole configuration."""
 
     server: ServerSettings = ServerSettings()
     limits: TimeLimits = TimeLimits()
     caller_limits: CallerLimits = CallerLimits()
+    valkey: ValkeySettings = ValkeySettings()
     discovery: DiscoverySettings = DiscoverySettings()
     logs: LogSettings = LogSettings()
     ledger: LedgerSettings = LedgerSettings()

@@ -18,7 +18,7 @@ from trunkline_server.routing.listing import get_model, list_models
 from trunkline_server.routing.recommend import recommend
 from trunkline_server.rpc.access import is_at_least, require
 from trunkline_server.rpc.edge import CALL_ID, IDENTITY
-from trunkline_server.rpc.health import add_ledger, health_for_callers, health_of, probed, time_for
+from trunkline_server.rpc.health import add_ledger, add_limits, health_for_callers, health_of, probed, time_for
 from trunkline_server.rpc.refresh import REFRESH_TIME, refresh_models
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trunkline_server.settings import TimeLimits
     from trunkline_server.snapshot import Snapshot
     from trunkline_server.state.ledger.reports import LedgerReports
+    from trunkline_server.state.limits.limits import Limits
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.signals.signals import Signals
@@ -56,7 +57,9 @@ class Gateway(GatewayServiceServicer):
         states: ProviderStates,
         prober: Prober,
         reports: LedgerReports,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._current = current
         self._statistics = statistics
         self._serving = serving
@@ -98,6 +101,7 @@ class Gateway(GatewayServiceServicer):
         probes = await probed(request, chain, self._states, self._prober, context.time_remaining())
         health = health_of(chain.snapshot, self._serving, self._statistics, self._states, request, probes)
         add_ledger(health, self._reports.health())
+        add_limits(health, self._limits.lost)
         return health if is_at_least(identity, "operator") else health_for_callers(health, chain.snapshot, identity)
 
     async def UsageStats(self, request: pb.UsageStatsRequest, context: Context) -> pb.UsageStatsResponse:

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
 import pytest
+import valkeys
+from limits_house import Clock, Place, clock_of, shared
 
-from trunkline_server.state.limits.limits import Limits
 from trunkline_server.state.limits.local import LocalLimits
 
 
-@dataclass
-class Clock:
-    """A clock that tests move, in whole microseconds. Both places begin at the same time."""
-
-    microseconds: int = 1_700_000_000_000_000
-
-    def __call__(self) -> float:
-        return self.microseconds / 1_000_000
-
-    async def advance(self, microseconds: int) -> None:
-        self.microseconds += microseconds
-
-
-@dataclass
-class Place:
-    """Where it is counted, and its clock."""
-
-    limits: Limits
-    clock: Clock = field(default_factory=Clock)
-
-
 @pytest.fixture
-async def place() -> Place:
-    clock = Clock()
-    return Place(LocalLimits(clock), clock)
+async def server() -> AsyncIterator[valkeys.Valkey]:
+    async with valkeys.valkey() as server:
+        yield server
+
+
+@pytest.fixture(params=["local", "shared"])
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    if request.param == "local":
+        clock = Clock()
+        yield Place(LocalLimits(clock), clock)
+        return
+    async with valkeys.valkey() as server:
+        clock = await clock_of(server)
+        async with shared(server, clock) as limits:
+            assert limits.lost is None
+            yield Place(limits, clock)
+            assert limits.lost is None

@@ -65,11 +65,27 @@ class NeverAdmissible(NamedTuple):
 Answer = Admitted | TooMuch | NeverAdmissible
 
 
+class Lost(NamedTuple):
+    """What is shared cannot be reached."""
+
+    # Why, in our own words.
+    why: str
+    # Seconds since the epoch.
+    since: float
+
+
 class Limits(Protocol):
     """Where it is counted."""
+
+    async def follow(self) -> None:
+        """What goes on in the background, until it is cancelled. Before it has begun nothing is shared."""
+
+    async def wait_ready(self) -> None:
+        """Wait until it is there, or is known to be lost."""
 
     async def reserve(self, demands: Sequence[Demand]) -> Answer:
         """Take all of it or nothing. No two demands may be of the same limit. A cancelled call has taken nothing."""
 
-    async def aclose(self) -> None:
-        """Nothing more is asked."""
+    @property
+    def lost(self) -> Lost | None:
+        """None: it is there. Otherwise each instance holds callers to its part of their limits."""

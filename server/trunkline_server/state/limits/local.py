@@ -43,7 +43,7 @@ class LocalLimits:
             return TooMuch(flowing[answer.claim], answer.seconds)
         for demand in demands:
             if demand.dimension == "concurrency":
-                self._running[_place(demand)] = self._running.get(_place(demand), 0) + 1
+                self.enter(demand)
         left = [self._left(demand, now) for demand in demands]
         return Admitted(left, lambda tokens: self._settle(demands, flowing, answer, tokens))
 
@@ -75,18 +75,41 @@ class LocalLimits:
         self, demands: Sequence[Demand], flowing: Sequence[Demand], reserved: bucket.Admitted, tokens: int | None
     ) -> None:
         used = [tokens if each.dimension == "tokens" and tokens is not None else each.units for each in flowing]
-        reserved.settle(used, self._clock(), exact=tokens is not None)
+        reserved.settle(used, self._clock(), exact=True)
         for demand in demands:
             if demand.dimension == "concurrency":
-                self._leave(_place(demand))
+                self.leave(demand)
 
-    def _leave(self, place: Place) -> None:
+    def enter(self, demand: Demand) -> None:
+        """One more call is in a limit of calls at once."""
+        self._running[_place(demand)] = self._running.get(_place(demand), 0) + 1
+
+    def leave(self, demand: Demand) -> None:
+        """It is over."""
+        place = _place(demand)
         self._running[place] -= 1
         if not self._running[place]:
             del self._running[place]
 
-    async def aclose(self) -> None:
-        """There is nothing to close."""
+    def lower(self, demand: Demand, left: int) -> None:
+        """No more than so much is left of a limit a minute."""
+        now = self._clock()
+        self._bucket(demand, now).learn(None, left, 0, now)
+
+    def empty(self) -> None:
+        """Forget what limits a minute had; not the calls that run."""
+        self._buckets.clear()
+
+    async def follow(self) -> None:
+        """There is nothing to do."""
+
+    async def wait_ready(self) -> None:
+        """It is there."""
+
+    @property
+    def lost(self) -> None:
+        """Never."""
+        return None
 
 
 def _place(demand: Demand) -> Place:
