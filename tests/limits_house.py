@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trunkline_server.logs import build_log
-from trunkline_server.state.limits.engine import Engine, connect
+from trunkline_server.state.limits.engine import Engine
 from trunkline_server.state.limits.shared import SharedLimits
 from trunkline_server.state.limits.where import where
 
@@ -51,7 +51,7 @@ class Place:
 
 async def clock_of(server: Valkey) -> Clock:
     """A clock that is the server's, too."""
-    clock = Clock(engine=await connect(where(server.url)))
+    clock = Clock(engine=await server.engine())
     await clock.advance(0)
     return clock
 

@@ -6,14 +6,14 @@ import asyncio
 import socket
 import subprocess
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from trunkline_server.state.limits.engine import EngineFailed, connect
+from trunkline_server.state.limits.engine import Engine, EngineFailed, connect
 from trunkline_server.state.limits.where import where
 
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ class Valkey:
     port: int
     program: Path
     process: subprocess.Popen[bytes] | None = None
+    # Connections of tests, which are closed at the end.
+    engines: list[Engine] = field(default_factory=list)
+
+    async def engine(self) -> Engine:
+        """A connection for a test."""
+        self.engines.append(await connect(where(self.url)))
+        return self.engines[-1]
 
     @property
     def url(self) -> str:
@@ -72,4 +79,6 @@ async def valkey() -> AsyncIterator[Valkey]:
     try:
         yield server
     finally:
+        for engine in server.engines:
+            await engine.aclose()
         server.kill()

@@ -152,7 +152,7 @@ async def test_it_comes_back_with_the_calls_that_run(server: Valkey, monkeypatch
         server.kill()
         await until_lost(limits, lost=True)
         await server.start()
-        clock.engine = await connect(where(server.url))
+        clock.engine = await server.engine()
         await clock.advance(0)
         await until_lost(limits, lost=False)
         async with shared(server, clock, 4) as other:
