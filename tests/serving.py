@@ -29,6 +29,7 @@ from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.server import build_server
 from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ServerSettings
+from trunkline_server.state.limits.local import LocalLimits
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.signals.signals import Signals
@@ -72,7 +73,7 @@ async def serving(handler: Handler) -> AsyncIterator[Running]:
     written = io.BytesIO()
     current, statistics, state = Current(Chain(snapshot(), handler)), Statistics(), Serving(time.time())
     states = ProviderStates()
-    gateway = Gateway(current, statistics, state, states, Prober(new_id), no_reports())
+    gateway = Gateway(current, statistics, state, states, Prober(new_id), no_reports(), LocalLimits(time.monotonic))
     settings = ServerSettings(listen="127.0.0.1:0")
     log = build_log(written)
     live = Live(current, {}, log)

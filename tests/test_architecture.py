@@ -16,7 +16,18 @@ CLIENT = ROOT / "clients" / "python" / "trunkline_client"
 MODULES = sorted(SERVER.rglob("*.py"))
 SETTINGS = {"settings", "sections"} | {
     f"settings_{of}"
-    for of in ("budgets", "experiments", "models", "prices", "reliability", "routing", "scripted", "tasks", "vendors")
+    for of in (
+        "budgets",
+        "experiments",
+        "limits",
+        "models",
+        "prices",
+        "reliability",
+        "routing",
+        "scripted",
+        "tasks",
+        "vendors",
+    )
 }
 VOCABULARY = {"core", "errors", "fold", "snapshot", "spans", "logs", "__init__"} | SETTINGS
 

@@ -24,6 +24,7 @@ from trunkline_server.layers.budget import budget
 from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.drain import drained
+from trunkline_server.layers.limit import limit
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import plain, resolve
@@ -47,6 +48,7 @@ from trunkline_server.rpc.health import Serving, health_of
 from trunkline_server.rpc.server import build_admin_server, build_server, is_free
 from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
+from trunkline_server.settings_limits import CallerLimits
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.audit import Audit
 from trunkline_server.state.budgets.accounts import Rules
@@ -62,6 +64,7 @@ from trunkline_server.state.ledger.ledger import WORDS
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.lengths import Lengths
+from trunkline_server.state.limits.open import open_limits
 from trunkline_server.state.live import Live
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.signals.affinity import Affinity
@@ -117,6 +120,7 @@ class App:
         self._registry = TaskRegistry()
         self._statistics = Statistics()
         self._lengths = Lengths()
+        self._limits = open_limits(settings, now, log)
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
@@ -150,6 +154,8 @@ class App:
         self._audit = Audit(self._ledger.database, self._registry.spawn, self._log)
         await self._learn()
         self._gatekeeper = await self._build_gatekeeper(self._settings.server)
+        self._background.append(self._registry.spawn(self._limits.follow()))
+        await self._limits.wait_ready()
         self.current = Current(self.build_chain(self._settings))
         live = Live(self.current, self._rows, self._log)
         for name in self._listers:
@@ -166,7 +172,7 @@ class App:
         server, self.port = build_server(
             self._settings.server,
             self._log,
-            Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports),
+            Gateway(self.current, self._statistics, self._serving, self._states, self._prober, reports, self._limits),
             Models(self.current, self._states, live, discoverer, self._signals, self._plan),
             Feedback(reports),
             self._serving,
@@ -314,17 +320,19 @@ class App:
             },
         }
         handler = dispatch({name: with_defaults(each, rows[name].defaults) for name, each in handlers.items()})
-        for layer in reversed(self._layers(rules)):
+        for layer in reversed(self._layers(settings, rules)):
             handler = layer(handler)
         return Chain(snapshot, handler)
 
-    def _layers(self, rules: Rules) -> tuple[Layer, ...]:
+    def _layers(self, settings: Settings, rules: Rules) -> tuple[Layer, ...]:
         """Outermost first."""
         return (
             # Outermost: one line and one count for every call, those that are refused below included.
             observe(self._log, self._record, self._ledger.end_call),
             # Before anything is decided: below here a request is valid and plain.
             resolve,
+            # What the caller itself may use: who has too much costs nothing below. Nobody is limited: it is not there.
+            *([limit(limits, self._limits)] if (limits := settings.caller_limits) != CallerLimits() else ()),
             # Before a target is chosen: near the end of a soft budget its cost weighs more.
             thrift(rules, self._ledger.budgets),
             # Knows what the request asks for, and how those did lately who may answer.

@@ -11,8 +11,18 @@ from urllib.parse import urlsplit
 from trunkline_server.config_check import Unfit
 from trunkline_server.config_file import read_text
 from trunkline_server.config_ledger import is_database_url
+from trunkline_server.config_valkey import is_valkey_url
 from trunkline_server.errors import Unreadable
-from trunkline_server.settings import SECRETS_GROUP, DatabaseUrl, Document, Header, Reference, Secret, WebhookUrl
+from trunkline_server.settings import (
+    SECRETS_GROUP,
+    DatabaseUrl,
+    Document,
+    Header,
+    Reference,
+    Secret,
+    ValkeyUrl,
+    WebhookUrl,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +46,7 @@ def readers(environ: Mapping[str, str]) -> dict[type, Callable[[object], object]
         Document: _read_document,
         DatabaseUrl: _url_reader(environ),
         WebhookUrl: _webhook_reader(environ),
+        ValkeyUrl: _valkey_reader(environ),
     }
 
 
@@ -109,6 +120,18 @@ def _url_reader(environ: Mapping[str, str]) -> Callable[[object], DatabaseUrl]:
         if not _is_local(value) and (urlsplit(text).password is not None or "password" in text):
             raise Unfit("env:NAME or file:/path: a password does not belong in the configuration")
         return DatabaseUrl(text, str(value) if _is_local(value) else "")
+
+    return read
+
+
+def _valkey_reader(environ: Mapping[str, str]) -> Callable[[object], ValkeyUrl]:
+    def read(value: object) -> ValkeyUrl:
+        text = _resolved(str(value), environ, VISIBLE) if _is_local(value) else value
+        if not isinstance(text, str) or not is_valkey_url(text):
+            raise Unfit("valkey://host:port/database, valkeys:// over TLS, env:NAME or file:/path")
+        if not _is_local(value) and "@" in text:
+            raise Unfit("env:NAME or file:/path: a password does not belong in the configuration")
+        return ValkeyUrl(text, str(value) if _is_local(value) else "")
 
     return read
 

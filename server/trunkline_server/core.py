@@ -90,6 +90,8 @@ class Story:
     time_to_first_token: float | None = None
     # How large the request is, by estimate; None: nothing hung on it, and nobody counted.
     count: Count | None = None
+    # Set by limit: metadata that the caller is sent at the end, however that is.
+    told: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)

@@ -248,6 +248,17 @@ class BudgetExhausted(CallError):
         )
 
 
+class CallerLimited(CallError):
+    """The caller's own limit: not now."""
+
+    def __init__(self, scope: str, limit: str, retry_after: float) -> None:
+        """`scope` is whose limit it is, "key:abc"; `limit` in words: 60 requests a minute."""
+        whose = scope.replace(":", " ")
+        message = f"{whose} may have {limit}: try again in {retry_after:.1f} s"
+        quota = Violation(scope, limit)
+        super().__init__(call_pb2.ERROR_REASON_RATE_LIMITED, message, (), retry_after, quota=quota)
+
+
 class CallerGone(Exception):
     """The caller went away; nobody reads what we would say."""
 

@@ -9,6 +9,7 @@ from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
 from trunkline_server.settings_budgets import MoneySections
+from trunkline_server.settings_limits import CallerLimits
 from trunkline_server.settings_models import DiscoverySettings, LatencySettings, ModelSettings
 from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
@@ -102,6 +103,10 @@ class DatabaseUrl(Secret):
 
 class WebhookUrl(Secret):
     """Where posts go. It may stand in the file itself."""
+
+
+class ValkeyUrl(Secret):
+    """Where Valkey is. It may stand in the file itself if it holds no password."""
 
 
 def is_loopback(host: str) -> bool:
@@ -342,11 +347,23 @@ class AlertSettings(Section, frozen=True, kw_only=True):
     webhook: WebhookSettings | None = None
 
 
+class ValkeySettings(Section, frozen=True, kw_only=True):
+    """Where gateways share what they count."""
+
+    # valkey://host:port/database, valkeys:// over TLS; one with a password as env:NAME or file:/path. None = nothing is
+    # shared.
+    url: ValkeyUrl | None = None
+    # How many gateways there are. While Valkey is lost each of them holds callers to its part of their limits.
+    instances: Annotated[int, Meta(ge=1, le=1000)] = 1
+
+
 class Settings(MoneySections, frozen=True, kw_only=True):
     """The whole configuration."""
 
     server: ServerSettings = ServerSettings()
     limits: TimeLimits = TimeLimits()
+    caller_limits: CallerLimits = CallerLimits()
+    valkey: ValkeySettings = ValkeySettings()
     discovery: DiscoverySettings = DiscoverySettings()
     logs: LogSettings = LogSettings()
     ledger: LedgerSettings = LedgerSettings()

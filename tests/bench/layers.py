@@ -33,7 +33,7 @@ from routed import Taught, everything
 from trunkline.v1 import call_pb2
 from trunkline.v1.content_pb2 import ROLE_USER, Message, Part
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
-from trunkline_server.core import Chain, Current, Story, TaskRegistry, now
+from trunkline_server.core import Chain, Current, Identity, Story, TaskRegistry, now
 from trunkline_server.dialects import openai_chat
 from trunkline_server.fold import fold, merge
 from trunkline_server.layers.account import account
@@ -42,6 +42,7 @@ from trunkline_server.layers.attempt_log import attempt_log
 from trunkline_server.layers.budget import budget
 from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.endpoint import one_of
+from trunkline_server.layers.limit import limit
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import resolve
@@ -63,12 +64,15 @@ from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.service import Gateway
 from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.settings_limits import MOST as MOST_LIMIT
+from trunkline_server.settings_limits import CallerLimit, CallerLimits
 from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint, Endpoints
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
 from trunkline_server.state.lengths import Lengths
+from trunkline_server.state.limits.local import LocalLimits
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
 from trunkline_server.state.signals.affinity import Affinity
 from trunkline_server.state.signals.signals import Signals
@@ -125,7 +129,8 @@ class Layers:
         self._registry = TaskRegistry()
         self._statistics = Statistics()
         priced = replace(make.snapshot(), prices=PriceBook({"p": "openai"}))
-        self._template = replace(make.call(timeout=1e6), snapshot=priced, target=PRICED, attempt=1)
+        caller = Identity(workspace="w", key="k")
+        self._template = replace(make.call(timeout=1e6), snapshot=priced, target=PRICED, attempt=1, identity=caller)
         self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
         self.account = account(Nowhere(), price_of)
@@ -133,6 +138,8 @@ class Layers:
         self.without_budgets = budget(Rules({}), NO_BUDGETS, price_of, self.account)
         others = BudgetSettings(limit=Money(0), period="total", workspace="elsewhere")
         self.budgets_of_others = budget(Rules({"others": others}), NO_BUDGETS, price_of, self.account)
+        most = CallerLimit(requests_per_minute=MOST_LIMIT, tokens_per_minute=MOST_LIMIT, concurrency=1000)
+        self.limit = limit(CallerLimits(each_key=most, each_workspace=most), LocalLimits(now))
         self._endpoints = Endpoints()
         seed, signals = partial(random.getrandbits, 64), Signals(now, self._endpoints.utilisation)
         self.attempt = attempt(self._registry, attempt_log(log), Experience(now, signals))
@@ -181,7 +188,9 @@ class Layers:
         def work(events: int) -> Callable[[], Awaitable[None]]:
             chain = Chain(self._template.snapshot, together(events))
             states, prober = ProviderStates(), Prober(new_id)
-            gateway = Gateway(Current(chain), self._statistics, Serving(0.0), states, prober, no_reports())
+            gateway = Gateway(
+                Current(chain), self._statistics, Serving(0.0), states, prober, no_reports(), LocalLimits(now)
+            )
             rpc = self._wrapped(gateway, streaming=streaming)
 
             async def serve() -> None:
@@ -347,6 +356,9 @@ async def layer_costs(layers: Layers) -> dict[str, Cost]:
         costs[f"{name}, all at once"] = await cost(layers.reading(layer, together, streaming=True), all_at_once)
         costs[f"{name}, unary"] = await cost(layers.reading(layer, together, streaming=False), all_at_once)
     costs[ROUTES] = Cost(await _difference(layers.choosing(), all_at_once, FEW))
+    costs["limit, of key and workspace"] = await cost(
+        layers.reading(layers.limit, together, streaming=True), all_at_once
+    )
     costs["account"] = await cost(
         layers.reading(layers.account, billed, streaming=True), layers.reading(plain, billed, streaming=True)
     )

@@ -53,6 +53,10 @@ def _layer(name: str, file: str, right: str, wrong: str) -> Mutant:
     return Mutant(name, file, right, wrong, ("layers/test_endpoint.py",))
 
 
+def _limits(name: str, file: str, right: str, wrong: str, *tests: str) -> Mutant:
+    return Mutant(name, file, right, wrong, tests or ("state/limits/test_limits.py",))
+
+
 STATE = "state/endpoints.py"
 IDENTITY = "state/identity"
 LEDGER = "state/ledger"
@@ -60,6 +64,39 @@ ALERTS = "state/alerts"
 _MACHINE = ("test_breaker.py", "test_breaker_machine.py")
 
 MUTANTS: tuple[Mutant, ...] = (
+    _limits(
+        "limits are settled twice",
+        "state/limits/limits.py",
+        "settle, self._settle = self._settle, None",
+        "settle = self._settle",
+    ),
+    _limits(
+        "a place is taken and not counted",
+        "state/limits/local.py",
+        "self._running.get(_place(demand), 0) + 1",
+        "self._running.get(_place(demand), 1)",
+    ),
+    _limits(
+        "a cancelled call keeps what it reserved",
+        "layers/limit.py",
+        "    finally:\n        admitted.settle(tokens)",
+        "    else:\n        admitted.settle(tokens)",
+        "layers/test_limit.py",
+    ),
+    _limits(
+        "Valkey lets in one too many",
+        "state/limits/scripts.py",
+        "if levels[i] <= 0 then",
+        "if levels[i] < 0 then",
+        "state/limits/test_shared.py",
+    ),
+    _limits(
+        "without Valkey each instance has all of a limit",
+        "state/limits/shared.py",
+        "max(1, demand.limit // self._instances)",
+        "max(1, demand.limit)",
+        "state/limits/test_shared.py",
+    ),
     Mutant(
         "no other key is asked",
         "routing/choice.py",

@@ -54,6 +54,9 @@ def _print_health(told: HealthCheckResponse) -> None:
     print_line(f"{state_name(told.state)}: {about}", style="green" if told.state in WORKS else "red")
     if problems := "; ".join(_ledger_problems(told.ledger)):
         print_line(f"ledger: {problems}", style="red")
+    if why := told.limits.failing_reason:
+        since = ago(told.limits.failing_since_time)
+        print_line(f"limits: each gateway holds callers to its part of them since {since}: {why}", style="red")
     if told.providers:
         print_table(("provider", "state", "last answer", "last failure", "reason"), map(_provider_row, told.providers))
         for columns, rows_of in _DETAILS:

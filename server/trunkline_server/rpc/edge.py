@@ -111,7 +111,7 @@ class Edge(aio.ServerInterceptor):
 
 async def _abort(context: Context, error: CallError, call_id: str) -> None:
     message, metadata = status_of(error, call_id)
-    await context.abort(STATUS_CODES[error.reason], message, (*metadata, (CALL_ID_KEY, call_id)))
+    await context.abort(STATUS_CODES[error.reason], message, (*metadata, *context.trailing_metadata()))
 
 
 def _cancelled_by_grpc() -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Chain, Identity
     from trunkline_server.snapshot import Offer, Snapshot
     from trunkline_server.state.ledger.ledger import LedgerHealth
+    from trunkline_server.state.limits.limits import Lost
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.statistics import Statistics
 
@@ -174,6 +175,15 @@ def add_ledger(health: pb.HealthCheckResponse, ledger: LedgerHealth) -> None:
         health.ledger.failing_since_time.FromNanoseconds(int(ledger.failing_since * 1e9))
     if ledger.failing and health.state == pb.HealthCheckResponse.STATE_SERVING:
         health.state = pb.HealthCheckResponse.STATE_DEGRADED
+
+
+def add_limits(health: pb.HealthCheckResponse, lost: Lost | None) -> None:
+    """Tell of callers' limits, too. DEGRADED while they are not shared."""
+    if lost is not None:
+        health.limits.failing_reason = lost.why
+        health.limits.failing_since_time.FromNanoseconds(int(lost.since * 1e9))
+        if health.state == pb.HealthCheckResponse.STATE_SERVING:
+            health.state = pb.HealthCheckResponse.STATE_DEGRADED
 
 
 def health_for_callers(

@@ -18,7 +18,7 @@ from trunkline_server.routing.listing import get_model, list_models
 from trunkline_server.routing.recommend import recommend
 from trunkline_server.rpc.access import is_at_least, require
 from trunkline_server.rpc.edge import CALL_ID, IDENTITY
-from trunkline_server.rpc.health import add_ledger, health_for_callers, health_of, probed, time_for
+from trunkline_server.rpc.health import add_ledger, add_limits, health_for_callers, health_of, probed, time_for
 from trunkline_server.rpc.refresh import REFRESH_TIME, refresh_models
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trunkline_server.settings import TimeLimits
     from trunkline_server.snapshot import Snapshot
     from trunkline_server.state.ledger.reports import LedgerReports
+    from trunkline_server.state.limits.limits import Limits
     from trunkline_server.state.live import Live
     from trunkline_server.state.provider_health import ProviderStates
     from trunkline_server.state.signals.signals import Signals
@@ -56,7 +57,9 @@ class Gateway(GatewayServiceServicer):
         states: ProviderStates,
         prober: Prober,
         reports: LedgerReports,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._current = current
         self._statistics = statistics
         self._serving = serving
@@ -67,20 +70,28 @@ class Gateway(GatewayServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:
         """The fold of the stream."""
         chain, folding = self._current.chain, Fold()
-        events = chain.handler(_call(request, context, chain, streaming=False))
+        call = _call(request, context, chain, streaming=False)
         try:
-            async for event in events:
-                folding.add(event)
+            events = chain.handler(call)
+            try:
+                async for event in events:
+                    folding.add(event)
+            finally:
+                await events.aclose()
         finally:
-            await events.aclose()
+            _tell(context, call)
         return folding.response()
 
     async def StreamGenerate(self, request: pb.GenerateRequest, context: Context) -> None:  # type: ignore[override]
         """The stream itself."""
         chain = self._current.chain
-        async with aclosing(chain.handler(_call(request, context, chain, streaming=True))) as events:
-            async for event in events:
-                await _write(context, event)
+        call = _call(request, context, chain, streaming=True)
+        try:
+            async with aclosing(chain.handler(call)) as events:
+                async for event in events:
+                    await _write(context, event)
+        finally:
+            _tell(context, call)
 
     async def HealthCheck(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
         """How the gateway is. Probes, and what is told of credentials and endpoints, are an operator's."""
@@ -90,6 +101,7 @@ class Gateway(GatewayServiceServicer):
         probes = await probed(request, chain, self._states, self._prober, context.time_remaining())
         health = health_of(chain.snapshot, self._serving, self._statistics, self._states, request, probes)
         add_ledger(health, self._reports.health())
+        add_limits(health, self._limits.lost)
         return health if is_at_least(identity, "operator") else health_for_callers(health, chain.snapshot, identity)
 
     async def UsageStats(self, request: pb.UsageStatsRequest, context: Context) -> pb.UsageStatsResponse:
@@ -184,6 +196,12 @@ def time_of(remaining: float | None, limits: TimeLimits) -> float:
     if remaining is None:
         return limits.default_deadline
     return min(remaining - min(MARGIN, MARGIN * remaining), limits.max_deadline)
+
+
+def _tell(context: Context, call: Call) -> None:
+    """Send at the end what the layers have for the caller beside the answer; an error's status comes on top of it."""
+    if call.story.told:
+        context.set_trailing_metadata((*context.trailing_metadata(), *call.story.told))
 
 
 async def _write(context: Context, event: pb.StreamGenerateResponse) -> None:

@@ -160,7 +160,8 @@ const (
 	HealthCheckResponse_STATE_UNSPECIFIED HealthCheckResponse_State = 0
 	// Works.
 	HealthCheckResponse_STATE_SERVING HealthCheckResponse_State = 1
-	// The gateway works, but a provider that it should call cannot be called, or its ledger's database takes no rows.
+	// The gateway works, but a provider that it should call cannot be called, its ledger's database takes no rows, or
+	// callers' limits are not shared with other gateways as they should be.
 	HealthCheckResponse_STATE_DEGRADED HealthCheckResponse_State = 2
 	// Cannot be called.
 	HealthCheckResponse_STATE_NOT_SERVING HealthCheckResponse_State = 3
@@ -275,7 +276,7 @@ func (x EndpointHealth_CredentialState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EndpointHealth_CredentialState.Descriptor instead.
 func (EndpointHealth_CredentialState) EnumDescriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{17, 0}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{18, 0}
 }
 
 // Whether calls go to the endpoint, by how those before went.
@@ -332,7 +333,7 @@ func (x EndpointHealth_Circuit) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EndpointHealth_Circuit.Descriptor instead.
 func (EndpointHealth_Circuit) EnumDescriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{17, 1}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{18, 1}
 }
 
 // A calendar span.
@@ -397,7 +398,7 @@ func (x UsageStatsRequest_Bucket) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UsageStatsRequest_Bucket.Descriptor instead.
 func (UsageStatsRequest_Bucket) EnumDescriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{21, 0}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{22, 0}
 }
 
 // What to group by.
@@ -502,7 +503,7 @@ func (x UsageDimension_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UsageDimension_Kind.Descriptor instead.
 func (UsageDimension_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{22, 0}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{23, 0}
 }
 
 // What to generate.
@@ -1807,7 +1808,9 @@ type HealthCheckResponse struct {
 	// Which configuration new calls run on.
 	ConfigVersion string `protobuf:"bytes,5,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
 	// How the ledger is. For operators and admins.
-	Ledger        *LedgerHealth `protobuf:"bytes,6,opt,name=ledger,proto3" json:"ledger,omitempty"`
+	Ledger *LedgerHealth `protobuf:"bytes,6,opt,name=ledger,proto3" json:"ledger,omitempty"`
+	// How callers' limits are. For operators and admins.
+	Limits        *LimitsHealth `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1884,6 +1887,69 @@ func (x *HealthCheckResponse) GetLedger() *LedgerHealth {
 	return nil
 }
 
+func (x *HealthCheckResponse) GetLimits() *LimitsHealth {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// How callers' limits are: whether gateways that share them can.
+type LimitsHealth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why Valkey cannot be asked, for a person; each gateway holds callers to its part of their limits. Empty = it can, or nothing is
+	// shared.
+	FailingReason string `protobuf:"bytes,1,opt,name=failing_reason,json=failingReason,proto3" json:"failing_reason,omitempty"`
+	// Since when it cannot. Unset: it can.
+	FailingSinceTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=failing_since_time,json=failingSinceTime,proto3" json:"failing_since_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *LimitsHealth) Reset() {
+	*x = LimitsHealth{}
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitsHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitsHealth) ProtoMessage() {}
+
+func (x *LimitsHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitsHealth.ProtoReflect.Descriptor instead.
+func (*LimitsHealth) Descriptor() ([]byte, []int) {
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *LimitsHealth) GetFailingReason() string {
+	if x != nil {
+		return x.FailingReason
+	}
+	return ""
+}
+
+func (x *LimitsHealth) GetFailingSinceTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailingSinceTime
+	}
+	return nil
+}
+
 // How the ledger is: whether what is used and paid gets into its database.
 type LedgerHealth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1903,7 +1969,7 @@ type LedgerHealth struct {
 
 func (x *LedgerHealth) Reset() {
 	*x = LedgerHealth{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[15]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +1981,7 @@ func (x *LedgerHealth) String() string {
 func (*LedgerHealth) ProtoMessage() {}
 
 func (x *LedgerHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[15]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +1994,7 @@ func (x *LedgerHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerHealth.ProtoReflect.Descriptor instead.
 func (*LedgerHealth) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{15}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LedgerHealth) GetQueuedRows() int64 {
@@ -1993,7 +2059,7 @@ type ProviderHealth struct {
 
 func (x *ProviderHealth) Reset() {
 	*x = ProviderHealth{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[16]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2005,7 +2071,7 @@ func (x *ProviderHealth) String() string {
 func (*ProviderHealth) ProtoMessage() {}
 
 func (x *ProviderHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[16]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2018,7 +2084,7 @@ func (x *ProviderHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderHealth.ProtoReflect.Descriptor instead.
 func (*ProviderHealth) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{16}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ProviderHealth) GetProvider() string {
@@ -2133,7 +2199,7 @@ type EndpointHealth struct {
 
 func (x *EndpointHealth) Reset() {
 	*x = EndpointHealth{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[17]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2145,7 +2211,7 @@ func (x *EndpointHealth) String() string {
 func (*EndpointHealth) ProtoMessage() {}
 
 func (x *EndpointHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[17]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2158,7 +2224,7 @@ func (x *EndpointHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointHealth.ProtoReflect.Descriptor instead.
 func (*EndpointHealth) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{17}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EndpointHealth) GetEndpoint() string {
@@ -2311,7 +2377,7 @@ type RateLimitSnapshot struct {
 
 func (x *RateLimitSnapshot) Reset() {
 	*x = RateLimitSnapshot{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[18]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2323,7 +2389,7 @@ func (x *RateLimitSnapshot) String() string {
 func (*RateLimitSnapshot) ProtoMessage() {}
 
 func (x *RateLimitSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[18]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2336,7 +2402,7 @@ func (x *RateLimitSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RateLimitSnapshot.ProtoReflect.Descriptor instead.
 func (*RateLimitSnapshot) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{18}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RateLimitSnapshot) GetDimension() string {
@@ -2386,7 +2452,7 @@ type ProviderError struct {
 
 func (x *ProviderError) Reset() {
 	*x = ProviderError{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[19]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2464,7 @@ func (x *ProviderError) String() string {
 func (*ProviderError) ProtoMessage() {}
 
 func (x *ProviderError) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[19]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2477,7 @@ func (x *ProviderError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderError.ProtoReflect.Descriptor instead.
 func (*ProviderError) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{19}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ProviderError) GetTime() *timestamppb.Timestamp {
@@ -2466,7 +2532,7 @@ type ProbeResult struct {
 
 func (x *ProbeResult) Reset() {
 	*x = ProbeResult{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[20]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2478,7 +2544,7 @@ func (x *ProbeResult) String() string {
 func (*ProbeResult) ProtoMessage() {}
 
 func (x *ProbeResult) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[20]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2491,7 +2557,7 @@ func (x *ProbeResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResult.ProtoReflect.Descriptor instead.
 func (*ProbeResult) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{20}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ProbeResult) GetTarget() *Target {
@@ -2552,7 +2618,7 @@ type UsageStatsRequest struct {
 
 func (x *UsageStatsRequest) Reset() {
 	*x = UsageStatsRequest{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[21]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2564,7 +2630,7 @@ func (x *UsageStatsRequest) String() string {
 func (*UsageStatsRequest) ProtoMessage() {}
 
 func (x *UsageStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[21]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2577,7 +2643,7 @@ func (x *UsageStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageStatsRequest.ProtoReflect.Descriptor instead.
 func (*UsageStatsRequest) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{21}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UsageStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -2663,7 +2729,7 @@ type UsageDimension struct {
 
 func (x *UsageDimension) Reset() {
 	*x = UsageDimension{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[22]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2741,7 @@ func (x *UsageDimension) String() string {
 func (*UsageDimension) ProtoMessage() {}
 
 func (x *UsageDimension) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[22]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2754,7 @@ func (x *UsageDimension) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageDimension.ProtoReflect.Descriptor instead.
 func (*UsageDimension) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{22}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UsageDimension) GetKind() UsageDimension_Kind {
@@ -2718,7 +2784,7 @@ type UsageFilter struct {
 
 func (x *UsageFilter) Reset() {
 	*x = UsageFilter{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[23]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2730,7 +2796,7 @@ func (x *UsageFilter) String() string {
 func (*UsageFilter) ProtoMessage() {}
 
 func (x *UsageFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[23]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2743,7 +2809,7 @@ func (x *UsageFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageFilter.ProtoReflect.Descriptor instead.
 func (*UsageFilter) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{23}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UsageFilter) GetDimension() *UsageDimension {
@@ -2782,7 +2848,7 @@ type UsageStatsResponse struct {
 
 func (x *UsageStatsResponse) Reset() {
 	*x = UsageStatsResponse{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[24]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2794,7 +2860,7 @@ func (x *UsageStatsResponse) String() string {
 func (*UsageStatsResponse) ProtoMessage() {}
 
 func (x *UsageStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[24]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2807,7 +2873,7 @@ func (x *UsageStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageStatsResponse.ProtoReflect.Descriptor instead.
 func (*UsageStatsResponse) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{24}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UsageStatsResponse) GetRows() []*UsageRow {
@@ -2879,7 +2945,7 @@ type BudgetStatus struct {
 
 func (x *BudgetStatus) Reset() {
 	*x = BudgetStatus{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[25]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2891,7 +2957,7 @@ func (x *BudgetStatus) String() string {
 func (*BudgetStatus) ProtoMessage() {}
 
 func (x *BudgetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[25]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2904,7 +2970,7 @@ func (x *BudgetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BudgetStatus.ProtoReflect.Descriptor instead.
 func (*BudgetStatus) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{25}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *BudgetStatus) GetBudget() string {
@@ -2985,7 +3051,7 @@ type UsageRow struct {
 
 func (x *UsageRow) Reset() {
 	*x = UsageRow{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[26]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3063,7 @@ func (x *UsageRow) String() string {
 func (*UsageRow) ProtoMessage() {}
 
 func (x *UsageRow) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[26]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3076,7 @@ func (x *UsageRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRow.ProtoReflect.Descriptor instead.
 func (*UsageRow) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{26}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UsageRow) GetBucketStartTime() *timestamppb.Timestamp {
@@ -3094,7 +3160,7 @@ type UsageTotals struct {
 
 func (x *UsageTotals) Reset() {
 	*x = UsageTotals{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[27]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3106,7 +3172,7 @@ func (x *UsageTotals) String() string {
 func (*UsageTotals) ProtoMessage() {}
 
 func (x *UsageTotals) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[27]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3119,7 +3185,7 @@ func (x *UsageTotals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageTotals.ProtoReflect.Descriptor instead.
 func (*UsageTotals) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{27}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UsageTotals) GetRequests() int64 {
@@ -3310,7 +3376,7 @@ type Score struct {
 
 func (x *Score) Reset() {
 	*x = Score{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[28]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3322,7 +3388,7 @@ func (x *Score) String() string {
 func (*Score) ProtoMessage() {}
 
 func (x *Score) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[28]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3335,7 +3401,7 @@ func (x *Score) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Score.ProtoReflect.Descriptor instead.
 func (*Score) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{28}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Score) GetMean() float64 {
@@ -3377,7 +3443,7 @@ type Percentiles struct {
 
 func (x *Percentiles) Reset() {
 	*x = Percentiles{}
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[29]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3389,7 +3455,7 @@ func (x *Percentiles) String() string {
 func (*Percentiles) ProtoMessage() {}
 
 func (x *Percentiles) ProtoReflect() protoreflect.Message {
-	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[29]
+	mi := &file_trunkline_v1_gateway_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3402,7 +3468,7 @@ func (x *Percentiles) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Percentiles.ProtoReflect.Descriptor instead.
 func (*Percentiles) Descriptor() ([]byte, []int) {
-	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{29}
+	return file_trunkline_v1_gateway_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Percentiles) GetCount() int64 {
@@ -3592,7 +3658,7 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"\x12HealthCheckRequest\x12+\n" +
 	"\x11include_providers\x18\x01 \x01(\bR\x10includeProviders\x12\x14\n" +
 	"\x05probe\x18\x02 \x01(\bR\x05probe\x12!\n" +
-	"\fprobe_models\x18\x03 \x01(\bR\vprobeModels\"\xb2\x03\n" +
+	"\fprobe_models\x18\x03 \x01(\bR\vprobeModels\"\xe6\x03\n" +
 	"\x13HealthCheckResponse\x12=\n" +
 	"\x05state\x18\x01 \x01(\x0e2'.trunkline.v1.HealthCheckResponse.StateR\x05state\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
@@ -3600,13 +3666,17 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"start_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12:\n" +
 	"\tproviders\x18\x04 \x03(\v2\x1c.trunkline.v1.ProviderHealthR\tproviders\x12%\n" +
 	"\x0econfig_version\x18\x05 \x01(\tR\rconfigVersion\x122\n" +
-	"\x06ledger\x18\x06 \x01(\v2\x1a.trunkline.v1.LedgerHealthR\x06ledger\"p\n" +
+	"\x06ledger\x18\x06 \x01(\v2\x1a.trunkline.v1.LedgerHealthR\x06ledger\x122\n" +
+	"\x06limits\x18\a \x01(\v2\x1a.trunkline.v1.LimitsHealthR\x06limits\"p\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_SERVING\x10\x01\x12\x12\n" +
 	"\x0eSTATE_DEGRADED\x10\x02\x12\x15\n" +
 	"\x11STATE_NOT_SERVING\x10\x03\x12\x12\n" +
-	"\x0eSTATE_DRAINING\x10\x04\"\xee\x01\n" +
+	"\x0eSTATE_DRAINING\x10\x04\"\x7f\n" +
+	"\fLimitsHealth\x12%\n" +
+	"\x0efailing_reason\x18\x01 \x01(\tR\rfailingReason\x12H\n" +
+	"\x12failing_since_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x10failingSinceTime\"\xee\x01\n" +
 	"\fLedgerHealth\x12\x1f\n" +
 	"\vqueued_rows\x18\x01 \x01(\x03R\n" +
 	"queuedRows\x12%\n" +
@@ -3833,7 +3903,7 @@ func file_trunkline_v1_gateway_service_proto_rawDescGZIP() []byte {
 }
 
 var file_trunkline_v1_gateway_service_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_trunkline_v1_gateway_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_trunkline_v1_gateway_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_trunkline_v1_gateway_service_proto_goTypes = []any{
 	(Thinking_Effort)(0),                // 0: trunkline.v1.Thinking.Effort
 	(Thinking_Visibility)(0),            // 1: trunkline.v1.Thinking.Visibility
@@ -3857,68 +3927,69 @@ var file_trunkline_v1_gateway_service_proto_goTypes = []any{
 	(*StreamCompleted)(nil),             // 19: trunkline.v1.StreamCompleted
 	(*HealthCheckRequest)(nil),          // 20: trunkline.v1.HealthCheckRequest
 	(*HealthCheckResponse)(nil),         // 21: trunkline.v1.HealthCheckResponse
-	(*LedgerHealth)(nil),                // 22: trunkline.v1.LedgerHealth
-	(*ProviderHealth)(nil),              // 23: trunkline.v1.ProviderHealth
-	(*EndpointHealth)(nil),              // 24: trunkline.v1.EndpointHealth
-	(*RateLimitSnapshot)(nil),           // 25: trunkline.v1.RateLimitSnapshot
-	(*ProviderError)(nil),               // 26: trunkline.v1.ProviderError
-	(*ProbeResult)(nil),                 // 27: trunkline.v1.ProbeResult
-	(*UsageStatsRequest)(nil),           // 28: trunkline.v1.UsageStatsRequest
-	(*UsageDimension)(nil),              // 29: trunkline.v1.UsageDimension
-	(*UsageFilter)(nil),                 // 30: trunkline.v1.UsageFilter
-	(*UsageStatsResponse)(nil),          // 31: trunkline.v1.UsageStatsResponse
-	(*BudgetStatus)(nil),                // 32: trunkline.v1.BudgetStatus
-	(*UsageRow)(nil),                    // 33: trunkline.v1.UsageRow
-	(*UsageTotals)(nil),                 // 34: trunkline.v1.UsageTotals
-	(*Score)(nil),                       // 35: trunkline.v1.Score
-	(*Percentiles)(nil),                 // 36: trunkline.v1.Percentiles
-	nil,                                 // 37: trunkline.v1.GenerateRequest.ProviderOptionsEntry
-	nil,                                 // 38: trunkline.v1.UsageTotals.ScoresEntry
-	(*Message)(nil),                     // 39: trunkline.v1.Message
-	(*Tool)(nil),                        // 40: trunkline.v1.Tool
-	(*ToolChoice)(nil),                  // 41: trunkline.v1.ToolChoice
-	(*ResponseFormat)(nil),              // 42: trunkline.v1.ResponseFormat
-	(*Routing)(nil),                     // 43: trunkline.v1.Routing
-	(*CallContext)(nil),                 // 44: trunkline.v1.CallContext
-	(*durationpb.Duration)(nil),         // 45: google.protobuf.Duration
-	(FinishReason)(0),                   // 46: trunkline.v1.FinishReason
-	(*Usage)(nil),                       // 47: trunkline.v1.Usage
-	(*Cost)(nil),                        // 48: trunkline.v1.Cost
-	(*Served)(nil),                      // 49: trunkline.v1.Served
-	(*timestamppb.Timestamp)(nil),       // 50: google.protobuf.Timestamp
-	(*LogprobToken)(nil),                // 51: trunkline.v1.LogprobToken
-	(*Warning)(nil),                     // 52: trunkline.v1.Warning
-	(*structpb.Struct)(nil),             // 53: google.protobuf.Struct
-	(*Target)(nil),                      // 54: trunkline.v1.Target
-	(*Part)(nil),                        // 55: trunkline.v1.Part
-	(*Citation)(nil),                    // 56: trunkline.v1.Citation
-	(*ProviderState)(nil),               // 57: trunkline.v1.ProviderState
-	(Outcome)(0),                        // 58: trunkline.v1.Outcome
+	(*LimitsHealth)(nil),                // 22: trunkline.v1.LimitsHealth
+	(*LedgerHealth)(nil),                // 23: trunkline.v1.LedgerHealth
+	(*ProviderHealth)(nil),              // 24: trunkline.v1.ProviderHealth
+	(*EndpointHealth)(nil),              // 25: trunkline.v1.EndpointHealth
+	(*RateLimitSnapshot)(nil),           // 26: trunkline.v1.RateLimitSnapshot
+	(*ProviderError)(nil),               // 27: trunkline.v1.ProviderError
+	(*ProbeResult)(nil),                 // 28: trunkline.v1.ProbeResult
+	(*UsageStatsRequest)(nil),           // 29: trunkline.v1.UsageStatsRequest
+	(*UsageDimension)(nil),              // 30: trunkline.v1.UsageDimension
+	(*UsageFilter)(nil),                 // 31: trunkline.v1.UsageFilter
+	(*UsageStatsResponse)(nil),          // 32: trunkline.v1.UsageStatsResponse
+	(*BudgetStatus)(nil),                // 33: trunkline.v1.BudgetStatus
+	(*UsageRow)(nil),                    // 34: trunkline.v1.UsageRow
+	(*UsageTotals)(nil),                 // 35: trunkline.v1.UsageTotals
+	(*Score)(nil),                       // 36: trunkline.v1.Score
+	(*Percentiles)(nil),                 // 37: trunkline.v1.Percentiles
+	nil,                                 // 38: trunkline.v1.GenerateRequest.ProviderOptionsEntry
+	nil,                                 // 39: trunkline.v1.UsageTotals.ScoresEntry
+	(*Message)(nil),                     // 40: trunkline.v1.Message
+	(*Tool)(nil),                        // 41: trunkline.v1.Tool
+	(*ToolChoice)(nil),                  // 42: trunkline.v1.ToolChoice
+	(*ResponseFormat)(nil),              // 43: trunkline.v1.ResponseFormat
+	(*Routing)(nil),                     // 44: trunkline.v1.Routing
+	(*CallContext)(nil),                 // 45: trunkline.v1.CallContext
+	(*durationpb.Duration)(nil),         // 46: google.protobuf.Duration
+	(FinishReason)(0),                   // 47: trunkline.v1.FinishReason
+	(*Usage)(nil),                       // 48: trunkline.v1.Usage
+	(*Cost)(nil),                        // 49: trunkline.v1.Cost
+	(*Served)(nil),                      // 50: trunkline.v1.Served
+	(*timestamppb.Timestamp)(nil),       // 51: google.protobuf.Timestamp
+	(*LogprobToken)(nil),                // 52: trunkline.v1.LogprobToken
+	(*Warning)(nil),                     // 53: trunkline.v1.Warning
+	(*structpb.Struct)(nil),             // 54: google.protobuf.Struct
+	(*Target)(nil),                      // 55: trunkline.v1.Target
+	(*Part)(nil),                        // 56: trunkline.v1.Part
+	(*Citation)(nil),                    // 57: trunkline.v1.Citation
+	(*ProviderState)(nil),               // 58: trunkline.v1.ProviderState
+	(Outcome)(0),                        // 59: trunkline.v1.Outcome
 }
 var file_trunkline_v1_gateway_service_proto_depIdxs = []int32{
-	39, // 0: trunkline.v1.GenerateRequest.messages:type_name -> trunkline.v1.Message
+	40, // 0: trunkline.v1.GenerateRequest.messages:type_name -> trunkline.v1.Message
 	8,  // 1: trunkline.v1.GenerateRequest.config:type_name -> trunkline.v1.GenerationConfig
-	40, // 2: trunkline.v1.GenerateRequest.tools:type_name -> trunkline.v1.Tool
-	41, // 3: trunkline.v1.GenerateRequest.tool_choice:type_name -> trunkline.v1.ToolChoice
-	42, // 4: trunkline.v1.GenerateRequest.response_format:type_name -> trunkline.v1.ResponseFormat
-	43, // 5: trunkline.v1.GenerateRequest.routing:type_name -> trunkline.v1.Routing
-	44, // 6: trunkline.v1.GenerateRequest.context:type_name -> trunkline.v1.CallContext
+	41, // 2: trunkline.v1.GenerateRequest.tools:type_name -> trunkline.v1.Tool
+	42, // 3: trunkline.v1.GenerateRequest.tool_choice:type_name -> trunkline.v1.ToolChoice
+	43, // 4: trunkline.v1.GenerateRequest.response_format:type_name -> trunkline.v1.ResponseFormat
+	44, // 5: trunkline.v1.GenerateRequest.routing:type_name -> trunkline.v1.Routing
+	45, // 6: trunkline.v1.GenerateRequest.context:type_name -> trunkline.v1.CallContext
 	10, // 7: trunkline.v1.GenerateRequest.stream_options:type_name -> trunkline.v1.StreamOptions
-	37, // 8: trunkline.v1.GenerateRequest.provider_options:type_name -> trunkline.v1.GenerateRequest.ProviderOptionsEntry
+	38, // 8: trunkline.v1.GenerateRequest.provider_options:type_name -> trunkline.v1.GenerateRequest.ProviderOptionsEntry
 	9,  // 9: trunkline.v1.GenerationConfig.thinking:type_name -> trunkline.v1.Thinking
 	0,  // 10: trunkline.v1.Thinking.effort:type_name -> trunkline.v1.Thinking.Effort
 	1,  // 11: trunkline.v1.Thinking.visibility:type_name -> trunkline.v1.Thinking.Visibility
-	45, // 12: trunkline.v1.StreamOptions.coalesce_window:type_name -> google.protobuf.Duration
-	45, // 13: trunkline.v1.StreamOptions.heartbeat_interval:type_name -> google.protobuf.Duration
-	39, // 14: trunkline.v1.GenerateResponse.message:type_name -> trunkline.v1.Message
-	46, // 15: trunkline.v1.GenerateResponse.finish_reason:type_name -> trunkline.v1.FinishReason
-	47, // 16: trunkline.v1.GenerateResponse.usage:type_name -> trunkline.v1.Usage
-	48, // 17: trunkline.v1.GenerateResponse.cost:type_name -> trunkline.v1.Cost
-	49, // 18: trunkline.v1.GenerateResponse.served:type_name -> trunkline.v1.Served
-	50, // 19: trunkline.v1.GenerateResponse.create_time:type_name -> google.protobuf.Timestamp
-	51, // 20: trunkline.v1.GenerateResponse.logprobs:type_name -> trunkline.v1.LogprobToken
-	52, // 21: trunkline.v1.GenerateResponse.warnings:type_name -> trunkline.v1.Warning
-	53, // 22: trunkline.v1.GenerateResponse.provider_metadata:type_name -> google.protobuf.Struct
+	46, // 12: trunkline.v1.StreamOptions.coalesce_window:type_name -> google.protobuf.Duration
+	46, // 13: trunkline.v1.StreamOptions.heartbeat_interval:type_name -> google.protobuf.Duration
+	40, // 14: trunkline.v1.GenerateResponse.message:type_name -> trunkline.v1.Message
+	47, // 15: trunkline.v1.GenerateResponse.finish_reason:type_name -> trunkline.v1.FinishReason
+	48, // 16: trunkline.v1.GenerateResponse.usage:type_name -> trunkline.v1.Usage
+	49, // 17: trunkline.v1.GenerateResponse.cost:type_name -> trunkline.v1.Cost
+	50, // 18: trunkline.v1.GenerateResponse.served:type_name -> trunkline.v1.Served
+	51, // 19: trunkline.v1.GenerateResponse.create_time:type_name -> google.protobuf.Timestamp
+	52, // 20: trunkline.v1.GenerateResponse.logprobs:type_name -> trunkline.v1.LogprobToken
+	53, // 21: trunkline.v1.GenerateResponse.warnings:type_name -> trunkline.v1.Warning
+	54, // 22: trunkline.v1.GenerateResponse.provider_metadata:type_name -> google.protobuf.Struct
 	13, // 23: trunkline.v1.StreamGenerateResponse.started:type_name -> trunkline.v1.StreamStarted
 	14, // 24: trunkline.v1.StreamGenerateResponse.part_started:type_name -> trunkline.v1.PartStarted
 	15, // 25: trunkline.v1.StreamGenerateResponse.part_delta:type_name -> trunkline.v1.PartDelta
@@ -3926,77 +3997,79 @@ var file_trunkline_v1_gateway_service_proto_depIdxs = []int32{
 	17, // 27: trunkline.v1.StreamGenerateResponse.heartbeat:type_name -> trunkline.v1.Heartbeat
 	18, // 28: trunkline.v1.StreamGenerateResponse.restarted:type_name -> trunkline.v1.Restarted
 	19, // 29: trunkline.v1.StreamGenerateResponse.completed:type_name -> trunkline.v1.StreamCompleted
-	54, // 30: trunkline.v1.StreamStarted.target:type_name -> trunkline.v1.Target
-	50, // 31: trunkline.v1.StreamStarted.create_time:type_name -> google.protobuf.Timestamp
-	55, // 32: trunkline.v1.PartStarted.part:type_name -> trunkline.v1.Part
-	51, // 33: trunkline.v1.PartDelta.logprobs:type_name -> trunkline.v1.LogprobToken
-	56, // 34: trunkline.v1.PartDelta.citations:type_name -> trunkline.v1.Citation
-	57, // 35: trunkline.v1.PartCompleted.provider_state:type_name -> trunkline.v1.ProviderState
-	54, // 36: trunkline.v1.Restarted.target:type_name -> trunkline.v1.Target
-	58, // 37: trunkline.v1.Restarted.cause:type_name -> trunkline.v1.Outcome
+	55, // 30: trunkline.v1.StreamStarted.target:type_name -> trunkline.v1.Target
+	51, // 31: trunkline.v1.StreamStarted.create_time:type_name -> google.protobuf.Timestamp
+	56, // 32: trunkline.v1.PartStarted.part:type_name -> trunkline.v1.Part
+	52, // 33: trunkline.v1.PartDelta.logprobs:type_name -> trunkline.v1.LogprobToken
+	57, // 34: trunkline.v1.PartDelta.citations:type_name -> trunkline.v1.Citation
+	58, // 35: trunkline.v1.PartCompleted.provider_state:type_name -> trunkline.v1.ProviderState
+	55, // 36: trunkline.v1.Restarted.target:type_name -> trunkline.v1.Target
+	59, // 37: trunkline.v1.Restarted.cause:type_name -> trunkline.v1.Outcome
 	11, // 38: trunkline.v1.StreamCompleted.response:type_name -> trunkline.v1.GenerateResponse
 	2,  // 39: trunkline.v1.HealthCheckResponse.state:type_name -> trunkline.v1.HealthCheckResponse.State
-	50, // 40: trunkline.v1.HealthCheckResponse.start_time:type_name -> google.protobuf.Timestamp
-	23, // 41: trunkline.v1.HealthCheckResponse.providers:type_name -> trunkline.v1.ProviderHealth
-	22, // 42: trunkline.v1.HealthCheckResponse.ledger:type_name -> trunkline.v1.LedgerHealth
-	50, // 43: trunkline.v1.LedgerHealth.failing_since_time:type_name -> google.protobuf.Timestamp
-	2,  // 44: trunkline.v1.ProviderHealth.state:type_name -> trunkline.v1.HealthCheckResponse.State
-	24, // 45: trunkline.v1.ProviderHealth.endpoints:type_name -> trunkline.v1.EndpointHealth
-	26, // 46: trunkline.v1.ProviderHealth.recent_errors:type_name -> trunkline.v1.ProviderError
-	27, // 47: trunkline.v1.ProviderHealth.probes:type_name -> trunkline.v1.ProbeResult
-	50, // 48: trunkline.v1.ProviderHealth.last_success_time:type_name -> google.protobuf.Timestamp
-	50, // 49: trunkline.v1.ProviderHealth.last_failure_time:type_name -> google.protobuf.Timestamp
-	4,  // 50: trunkline.v1.EndpointHealth.circuit:type_name -> trunkline.v1.EndpointHealth.Circuit
-	3,  // 51: trunkline.v1.EndpointHealth.credential_state:type_name -> trunkline.v1.EndpointHealth.CredentialState
-	50, // 52: trunkline.v1.EndpointHealth.credential_check_time:type_name -> google.protobuf.Timestamp
-	50, // 53: trunkline.v1.EndpointHealth.blocked_until_time:type_name -> google.protobuf.Timestamp
-	45, // 54: trunkline.v1.EndpointHealth.time_to_first_token_p50:type_name -> google.protobuf.Duration
-	45, // 55: trunkline.v1.EndpointHealth.time_to_first_token_p95:type_name -> google.protobuf.Duration
-	50, // 56: trunkline.v1.EndpointHealth.last_success_time:type_name -> google.protobuf.Timestamp
-	50, // 57: trunkline.v1.EndpointHealth.last_failure_time:type_name -> google.protobuf.Timestamp
-	25, // 58: trunkline.v1.EndpointHealth.rate_limits:type_name -> trunkline.v1.RateLimitSnapshot
-	25, // 59: trunkline.v1.EndpointHealth.kept_limits:type_name -> trunkline.v1.RateLimitSnapshot
-	50, // 60: trunkline.v1.RateLimitSnapshot.reset_time:type_name -> google.protobuf.Timestamp
-	50, // 61: trunkline.v1.ProviderError.time:type_name -> google.protobuf.Timestamp
-	58, // 62: trunkline.v1.ProviderError.outcome:type_name -> trunkline.v1.Outcome
-	54, // 63: trunkline.v1.ProbeResult.target:type_name -> trunkline.v1.Target
-	58, // 64: trunkline.v1.ProbeResult.outcome:type_name -> trunkline.v1.Outcome
-	45, // 65: trunkline.v1.ProbeResult.duration:type_name -> google.protobuf.Duration
-	50, // 66: trunkline.v1.UsageStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	50, // 67: trunkline.v1.UsageStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	5,  // 68: trunkline.v1.UsageStatsRequest.bucket:type_name -> trunkline.v1.UsageStatsRequest.Bucket
-	29, // 69: trunkline.v1.UsageStatsRequest.group_by:type_name -> trunkline.v1.UsageDimension
-	30, // 70: trunkline.v1.UsageStatsRequest.filters:type_name -> trunkline.v1.UsageFilter
-	6,  // 71: trunkline.v1.UsageDimension.kind:type_name -> trunkline.v1.UsageDimension.Kind
-	29, // 72: trunkline.v1.UsageFilter.dimension:type_name -> trunkline.v1.UsageDimension
-	33, // 73: trunkline.v1.UsageStatsResponse.rows:type_name -> trunkline.v1.UsageRow
-	34, // 74: trunkline.v1.UsageStatsResponse.totals:type_name -> trunkline.v1.UsageTotals
-	50, // 75: trunkline.v1.UsageStatsResponse.start_time:type_name -> google.protobuf.Timestamp
-	50, // 76: trunkline.v1.UsageStatsResponse.end_time:type_name -> google.protobuf.Timestamp
-	32, // 77: trunkline.v1.UsageStatsResponse.budgets:type_name -> trunkline.v1.BudgetStatus
-	50, // 78: trunkline.v1.BudgetStatus.renew_time:type_name -> google.protobuf.Timestamp
-	50, // 79: trunkline.v1.UsageRow.bucket_start_time:type_name -> google.protobuf.Timestamp
-	34, // 80: trunkline.v1.UsageRow.totals:type_name -> trunkline.v1.UsageTotals
-	47, // 81: trunkline.v1.UsageTotals.usage:type_name -> trunkline.v1.Usage
-	36, // 82: trunkline.v1.UsageTotals.total_time:type_name -> trunkline.v1.Percentiles
-	36, // 83: trunkline.v1.UsageTotals.time_to_first_token:type_name -> trunkline.v1.Percentiles
-	36, // 84: trunkline.v1.UsageTotals.output_rate:type_name -> trunkline.v1.Percentiles
-	38, // 85: trunkline.v1.UsageTotals.scores:type_name -> trunkline.v1.UsageTotals.ScoresEntry
-	53, // 86: trunkline.v1.GenerateRequest.ProviderOptionsEntry.value:type_name -> google.protobuf.Struct
-	35, // 87: trunkline.v1.UsageTotals.ScoresEntry.value:type_name -> trunkline.v1.Score
-	7,  // 88: trunkline.v1.GatewayService.Generate:input_type -> trunkline.v1.GenerateRequest
-	7,  // 89: trunkline.v1.GatewayService.StreamGenerate:input_type -> trunkline.v1.GenerateRequest
-	20, // 90: trunkline.v1.GatewayService.HealthCheck:input_type -> trunkline.v1.HealthCheckRequest
-	28, // 91: trunkline.v1.GatewayService.UsageStats:input_type -> trunkline.v1.UsageStatsRequest
-	11, // 92: trunkline.v1.GatewayService.Generate:output_type -> trunkline.v1.GenerateResponse
-	12, // 93: trunkline.v1.GatewayService.StreamGenerate:output_type -> trunkline.v1.StreamGenerateResponse
-	21, // 94: trunkline.v1.GatewayService.HealthCheck:output_type -> trunkline.v1.HealthCheckResponse
-	31, // 95: trunkline.v1.GatewayService.UsageStats:output_type -> trunkline.v1.UsageStatsResponse
-	92, // [92:96] is the sub-list for method output_type
-	88, // [88:92] is the sub-list for method input_type
-	88, // [88:88] is the sub-list for extension type_name
-	88, // [88:88] is the sub-list for extension extendee
-	0,  // [0:88] is the sub-list for field type_name
+	51, // 40: trunkline.v1.HealthCheckResponse.start_time:type_name -> google.protobuf.Timestamp
+	24, // 41: trunkline.v1.HealthCheckResponse.providers:type_name -> trunkline.v1.ProviderHealth
+	23, // 42: trunkline.v1.HealthCheckResponse.ledger:type_name -> trunkline.v1.LedgerHealth
+	22, // 43: trunkline.v1.HealthCheckResponse.limits:type_name -> trunkline.v1.LimitsHealth
+	51, // 44: trunkline.v1.LimitsHealth.failing_since_time:type_name -> google.protobuf.Timestamp
+	51, // 45: trunkline.v1.LedgerHealth.failing_since_time:type_name -> google.protobuf.Timestamp
+	2,  // 46: trunkline.v1.ProviderHealth.state:type_name -> trunkline.v1.HealthCheckResponse.State
+	25, // 47: trunkline.v1.ProviderHealth.endpoints:type_name -> trunkline.v1.EndpointHealth
+	27, // 48: trunkline.v1.ProviderHealth.recent_errors:type_name -> trunkline.v1.ProviderError
+	28, // 49: trunkline.v1.ProviderHealth.probes:type_name -> trunkline.v1.ProbeResult
+	51, // 50: trunkline.v1.ProviderHealth.last_success_time:type_name -> google.protobuf.Timestamp
+	51, // 51: trunkline.v1.ProviderHealth.last_failure_time:type_name -> google.protobuf.Timestamp
+	4,  // 52: trunkline.v1.EndpointHealth.circuit:type_name -> trunkline.v1.EndpointHealth.Circuit
+	3,  // 53: trunkline.v1.EndpointHealth.credential_state:type_name -> trunkline.v1.EndpointHealth.CredentialState
+	51, // 54: trunkline.v1.EndpointHealth.credential_check_time:type_name -> google.protobuf.Timestamp
+	51, // 55: trunkline.v1.EndpointHealth.blocked_until_time:type_name -> google.protobuf.Timestamp
+	46, // 56: trunkline.v1.EndpointHealth.time_to_first_token_p50:type_name -> google.protobuf.Duration
+	46, // 57: trunkline.v1.EndpointHealth.time_to_first_token_p95:type_name -> google.protobuf.Duration
+	51, // 58: trunkline.v1.EndpointHealth.last_success_time:type_name -> google.protobuf.Timestamp
+	51, // 59: trunkline.v1.EndpointHealth.last_failure_time:type_name -> google.protobuf.Timestamp
+	26, // 60: trunkline.v1.EndpointHealth.rate_limits:type_name -> trunkline.v1.RateLimitSnapshot
+	26, // 61: trunkline.v1.EndpointHealth.kept_limits:type_name -> trunkline.v1.RateLimitSnapshot
+	51, // 62: trunkline.v1.RateLimitSnapshot.reset_time:type_name -> google.protobuf.Timestamp
+	51, // 63: trunkline.v1.ProviderError.time:type_name -> google.protobuf.Timestamp
+	59, // 64: trunkline.v1.ProviderError.outcome:type_name -> trunkline.v1.Outcome
+	55, // 65: trunkline.v1.ProbeResult.target:type_name -> trunkline.v1.Target
+	59, // 66: trunkline.v1.ProbeResult.outcome:type_name -> trunkline.v1.Outcome
+	46, // 67: trunkline.v1.ProbeResult.duration:type_name -> google.protobuf.Duration
+	51, // 68: trunkline.v1.UsageStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	51, // 69: trunkline.v1.UsageStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	5,  // 70: trunkline.v1.UsageStatsRequest.bucket:type_name -> trunkline.v1.UsageStatsRequest.Bucket
+	30, // 71: trunkline.v1.UsageStatsRequest.group_by:type_name -> trunkline.v1.UsageDimension
+	31, // 72: trunkline.v1.UsageStatsRequest.filters:type_name -> trunkline.v1.UsageFilter
+	6,  // 73: trunkline.v1.UsageDimension.kind:type_name -> trunkline.v1.UsageDimension.Kind
+	30, // 74: trunkline.v1.UsageFilter.dimension:type_name -> trunkline.v1.UsageDimension
+	34, // 75: trunkline.v1.UsageStatsResponse.rows:type_name -> trunkline.v1.UsageRow
+	35, // 76: trunkline.v1.UsageStatsResponse.totals:type_name -> trunkline.v1.UsageTotals
+	51, // 77: trunkline.v1.UsageStatsResponse.start_time:type_name -> google.protobuf.Timestamp
+	51, // 78: trunkline.v1.UsageStatsResponse.end_time:type_name -> google.protobuf.Timestamp
+	33, // 79: trunkline.v1.UsageStatsResponse.budgets:type_name -> trunkline.v1.BudgetStatus
+	51, // 80: trunkline.v1.BudgetStatus.renew_time:type_name -> google.protobuf.Timestamp
+	51, // 81: trunkline.v1.UsageRow.bucket_start_time:type_name -> google.protobuf.Timestamp
+	35, // 82: trunkline.v1.UsageRow.totals:type_name -> trunkline.v1.UsageTotals
+	48, // 83: trunkline.v1.UsageTotals.usage:type_name -> trunkline.v1.Usage
+	37, // 84: trunkline.v1.UsageTotals.total_time:type_name -> trunkline.v1.Percentiles
+	37, // 85: trunkline.v1.UsageTotals.time_to_first_token:type_name -> trunkline.v1.Percentiles
+	37, // 86: trunkline.v1.UsageTotals.output_rate:type_name -> trunkline.v1.Percentiles
+	39, // 87: trunkline.v1.UsageTotals.scores:type_name -> trunkline.v1.UsageTotals.ScoresEntry
+	54, // 88: trunkline.v1.GenerateRequest.ProviderOptionsEntry.value:type_name -> google.protobuf.Struct
+	36, // 89: trunkline.v1.UsageTotals.ScoresEntry.value:type_name -> trunkline.v1.Score
+	7,  // 90: trunkline.v1.GatewayService.Generate:input_type -> trunkline.v1.GenerateRequest
+	7,  // 91: trunkline.v1.GatewayService.StreamGenerate:input_type -> trunkline.v1.GenerateRequest
+	20, // 92: trunkline.v1.GatewayService.HealthCheck:input_type -> trunkline.v1.HealthCheckRequest
+	29, // 93: trunkline.v1.GatewayService.UsageStats:input_type -> trunkline.v1.UsageStatsRequest
+	11, // 94: trunkline.v1.GatewayService.Generate:output_type -> trunkline.v1.GenerateResponse
+	12, // 95: trunkline.v1.GatewayService.StreamGenerate:output_type -> trunkline.v1.StreamGenerateResponse
+	21, // 96: trunkline.v1.GatewayService.HealthCheck:output_type -> trunkline.v1.HealthCheckResponse
+	32, // 97: trunkline.v1.GatewayService.UsageStats:output_type -> trunkline.v1.UsageStatsResponse
+	94, // [94:98] is the sub-list for method output_type
+	90, // [90:94] is the sub-list for method input_type
+	90, // [90:90] is the sub-list for extension type_name
+	90, // [90:90] is the sub-list for extension extendee
+	0,  // [0:90] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_v1_gateway_service_proto_init() }
@@ -4025,18 +4098,18 @@ func file_trunkline_v1_gateway_service_proto_init() {
 		(*PartDelta_MediaData)(nil),
 		(*PartDelta_ProviderJson)(nil),
 	}
-	file_trunkline_v1_gateway_service_proto_msgTypes[17].OneofWrappers = []any{}
 	file_trunkline_v1_gateway_service_proto_msgTypes[18].OneofWrappers = []any{}
-	file_trunkline_v1_gateway_service_proto_msgTypes[25].OneofWrappers = []any{}
-	file_trunkline_v1_gateway_service_proto_msgTypes[27].OneofWrappers = []any{}
-	file_trunkline_v1_gateway_service_proto_msgTypes[29].OneofWrappers = []any{}
+	file_trunkline_v1_gateway_service_proto_msgTypes[19].OneofWrappers = []any{}
+	file_trunkline_v1_gateway_service_proto_msgTypes[26].OneofWrappers = []any{}
+	file_trunkline_v1_gateway_service_proto_msgTypes[28].OneofWrappers = []any{}
+	file_trunkline_v1_gateway_service_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_trunkline_v1_gateway_service_proto_rawDesc), len(file_trunkline_v1_gateway_service_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -771,7 +771,9 @@ class HealthCheckResponse(_message.Message):
         STATE_SERVING: HealthCheckResponse._State.ValueType  # 1
         """Works."""
         STATE_DEGRADED: HealthCheckResponse._State.ValueType  # 2
-        """The gateway works, but a provider that it should call cannot be called, or its ledger's database takes no rows."""
+        """The gateway works, but a provider that it should call cannot be called, its ledger's database takes no rows, or
+        callers' limits are not shared with other gateways as they should be.
+        """
         STATE_NOT_SERVING: HealthCheckResponse._State.ValueType  # 3
         """Cannot be called."""
         STATE_DRAINING: HealthCheckResponse._State.ValueType  # 4
@@ -785,7 +787,9 @@ class HealthCheckResponse(_message.Message):
     STATE_SERVING: HealthCheckResponse.State.ValueType  # 1
     """Works."""
     STATE_DEGRADED: HealthCheckResponse.State.ValueType  # 2
-    """The gateway works, but a provider that it should call cannot be called, or its ledger's database takes no rows."""
+    """The gateway works, but a provider that it should call cannot be called, its ledger's database takes no rows, or
+    callers' limits are not shared with other gateways as they should be.
+    """
     STATE_NOT_SERVING: HealthCheckResponse.State.ValueType  # 3
     """Cannot be called."""
     STATE_DRAINING: HealthCheckResponse.State.ValueType  # 4
@@ -797,6 +801,7 @@ class HealthCheckResponse(_message.Message):
     PROVIDERS_FIELD_NUMBER: _builtins.int
     CONFIG_VERSION_FIELD_NUMBER: _builtins.int
     LEDGER_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     state: Global___HealthCheckResponse.State.ValueType
     """The gateway as a whole."""
     version: _builtins.str
@@ -815,6 +820,10 @@ class HealthCheckResponse(_message.Message):
     def ledger(self) -> Global___LedgerHealth:
         """How the ledger is. For operators and admins."""
 
+    @_builtins.property
+    def limits(self) -> Global___LimitsHealth:
+        """How callers' limits are. For operators and admins."""
+
     def __init__(
         self,
         *,
@@ -824,14 +833,45 @@ class HealthCheckResponse(_message.Message):
         providers: _abc.Iterable[Global___ProviderHealth] | None = ...,
         config_version: _builtins.str = ...,
         ledger: Global___LedgerHealth | None = ...,
+        limits: Global___LimitsHealth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ledger", b"ledger", "limits", b"limits", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_version", b"config_version", "ledger", b"ledger", "providers", b"providers", "start_time", b"start_time", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_version", b"config_version", "ledger", b"ledger", "limits", b"limits", "providers", b"providers", "start_time", b"start_time", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HealthCheckResponse: _TypeAlias = HealthCheckResponse  # noqa: Y015
+
+@_typing.final
+class LimitsHealth(_message.Message):
+    """How callers' limits are: whether gateways that share them can."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILING_REASON_FIELD_NUMBER: _builtins.int
+    FAILING_SINCE_TIME_FIELD_NUMBER: _builtins.int
+    failing_reason: _builtins.str
+    """Why Valkey cannot be asked, for a person; each gateway holds callers to its part of their limits. Empty = it can, or nothing is
+    shared.
+    """
+    @_builtins.property
+    def failing_since_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it cannot. Unset: it can."""
+
+    def __init__(
+        self,
+        *,
+        failing_reason: _builtins.str = ...,
+        failing_since_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failing_since_time", b"failing_since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failing_reason", b"failing_reason", "failing_since_time", b"failing_since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitsHealth: _TypeAlias = LimitsHealth  # noqa: Y015
 
 @_typing.final
 class LedgerHealth(_message.Message):

@@ -1,0 +1,204 @@
+"""Callers' limits that several instances share: exact together, and what becomes of them without Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+from limits_house import Clock, clock_of, shared
+
+from trunkline_server.state.limits import shared as machinery
+from trunkline_server.state.limits.engine import EngineFailed, connect
+from trunkline_server.state.limits.limits import Admitted, Demand, NeverAdmissible, TooMuch
+from trunkline_server.state.limits.where import where
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from valkeys import Valkey
+
+    from trunkline_server.state.limits.limits import Dimension
+    from trunkline_server.state.limits.shared import SharedLimits
+
+SECOND = 1_000_000
+REQUESTS = Demand("workspace:w", "requests", 21, 1)
+CALLS = Demand("workspace:w", "concurrency", 21, 1)
+
+
+async def four(stack: AsyncExitStack, server: Valkey, clock: Clock) -> Sequence[SharedLimits]:
+    return [await stack.enter_async_context(shared(server, clock, 4)) for _ in range(4)]
+
+
+async def until_lost(limits: SharedLimits, *, lost: bool) -> None:
+    while (limits.lost is not None) is not lost:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("dimension", ["requests", "tokens", "concurrency"])
+async def test_sixty_four_callers_of_four_instances_and_room_for_exactly_so_many(
+    server: Valkey, dimension: Dimension
+) -> None:
+    wanted = [REQUESTS._replace(dimension=dimension), Demand("key:k", "requests", 1000, 1)]
+    async with AsyncExitStack() as stack:
+        instances = await four(stack, server, await clock_of(server))
+        answers = await asyncio.gather(*(instances[n % 4].reserve(wanted) for n in range(64)))
+        assert sum(isinstance(each, Admitted) for each in answers) == 21
+        left = await instances[0].reserve([wanted[1]])
+        assert isinstance(left, Admitted)
+        assert left.left[0].remaining == 1000 - 21 - 1
+
+
+async def test_a_place_that_one_instance_frees_is_taken_at_another(server: Valkey) -> None:
+    async with AsyncExitStack() as stack:
+        instances = await four(stack, server, await clock_of(server))
+        one = CALLS._replace(limit=1)
+        held = await instances[0].reserve([one])
+        assert isinstance(held, Admitted)
+        assert await instances[1].reserve([one]) == TooMuch(one, None)
+        held.settle(None)
+        while not isinstance(await instances[1].reserve([one]), Admitted):
+            await asyncio.sleep(0)
+
+
+async def test_what_an_instance_held_that_died_is_free_once_its_lease_is_over(server: Valkey) -> None:
+    clock = await clock_of(server)
+    one = CALLS._replace(limit=1)
+    async with shared(server, clock) as dying:
+        assert isinstance(await dying.reserve([one]), Admitted)
+    async with shared(server, clock) as other:
+        await clock.advance(29 * SECOND)
+        assert await other.reserve([one]) == TooMuch(one, None)
+        await clock.advance(2 * SECOND)
+        assert isinstance(await other.reserve([one]), Admitted)
+
+
+async def test_a_call_that_runs_for_long_keeps_its_place(server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machinery, "RENEWAL", 0.005)
+    clock = await clock_of(server)
+    one = CALLS._replace(limit=1)
+    assert clock.engine is not None
+    async with shared(server, clock) as holding, shared(server, clock) as other:
+        assert isinstance(await holding.reserve([one]), Admitted)
+        for _ in range(5):
+            await clock.advance(20 * SECOND)
+            ends = b"0"
+            while float(ends) < clock.microseconds + 29 * SECOND:
+                found = await clock.engine.send(
+                    "ZRANGE", "{trunkline}:limit:workspace:w:concurrency", 0, -1, "WITHSCORES"
+                )
+                assert isinstance(found, list)
+                assert isinstance(found[1], bytes)
+                ends = found[1]
+        assert await other.reserve([one]) == TooMuch(one, None)
+
+
+async def test_without_valkey_each_instance_has_its_share_of_what_was_left(server: Valkey) -> None:
+    clock = await clock_of(server)
+    wanted = REQUESTS._replace(limit=100)
+    async with shared(server, clock, 4) as limits:
+        for _ in range(60):
+            assert isinstance(await limits.reserve([wanted]), Admitted)
+        server.kill()
+        answers = [await limits.reserve([wanted]) for _ in range(30)]
+        assert [isinstance(each, Admitted) for each in answers] == [True] * 10 + [False] * 20
+        assert limits.lost is not None
+        assert "Valkey" in limits.lost.why
+        refused = answers[-1]
+        assert isinstance(refused, TooMuch)
+        assert (refused.demand.limit, refused.seconds) == (25, 2.4)
+        other = wanted._replace(scope="key:unknown")
+        answers = [await limits.reserve([other]) for _ in range(30)]
+        assert sum(isinstance(each, Admitted) for each in answers) == 25
+
+
+async def test_without_valkey_calls_that_run_keep_their_places_and_go(server: Valkey) -> None:
+    clock = await clock_of(server)
+    three = CALLS._replace(limit=12)
+    async with shared(server, clock, 4) as limits:
+        held = await limits.reserve([three])
+        assert isinstance(held, Admitted)
+        server.kill()
+        answers = [await limits.reserve([three]) for _ in range(5)]
+        assert [isinstance(each, Admitted) for each in answers] == [True, True, False, False, False]
+        held.settle(None)
+        assert isinstance(await limits.reserve([three]), Admitted)
+
+
+async def test_what_is_more_than_the_share_is_no_callers_fault(server: Valkey) -> None:
+    clock = await clock_of(server)
+    server.kill()
+    async with shared(server, clock, 4) as limits:
+        assert limits.lost is not None
+        large = Demand("key:k", "tokens", 100, 90)
+        admitted = await limits.reserve([large])
+        assert isinstance(admitted, Admitted)
+        admitted.settle(90)
+        refused = await limits.reserve([large._replace(units=1)])
+        assert isinstance(refused, TooMuch)
+        assert refused.seconds == pytest.approx((1 + 90 - 25) / 25 * 60)
+        assert isinstance(await limits.reserve([large._replace(units=101)]), NeverAdmissible)
+
+
+async def test_it_comes_back_with_the_calls_that_run(server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machinery, "PAUSE", 0.01)
+    clock = await clock_of(server)
+    two = CALLS._replace(limit=2)
+    async with shared(server, clock, 4) as limits:
+        held = await limits.reserve([two])
+        assert isinstance(held, Admitted)
+        server.kill()
+        await until_lost(limits, lost=True)
+        await server.start()
+        clock.engine = await server.engine()
+        await clock.advance(0)
+        await until_lost(limits, lost=False)
+        async with shared(server, clock, 4) as other:
+            assert isinstance(await other.reserve([two]), Admitted)
+            assert await other.reserve([two]) == TooMuch(two, None)
+            held.settle(None)
+            while not isinstance(await other.reserve([two]), Admitted):
+                await asyncio.sleep(0)
+
+
+async def test_valkey_is_killed_under_load(server: Valkey) -> None:
+    """No more than there is, but for what others took since an instance heard of it last: of 64 callers at most 48."""
+    wanted = REQUESTS._replace(limit=2000)
+    numbers = count()
+
+    async def call_on(limits: SharedLimits) -> int:
+        admitted = 0
+        for _ in range(40):
+            if next(numbers) == 1000:
+                server.kill()
+            admitted += isinstance(await limits.reserve([wanted]), Admitted)
+        return admitted
+
+    async with AsyncExitStack() as stack:
+        instances = await four(stack, server, await clock_of(server))
+        admitted = await asyncio.gather(*(call_on(instances[n % 4]) for n in range(64)))
+        assert all(each.lost is not None for each in instances)
+        # Of 2,560 tries; answers that were on their way when it died are lost.
+        assert 1900 <= sum(admitted) <= 2000 + 48
+
+
+async def test_a_server_that_hangs_counts_as_lost(server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machinery, "PATIENCE", 0.05)
+    clock = await clock_of(server)
+    async with shared(server, clock, 4) as limits:
+        assert clock.engine is not None
+        clock.engine.send("DEBUG", "SLEEP", 1)
+        await asyncio.sleep(0.01)
+        answer = await limits.reserve([REQUESTS._replace(limit=40)])
+        assert isinstance(answer, Admitted)
+        assert answer.left[0].remaining == 9
+        assert limits.lost is not None
+        assert limits.lost.why == "Valkey does not answer"
+
+
+async def test_a_password_that_is_wrong_is_told_without_it(server: Valkey) -> None:
+    with pytest.raises(EngineFailed) as refused:
+        await connect(where(server.url.replace("//", "//:canary@")))
+    assert refused.value.why == "Valkey refuses: ERR"

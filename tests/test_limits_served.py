@@ -1,0 +1,93 @@
+"""Callers' limits of a whole gateway, over gRPC."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from gateway import gateway, settings_of
+from serving import details, reason
+from valkeys import valkey
+
+from trunkline.v1 import gateway_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HELLO = pb.GenerateRequest(model="mock/mock-fast", prompt="hello")
+
+
+def limited(tmp_path: Path, **limits: Any) -> Any:
+    return settings_of(tmp_path, {"caller_limits": {"each_workspace": limits}})
+
+
+async def test_every_answer_says_what_is_left_and_a_refusal_when_to_come_back(tmp_path: Path) -> None:
+    async with gateway(limited(tmp_path, requests_per_minute=3)) as running:
+        unary = running.stub.Generate(HELLO)
+        await unary
+        assert dict(await unary.trailing_metadata())["x-ratelimit-remaining-requests"] == "2"
+        stream = running.stub.StreamGenerate(HELLO)
+        async for _ in stream:
+            pass
+        assert dict(await stream.trailing_metadata())["x-ratelimit-remaining-requests"] == "1"
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await running.stub.Generate(pb.GenerateRequest(model="mock/nobody", prompt="hello"))
+        assert dict(failed.value.trailing_metadata())["x-ratelimit-remaining-requests"] == "0"
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await running.stub.Generate(HELLO)
+    error, metadata = refused.value, dict(refused.value.trailing_metadata() or ())
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert reason(error) == "RATE_LIMITED"
+    told = details(error)
+    assert 15 <= told["google.rpc.RetryInfo"].retry_delay.seconds <= 20
+    assert told["google.rpc.QuotaFailure"].violations[0].subject == "workspace:default"
+    assert metadata["x-ratelimit-remaining-requests"] == "0"
+    assert int(metadata["grpc-retry-pushback-ms"]) > 15_000
+    assert "trunkline-call-id" in metadata
+
+
+async def test_more_than_the_limit_ever_has_is_invalid(tmp_path: Path) -> None:
+    request = pb.GenerateRequest(model="mock/mock-fast", prompt="hello")
+    request.config.max_output_tokens = 5000
+    async with gateway(limited(tmp_path, tokens_per_minute=1000)) as running:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await running.stub.Generate(request)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "has 1000 tokens a minute" in (refused.value.details() or "")
+
+
+async def test_gateways_share_limits_and_say_when_they_cannot(tmp_path: Path) -> None:
+    async with valkey() as server:
+        document = {
+            "caller_limits": {"each_workspace": {"requests_per_minute": 20}},
+            "valkey": {"url": server.url, "instances": 2},
+        }
+        settings = settings_of(tmp_path, document)
+        async with gateway(settings) as one, gateway(settings) as other:
+            stubs = [one.stub, other.stub]
+            for turn in range(20):
+                call = stubs[turn % 2].Generate(HELLO)
+                await call
+                assert dict(await call.trailing_metadata())["x-ratelimit-remaining-requests"] == str(19 - turn)
+            for stub in stubs:
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await stub.Generate(HELLO)
+                assert reason(refused.value) == "RATE_LIMITED"
+            health = await one.stub.HealthCheck(pb.HealthCheckRequest())
+            assert not health.HasField("limits")
+            server.kill()
+            while not health.limits.failing_reason:
+                health = await one.stub.HealthCheck(pb.HealthCheckRequest())
+            assert health.state is pb.HealthCheckResponse.STATE_DEGRADED
+            assert health.limits.HasField("failing_since_time")
+            with pytest.raises(grpc.aio.AioRpcError, match="may have 10 requests a minute"):
+                await one.stub.Generate(HELLO)
+            assert one.lines("limits_not_shared")
+
+
+async def test_without_limits_nothing_is_said_of_them(tmp_path: Path) -> None:
+    async with gateway(settings_of(tmp_path, {})) as running:
+        call = running.stub.Generate(HELLO)
+        await call
+        assert [key for key, _ in await call.trailing_metadata()] == ["trunkline-call-id"]
