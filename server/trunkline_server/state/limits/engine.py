@@ -1,6 +1,6 @@
 """One connection to Valkey, or Redis, and its wire format: commands go out at once, answers come in their order.
 
-Own: four kinds of answers are all that is spoken here (decisions/0032).
+Own: four kinds of answers are all that is spoken here (decisions/0035).
 """
 
 from __future__ import annotations
