@@ -7,7 +7,7 @@ from math import exp
 # What one call more weighs: the last ten or so make most of it.
 WEIGHT = 0.1
 # Seconds after which what is known of what nobody calls has faded to a third.
-FORGETTING = 30.0
+FORGETTING = 60.0
 
 
 class FadingShare:

@@ -46,6 +46,8 @@ class Engine:
         """Send a command. What this gives is its answer, or fails with EngineFailed."""
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_seen)
+        if self._writer.is_closing():
+            self.fail(LOST)  # the reader has not seen it yet
         if self.lost.is_set():
             answer.set_exception(EngineFailed(self._why))
             return answer
