@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import make
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from virtual_time import run_virtual
 
@@ -210,6 +210,7 @@ def test_signals_are_read_in_the_order_that_is_asked() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 50), st.floats(0, 30)), min_size=1, max_size=30))
+@example([(0.5, 7.0), (0.75, 1.0)])
 def test_a_peak_stays_between_what_was_measured_and_one(measured: list[tuple[float, float]]) -> None:
     peak, now = Peak(), 0.0
     for ratio, pause in measured:

@@ -22,7 +22,8 @@ class Peak:
         if ratio > 1.0 + (self._estimate - 1.0) * kept:
             self._estimate = ratio
         else:
-            self._estimate = self._estimate * kept + ratio * (1.0 - kept)
+            # One that is below 1 has faded upwards meanwhile: it is not less than what was measured now.
+            self._estimate = max(ratio, self._estimate * kept + ratio * (1.0 - kept))
         self._at = now
 
     def raise_to(self, ratio: float, now: float) -> None:
