@@ -150,9 +150,10 @@ async def gateway() -> AsyncIterator[FakeGateway]:
     await fake.server.start()
     yield fake
     await fake.server.stop(None)
-    async with asyncio.timeout(5):  # the calls' own tasks end a few turns after the server
-        while asyncio.all_tasks() != {asyncio.current_task()}:
-            await asyncio.sleep(0.01)
+    # The calls' own tasks end a few turns after the server.
+    if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        _, running = await asyncio.wait(left, timeout=5)
+        assert not running
 
 
 class Caller:
