@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from trunkline.v1.call_pb2 import OUTCOME_CANCELLED, OUTCOME_UNSPECIFIED, Cost, Outcome, Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
+from trunkline_server.term import Term
 
 if TYPE_CHECKING:
     from trunkline_server.routing.policy import Policy
@@ -213,7 +214,7 @@ class TaskRegistry:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tapes: set[Tape] = set()
+        self._playing: set[Tape | Term] = set()
         # Nothing is begun any more that outlives its call.
         self.interrupted = False
 
@@ -237,19 +238,23 @@ class TaskRegistry:
         """Pump `events` into a tape. Whoever starts it ends it."""
         tape = Tape(events)
         tape.stop = self.spawn(tape.pump()).cancel
-        self._tapes.add(tape)
+        self._playing.add(tape)
         return tape
 
     def end(self, tape: Tape) -> None:
         """Close what the tape plays; that is not awaited."""
-        self._tapes.discard(tape)
+        self._playing.discard(tape)
         tape.stop()
 
-    def interrupt(self, make_error: Callable[[], BaseException]) -> None:
-        """End every tape that still plays; its reader sees an error of its own."""
+    def term(self, until: float, late: Callable[[], Exception], ending: Callable[[Exception], None]) -> Term:
+        """A time for a block of the running task, which `interrupt` ends as well; see Term."""
+        return Term(self._playing, until, late, ending)
+
+    def interrupt(self, make_error: Callable[[], Exception]) -> None:
+        """End every tape that still plays, and every term; its reader sees an error of its own."""
         self.interrupted = True
-        for tape in self._tapes:
-            tape.fail(make_error())
+        for playing in tuple(self._playing):
+            playing.fail(make_error())
 
     async def wait_idle(self) -> None:
         """Wait until no task is left."""

@@ -1,9 +1,13 @@
-"""Attempt: a call is tried until it has an answer, under one deadline and one budget. The only task boundary."""
+"""Attempt: a call is tried until it has an answer, under one deadline and one budget. The only task boundary.
+
+What is streamed or raced is pumped by a task of its own: its reader waits for other things besides. An answer that is
+wanted as a whole, of one target, is read in the caller's own task: that is half of what this layer costs a call.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
@@ -14,7 +18,10 @@ from trunkline_server.layers.hedge import hedged
 from trunkline_server.layers.trial import HEARTBEAT, NEVER
 
 if TYPE_CHECKING:
-    from trunkline_server.core import Call, Events, Handler, Layer, Tape, TaskRegistry
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from trunkline_server.core import Call, Events, Handler, Layer, TaskRegistry
     from trunkline_server.layers.course import Endpoints
     from trunkline_server.layers.trial import Report
 
@@ -34,9 +41,9 @@ def attempt(registry: TaskRegistry, report: Report, endpoints: Endpoints) -> Lay
             course = Course(call, endpoints, report)
             try:
                 while True:
-                    with registry.play(course.trial.asked(below)) as tape:
+                    with _asked(course, below, registry) as answer:
                         try:
-                            async with aclosing(_reading(course, tape, below, registry)) as events:
+                            async with aclosing(answer) as events:
                                 async for event in events:
                                     yield event
                         except UpstreamError as error:
@@ -60,9 +67,17 @@ def attempt(registry: TaskRegistry, report: Report, endpoints: Endpoints) -> Lay
     return layer
 
 
-def _reading(course: Course, tape: Tape, below: Handler, registry: TaskRegistry) -> Events:
+def _asked(course: Course, below: Handler, registry: TaskRegistry) -> AbstractContextManager[Events]:
     late = course.hedge_at()
-    return course.trial.events(tape) if late is None else hedged(course, tape, late, below, registry)
+    if late is None and not course.trial.call.streaming:
+        return nullcontext(course.trial.whole(below, registry))
+    return _played(course, late, below, registry)
+
+
+@contextmanager
+def _played(course: Course, late: float | None, below: Handler, registry: TaskRegistry) -> Iterator[Events]:
+    with registry.play(course.trial.asked(below)) as tape:
+        yield course.trial.events(tape) if late is None else hedged(course, tape, late, below, registry)
 
 
 async def _pause(course: Course, delay: float, registry: TaskRegistry) -> Events:

@@ -13,7 +13,7 @@ from trunkline.v1 import call_pb2
 from trunkline_server.core import now
 from trunkline_server.errors import CallError, LedgerUnavailable, UpstreamError
 from trunkline_server.fold import Fold
-from trunkline_server.layers.failure import call_error, interrupted
+from trunkline_server.layers.failure import call_error, ending, interrupted
 from trunkline_server.layers.resume import (
     CONTINUE,
     RESTART,
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
     from trunkline_server.routing.choice import Chosen
     from trunkline_server.settings_reliability import Retryable, RetrySettings
 
-# How an attempt ended that the gateway itself ended, by the reason that its caller is told. Every other was not sent.
-ENDINGS = {
-    call_pb2.ERROR_REASON_DEADLINE_EXCEEDED: call_pb2.OUTCOME_TIMEOUT,
-    call_pb2.ERROR_REASON_DRAINING: call_pb2.OUTCOME_INTERRUPTED,
-}
 # What a caller asks for that wants a broken answer again is tried again at the same target, too.
 _BROKEN: tuple[Retryable, ...] = ("timeout", "interrupted", "protocol_error")
 # Seconds for which the end of a call waits for the ledger when its time is over.
@@ -289,7 +284,7 @@ class Course:
         """The call is ended by the gateway itself, or has failed."""
         if error.failure is not None:
             return error
-        self.close(ENDINGS.get(error.reason, call_pb2.OUTCOME_NOT_SENT))
+        self.close(ending(error))
         draining = error.reason == call_pb2.ERROR_REASON_DRAINING
         return self._told(interrupted(error) if draining and self._call.story.committed else error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -36,6 +37,9 @@ def drained(registry: TaskRegistry, below: Handler, patience: float) -> Handler:
                 ended.answered = True
                 for event in events:
                     yield event
+        except asyncio.CancelledError:
+            ended.settle(call.fate.outcome)  # its caller went away, and nobody above has said so yet
+            raise
         finally:
             ended.over = True
             drains.leave(tape, inner.fate)

@@ -38,6 +38,11 @@ REASONS = {
     call_pb2.OUTCOME_AUTH: call_pb2.ERROR_REASON_PROVIDER_AUTH,
     call_pb2.OUTCOME_NOT_SENT: call_pb2.ERROR_REASON_OVERLOADED,
 }
+# How an attempt ended that the gateway itself ended, by the reason that its caller is told. Every other was not sent.
+_ENDINGS = {
+    call_pb2.ERROR_REASON_DEADLINE_EXCEEDED: call_pb2.OUTCOME_TIMEOUT,
+    call_pb2.ERROR_REASON_DRAINING: call_pb2.OUTCOME_INTERRUPTED,
+}
 _PUSHED_BACK = (
     call_pb2.ERROR_REASON_ALL_PROVIDERS_FAILED,
     call_pb2.ERROR_REASON_OVERLOADED,
@@ -100,6 +105,11 @@ def _retry_after(tried: Collection[Tried]) -> float:
 
 def _is_ours(error: UpstreamError) -> bool:
     return error.outcome == call_pb2.OUTCOME_NOT_SENT
+
+
+def ending(error: CallError) -> call_pb2.Outcome.ValueType:
+    """How an attempt ends that the gateway ends, and tells its caller so."""
+    return _ENDINGS.get(error.reason, call_pb2.OUTCOME_NOT_SENT)
 
 
 def interrupted(error: CallError) -> CallError:

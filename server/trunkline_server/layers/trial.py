@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,16 +18,16 @@ from trunkline.v1.gateway_service_pb2 import (
     StreamStarted,
 )
 from trunkline_server.core import now
-from trunkline_server.errors import UpstreamError
+from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import is_content, merge
-from trunkline_server.layers.failure import deadline_passed
+from trunkline_server.layers.failure import deadline_passed, ending
 from trunkline_server.layers.sums import cost_of
 from trunkline_server.spans import seconds, set_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunkline_server.core import Call, Events, Handler, Tape
+    from trunkline_server.core import Call, Events, Handler, Tape, TaskRegistry
     from trunkline_server.fold import Fold
     from trunkline_server.layers.resume import Resumption
 
@@ -131,6 +132,24 @@ class Trial:
         if self.call.streaming and self.pace.first_token < wait:
             wait = self.pace.first_token
         return self.begin + wait
+
+    async def whole(self, below: Handler, registry: TaskRegistry) -> Events:
+        """The same without a tape: nothing runs beside a unary call that is asked of one target at a time."""
+        events: list[StreamGenerateResponse] = []
+        due = min(self.limit, self.call.deadline)
+        async with aclosing(self.asked(below)) as answer:
+            with registry.term(due, lambda: self.late(due), self._ended_by):
+                async for event in answer:
+                    if not events:
+                        self._begun()
+                    events.append(event)
+                    if event.HasField("completed"):
+                        break
+        if not events or not events[-1].HasField("completed"):
+            raise no_marker()
+        events[-1] = self._completed(events[-1])
+        for event in events:
+            yield event
 
     async def _whole(self, tape: Tape) -> Events:
         """The events of a unary call, all at once, when the terminal marker is there."""
@@ -238,6 +257,13 @@ class Trial:
         if len(self._shared.trials) > 1 and (cost := cost_of(self._shared.records())) is not None:
             response.cost.CopyFrom(cost)
 
+    def _ended_by(self, error: Exception) -> None:
+        """It is about to be closed for this."""
+        if isinstance(error, UpstreamError):
+            self.end(error)
+        elif isinstance(error, CallError):
+            self.end(UpstreamError(ending(error)))
+
     def end(self, error: UpstreamError) -> None:
         """It ends so, unless it had ended before."""
         if self.record is not None:
@@ -285,5 +311,10 @@ def taken_from(tape: Tape) -> list[StreamGenerateResponse]:
     """What is ready. Raises what the tape raises, and UpstreamError if it has ended without a terminal marker."""
     events = tape.take()
     if not events:
-        raise UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_terminal_marker")
+        raise no_marker()
     return events
+
+
+def no_marker() -> UpstreamError:
+    """The answer has ended without saying so."""
+    return UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="no_terminal_marker")
