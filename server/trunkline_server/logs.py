@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 import sys
 import traceback
 from datetime import UTC, datetime
+from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 import structlog
@@ -17,30 +20,80 @@ if TYPE_CHECKING:
 
 Log = FilteringBoundLogger
 
+# Seconds for which a server gathers its lines: a system call for each would cost a call more than writing them down.
+LINGER = 0.1
+# Lines that are written together at most.
+_MOST = 256
 _ENCODER = Encoder(enc_hook=repr)
 
 
-def build_log(stream: BinaryIO | None = None) -> Log:
-    """A logger that writes JSON lines to `stream` (default: standard error), each at once.
+def build_log(stream: BinaryIO | None = None, *, linger: float = 0.0) -> Log:
+    """A logger that writes JSON lines to `stream` (default: standard error), in the order in which they were logged.
 
-    Nothing global is configured, so several gateways in one process do not share a log.
+    `linger`: seconds for which lines that are no warning may be gathered; 0 = each is written at once. A warning is
+    written at once, after what was gathered, and so is everything at the end of the process. Nothing global is
+    configured, so several gateways in one process do not share a log.
     """
+    lines = _Lines(stream or sys.stderr.buffer, linger)
+    if linger:
+        atexit.register(lines.write)
     log: Log = structlog.wrap_logger(
-        structlog.BytesLogger(stream or sys.stderr.buffer),
-        processors=[_stamp, _encode],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        lines, processors=[_encode], wrapper_class=structlog.make_filtering_bound_logger(logging.INFO)
     ).bind()
     return log
 
 
-def _stamp(_: WrappedLogger, level: str, fields: EventDict) -> EventDict:
+class _Lines:
+    """Lines on their way into a stream. For any thread; only those of an event loop are gathered."""
+
+    def __init__(self, stream: BinaryIO, linger: float) -> None:
+        self._stream = stream
+        self._linger = linger
+        self._lock = Lock()
+        self._gathered: list[bytes] = []
+        self._timed = False
+
+    def info(self, line: bytes) -> None:
+        """A line that may wait."""
+        with self._lock:
+            self._gathered.append(line)
+            waits = self._timed and len(self._gathered) < _MOST
+        if not waits and not self._arm():
+            self.write()
+
+    def warning(self, line: bytes) -> None:
+        """A line that is wanted now."""
+        with self._lock:
+            self._gathered.append(line)
+        self.write()
+
+    error = critical = warning
+
+    def write(self) -> None:
+        """Write what was gathered."""
+        with self._lock:
+            self._timed = False
+            if self._gathered and not self._stream.closed:
+                self._stream.write(b"".join(self._gathered))
+                self._stream.flush()
+                self._gathered.clear()
+
+    def _arm(self) -> bool:
+        """Write in a while. False: nobody would."""
+        if not self._linger or self._timed:
+            return False
+        try:
+            asyncio.get_running_loop().call_later(self._linger, self.write)
+        except RuntimeError:
+            return False
+        self._timed = True
+        return True
+
+
+def _encode(_: WrappedLogger, level: str, fields: EventDict) -> bytes:
     fields["level"] = level
     fields["timestamp"] = datetime.now(UTC)
-    return fields
-
-
-def _encode(_: WrappedLogger, __: str, fields: EventDict) -> bytes:
-    return _ENCODER.encode(fields)
+    return _ENCODER.encode(fields) + b"\n"
 
 
 def frames_of(error: BaseException) -> list[str]:

@@ -17,7 +17,7 @@ from bench.control import obey, usage
 from trunkline.v1.identity_pb2 import CreateApiKeyRequest
 from trunkline_server.cli.gateway import running
 from trunkline_server.cli.keeping import keeping
-from trunkline_server.logs import build_log
+from trunkline_server.logs import LINGER, build_log
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import (
     DatabaseUrl,
@@ -62,7 +62,7 @@ async def make_key(settings: Settings) -> str:
 async def serve(base_url: str, folder: Path, log: BinaryIO) -> None:
     settings = settings_for(base_url, folder)
     key = await make_key(settings)
-    async with running(settings, build_log(log)) as address:
+    async with running(settings, build_log(log, linger=LINGER)) as address:
         await obey({"usage": usage}, port=int(address.rpartition(":")[2]), key=key)
 
 

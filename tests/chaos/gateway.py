@@ -20,7 +20,7 @@ from chaos.turns import Turns
 from trunkline_server import config
 from trunkline_server.app import App
 from trunkline_server.cli import gateway
-from trunkline_server.logs import build_log
+from trunkline_server.logs import LINGER, build_log
 
 _APPS: list[Watched] = []
 _TURNS: list[Turns] = []
@@ -67,7 +67,7 @@ async def _main(configuration: Path) -> None:
 
     _TURNS.append(Turns())
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell)
-    await gateway._serve(config.load(configuration), build_log())
+    await gateway._serve(config.load(configuration), build_log(linger=LINGER))
 
 
 def main() -> None:

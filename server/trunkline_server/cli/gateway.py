@@ -17,7 +17,7 @@ from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.cli.reports import WORKS
 from trunkline_server.cli.terminal import is_terminal, tell
 from trunkline_server.config import cache_folder, data_folder
-from trunkline_server.logs import build_log
+from trunkline_server.logs import LINGER, build_log
 from trunkline_server.rpc.server import AddressTaken
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.state.certificates import CertificatesUnfit
@@ -38,7 +38,7 @@ _NO_ADMIN = f"is not there, for {ADMIN_LISTEN} is taken: set server.admin_listen
 
 def serve_until_signalled(settings: Settings) -> None:
     """Run a gateway until SIGTERM or SIGINT, then drain it. Raises Failed if it cannot start."""
-    uvloop.run(_serve(settings, build_log()))
+    uvloop.run(_serve(settings, build_log(linger=LINGER)))
 
 
 async def _serve(settings: Settings, log: Log) -> None:
