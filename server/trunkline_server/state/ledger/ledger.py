@@ -40,7 +40,7 @@ LIMIT = 20_000
 # Seconds that a call waits for the database, or for room in the queue, before it is refused.
 PATIENCE = 5.0
 # Seconds that rows are gathered for one transaction when nobody waits for them: the journal has them.
-LINGER = 0.1
+LINGER = 0.25
 # Seconds that closing goes on trying.
 CLOSING = 10.0
 # Seconds between two rounds of housekeeping, and rounds between two looks for rows whose time is over.

@@ -39,7 +39,7 @@ PATIENCE = 5.0
 # Threads that read at once.
 _READERS = 2
 # Rows in one statement: few sizes, since each is compiled once and kept.
-_PORTIONS = (32, 8, 1)
+_PORTIONS = (128, 32, 8, 2, 1)
 _INSERT = re.compile(r"(INSERT .* VALUES )(\([?, ]+\))(.*) RETURNING .*")
 # ON CONFLICT, RETURNING.
 _OLDEST = (3, 35, 0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trunkline_server.state.ledger.database import Failure
 
 # Rows in one transaction.
-BATCH = 256
+BATCH = 512
 # Seconds between tries of a database that fails.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 REFUSED: Failure = "refused"
