@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trunkline_server.routing.policy import Policy
     from trunkline_server.routing.tokens import Count
     from trunkline_server.snapshot import Snapshot
+    from trunkline_server.state.ledger.rows import Subject
 
 try:
     import uvloop
@@ -89,6 +90,8 @@ class Story:
     # Set by route.
     choice: Choice = NO_CHOICE
     time_to_first_token: float | None = None
+    # Set by account, before the first attempt: who called, and what for, as the ledger has it.
+    subject: Subject | None = None
     # How large the request is, by estimate; None: nothing hung on it, and nobody counted.
     count: Count | None = None
     # Set by limit: metadata that the caller is sent at the end, however that is.

@@ -76,11 +76,13 @@ class Entry:
         self._call = call
         self._price_of = price_of
         self._size = self._pieces = 0
-        provider = call.snapshot.settings.providers[call.target.provider]
+        provider, story = call.snapshot.settings.providers[call.target.provider], call.story
+        if story.subject is None:
+            story.subject = subject_of(call)
         self.begun = AttemptRow(
             call_id=call.id,
             attempt=call.attempt,
-            subject=subject_of(call),
+            subject=story.subject,
             started=started,
             provider=call.target.provider,
             model=call.target.model[:LONGEST_NAME],
@@ -234,7 +236,7 @@ def call_row(call: Call, finished: Finished, started: int, reason: str, answer: 
     first = story.time_to_first_token
     return CallRow(
         call_id=call.id,
-        subject=subject_of(call, valid=story.valid),
+        subject=story.subject or subject_of(call, valid=story.valid),
         started=started,
         duration=round(finished.total_time * 1e6),
         provider=story.target.provider,

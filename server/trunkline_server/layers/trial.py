@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec import Struct
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import (
@@ -37,8 +38,7 @@ HEARTBEAT = StreamGenerateResponse(heartbeat=Heartbeat())
 NEVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How long a reader waits, in seconds."""
 
     first_token: float

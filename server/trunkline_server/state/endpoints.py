@@ -105,7 +105,7 @@ class Endpoint:
 
     def _circuit(self, now: float) -> float:
         admits = self._breaker.admits(now)
-        self._notice()
+        self._notice(now)
         return 0.0 if admits else self._breaker.wait(now) or PROBED
 
     def _crowd(self) -> float:
@@ -132,14 +132,17 @@ class Endpoint:
         Raises UpstreamError NOT_SENT, which says why and when to come back: circuit_open, blocked, limit, too_late or
         queue_full. A call that goes away meanwhile leaves nothing behind.
         """
-        self._fuse(self._clock())
+        now = self._clock()
+        self._fuse(now)
         if self.known.blocked():
-            await self._pause(call)
-        reserved, wait = self._reserve(call)
+            now = await self._pause(call, now)
+        usual = self._recent.usual(_kind(call), now)
+        reserved, wait = self._reserve(call, now, usual)
         try:
             if wait:
                 await asyncio.sleep(wait)
-            place = await self._enter_queue(call)
+                now = self._clock()
+            place = await self._enter_queue(call, now, usual)
         except BaseException:
             self._limits.seen(reserved)
             reserved.release(self._clock())
@@ -150,28 +153,23 @@ class Endpoint:
         if wait := self._circuit(now):
             raise _not_sent("circuit_open", wait)
 
-    async def _pause(self, call: Call) -> None:
-        """Wait until the endpoint may be asked again, if that is soon."""
-        now = self._clock()
-        until = now + self._patience_of(call, now)
+    async def _pause(self, call: Call, now: float) -> float:
+        """Wait until the endpoint may be asked again, if that is soon. Returns what the clock reads then."""
+        until = now + _patience(call, now, self._recent.usual(_kind(call), now))
         while block := self.known.blocked():
-            if self._clock() + block > until:
+            if now + block > until:
                 raise _not_sent("blocked", block)
             await asyncio.sleep(block)
+            now = self._clock()
+        return now
 
-    def _patience_of(self, call: Call, now: float) -> float:
-        return min(PATIENCE, call.deadline - now - self._recent.usual(_kind(call), now))
-
-    def _reserve(self, call: Call) -> tuple[Reserved, float]:
-        now = self._clock()
-        found = self._limits.reserve(call.request, now, self._patience_of(call, now))
+    def _reserve(self, call: Call, now: float, usual: float) -> tuple[Reserved, float]:
+        found = self._limits.reserve(call.request, now, _patience(call, now, usual))
         if isinstance(found, Wait):
             raise _not_sent("limit", found.seconds)
         return found
 
-    async def _enter_queue(self, call: Call) -> Place:
-        now = self._clock()
-        usual = self._recent.usual(_kind(call), now)
+    async def _enter_queue(self, call: Call, now: float, usual: float) -> Place:
         try:
             return await self._queue.enter(
                 _PRIORITIES[call.request.context.priority],
@@ -186,7 +184,7 @@ class Endpoint:
         now = self._clock()
         block = self.known.blocked()
         trial = None if block else self._breaker.start(now)
-        self._notice()
+        self._notice(now)
         if trial is None:
             self._limits.seen(reserved)
             reserved.release(now)
@@ -218,7 +216,7 @@ class Endpoint:
             self._concurrency.answered(seconds, self._queue.taken)
             self._concurrency.forget(now)
             self._resize()
-        self._notice()
+        self._notice(now)
 
     def ended(
         self, visit: Visit, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None, *, answered: bool
@@ -240,7 +238,7 @@ class Endpoint:
             self._concurrency.overloaded(visit.began, now, self._queue.taken)
             self._resize()
         visit.place.leave()
-        self._notice()
+        self._notice(now)
 
     def _count(self, visit: Visit, outcome: call_pb2.Outcome.ValueType, now: float, *, answered: bool) -> None:
         if outcome == call_pb2.OUTCOME_SUCCESS:
@@ -261,9 +259,9 @@ class Endpoint:
         if limit != self._queue.limit:
             self._queue.resize(limit)
 
-    def _notice(self) -> None:
+    def _notice(self, now: float) -> None:
         """Tell of another state of the breaker."""
-        state = self._breaker.state(self._clock())
+        state = self._breaker.state(now)
         if state is not self._told:
             self._told = state
             self._times_opened += state is State.OPEN
@@ -291,8 +289,8 @@ class Endpoint:
 
     def health(self) -> pb.EndpointHealth:
         """All of it, as the contract has it."""
-        self._notice()
         now, health, recent = self._clock(), self.known.health(), self._recent
+        self._notice(now)
         health.circuit = _CIRCUITS[self._told]
         health.circuit_opened_count = self._times_opened
         health.in_flight, health.queue_depth = self._queue.taken, len(self._queue)
@@ -386,6 +384,11 @@ def together(figures: Sequence[Figure]) -> Figure:
 def _adaptive(most: int, *, local: bool) -> ConcurrencyLimit:
     """Nothing is held back before the provider, or its slowness, says so."""
     return Gradient(most, highest=most) if local else Aimd(most, highest=most)
+
+
+def _patience(call: Call, now: float, usual: float) -> float:
+    """Seconds that a call may wait whose first token usually takes so long."""
+    return min(PATIENCE, call.deadline - now - usual)
 
 
 def _kind(call: Call) -> Kind:
