@@ -50,6 +50,7 @@ from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.settings_limits import CallerLimits
 from trunkline_server.snapshot import Snapshot
+from trunkline_server.state.alerts.budgets import Purses
 from trunkline_server.state.audit import Audit
 from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.endpoint.experience import Experience
@@ -161,7 +162,8 @@ class App:
         for name in self._listers:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
-        self._monitor = self._alerting.build(self._ledger.database, self._provider_health, self._opened)
+        purses = self._ledger.budgets.listener = Purses(lambda: self.current.chain.snapshot.settings.budgets)
+        self._monitor = self._alerting.build(self._ledger.database, self._provider_health, purses, self._opened)
         reports = LedgerReports(
             self._ledger.database,
             self._ledger.flush,

@@ -8,7 +8,7 @@ from trunkline_server.cli.figures import percent, usd
 from trunkline_server.cli.options import AsJson
 from trunkline_server.cli.terminal import harmless, print_json, print_table
 
-_HEAD = ("budget", "of", "kind", "limit", "spent", "held", "left", "used", "USD an hour", "renews")
+_HEAD = ("budget", "of", "kind", "limit", "spent", "held", "left", "used", "USD an hour", "by its end", "renews")
 
 
 @calling
@@ -29,6 +29,7 @@ def budgets(connection: Connection, *, as_json: AsJson = False) -> None:
 def _cells(status: BudgetStatus) -> tuple[str, ...]:
     limit, spent, held = status.limit_nano_usd, status.spent_nano_usd, status.held_nano_usd
     rate = usd(status.burn_rate_nano_usd) if status.HasField("burn_rate_nano_usd") else "-"
+    projected = usd(status.projected_nano_usd) if status.HasField("projected_nano_usd") else "-"
     renews = (
         status.renew_time.ToDatetime(UTC).isoformat(timespec="minutes") if status.HasField("renew_time") else "never"
     )
@@ -42,5 +43,6 @@ def _cells(status: BudgetStatus) -> tuple[str, ...]:
         usd(limit - spent - held),
         percent(spent / limit) if limit else "-",
         rate,
+        projected,
         renews,
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trunkline_server.settings_budgets import BudgetSettings
 
 _SECOND = 1_000_000
+_HOUR = 3600 * _SECOND
 
 
 class Payer(NamedTuple):
@@ -50,6 +51,19 @@ class Account:
     begins: int | None = None
     # Whom a "*" stands for.
     whose: tuple[str, ...] = ()
+    # The period's name. Empty = there is only one.
+    period: str = ""
+
+    def burn_rate(self, spent: int, now: int) -> int | None:
+        """Nano-USD an hour since the period began, of which it takes an hour to tell. None: it has no beginning."""
+        return None if self.begins is None else spent * _HOUR // self._passed(now)
+
+    def projected(self, spent: int, now: int) -> int | None:
+        """Nano-USD that will have been spent at its end, if that goes on. None: it has no end."""
+        return None if self.renews is None else spent + spent * max(0, self.renews - now) // self._passed(now)
+
+    def _passed(self, now: int) -> int:
+        return max(now - (self.begins or 0), _HOUR)
 
 
 class Rule:
@@ -72,7 +86,16 @@ class Rule:
         """The account of those whom a "*" stands for, in the order of the settings."""
         period, begins, renews = self._period(now)
         key = json.dumps([self.name, period, *whose], separators=(",", ":"))
-        return Account(key, self.name, self.settings.limit, self.hard, renews, begins, tuple(whose))
+        return Account(key, self.name, self.settings.limit, self.hard, renews, begins, tuple(whose), period)
+
+    def prefix(self, now: int) -> str:
+        """What the ids of all its accounts of this period begin with; of one that is for all, the id."""
+        whole = self.account_of((), now).id
+        return f"{whole[:-1]}," if self.is_for_each else whole
+
+    def workspace_of(self, account: Account) -> str:
+        """Whose callers may know of it. Empty = it is about more than one workspace."""
+        return account.whose[0] if self.settings.workspace == EACH else self.settings.workspace
 
     def _whose(self, payer: Payer) -> list[str] | None:
         whose = []

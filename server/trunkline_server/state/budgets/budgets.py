@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trunkline_server.errors import LedgerUnavailable
 from trunkline_server.state.budgets import holds
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from trunkline_server.state.budgets.accounts import Account
-    from trunkline_server.state.budgets.holds import Attempt
+    from trunkline_server.state.budgets.holds import Attempt, Totals
     from trunkline_server.state.ledger.database import Database, Script
 
 # Microseconds for which what is known of an account is good enough to choose by; how many are known at once.
@@ -25,6 +25,24 @@ _UNREACHED = "its database does not answer, and no call is made that its budget 
 
 def _now() -> int:
     return time.time_ns() // 1000
+
+
+class Listener(Protocol):
+    """Who wants to know how accounts do."""
+
+    def spent(self, totals: Totals) -> None:
+        """So much is spent of these, as it stands in the database."""
+
+    def refused(self, account: str) -> None:
+        """It did not pay for an attempt."""
+
+
+class _Nobody:
+    def spent(self, totals: Totals) -> None:
+        """Nobody wants to know."""
+
+    def refused(self, account: str) -> None:
+        """Nobody wants to know."""
 
 
 class Budgets:
@@ -43,6 +61,7 @@ class Budgets:
         self._shares: dict[str, tuple[int, int]] = {}
         # Whether anything was ever held: then others have to know that we live.
         self.used = False
+        self.listener: Listener = _Nobody()
 
     async def reserve(self, attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
         """See holds.reserve. Whoever is cancelled meanwhile holds nothing. Raises LedgerUnavailable."""
@@ -56,7 +75,9 @@ class Budgets:
         except asyncio.CancelledError:
             self._spawn(self._void_after(work, attempt))
             raise
-        if not isinstance(granted, Denied):
+        if isinstance(granted, Denied):
+            self.listener.refused(granted.account.id)
+        else:
             self._live.add(attempt)
         return granted
 
@@ -72,6 +93,14 @@ class Budgets:
     def ended(self, attempt: Attempt) -> None:
         """The ledger has the attempt's end, and settles its hold."""
         self._live.discard(attempt)
+
+    def spent(self, totals: Totals) -> None:
+        """The ledger has what was spent of these."""
+        self.listener.spent(totals)
+        now = self._clock()
+        for account, total in totals:
+            if account in self._shares:
+                self._shares[account] = (total, now)
 
     def share(self, account: Account) -> float:
         """How much of it is spent: 1 = all. As it was a moment ago; 0 as long as it is not known. Waits for nothing."""
