@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import ProviderHealth
     from trunkline_server.logs import Log
     from trunkline_server.settings import AlertSettings
-    from trunkline_server.state.alerts.budgets import Purses
     from trunkline_server.state.alerts.store import Change
+    from trunkline_server.state.budgets.purses import Purses
     from trunkline_server.state.ledger.database import Database
 
 

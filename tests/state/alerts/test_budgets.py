@@ -15,13 +15,13 @@ from state.alerts.test_monitor import Gateway
 from trunkline.v1.alerts_pb2 import Alert
 from trunkline_server.settings_budgets import BudgetSettings, Money
 from trunkline_server.state.alerts import conditions
-from trunkline_server.state.alerts.budgets import LEAST, STEPS, Purses, Spending
 from trunkline_server.state.alerts.judgement import OPEN_AFTER, SEEN_ELSEWHERE, Open, judge
 from trunkline_server.state.alerts.monitor import EVERY
 from trunkline_server.state.alerts.reading import Is, Reading
 from trunkline_server.state.alerts.store import OPENED, RESOLVED, WORSENED
 from trunkline_server.state.budgets import holds
 from trunkline_server.state.budgets.accounts import Payer, Rules
+from trunkline_server.state.budgets.purses import LEAST, STEPS, Purses, Spending
 
 if TYPE_CHECKING:
     from trunkline_server.state.alerts.judgement import Streaks
@@ -240,7 +240,7 @@ def test_only_what_changes_anything_wakes_whoever_looks() -> None:
 async def test_of_what_is_hardly_spent_nothing_is_read(database: Database) -> None:
     gateway = Payers(database, at(2026, 3, 10), b=budget(), each=budget(user="*"))
     await gateway.spend(10 * LEAST)
-    assert await gateway.purses.read(database, int(gateway.now * 1e6)) == []
+    assert await gateway.purses.look(database, int(gateway.now * 1e6)) == []
     await gateway.spend(0.1)
-    found = await gateway.purses.read(database, int(gateway.now * 1e6))
+    found = await gateway.purses.look(database, int(gateway.now * 1e6))
     assert [(each.account.budget, each.spent) for each in found] == [("b", 1_100_000_000), ("each", 1_100_000_000)]

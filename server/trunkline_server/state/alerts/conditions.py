@@ -12,16 +12,16 @@ from zoneinfo import ZoneInfo
 
 from trunkline.v1.alerts_pb2 import Alert
 from trunkline.v1.gateway_service_pb2 import EndpointHealth
-from trunkline_server.state.alerts.budgets import STEPS
 from trunkline_server.state.alerts.reading import Evidence, Is, Key, Reading, state_of
+from trunkline_server.state.budgets.purses import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from trunkline.v1.gateway_service_pb2 import ProviderHealth
-    from trunkline_server.state.alerts.budgets import Spending
     from trunkline_server.state.alerts.scores import Scores
     from trunkline_server.state.alerts.tally import Failures, Pace
+    from trunkline_server.state.budgets.purses import Spending
 
 LOW, MEDIUM, HIGH, CRITICAL = Alert.SEVERITY_LOW, Alert.SEVERITY_MEDIUM, Alert.SEVERITY_HIGH, Alert.SEVERITY_CRITICAL
 # Fewer attempts, answers or scores say nothing.

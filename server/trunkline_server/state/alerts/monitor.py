@@ -13,11 +13,11 @@ from trunkline.v1.alerts_pb2 import Alert, WatchAlertsResponse
 from trunkline_server import core
 from trunkline_server.errors import CallError, LedgerUnreadable
 from trunkline_server.state.alerts import conditions
-from trunkline_server.state.alerts.budgets import Purses
 from trunkline_server.state.alerts.judgement import Streaks, judge
 from trunkline_server.state.alerts.reading import Is, Reading
 from trunkline_server.state.alerts.scores import read_scores
 from trunkline_server.state.alerts.store import OPENED, RESOLVED, WORSENED, AlertStore, Change
+from trunkline_server.state.budgets.purses import Purses
 from trunkline_server.state.ledger.database import StoreFailed
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Monitor:
     async def _of_budgets(self, now: float, there: Iterable[Key]) -> list[Reading]:
         """Whose period is over, or whom the configuration has no more, is well."""
         when = int(now * 1e6)
-        found = [*conditions.budgets(await self._purses.read(self._database, when), when)]
+        found = [*conditions.budgets(await self._purses.look(self._database, when), when)]
         read = {reading.key for reading in found}
         gone = [key for key in there if key.kind in _OF_BUDGETS and key not in read]
         return [*found, *(Reading(key, Is.WELL, at_once=True) for key in gone)]

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from trunkline_server.state.budgets.holds import Attempt, Totals
     from trunkline_server.state.ledger.database import Database, Script
 
-# Microseconds for which what is known of an account is good enough to choose by; how many are known at once.
-FRESH, _MOST = 2 * 10**6, 10_000
 _UNREACHED = "its database does not answer, and no call is made that its budget may not pay for"
 
 
@@ -57,8 +55,6 @@ class Budgets:
         self._live: set[Attempt] = set()
         # What is on its way to the database.
         self._running: set[asyncio.Task[None]] = set()
-        # By account: what was spent of it, and when that was asked.
-        self._shares: dict[str, tuple[int, int]] = {}
         # Whether anything was ever held: then others have to know that we live.
         self.used = False
         self.listener: Listener = _Nobody()
@@ -97,28 +93,6 @@ class Budgets:
     def spent(self, totals: Totals) -> None:
         """The ledger has what was spent of these."""
         self.listener.spent(totals)
-        now = self._clock()
-        for account, total in totals:
-            if account in self._shares:
-                self._shares[account] = (total, now)
-
-    def share(self, account: Account) -> float:
-        """How much of it is spent: 1 = all. As it was a moment ago; 0 as long as it is not known. Waits for nothing."""
-        if account.id not in self._shares and len(self._shares) >= _MOST:
-            self._shares.clear()
-        spent, asked = self._shares.get(account.id, (0, 0))
-        if self._clock() - asked >= FRESH:
-            self._shares[account.id] = (spent, self._clock())
-            self._spawn(self._ask(account.id))
-        return spent / account.limit if account.limit else 1.0
-
-    async def _ask(self, account: str) -> None:
-        """What is spent of it now. Without an answer what was known stands."""
-        try:
-            found = await self._database.fetch(holds.POSTED, (account,))
-        except StoreFailed:
-            return
-        self._shares[account] = (found[0][0] if found else 0, self._clock())
 
     async def tidy(self) -> None:
         """One round of housekeeping. Raises StoreFailed."""

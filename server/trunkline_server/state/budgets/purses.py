@@ -1,4 +1,7 @@
-"""What budgets have spent, for alerts: read every so often, and at once when one of them came to where it is told."""
+"""Purses: what accounts have spent, as this gateway knows it; what calls are to know of that, and who looks for alerts.
+
+What is settled here is known at once, with what others spent until then; what only others spend, at the next look.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,9 @@ if TYPE_CHECKING:
     from trunkline_server.state.budgets.holds import Totals
     from trunkline_server.state.ledger.database import Database
 
-# The shares of a budget that are told as they are reached.
+# The shares of a budget that are told as they are reached; from the second on it is near its end.
 STEPS = (0.5, 0.8, 1.0)
+NEAR = STEPS[1]
 # Nothing is told of an account of which less than this share is spent.
 LEAST = 0.1
 # Accounts of one budget that are told of at once, the most spent first; and accounts that are remembered.
@@ -59,26 +63,32 @@ def share_of(spent: int, limit: int) -> float:
 
 
 class Purses:
-    """The budgets of a configuration that may change, and what is heard of their accounts."""
+    """The budgets of a configuration that may change, and what is heard of their accounts. For one event loop."""
 
     def __init__(self, budgets: Callable[[], Mapping[str, BudgetSettings]]) -> None:
         """`budgets` tells what is configured now, by name."""
         self._budgets = budgets
+        self._rules: tuple[Mapping[str, BudgetSettings], dict[str, Rule]] = ({}, {})
         # By account: how many of the steps it has come to. And those that refused something.
         self._steps: dict[str, int] = {}
         self._refusing: set[str] = set()
+        # How much is spent of soft budgets that are near their end, by Rule.for_any of their accounts.
+        self.near: dict[str, float] = {}
         # Set when there is something to tell before the next look.
         self.news = asyncio.Event()
 
     def spent(self, totals: Totals) -> None:
         """So much is spent of these. Waits for nothing."""
-        budgets = self._budgets()
+        rules = self._configured()
         for account, total in totals:
-            settings = budgets.get(json.loads(account)[0])
-            if settings is not None:
-                self._stepped(account, share_of(total, settings.limit))
+            rule = rules.get(json.loads(account)[0])
+            if rule is not None:
+                share = share_of(total, rule.settings.limit)
+                self._step(account, share)
+                if share >= NEAR and not rule.hard:
+                    self.near[rule.for_any(account)] = share
 
-    def _stepped(self, account: str, share: float) -> None:
+    def _step(self, account: str, share: float) -> None:
         step = sum(share >= each for each in STEPS)
         if step > self._steps.get(account, 0):
             if len(self._steps) >= _KNOWN:
@@ -94,19 +104,37 @@ class Purses:
             self._refusing.add(account)
             self.news.set()
 
-    async def read(self, database: Database, now: int) -> list[Spending]:
+    async def look(self, database: Database, now: int) -> list[Spending]:
         """What is worth telling of, at a time in microseconds since 1970. Raises StoreFailed."""
-        rules = Rules(self._budgets()).all
+        rules = [*self._configured().values()]
         found = await database.fetch_all([_query(rule, now) for rule in rules]) if rules else []
-        return [
-            self._spending(rule, rule.account_of(json.loads(account)[2:], now), spent)
+        pairs = [
+            (rule, self._spending(rule, account, spent, now))
             for rule, rows in zip(rules, found, strict=True)
             for account, spent in rows
         ]
+        # What passed a step meanwhile is news, and looked at next.
+        self.near = {
+            rule.for_any(each.account.id): each.share
+            for rule, each in sorted(pairs, key=_share)
+            if each.share >= NEAR and not rule.hard
+        }
+        return [each for _, each in pairs]
 
-    def _spending(self, rule: Rule, account: Account, spent: int) -> Spending:
+    def _configured(self) -> dict[str, Rule]:
+        budgets = self._budgets()
+        if budgets is not self._rules[0]:
+            self._rules = budgets, {rule.name: rule for rule in Rules(budgets).all}
+        return self._rules[1]
+
+    def _spending(self, rule: Rule, account_id: str, spent: int, now: int) -> Spending:
+        account = rule.account_of(json.loads(account_id)[2:], now)
         refuses = account.id in self._refusing
         return Spending(account, spent, refuses, rule.workspace_of(account), rule.settings.time_zone or "UTC")
+
+
+def _share(pair: tuple[Rule, Spending]) -> float:
+    return pair[1].share
 
 
 def _query(rule: Rule, now: int) -> Query:
