@@ -77,7 +77,7 @@ def test_what_it_tells() -> None:
     told = read(budget(), 8.5, at(2026, 3, 10, 18))
     assert told[BUDGET].key.subject == "b 2026-03-10"
     assert told[BUDGET].summary == "85% of budget b 2026-03-10 is spent: 8.50 of 10.00 USD"
-    assert told[BUDGET].remedy.startswith("at its end calls are refused until 2026-03-11 00:00 Europe/Vienna; see who")
+    assert told[BUDGET].remedy.startswith("at its end calls are refused until 2026-03-11 00:00 Europe/Vienna; what it")
     assert {each.name: each.value for each in told[BUDGET].evidence} == {
         "spent": 8_500_000_000,
         "limit": 10 * USD,

@@ -233,8 +233,8 @@ def _remedy(each: Spending) -> str:
         f"at its end calls are refused{end}" if each.account.hard else "it refuses nothing, and prefers cheaper models"
     )
     return (
-        f"{hard}; see who spends it: trunkline usage --by workspace,model --order 'cost_nano_usd desc'; ask cheaper "
-        f"models: trunkline insights; or raise budgets.{name}.limit"
+        f"{hard}; what it goes to: trunkline usage --by workspace,model; what would be cheaper: trunkline insights; "
+        f"or raise budgets.{name}.limit"
     )
 
 
