@@ -8,7 +8,7 @@ from trunkline.v1.alerts_pb2 import Alert, ListAlertsResponse, WatchAlertsRespon
 from trunkline.v1.insights_pb2 import Insight
 from trunkline_client import AdminClient
 from trunkline_server.cli.connection import DEFAULT_ADMIN_ADDRESS, PATIENCE, AdminAddress, ApiKey
-from trunkline_server.cli.figures import usd
+from trunkline_server.cli.figures import about
 from trunkline_server.cli.options import AsJson
 from trunkline_server.cli.terminal import harmless, print_json, print_line, print_table
 
@@ -81,16 +81,25 @@ def insights(
     if as_json:
         print_json(told)
     else:
-        print_table(("saves USD", "what", "model", "task", "alternative", "why"), map(_insight_row, told.insights))
+        print_table(("saves", "what", "model", "task", "alternative", "why"), map(_insight_row, told.insights))
 
 
 def _insight_row(insight: Insight) -> tuple[str, ...]:
-    most = "at most " if insight.saving_at_most else ""
     return (
-        f"{most}{usd(insight.saving_nano_usd)}" if insight.HasField("saving_nano_usd") else "-",
+        _saves(insight),
         Insight.Kind.Name(insight.kind).removeprefix("KIND_").lower(),
         insight.model,
         insight.task or "-",
         insight.alternative or "-",
         insight.recommendation,
     )
+
+
+def _saves(insight: Insight) -> str:
+    """Money, else the time of all answers together, else the calls that failed."""
+    figures = {each.name: each.value for each in insight.evidence}
+    if insight.HasField("saving_nano_usd"):
+        return f"{'at most ' if insight.saving_at_most else ''}{about(insight.saving_nano_usd)} USD"
+    if "saved_time" in figures:
+        return f"{figures['saved_time']:.0f} s"
+    return f"{figures['lost']:.0f} calls" if "lost" in figures else "-"
