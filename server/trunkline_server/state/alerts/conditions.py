@@ -248,7 +248,7 @@ def _evidence(each: Spending, now: int) -> tuple[Evidence, ...]:
     rate, projected = account.burn_rate(each.spent, now), account.projected(each.spent, now)
     return (
         Evidence("spent", each.spent, "nano_usd"),
-        Evidence("limit", float(account.limit), "nano_usd"),
+        Evidence("limit", account.limit, "nano_usd"),
         Evidence("share", each.share),
         *(() if rate is None else (Evidence("spent_an_hour", rate, "nano_usd"),)),
         *(() if projected is None else (Evidence("projected", projected, "nano_usd"),)),

@@ -85,6 +85,8 @@ class Monitor:
                 await self.look()
             except StoreFailed as failed:
                 self._log.warning("alerts_not_evaluated", why=failed.kind)
+            except Exception:  # noqa: BLE001 - what fails once must not be the last look
+                self._log.error("alerts_not_evaluated", why="failed")
             await self._pause()
 
     async def _pause(self) -> None:

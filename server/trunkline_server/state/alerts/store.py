@@ -123,7 +123,9 @@ def _new(reading: Reading, now: int) -> tuple[Any, ...]:
 
 
 def _evidence(reading: Reading) -> str:
-    return msgspec.json.encode(reading.evidence).decode()
+    # Settings bring numbers of types of their own, which JSON does not know.
+    figures = [(name, float(value), unit) for name, value, unit in reading.evidence]
+    return msgspec.json.encode(figures).decode()
 
 
 def _alert(row: Row) -> Alert:
