@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ import pytest
 from gateway import gateway, settings_of
 from grpc import StatusCode, aio
 from serving import reason
+from upstreams import answer, upstream
 
 from trunkline.v1.call_pb2 import CallContext
 from trunkline.v1.content_pb2 import FINISH_REASON_BUDGET, FINISH_REASON_MAX_TOKENS
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, UsageStatsRequest
+from trunkline.v1.model_service_pb2 import PlanRouteRequest
 from trunkline_server.core import Identity
 from trunkline_server.settings_budgets import BudgetSettings, Money
 from trunkline_server.state.budgets import holds
@@ -141,3 +144,77 @@ async def test_callers_see_the_budgets_of_their_workspace(tmp_path: Path, role: 
     await database.aclose()
     assert [each.budget for each in found] == sees
     assert {each.budget: each.spent_nano_usd for each in found}["mine"] == 7
+
+
+# --- saving -----------------------------------------------------------------------------------------------------------
+
+SAID = answer(
+    json.dumps(
+        {
+            "id": "c1",
+            "choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}],
+            "usage": {"prompt_tokens": 0, "completion_tokens": 100},
+        }
+    ).encode()
+)
+
+
+def dear_and_cheap(tmp_path: Path, base_url: str, **budgets: Any) -> Settings:
+    """By their weights the good one is chosen, unless cost weighs three times as much and more; it costs 0.02 USD."""
+    document = {
+        "server": {"admin_listen": ""},
+        "ledger": {"url": f"sqlite:///{tmp_path}/ledger.sqlite3"},
+        "providers": {"up": {"kind": "openai_compatible", "base_url": base_url, "models": ["cheap", "good"]}},
+        "prices": [{"model": "up/cheap", "input": 1, "output": 1}, {"model": "up/good", "input": 20, "output": 200}],
+        "model_data": {"up/cheap": {"scores": {"quality": 0.2}}, "up/good": {"scores": {"quality": 0.9}}},
+        "routing": {"weights": {"cost": 0.1, "performance": 0.3, "quality": 0.4, "specialised": 0.2}},
+        "budgets": budgets,
+    }
+    return settings_of(tmp_path, document)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"workspace": "default"},
+        {"workspace": "*"},
+        {"user": "*"},
+        {"labels": {"team": "*"}},
+        {"provider": "up"},
+        {"provider": "*"},
+        {"model": "*"},
+    ],
+    ids=str,
+)
+async def test_near_its_end_a_soft_budget_has_cheaper_targets_chosen_and_the_plan_says_so(
+    tmp_path: Path, said: dict[str, Any]
+) -> None:
+    soft = {"limit": "0.1", "period": "monthly", "time_zone": "Europe/Vienna", "kind": "soft", **said}
+    request = GenerateRequest(prompt="hello", context=CallContext(end_user_id="ann", labels={"team": "red"}))
+    async with upstream([SAID]) as server, gateway(dear_and_cheap(tmp_path, server.base_url, soft=soft)) as running:
+        chosen = []
+        for _ in range(8):
+            plan = await running.models.PlanRoute(PlanRouteRequest(request=request))
+            got = await running.stub.Generate(request)
+            assert plan.targets[0].target == got.served.target, "the plan shows what the call gets"
+            chosen.append((got.served.target.model, round(plan.weights["cost"], 3)))
+            await running.app._ledger.flush()
+        assert chosen[:4] == [("good", 0.1)] * 4
+        assert chosen[5:] == [("cheap", 0.357)] * 3, "cost weighs five times as much"
+        other = GenerateRequest(prompt="hello", context=CallContext(end_user_id="bob", labels={"team": "blue"}))
+        saves = (await running.models.PlanRoute(PlanRouteRequest(request=other))).weights["cost"] > 0.1
+        assert saves == ("user" not in said and "labels" not in said)
+
+
+async def test_a_gateway_that_starts_knows_what_was_spent(tmp_path: Path) -> None:
+    soft = {"limit": "0.01", "period": "total", "kind": "soft"}
+    async with upstream([SAID]) as server:
+        settings = dear_and_cheap(tmp_path, server.base_url, soft=soft)
+        async with gateway(settings) as running:
+            assert (await running.stub.Generate(GenerateRequest(prompt="a"))).served.target.model == "good"
+        async with gateway(settings) as running:
+            async with asyncio.timeout(10):
+                while not running.app._purses.near:
+                    await asyncio.sleep(0)
+            assert (await running.stub.Generate(GenerateRequest(prompt="a"))).served.target.model == "cheap"

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keyed import bearing, id_of, keyed
 
+from trunkline.v1 import alerts_pb2 as ab
 from trunkline.v1 import call_pb2
 from trunkline.v1 import calls_pb2 as cb
 from trunkline.v1 import feedback_service_pb2 as fb
@@ -50,7 +51,17 @@ QUESTIONS: dict[str, list[Any]] = {
         cb.ListCallsRequest(),
         cb.ListCallsRequest(filters=[pb.UsageFilter(dimension=KIND(kind=KIND.KIND_WORKSPACE), values=[THEIRS])]),
     ],
+    "/trunkline.v1.AdminService/ListAlerts": [ab.ListAlertsRequest(), ab.ListAlertsRequest(open_only=True)],
+    "/trunkline.v1.AdminService/WatchAlerts": [ab.WatchAlertsRequest()],
 }
+# Seconds for which alerts are watched: those that are open come at once.
+WATCHED = 0.3
+# Of which there is an alert as soon as anything was spent.
+BUDGETS = {"b": {"limit": 0, "kind": "soft", "period": "total", "workspace": "*", "labels": {"l": "*"}}}
+PRICES = [{"model": "mock/*", "input": 1, "output": 1}]
+
+
+_ALERTS = "/trunkline.v1.AdminService/ListAlerts", ab.ListAlertsRequest()
 
 
 def test_every_method_that_callers_have_is_asked() -> None:
@@ -72,10 +83,23 @@ async def ask_over(channel: aio.Channel, method: str, request: Any, key: str) ->
         if method.endswith("StreamGenerate"):
             events: Any = channel.unary_stream(method, request_serializer=serialize)
             return repr([event async for event in events(request, metadata=bearing(key))])
+        if method.endswith("WatchAlerts"):
+            return await _watched(channel.unary_stream(method, request_serializer=serialize), request, key)
         rpc: Any = channel.unary_unary(method, request_serializer=serialize)
         return repr(await rpc(request, metadata=bearing(key)))
     except aio.AioRpcError as error:
         return f"{error.details()} {error.trailing_metadata()}"
+
+
+async def _watched(events: Any, request: Any, key: str) -> str:
+    """What came until its time was over."""
+    told = []
+    try:
+        async for event in events(request, metadata=bearing(key), timeout=WATCHED):
+            told.append(event)
+    except aio.AioRpcError as error:
+        return f"{told} {error.details()} {error.trailing_metadata()}"
+    return repr(told)
 
 
 @pytest.fixture
@@ -90,11 +114,15 @@ async def test_nothing_of_one_comes_in_an_answer_to_the_other(folder: Any, scrip
         "mock": {"scripts": {"mock-fast": {"text": "hi"}, "failing": {"failure": {"kind": "status", "status": 503}}}}
     }
     path: Path = folder()
-    async with keyed(path, {"providers": providers, "server": {"admin_listen": "127.0.0.1:0"}}) as world:
+    document = {"providers": providers, "server": {"admin_listen": "127.0.0.1:0"}, "budgets": BUDGETS, "prices": PRICES}
+    async with keyed(path, document) as world:
         theirs, ours = await world.key(workspace=THEIRS), await world.key(workspace="ours")
         ids = []
         for step in script:
             ids.append(await their_call(world, step, theirs))
+        await world.running.app._ledger.flush()
+        await world.running.app._monitor.look()
+        assert (THEIRS in await ask(world, *_ALERTS, theirs)) == ("whole" in script), "there is something to hide"
         for method, requests in QUESTIONS.items():
             for request in requests:
                 if isinstance(request, fb.SubmitFeedbackRequest):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trunkline_server.logs import Log
     from trunkline_server.settings import AlertSettings
     from trunkline_server.state.alerts.store import Change
+    from trunkline_server.state.budgets.purses import Purses
     from trunkline_server.state.ledger.database import Database
 
 
@@ -33,15 +34,25 @@ class Alerting:
         self._webhook: Webhook | None = None
 
     def build(
-        self, database: Database, providers: Callable[[], Sequence[ProviderHealth]], opened: AsyncExitStack
+        self,
+        database: Database,
+        providers: Callable[[], Sequence[ProviderHealth]],
+        purses: Purses,
+        opened: AsyncExitStack,
     ) -> Monitor:
-        """Who looks. `providers` tells how each is; `opened` closes what is opened here."""
+        """Who looks. `providers` tells how each is, `purses` what is spent; `opened` closes what is opened here."""
         if self._settings.webhook is not None:
             client = HttpClient(max_connections=1, connect_timeout=PATIENCE)
             opened.push_async_callback(client.aclose)
             self._webhook = Webhook(self._settings.webhook, client, self._log)
         self._monitor = Monitor(
-            database, self.tally, providers, self._log, key_rotation=self._settings.key_rotation, post=self._post
+            database,
+            self.tally,
+            providers,
+            self._log,
+            key_rotation=self._settings.key_rotation,
+            purses=purses,
+            post=self._post,
         )
         return self._monitor
 

@@ -29,7 +29,7 @@ from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import price_of
 from trunkline_server.layers.resolve import plain, resolve
 from trunkline_server.layers.route import route
-from trunkline_server.layers.thrift import thrift
+from trunkline_server.layers.thrift import saving, thrift
 from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.defaults import with_defaults
 from trunkline_server.providers.discovery import Discoverer
@@ -52,6 +52,7 @@ from trunkline_server.settings_limits import CallerLimits
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.audit import Audit
 from trunkline_server.state.budgets.accounts import Rules
+from trunkline_server.state.budgets.purses import Purses
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoints
 from trunkline_server.state.identity.issuing import Issuer
@@ -129,6 +130,7 @@ class App:
         self._strategies = Strategies()
         self._prober = Prober(new_id)
         self._alerting = Alerting(settings.alerts, log)
+        self._purses = Purses(lambda: self.current.chain.snapshot.settings.budgets)
         # By provider: its row, and how it is asked for its models.
         self._rows: Mapping[str, Row] = {}
         self._listers: Mapping[str, Lists] = {}
@@ -151,6 +153,7 @@ class App:
     async def _start(self) -> None:
         self._ledger = await open_ledger(self._settings.ledger, self._data, self._log)
         self._opened.push_async_callback(self._ledger.aclose)
+        self._ledger.budgets.listener = self._purses
         self._audit = Audit(self._ledger.database, self._registry.spawn, self._log)
         await self._learn()
         self._gatekeeper = await self._build_gatekeeper(self._settings.server)
@@ -161,7 +164,7 @@ class App:
         for name in self._listers:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
-        self._monitor = self._alerting.build(self._ledger.database, self._provider_health, self._opened)
+        self._monitor = self._alerting.build(self._ledger.database, self._provider_health, self._purses, self._opened)
         reports = LedgerReports(
             self._ledger.database,
             self._ledger.flush,
@@ -334,7 +337,7 @@ class App:
             # What the caller itself may use: who has too much costs nothing below. Nobody is limited: it is not there.
             *([limit(limits, self._limits)] if (limits := settings.caller_limits) != CallerLimits() else ()),
             # Before a target is chosen: near the end of a soft budget its cost weighs more.
-            thrift(rules, self._ledger.budgets),
+            thrift(rules, self._purses),
             # Knows what the request asks for, and how those did lately who may answer.
             route(self._router, decision_log(self._log)),
             # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
@@ -342,9 +345,10 @@ class App:
         )
 
     def _plan(self, call: Call) -> PlanRouteResponse:
-        """Where a call would go."""
+        """Where a call would go: decided as in the layers."""
         resolved, _ = plain(call)
-        return self._router.explain(resolved)
+        save = saving(Rules(call.snapshot.settings.budgets), self._purses)
+        return self._router.explain(save(resolved))
 
     def _record(self, finished: Finished, ended: float) -> None:
         """A call has ended: who learns from it."""

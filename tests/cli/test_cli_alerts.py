@@ -75,7 +75,7 @@ async def test_insights_are_told(command: Command, tmp_path: Path) -> None:
         other = await command.later("insights", "--workspace", "other", *at)
         bad = await command.later("insights", "--days", "0", *at)
     row = told.out.splitlines()[1].split("\t")
-    assert row[:5] == ["-", "missing_fallback", "up/m", "-", "-"]
+    assert row[:5] == ["5 calls", "missing_fallback", "up/m", "-", "-"]
     assert "5 of 5 calls failed at up/m" in row[5]
     assert json.loads(as_json.out)["insights"][0]["kind"] == "KIND_MISSING_FALLBACK"
     assert other.out.splitlines()[1:] == []

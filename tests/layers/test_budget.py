@@ -6,6 +6,7 @@ Against a real ledger in a file. Prices are those of `price_of`: 1,000 nano-USD 
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from trunkline_server.core import TaskRegistry, now
 from trunkline_server.errors import CallError, UpstreamError, usd
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
-from trunkline_server.layers.budget import budget, payer_of
+from trunkline_server.layers.budget import budget
 from trunkline_server.layers.price import Priced
 from trunkline_server.logs import build_log
 from trunkline_server.settings import LedgerSettings
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.core import Call, Events, Handler
     from trunkline_server.layers.entry import PriceOf
+    from trunkline_server.state.budgets.holds import Totals
     from trunkline_server.state.ledger.ledger import Ledger
 
 USAGE = call_pb2.Usage(input_tokens=10, output_tokens=20)
@@ -321,11 +323,28 @@ def test_money_is_said_exactly() -> None:
     assert [usd(n) for n in (0, 1, 10**9, 12_500_000_000, -5)] == ["0", "0.000000001", "1", "12.5", "-0.000000005"]
 
 
-async def test_how_much_of_a_budget_is_spent_is_known_a_moment_later(world: World) -> None:
-    soft = hard(2 * TRUE_COST, kind="soft")
-    await play(world.handler(playing(said("a")), b=soft))
-    await world.settled()
-    (spent,) = Rules({"b": soft}).soft(payer_of(call()), 0)
-    assert world.ledger.budgets.share(spent) == 0
-    await world.settled()
-    assert world.ledger.budgets.share(spent) == 0.5
+async def test_what_is_spent_is_heard_of_as_it_is_settled(world: World) -> None:
+    """Of budgets that hold and of those that only count; and that one did not pay, too."""
+    heard: list[Any] = []
+
+    class Listener:
+        def spent(self, totals: Totals) -> None:
+            heard.extend((json.loads(account)[0], total) for account, total in totals)
+
+        def refused(self, account: str) -> None:
+            heard.append((json.loads(account)[0], "refused"))
+
+    world.ledger.budgets.listener = Listener()
+
+    async def ask(number: int, **budgets: Any) -> None:
+        handler = world.handler(playing(said("a")), **budgets)
+        async for _ in handler(replace(call(asking()), id=f"call-{number}")):
+            pass
+
+    for number in range(2):
+        await ask(number, h=hard(10**6), s=hard(1, kind="soft"))
+        await world.settled()
+    assert sorted(heard) == sorted([("h", TRUE_COST), ("s", TRUE_COST), ("h", 2 * TRUE_COST), ("s", 2 * TRUE_COST)])
+    with pytest.raises(CallError):
+        await ask(2, h=hard(2 * TRUE_COST))
+    assert heard[-1] == ("h", "refused")

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from make import answer, call, playing
 from virtual_time import run_virtual
 
-from trunkline_server.core import Call, Events
-from trunkline_server.layers.thrift import thrift
+from trunkline.v1.call_pb2 import CallContext
+from trunkline.v1.gateway_service_pb2 import GenerateRequest
+from trunkline_server.core import Call, Events, Identity
+from trunkline_server.layers.thrift import saving, thrift
 from trunkline_server.routing.policy import Policy
 from trunkline_server.settings_budgets import BudgetSettings, Money
-from trunkline_server.state.budgets.accounts import Account, Rules
+from trunkline_server.state.budgets.accounts import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-class Spent:
-    def __init__(self, **shares: float) -> None:
-        self._shares = shares
-
-    def share(self, account: Account) -> float:
-        return self._shares[account.budget]
+class Purses:
+    def __init__(self, **near: float) -> None:
+        """By the names of budgets that are for all, or by ids."""
+        self.near = {name if name.startswith("[") else f'["{name}",""]': share for name, share in near.items()}
 
 
 def soft(**said: str) -> BudgetSettings:
     return BudgetSettings(limit=Money(1), **{"period": "total", "kind": "soft", **said})  # type: ignore[arg-type]
 
 
-def emphasis(budgets: dict[str, BudgetSettings], policy: Policy | None = None, **shares: float) -> float | None:
+def emphasis(
+    budgets: dict[str, BudgetSettings], policy: Policy | None = None, asked: Callable[[], Call] = call, **near: float
+) -> float | None:
     seen: list[Call] = []
 
     def below(asked: Call) -> Events:
@@ -35,7 +42,7 @@ def emphasis(budgets: dict[str, BudgetSettings], policy: Policy | None = None, *
         return playing(answer("a"))(asked)
 
     async def main() -> None:
-        async for _ in thrift(Rules(budgets), Spent(**shares))(below)(replace(call(), policy=policy)):
+        async for _ in thrift(Rules(budgets), Purses(**near))(below)(replace(asked(), policy=policy)):
             pass
 
     run_virtual(main())
@@ -55,3 +62,37 @@ def test_the_budget_nearest_to_its_end_decides_on_top_of_what_was_asked() -> Non
 
 def test_budgets_of_others_do_not_matter() -> None:
     assert emphasis({"b": soft(workspace="elsewhere")}, b=1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "account"),
+    [
+        ({"workspace": "*"}, '["each","","default"]'),
+        ({"key": "*"}, '["each","","k1"]'),
+        ({"user": "*"}, '["each","","8b5a8b1c6c4c6e8f"]'),
+        ({"labels": {"team": "*"}}, '["each","","red"]'),
+        # Whom it asks is not known yet: one of them is near its end.
+        ({"provider": "*"}, '["each","","*"]'),
+        ({"workspace": "*", "model": "*"}, '["each","","default","*"]'),
+    ],
+)
+def test_each_has_its_own_budget_that_wants_to_be_saved(said: dict[str, Any], account: str) -> None:
+    request = GenerateRequest(context=CallContext(end_user_id="ann", labels={"team": "red"}))
+    asked = lambda: replace(call(request), identity=Identity(key="k1"))  # noqa: E731
+    if "user" in said:
+        account = f'["each","","{sha256(b"ann").hexdigest()[:16]}"]'
+    budgets = {"each": soft(**said)}
+    assert emphasis(budgets, None, asked, **{account: 1.0}) == pytest.approx(5.0)
+    assert emphasis(budgets, None, asked, **{account.replace("]", 'x"]').replace('"x', "x"): 1.0}) is None
+
+
+def test_a_call_without_a_soft_budget_pays_nothing() -> None:
+    handler = playing(answer("a"))
+    hard = BudgetSettings(limit=Money(1), period="total")
+    assert thrift(Rules({}), Purses())(handler) is handler
+    assert thrift(Rules({"b": hard}), Purses(b=1.0))(handler) is handler
+
+
+async def test_while_nothing_is_near_its_end_nothing_is_looked_up() -> None:
+    asked = call()
+    assert saving(Rules({"b": soft()}), Purses())(asked) is asked

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from trunkline.v1 import call_pb2
-from trunkline_server.errors import UpstreamError
+from trunkline_server.errors import CallError, CredentialMissing, Unpaid, UpstreamError
 from trunkline_server.routing.choice import Candidate, Chosen, Standing, Tried, choices
 from trunkline_server.routing.retries import UNKNOWN_OUTCOMES, WAYS, Way
 from trunkline_server.settings_reliability import Retryable, RetrySettings
@@ -101,3 +101,12 @@ def test_too_long_requests_go_to_larger_windows() -> None:
     assert choices([of(0), of(32), of(4)], long, 0, standing(), half) == []
     down = {0: tried(call_pb2.OUTCOME_AUTH)}
     assert choices([of(8), of(64, True)], down, 0, standing(), half) == []
+
+
+@pytest.mark.parametrize(
+    "error", [CredentialMissing("none"), Unpaid("budget", CallError(call_pb2.ERROR_REASON_BUDGET_EXHAUSTED, "empty"))]
+)
+def test_two_targets_to_which_nothing_was_sent_end_the_call(error: UpstreamError) -> None:
+    """Both failures are of kinds that are not made as others are."""
+    failed = {0: Tried(1, error, 90.0), 1: Tried(1, error, 100.0)}
+    assert choices([Candidate(retry=RETRY)] * 2, failed, 1, standing(), half) == []

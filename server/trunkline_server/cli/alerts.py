@@ -8,9 +8,9 @@ from trunkline.v1.alerts_pb2 import Alert, ListAlertsResponse, WatchAlertsRespon
 from trunkline.v1.insights_pb2 import Insight
 from trunkline_client import AdminClient
 from trunkline_server.cli.connection import DEFAULT_ADMIN_ADDRESS, PATIENCE, AdminAddress, ApiKey
-from trunkline_server.cli.figures import usd
+from trunkline_server.cli.figures import about
 from trunkline_server.cli.options import AsJson
-from trunkline_server.cli.terminal import print_json, print_line, print_table
+from trunkline_server.cli.terminal import harmless, print_json, print_line, print_table
 
 _COLUMNS = ("severity", "what", "with what", "since", "until", "summary", "what to do")
 
@@ -24,7 +24,10 @@ def alerts(
     address: AdminAddress = DEFAULT_ADMIN_ADDRESS,
     api_key: ApiKey = "",
 ) -> None:
-    """Tell what goes wrong, or went wrong of late, and what to do about it; the latest first. For operators."""
+    """Tell what goes wrong, or went wrong of late, and what to do about it; the latest first.
+
+    A gateway key of a caller shows the budgets of its workspace, others all.
+    """
     if watch:
         _watch(address, api_key, as_json=as_json)
         return
@@ -43,7 +46,9 @@ def _watch(address: str, api_key: str, *, as_json: bool) -> None:
                 print_json(change)
             else:
                 what = WatchAlertsResponse.Change.Name(change.change).removeprefix("CHANGE_").lower()
-                print_line(f"{what}: {_severity(change.alert)}: {change.alert.summary}; {change.alert.remedy}")
+                print_line(
+                    f"{what}: {_severity(change.alert)}: {harmless(change.alert.summary)}; {change.alert.remedy}"
+                )
 
 
 def _severity(alert: Alert) -> str:
@@ -54,10 +59,10 @@ def _row(alert: Alert) -> tuple[str, ...]:
     return (
         _severity(alert),
         Alert.Kind.Name(alert.kind).removeprefix("KIND_").lower(),
-        alert.subject,
+        harmless(alert.subject),
         f"{alert.open_time.ToDatetime():%Y-%m-%d %H:%M}Z",
         f"{alert.resolve_time.ToDatetime():%Y-%m-%d %H:%M}Z" if alert.HasField("resolve_time") else "open",
-        alert.summary,
+        harmless(alert.summary),
         alert.remedy,
     )
 
@@ -76,16 +81,25 @@ def insights(
     if as_json:
         print_json(told)
     else:
-        print_table(("saves USD", "what", "model", "task", "alternative", "why"), map(_insight_row, told.insights))
+        print_table(("saves", "what", "model", "task", "alternative", "why"), map(_insight_row, told.insights))
 
 
 def _insight_row(insight: Insight) -> tuple[str, ...]:
-    most = "at most " if insight.saving_at_most else ""
     return (
-        f"{most}{usd(insight.saving_nano_usd)}" if insight.HasField("saving_nano_usd") else "-",
+        _saves(insight),
         Insight.Kind.Name(insight.kind).removeprefix("KIND_").lower(),
         insight.model,
         insight.task or "-",
         insight.alternative or "-",
         insight.recommendation,
     )
+
+
+def _saves(insight: Insight) -> str:
+    """Money, else the time of all answers together, else the calls that failed."""
+    figures = {each.name: each.value for each in insight.evidence}
+    if insight.HasField("saving_nano_usd"):
+        return f"{'at most ' if insight.saving_at_most else ''}{about(insight.saving_nano_usd)} USD"
+    if "saved_time" in figures:
+        return f"{figures['saved_time']:.0f} s"
+    return f"{figures['lost']:.0f} calls" if "lost" in figures else "-"

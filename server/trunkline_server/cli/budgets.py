@@ -4,16 +4,17 @@ from datetime import UTC
 
 from trunkline.v1.gateway_service_pb2 import BudgetStatus
 from trunkline_server.cli.connection import PATIENCE, Connection, calling
-from trunkline_server.cli.figures import percent, usd
+from trunkline_server.cli.figures import about, percent, usd
 from trunkline_server.cli.options import AsJson
 from trunkline_server.cli.terminal import harmless, print_json, print_table
 
-_HEAD = ("budget", "of", "kind", "limit", "spent", "held", "left", "used", "USD an hour", "renews")
+_HEAD = ("budget", "of", "kind", "limit", "spent", "held", "left", "used", "USD an hour", "by its end", "renews")
 
 
 @calling
 def budgets(connection: Connection, *, as_json: AsJson = False) -> None:
-    """Tell how budgets are in their present periods, in USD: what was spent, what is held for calls on their way.
+    """Tell how budgets are in their present periods, in USD: what was spent, what is held for calls on their way,
+    and what will have been spent when the period ends if that goes on.
 
     A gateway key of a caller shows the budgets of its workspace, others all.
     """
@@ -28,7 +29,8 @@ def budgets(connection: Connection, *, as_json: AsJson = False) -> None:
 
 def _cells(status: BudgetStatus) -> tuple[str, ...]:
     limit, spent, held = status.limit_nano_usd, status.spent_nano_usd, status.held_nano_usd
-    rate = usd(status.burn_rate_nano_usd) if status.HasField("burn_rate_nano_usd") else "-"
+    rate = about(status.burn_rate_nano_usd) if status.HasField("burn_rate_nano_usd") else "-"
+    projected = about(status.projected_nano_usd) if status.HasField("projected_nano_usd") else "-"
     renews = (
         status.renew_time.ToDatetime(UTC).isoformat(timespec="minutes") if status.HasField("renew_time") else "never"
     )
@@ -42,5 +44,6 @@ def _cells(status: BudgetStatus) -> tuple[str, ...]:
         usd(limit - spent - held),
         percent(spent / limit) if limit else "-",
         rate,
+        projected,
         renews,
     )

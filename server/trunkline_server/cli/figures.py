@@ -20,6 +20,11 @@ def usd(nano: int) -> str:
     return f"{'-' if nano < 0 else ''}{dollars}.{digits}"
 
 
+def about(nano: int) -> str:
+    """What is only an estimate, in US dollars: four figures, and cents at least."""
+    return usd(round(nano, 4 - max(4, len(str(abs(nano))))))
+
+
 def percent(share: float) -> str:
     """A share of 1 as a percentage."""
     return f"{100 * share:.1f}%"

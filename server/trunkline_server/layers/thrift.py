@@ -10,35 +10,50 @@ from trunkline_server.layers.budget import payer_of
 from trunkline_server.routing.policy import PLAIN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from trunkline_server.core import Call, Events, Handler, Layer
-    from trunkline_server.state.budgets.accounts import Account, Rules
+    from trunkline_server.state.budgets.accounts import Rules
 
 # The share of a budget from which on it is near its end; what the weight of cost is multiplied with at the end.
 NEAR, MOST = 0.8, 5.0
 
 
-class Spent(Protocol):
+class Purses(Protocol):
     """How much of accounts is spent; see state/budgets."""
 
-    def share(self, account: Account) -> float:
-        """1 = all. Waits for nothing."""
+    @property
+    def near(self) -> Mapping[str, float]:
+        """Of those that are near their end: 1 = all. By the ids that Rules.soft has for them."""
 
 
-def thrift(rules: Rules, spent: Spent) -> Layer:
-    """Tell the choice of a target to save, by the soft budget of the caller's that is nearest to its end."""
+def thrift(rules: Rules, purses: Purses) -> Layer:
+    """Tell the choice of a target to save. Without soft budgets it is not there."""
+    save = saving(rules, purses)
 
     def layer(below: Handler) -> Handler:
         def handle(call: Call) -> Events:
-            accounts = rules.soft(payer_of(call), time.time_ns() // 1000)
-            emphasis = emphasis_at(max(map(spent.share, accounts), default=0.0))
-            if emphasis == 1.0:
-                return below(call)
-            policy = call.policy or PLAIN
-            return below(replace(call, policy=replace(policy, cost_emphasis=policy.cost_emphasis * emphasis)))
+            return below(save(call))
 
         return handle
 
     return layer if any(not rule.hard for rule in rules.all) else _nothing
+
+
+def saving(rules: Rules, purses: Purses) -> Callable[[Call], Call]:
+    """What makes of a call one that saves as much as the soft budget of its caller wants that is nearest to its end."""
+
+    def save(call: Call) -> Call:
+        if not (near := purses.near):
+            return call
+        accounts = rules.soft(payer_of(call), time.time_ns() // 1000)
+        emphasis = emphasis_at(max((near.get(account.id, 0.0) for account in accounts), default=0.0))
+        if emphasis == 1.0:
+            return call
+        policy = call.policy or PLAIN
+        return replace(call, policy=replace(policy, cost_emphasis=policy.cost_emphasis * emphasis))
+
+    return save
 
 
 def emphasis_at(share: float) -> float:

@@ -163,12 +163,15 @@ def _again(
     if not candidates[index].usable:
         return
     earlier = tried[index]
-    error = replace(earlier.error, retry_after=_rest(earlier.error.retry_after, at.now - earlier.ended))
+    error = _since(earlier.error, at.now - earlier.ended)
     situation = replace(_situation(candidates, tried, index, at), other=None, larger=None)
     step = next_step(error, situation, candidates[index].retry, at.now, draw)
     if isinstance(step, Retry):
         yield Chosen(index, step.delay, again=True)
 
 
-def _rest(retry_after: float | None, elapsed: float) -> float | None:
-    return None if retry_after is None else max(0.0, retry_after - elapsed)
+def _since(error: UpstreamError, elapsed: float) -> UpstreamError:
+    """The failure as it is so much later: there is less to wait."""
+    if error.retry_after is None:
+        return error  # which may be of a kind that has more to tell, and is made otherwise
+    return replace(error, retry_after=max(0.0, error.retry_after - elapsed))

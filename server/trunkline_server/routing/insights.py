@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1.call_pb2 import Target, Usage
 from trunkline.v1.insights_pb2 import Insight, InsightEvidence
-from trunkline.v1.model_pb2 import CAPABILITY_PROMPT_CACHE
 from trunkline_server.prices.cost import cost_of
 from trunkline_server.prices.rates import CACHE_READ, INPUT, REQUEST, SECOND, Prices, Rate
 from trunkline_server.routing.filters import quality_of
@@ -135,7 +134,7 @@ def _uncached(snapshot: Snapshot, known: Known, spending: Iterable[Spending]) ->
     for (provider, name), sums in sorted(_by_model(spending).items()):
         model = _model(snapshot, provider, name)
         prices = known.prices.find(provider, name, known.when)
-        if model is None or prices is None or CAPABILITY_PROMPT_CACHE not in model.capabilities:
+        if model is None or prices is None:
             continue
         attempts, tokens, read = sums
         fresh, cached = prices.rates.get(INPUT), prices.rates.get(CACHE_READ)
@@ -183,13 +182,18 @@ def _slow(answers: Iterable[Answers]) -> Iterator[Insight]:
     same: dict[str, list[Answers]] = {}
     for each in answers:
         if each.whole >= ENOUGH:
-            same.setdefault(plain(each.model.rpartition("/")[2]), []).append(each)
+            same.setdefault(_plain(each), []).append(each)
     for of in same.values():
         best = min(of, key=_mean)
         for each in of:
             slower = _mean(each) - _mean(best)
             if _mean(each) >= SLOW * _mean(best) and slower >= LEAST_SLOWER:
                 yield _slow_told(each, best, slower * each.whole / 1e6)
+
+
+def _plain(of: Answers) -> str:
+    """The model, whoever hosts it."""
+    return plain(of.model.rpartition("/")[2])
 
 
 def _mean(of: Answers) -> float:
@@ -219,15 +223,30 @@ def _slow_told(each: Answers, best: Answers, saved: float) -> Insight:
 
 
 def _without_fallback(
-    snapshot: Snapshot, known: Known, there: Sequence[Model], answers: Iterable[Answers]
+    snapshot: Snapshot, known: Known, there: Sequence[Model], answers: Sequence[Answers]
 ) -> Iterator[Insight]:
     for each in answers:
         used = _model(snapshot, each.provider, each.model)
-        if used is None or each.lost < max(LOST, each.calls * LOST_SHARE) or _has_fallback(snapshot, used):
+        if used is None or not _is_lossy(each) or _has_fallback(snapshot, used):
+            continue
+        if same := _same_elsewhere(each, answers):
+            yield _fallback_told(each, used, same)
             continue
         able = [model for model in there if model.provider != used.provider and _stands_in(model, used, NEARLY)]
         best = min(able, key=lambda model: (_price(known, model), model.id), default=None)
         yield _fallback_told(each, used, best.id if best else "")
+
+
+def _is_lossy(of: Answers) -> bool:
+    return of.lost >= max(LOST, of.calls * LOST_SHARE)
+
+
+def _same_elsewhere(lossy: Answers, answers: Iterable[Answers]) -> str:
+    """Another provider where calls of the same model go well, as far as they went there. Empty = there is none."""
+    same = (each for each in answers if each.provider != lossy.provider and _plain(each) == _plain(lossy))
+    well = [each for each in same if each.whole >= ENOUGH and not _is_lossy(each)]
+    best = min(well, key=_mean, default=None)
+    return "" if best is None else f"{best.provider}/{best.model}"
 
 
 def _has_fallback(snapshot: Snapshot, used: Model) -> bool:

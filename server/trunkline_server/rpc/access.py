@@ -52,9 +52,10 @@ LEAST_ROLES: Mapping[str, Role] = {
     "/trunkline.v1.AdminService/RotateApiKey": "admin",
     "/trunkline.v1.AdminService/RevokeApiKey": "admin",
     "/trunkline.v1.AdminService/ListAuditEvents": "operator",
+    # Of the budgets of its own workspace.
+    "/trunkline.v1.AdminService/ListAlerts": "caller",
+    "/trunkline.v1.AdminService/WatchAlerts": "caller",
     # Of the gateway and all its workspaces.
-    "/trunkline.v1.AdminService/ListAlerts": "operator",
-    "/trunkline.v1.AdminService/WatchAlerts": "operator",
     "/trunkline.v1.AdminService/GetInsights": "operator",
 }
 

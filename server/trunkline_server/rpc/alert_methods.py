@@ -13,6 +13,7 @@ from trunkline.v1.insights_pb2 import GetInsightsResponse
 from trunkline_server.errors import CallerGone, InvalidRequest, Violation
 from trunkline_server.routing.filters import Known
 from trunkline_server.routing.insights import insights
+from trunkline_server.rpc.edge import IDENTITY
 from trunkline_server.state.pages import next_token, page_of
 
 if TYPE_CHECKING:
@@ -42,13 +43,15 @@ class AlertMethods(AdminServiceServicer):
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: Context) -> pb.ListAlertsResponse:
         """A page of alerts, the latest first."""
         size, before = page_of(request)
-        found = await self._monitor.page(open_only=request.open_only, before=before, limit=size + 1)
+        found = await self._monitor.page(
+            open_only=request.open_only, before=before, limit=size + 1, workspace=_workspace()
+        )
         token = next_token(request, found[size - 1].id) if len(found) > size else ""
         return pb.ListAlertsResponse(alerts=found[:size], next_page_token=token)
 
     async def WatchAlerts(self, request: pb.WatchAlertsRequest, context: Context) -> None:  # type: ignore[override]
         """Changes, until the caller ends it or the gateway drains."""
-        async with aclosing(self._monitor.watch()) as changes:
+        async with aclosing(self._monitor.watch(_workspace())) as changes:
             async for change, alert in changes:
                 await _write(context, pb.WatchAlertsResponse(change=change, alert=alert))
 
@@ -63,6 +66,12 @@ class AlertMethods(AdminServiceServicer):
         told.start_time.FromMicroseconds(spent.start)
         told.end_time.FromMicroseconds(spent.end)
         return told
+
+
+def _workspace() -> str:
+    """Whose alerts whoever asks may see. Empty = all."""
+    identity = IDENTITY.get()
+    return identity.workspace if identity.role == "caller" else ""
 
 
 def _violations(request: GetInsightsRequest) -> list[Violation]:

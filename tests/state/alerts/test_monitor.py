@@ -219,3 +219,15 @@ async def test_old_alerts_go_and_pages_follow_each_other(database: Database) -> 
     gateway.now += KEPT / 1e6
     await gateway.look(300, failing=0.2)
     assert len(await store.page(open_only=False, before="", limit=10)) == 1
+
+
+async def test_one_look_that_fails_is_not_the_last(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alerts that end because of a slip of ours would never be missed."""
+    monkeypatch.setattr("trunkline_server.state.alerts.monitor.EVERY", 0.0)
+    gateway = Gateway(database)
+    gateway.monitor._providers = lambda: 1 / 0  # type: ignore[assignment, return-value]
+    following = asyncio.ensure_future(gateway.monitor.follow())
+    while gateway.log.getvalue().count(b"alerts_not_evaluated") < 2:
+        await asyncio.sleep(0)
+    assert b"division" not in gateway.log.getvalue()
+    following.cancel()

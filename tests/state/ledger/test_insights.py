@@ -61,7 +61,7 @@ PRICES = (
 )
 
 
-def snapshot(**settings: Any) -> Snapshot:
+def snapshot(listed_prices: tuple[PriceSettings, ...] = PRICES, **settings: Any) -> Snapshot:
     def listed(provider: str) -> tuple[str, ...]:
         return tuple(name.partition("/")[2] for name in MODELS if name.startswith(provider))
 
@@ -70,9 +70,9 @@ def snapshot(**settings: Any) -> Snapshot:
         "cheap": ProviderSettings(kind="openai_compatible", models=listed("cheap"), base_url="http://127.0.0.1:1"),
         "mock": ProviderSettings(kind="scripted", scripts=dict(SCRIPTS)),
     }
-    built = Settings(providers=providers, model_data=MODELS, prices=PRICES, **settings)
+    built = Settings(providers=providers, model_data=MODELS, prices=listed_prices, **settings)
     kinds = {name: each.kind for name, each in providers.items()}
-    return Snapshot("v", built, build_offers(built, ROWS, {}), PriceBook(kinds, PRICES))
+    return Snapshot("v", built, build_offers(built, ROWS, {}), PriceBook(kinds, listed_prices))
 
 
 async def advised(
@@ -143,6 +143,14 @@ async def test_what_cost_something_unknown_is_not_compared(database: Database) -
     assert await advised(database, *attempts(40), *attempts(1, 100, cost=None)) == []
 
 
+async def test_a_price_of_reads_says_that_there_is_a_cache(database: Database) -> None:
+    """Whatever the catalogue knows of its abilities."""
+    given: dict[str, Any] = {"model": "open-1", "input_tokens": 5_000, "cost": 0}
+    prices = (price("dear/open-1", 10_000_000, 1, 5_000_000),)
+    (insight,) = await advised(database, *attempts(20, **given), listed_prices=prices)
+    assert (insight.model, insight.saving_nano_usd) == ("dear/open-1", 100_000 * 5_000)
+
+
 async def test_a_prompt_cache_that_is_not_used(database: Database) -> None:
     told = await advised(database, *attempts(20, input_tokens=5_000, cache_read_tokens=100, cost=0))
     (insight,) = told
@@ -185,6 +193,17 @@ async def test_a_fallback_that_is_missing(database: Database) -> None:
     assert figures(insight) == {"calls": 100, "lost": 5}
     assert "fallbacks: {dear/big: [cheap/worse]}" in insight.recommendation
     assert await advised(database, fallbacks={"dear/big": ("cheap/able",)}) == []
+
+
+async def test_the_same_model_elsewhere_is_the_first_to_fall_back_to(database: Database) -> None:
+    failed: dict[str, Any] = {"result": "error", "outcome": OUTCOME_SERVER_ERROR, "reason": "ALL_PROVIDERS_FAILED"}
+    lost = calls(9, provider="dear", model="big", **failed)
+    well = calls(20, 100, provider="cheap", model="hosted/Big", duration=400_000)
+    (insight,) = await advised(database, *lost, *well)
+    assert insight.alternative == "cheap/hosted/Big"
+    ill = calls(20, 200, provider="cheap", model="hosted/Big", **failed)
+    told = {each.model: each.alternative for each in await advised(database, *ill)}
+    assert told == {"dear/big": "cheap/worse", "cheap/hosted/Big": ""}, "one that fails as well is none"
 
 
 async def test_few_failures_are_no_reason(database: Database) -> None:

@@ -75,10 +75,10 @@ type AdminServiceClient interface {
 	// Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
 	// For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
 	ResetStatistics(ctx context.Context, in *ResetStatisticsRequest, opts ...grpc.CallOption) (*ResetStatisticsResponse, error)
-	// Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins.
+	// Tells what goes wrong, or went wrong of late, and what to do about it. Callers are told of the budgets of their workspace.
 	ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error)
 	// Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
-	// for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+	// for so long that 1,000 changes wait is ended with UNAVAILABLE. Callers are told of the budgets of their workspace.
 	WatchAlerts(ctx context.Context, in *WatchAlertsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAlertsResponse], error)
 	// Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
 	// operators and admins.
@@ -298,10 +298,10 @@ type AdminServiceServer interface {
 	// Begins statistics anew: UsageStats counts from now on where it is not told a start_time. The ledger stays as it was.
 	// For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
 	ResetStatistics(context.Context, *ResetStatisticsRequest) (*ResetStatisticsResponse, error)
-	// Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins.
+	// Tells what goes wrong, or went wrong of late, and what to do about it. Callers are told of the budgets of their workspace.
 	ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error)
 	// Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
-	// for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+	// for so long that 1,000 changes wait is ended with UNAVAILABLE. Callers are told of the budgets of their workspace.
 	WatchAlerts(*WatchAlertsRequest, grpc.ServerStreamingServer[WatchAlertsResponse]) error
 	// Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
 	// operators and admins.

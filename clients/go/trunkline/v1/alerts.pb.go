@@ -42,6 +42,11 @@ const (
 	Alert_KIND_CREDENTIAL_AGE Alert_Kind = 5
 	// Callers score a model's answers of the last day lower than those of the week before.
 	Alert_KIND_QUALITY Alert_Kind = 6
+	// Half of a budget's money for a period is spent, and more: it worsens at 80 and at 100 percent, and where a hard budget
+	// refuses calls. It is resolved when the next period begins.
+	Alert_KIND_BUDGET Alert_Kind = 7
+	// At the rate of its period so far, a budget is used up before that ends.
+	Alert_KIND_BUDGET_OVERRUN Alert_Kind = 8
 )
 
 // Enum value maps for Alert_Kind.
@@ -54,6 +59,8 @@ var (
 		4: "KIND_CREDENTIAL",
 		5: "KIND_CREDENTIAL_AGE",
 		6: "KIND_QUALITY",
+		7: "KIND_BUDGET",
+		8: "KIND_BUDGET_OVERRUN",
 	}
 	Alert_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":     0,
@@ -63,6 +70,8 @@ var (
 		"KIND_CREDENTIAL":      4,
 		"KIND_CREDENTIAL_AGE":  5,
 		"KIND_QUALITY":         6,
+		"KIND_BUDGET":          7,
+		"KIND_BUDGET_OVERRUN":  8,
 	}
 )
 
@@ -219,7 +228,8 @@ type Alert struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// What went wrong.
 	Kind Alert_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=trunkline.v1.Alert_Kind" json:"kind,omitempty"`
-	// With what: a provider, "provider/model", "provider/model metric". At most one alert of a kind and subject is open.
+	// With what: a provider, "provider/model", "provider/model metric"; a budget, whose it is if each of many has one, and its
+	// period. At most one alert of a kind and subject is open.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// The worst that it has been.
 	Severity Alert_Severity `protobuf:"varint,4,opt,name=severity,proto3,enum=trunkline.v1.Alert_Severity" json:"severity,omitempty"`
@@ -232,7 +242,10 @@ type Alert struct {
 	// When it was opened.
 	OpenTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=open_time,json=openTime,proto3" json:"open_time,omitempty"`
 	// When it was resolved. Unset: it is open.
-	ResolveTime   *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=resolve_time,json=resolveTime,proto3" json:"resolve_time,omitempty"`
+	ResolveTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=resolve_time,json=resolveTime,proto3" json:"resolve_time,omitempty"`
+	// The workspace whose budget it is about. Empty: it is about the gateway, or about a budget of several workspaces. Callers see
+	// only alerts of their own workspace.
+	Workspace     string `protobuf:"bytes,10,opt,name=workspace,proto3" json:"workspace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -330,6 +343,13 @@ func (x *Alert) GetResolveTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Alert) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
 // A figure.
 type AlertEvidence struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -337,7 +357,7 @@ type AlertEvidence struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The figure.
 	Value float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
-	// Of what: "s", "attempts", ... Empty: a share or a score.
+	// Of what: "s", "nano_usd", ... Empty: a share, a score or a number.
 	Unit          string `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -609,7 +629,7 @@ var File_trunkline_v1_alerts_proto protoreflect.FileDescriptor
 
 const file_trunkline_v1_alerts_proto_rawDesc = "" +
 	"\n" +
-	"\x19trunkline/v1/alerts.proto\x12\ftrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x05\n" +
+	"\x19trunkline/v1/alerts.proto\x12\ftrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x05\n" +
 	"\x05Alert\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x18.trunkline.v1.Alert.KindR\x04kind\x12\x18\n" +
@@ -619,7 +639,9 @@ const file_trunkline_v1_alerts_proto_rawDesc = "" +
 	"\bevidence\x18\x06 \x03(\v2\x1b.trunkline.v1.AlertEvidenceR\bevidence\x12\x16\n" +
 	"\x06remedy\x18\a \x01(\tR\x06remedy\x127\n" +
 	"\topen_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bopenTime\x12=\n" +
-	"\fresolve_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vresolveTime\"\x9d\x01\n" +
+	"\fresolve_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vresolveTime\x12\x1c\n" +
+	"\tworkspace\x18\n" +
+	" \x01(\tR\tworkspace\"\xc7\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fKIND_ERROR_RATE\x10\x01\x12\x10\n" +
@@ -627,7 +649,9 @@ const file_trunkline_v1_alerts_proto_rawDesc = "" +
 	"\x14KIND_PROVIDER_OUTAGE\x10\x03\x12\x13\n" +
 	"\x0fKIND_CREDENTIAL\x10\x04\x12\x17\n" +
 	"\x13KIND_CREDENTIAL_AGE\x10\x05\x12\x10\n" +
-	"\fKIND_QUALITY\x10\x06\"u\n" +
+	"\fKIND_QUALITY\x10\x06\x12\x0f\n" +
+	"\vKIND_BUDGET\x10\a\x12\x17\n" +
+	"\x13KIND_BUDGET_OVERRUN\x10\b\"u\n" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fSEVERITY_LOW\x10\x01\x12\x13\n" +

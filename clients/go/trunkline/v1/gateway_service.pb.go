@@ -2938,9 +2938,11 @@ type BudgetStatus struct {
 	// What was spent an hour since the period began. Absent: it has no beginning.
 	BurnRateNanoUsd *int64 `protobuf:"varint,8,opt,name=burn_rate_nano_usd,json=burnRateNanoUsd,proto3,oneof" json:"burn_rate_nano_usd,omitempty"`
 	// When the next period begins. Absent: never.
-	RenewTime     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RenewTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=renew_time,json=renewTime,proto3" json:"renew_time,omitempty"`
+	// What will have been spent when the period ends, if that goes on as it did so far. Absent: it has no end.
+	ProjectedNanoUsd *int64 `protobuf:"varint,10,opt,name=projected_nano_usd,json=projectedNanoUsd,proto3,oneof" json:"projected_nano_usd,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *BudgetStatus) Reset() {
@@ -3034,6 +3036,13 @@ func (x *BudgetStatus) GetRenewTime() *timestamppb.Timestamp {
 		return x.RenewTime
 	}
 	return nil
+}
+
+func (x *BudgetStatus) GetProjectedNanoUsd() int64 {
+	if x != nil && x.ProjectedNanoUsd != nil {
+		return *x.ProjectedNanoUsd
+	}
+	return 0
 }
 
 // The figures of one group.
@@ -3813,7 +3822,7 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"\n" +
 	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
 	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x124\n" +
-	"\abudgets\x18\a \x03(\v2\x1a.trunkline.v1.BudgetStatusR\abudgets\"\xee\x02\n" +
+	"\abudgets\x18\a \x03(\v2\x1a.trunkline.v1.BudgetStatusR\abudgets\"\xb8\x03\n" +
 	"\fBudgetStatus\x12\x16\n" +
 	"\x06budget\x18\x01 \x01(\tR\x06budget\x12\x14\n" +
 	"\x05scope\x18\x02 \x03(\tR\x05scope\x12\x12\n" +
@@ -3824,8 +3833,11 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"\x10overage_nano_usd\x18\a \x01(\x03R\x0eoverageNanoUsd\x120\n" +
 	"\x12burn_rate_nano_usd\x18\b \x01(\x03H\x00R\x0fburnRateNanoUsd\x88\x01\x01\x129\n" +
 	"\n" +
-	"renew_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\trenewTimeB\x15\n" +
-	"\x13_burn_rate_nano_usd\"\x9b\x01\n" +
+	"renew_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\trenewTime\x121\n" +
+	"\x12projected_nano_usd\x18\n" +
+	" \x01(\x03H\x01R\x10projectedNanoUsd\x88\x01\x01B\x15\n" +
+	"\x13_burn_rate_nano_usdB\x15\n" +
+	"\x13_projected_nano_usd\"\x9b\x01\n" +
 	"\bUsageRow\x12F\n" +
 	"\x11bucket_start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x0fbucketStartTime\x12\x14\n" +
 	"\x05group\x18\x02 \x03(\tR\x05group\x121\n" +

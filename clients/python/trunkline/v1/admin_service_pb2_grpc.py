@@ -213,7 +213,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAlerts(self, request, context):
-        """Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins.
+        """Tells what goes wrong, or went wrong of late, and what to do about it. Callers are told of the budgets of their workspace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,7 +221,7 @@ class AdminServiceServicer:
 
     def WatchAlerts(self, request, context):
         """Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
-        for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+        for so long that 1,000 changes wait is ended with UNAVAILABLE. Callers are told of the budgets of their workspace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -75,10 +75,10 @@ class AdminServiceStub:
     For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
     """
     ListAlerts: _grpc.UnaryUnaryMultiCallable[_alerts_pb2.ListAlertsRequest, _alerts_pb2.ListAlertsResponse]
-    """Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins."""
+    """Tells what goes wrong, or went wrong of late, and what to do about it. Callers are told of the budgets of their workspace."""
     WatchAlerts: _grpc.UnaryStreamMultiCallable[_alerts_pb2.WatchAlertsRequest, _alerts_pb2.WatchAlertsResponse]
     """Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
-    for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+    for so long that 1,000 changes wait is ended with UNAVAILABLE. Callers are told of the budgets of their workspace.
     """
     GetInsights: _grpc.UnaryUnaryMultiCallable[_insights_pb2.GetInsightsRequest, _insights_pb2.GetInsightsResponse]
     """Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
@@ -128,10 +128,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     For operators and admins: PERMISSION_DENIED, ROLE_NOT_ALLOWED.
     """
     ListAlerts: _aio.UnaryUnaryMultiCallable[_alerts_pb2.ListAlertsRequest, _alerts_pb2.ListAlertsResponse]  # type: ignore[assignment]
-    """Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins."""
+    """Tells what goes wrong, or went wrong of late, and what to do about it. Callers are told of the budgets of their workspace."""
     WatchAlerts: _aio.UnaryStreamMultiCallable[_alerts_pb2.WatchAlertsRequest, _alerts_pb2.WatchAlertsResponse]  # type: ignore[assignment]
     """Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
-    for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+    for so long that 1,000 changes wait is ended with UNAVAILABLE. Callers are told of the budgets of their workspace.
     """
     GetInsights: _aio.UnaryUnaryMultiCallable[_insights_pb2.GetInsightsRequest, _insights_pb2.GetInsightsResponse]  # type: ignore[assignment]
     """Advises what would be cheaper, faster or safer, by what calls of the last days used and cost. Changes nothing. For
@@ -256,7 +256,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _alerts_pb2.ListAlertsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_alerts_pb2.ListAlertsResponse, _abc.Awaitable[_alerts_pb2.ListAlertsResponse]]:
-        """Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins."""
+        """Tells what goes wrong, or went wrong of late, and what to do about it. Callers are told of the budgets of their workspace."""
 
     @_abc_1.abstractmethod
     def WatchAlerts(
@@ -265,7 +265,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_alerts_pb2.WatchAlertsResponse], _abc.AsyncIterator[_alerts_pb2.WatchAlertsResponse]]:
         """Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
-        for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+        for so long that 1,000 changes wait is ended with UNAVAILABLE. Callers are told of the budgets of their workspace.
         """
 
     @_abc_1.abstractmethod

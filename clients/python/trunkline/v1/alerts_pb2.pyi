@@ -48,6 +48,12 @@ class Alert(_message.Message):
         """A provider's credential is in use for longer than alerts.key_rotation."""
         KIND_QUALITY: Alert._Kind.ValueType  # 6
         """Callers score a model's answers of the last day lower than those of the week before."""
+        KIND_BUDGET: Alert._Kind.ValueType  # 7
+        """Half of a budget's money for a period is spent, and more: it worsens at 80 and at 100 percent, and where a hard budget
+        refuses calls. It is resolved when the next period begins.
+        """
+        KIND_BUDGET_OVERRUN: Alert._Kind.ValueType  # 8
+        """At the rate of its period so far, a budget is used up before that ends."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What went wrong."""
@@ -66,6 +72,12 @@ class Alert(_message.Message):
     """A provider's credential is in use for longer than alerts.key_rotation."""
     KIND_QUALITY: Alert.Kind.ValueType  # 6
     """Callers score a model's answers of the last day lower than those of the week before."""
+    KIND_BUDGET: Alert.Kind.ValueType  # 7
+    """Half of a budget's money for a period is spent, and more: it worsens at 80 and at 100 percent, and where a hard budget
+    refuses calls. It is resolved when the next period begins.
+    """
+    KIND_BUDGET_OVERRUN: Alert.Kind.ValueType  # 8
+    """At the rate of its period so far, a budget is used up before that ends."""
 
     class _Severity:
         ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -107,18 +119,25 @@ class Alert(_message.Message):
     REMEDY_FIELD_NUMBER: _builtins.int
     OPEN_TIME_FIELD_NUMBER: _builtins.int
     RESOLVE_TIME_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id. Later alerts have greater ones."""
     kind: Global___Alert.Kind.ValueType
     """What went wrong."""
     subject: _builtins.str
-    """With what: a provider, "provider/model", "provider/model metric". At most one alert of a kind and subject is open."""
+    """With what: a provider, "provider/model", "provider/model metric"; a budget, whose it is if each of many has one, and its
+    period. At most one alert of a kind and subject is open.
+    """
     severity: Global___Alert.Severity.ValueType
     """The worst that it has been."""
     summary: _builtins.str
     """What was seen, in a sentence: when it was opened, or became worse."""
     remedy: _builtins.str
     """What to do about it."""
+    workspace: _builtins.str
+    """The workspace whose budget it is about. Empty: it is about the gateway, or about a budget of several workspaces. Callers see
+    only alerts of their own workspace.
+    """
     @_builtins.property
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___AlertEvidence]:
         """The figures behind that."""
@@ -143,10 +162,11 @@ class Alert(_message.Message):
         remedy: _builtins.str = ...,
         open_time: _timestamp_pb2.Timestamp | None = ...,
         resolve_time: _timestamp_pb2.Timestamp | None = ...,
+        workspace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["open_time", b"open_time", "resolve_time", b"resolve_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "id", b"id", "kind", b"kind", "open_time", b"open_time", "remedy", b"remedy", "resolve_time", b"resolve_time", "severity", b"severity", "subject", b"subject", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "id", b"id", "kind", b"kind", "open_time", b"open_time", "remedy", b"remedy", "resolve_time", b"resolve_time", "severity", b"severity", "subject", b"subject", "summary", b"summary", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -166,7 +186,7 @@ class AlertEvidence(_message.Message):
     value: _builtins.float
     """The figure."""
     unit: _builtins.str
-    """Of what: "s", "attempts", ... Empty: a share or a score."""
+    """Of what: "s", "nano_usd", ... Empty: a share, a score or a number."""
     def __init__(
         self,
         *,

@@ -1579,6 +1579,7 @@ class BudgetStatus(_message.Message):
     OVERAGE_NANO_USD_FIELD_NUMBER: _builtins.int
     BURN_RATE_NANO_USD_FIELD_NUMBER: _builtins.int
     RENEW_TIME_FIELD_NUMBER: _builtins.int
+    PROJECTED_NANO_USD_FIELD_NUMBER: _builtins.int
     budget: _builtins.str
     """Its name in the configuration."""
     hard: _builtins.bool
@@ -1593,6 +1594,8 @@ class BudgetStatus(_message.Message):
     """Of what was spent, how much attempts cost beyond what was put aside for them."""
     burn_rate_nano_usd: _builtins.int
     """What was spent an hour since the period began. Absent: it has no beginning."""
+    projected_nano_usd: _builtins.int
+    """What will have been spent when the period ends, if that goes on as it did so far. Absent: it has no end."""
     @_builtins.property
     def scope(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of a budget that each of many has for himself: who, in the order of the configuration's fields. People are digests."""
@@ -1613,14 +1616,20 @@ class BudgetStatus(_message.Message):
         overage_nano_usd: _builtins.int = ...,
         burn_rate_nano_usd: _builtins.int | None = ...,
         renew_time: _timestamp_pb2.Timestamp | None = ...,
+        projected_nano_usd: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_burn_rate_nano_usd", b"_burn_rate_nano_usd", "burn_rate_nano_usd", b"burn_rate_nano_usd", "renew_time", b"renew_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_burn_rate_nano_usd", b"_burn_rate_nano_usd", "_projected_nano_usd", b"_projected_nano_usd", "burn_rate_nano_usd", b"burn_rate_nano_usd", "projected_nano_usd", b"projected_nano_usd", "renew_time", b"renew_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_burn_rate_nano_usd", b"_burn_rate_nano_usd", "budget", b"budget", "burn_rate_nano_usd", b"burn_rate_nano_usd", "hard", b"hard", "held_nano_usd", b"held_nano_usd", "limit_nano_usd", b"limit_nano_usd", "overage_nano_usd", b"overage_nano_usd", "renew_time", b"renew_time", "scope", b"scope", "spent_nano_usd", b"spent_nano_usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_burn_rate_nano_usd", b"_burn_rate_nano_usd", "_projected_nano_usd", b"_projected_nano_usd", "budget", b"budget", "burn_rate_nano_usd", b"burn_rate_nano_usd", "hard", b"hard", "held_nano_usd", b"held_nano_usd", "limit_nano_usd", b"limit_nano_usd", "overage_nano_usd", b"overage_nano_usd", "projected_nano_usd", b"projected_nano_usd", "renew_time", b"renew_time", "scope", b"scope", "spent_nano_usd", b"spent_nano_usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__burn_rate_nano_usd: _TypeAlias = _typing.Literal["burn_rate_nano_usd"]  # noqa: Y015
     _WhichOneofArgType__burn_rate_nano_usd: _TypeAlias = _typing.Literal["_burn_rate_nano_usd", b"_burn_rate_nano_usd"]  # noqa: Y015
+    _WhichOneofReturnType__projected_nano_usd: _TypeAlias = _typing.Literal["projected_nano_usd"]  # noqa: Y015
+    _WhichOneofArgType__projected_nano_usd: _TypeAlias = _typing.Literal["_projected_nano_usd", b"_projected_nano_usd"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__burn_rate_nano_usd) -> _WhichOneofReturnType__burn_rate_nano_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__projected_nano_usd) -> _WhichOneofReturnType__projected_nano_usd | None: ...
 
 Global___BudgetStatus: _TypeAlias = BudgetStatus  # noqa: Y015
 

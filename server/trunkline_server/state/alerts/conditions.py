@@ -5,12 +5,15 @@ Each condition has a figure that opens an alert and a lower one that lets it be 
 
 from __future__ import annotations
 
+from datetime import datetime
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 from trunkline.v1.alerts_pb2 import Alert
 from trunkline.v1.gateway_service_pb2 import EndpointHealth
 from trunkline_server.state.alerts.reading import Evidence, Is, Key, Reading, state_of
+from trunkline_server.state.budgets.purses import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import ProviderHealth
     from trunkline_server.state.alerts.scores import Scores
     from trunkline_server.state.alerts.tally import Failures, Pace
+    from trunkline_server.state.budgets.purses import Spending
 
 LOW, MEDIUM, HIGH, CRITICAL = Alert.SEVERITY_LOW, Alert.SEVERITY_MEDIUM, Alert.SEVERITY_HIGH, Alert.SEVERITY_CRITICAL
 # Fewer attempts, answers or scores say nothing.
@@ -28,6 +32,8 @@ ERRORS, ERRORS_WELL = 0.1, 0.05
 SLOWER, SLOWER_WELL, LEAST_SLOWER = 2.0, 1.5, 0.2
 # By how much scores fell, and how many standard errors of the difference that is.
 DROP, DROP_WELL, CERTAIN = 0.1, 0.05, 3.0
+# What will have been spent of a budget at the end of its period.
+OVERRUN, OVERRUN_WELL = 1.0, 0.9
 _TROUBLED = (EndpointHealth.CREDENTIAL_STATE_REFUSED, EndpointHealth.CREDENTIAL_STATE_QUOTA)
 _DAY = 86400.0
 
@@ -175,6 +181,82 @@ def qualities(found: Iterable[Scores]) -> Iterator[Reading]:
                 Evidence("scores_before", each.before.n),
             ),
         )
+
+
+def budgets(found: Iterable[Spending], now: int) -> Iterator[Reading]:
+    """Of each account how much is spent; and of those with an end, where that leads to. `now` is in microseconds."""
+    for each in found:
+        yield _budget(each, now)
+        if each.account.renews is not None:
+            yield _overrun(each, now)
+
+
+def _budget(each: Spending, now: int) -> Reading:
+    account, (told, much, all_) = each.account, STEPS
+    is_out = account.hard and (each.share >= all_ or (each.refuses and each.share >= told))
+    severity = CRITICAL if is_out else _grade(each.share, LOW, (much, MEDIUM), (all_, HIGH))
+    return Reading(
+        Key(Alert.KIND_BUDGET, each.subject),
+        Is.BAD if each.share >= told else Is.WELL,
+        severity,
+        f"{each.share:.0%} of budget {each.subject} is spent: {_usd(each.spent)} of {_usd(account.limit)} USD"
+        f"{', and calls are refused' if is_out else ''}",
+        _remedy(each),
+        _evidence(each, now),
+        each.workspace,
+        at_once=True,
+    )
+
+
+def _overrun(each: Spending, now: int) -> Reading:
+    account = each.account
+    projected = account.projected(each.spent, now) or 0
+    ratio = projected / account.limit if account.limit else 1.0
+    state = state_of(ratio, OVERRUN, OVERRUN_WELL)
+    return Reading(
+        Key(Alert.KIND_BUDGET_OVERRUN, each.subject),
+        # One that is spent has no future: that it has is told already.
+        Is.BETWEEN if each.share >= 1 else state,
+        _grade(ratio, LOW, (1.25, MEDIUM), (2.0, HIGH)),
+        f"{_usd(projected)} USD of budget {each.subject} will be spent by {_end(each)}, at "
+        f"{_usd(account.burn_rate(each.spent, now) or 0)} USD an hour; it has {_usd(account.limit)}",
+        _remedy(each),
+        _evidence(each, now),
+        each.workspace,
+    )
+
+
+def _remedy(each: Spending) -> str:
+    name, renews = each.account.budget, each.account.renews
+    end = f" until {_end(each)}" if renews is not None else ""
+    hard = (
+        f"at its end calls are refused{end}" if each.account.hard else "it refuses nothing, and prefers cheaper models"
+    )
+    return (
+        f"{hard}; what it goes to: trunkline usage --by workspace,model; what would be cheaper: trunkline insights; "
+        f"or raise budgets.{name}.limit"
+    )
+
+
+def _end(each: Spending) -> str:
+    ends = datetime.fromtimestamp((each.account.renews or 0) // 10**6, ZoneInfo(each.time_zone))
+    return f"{ends:%Y-%m-%d %H:%M} {each.time_zone}"
+
+
+def _evidence(each: Spending, now: int) -> tuple[Evidence, ...]:
+    account = each.account
+    rate, projected = account.burn_rate(each.spent, now), account.projected(each.spent, now)
+    return (
+        Evidence("spent", each.spent, "nano_usd"),
+        Evidence("limit", account.limit, "nano_usd"),
+        Evidence("share", each.share),
+        *(() if rate is None else (Evidence("spent_an_hour", rate, "nano_usd"),)),
+        *(() if projected is None else (Evidence("projected", projected, "nano_usd"),)),
+    )
+
+
+def _usd(nano: int) -> str:
+    return f"{nano / 1e9:.2f}" if nano >= 10**9 else f"{nano / 1e9:.6f}"
 
 
 def _grade(

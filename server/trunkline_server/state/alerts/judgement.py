@@ -1,8 +1,8 @@
 """When an alert is opened, and when it is resolved. Pure: what was read, what is open and the time are given.
 
 Three things keep an alert from flapping: what opens it and what resolves it are different figures (Is.BETWEEN); it has
-to be bad for OPEN_AFTER, and well without a break for RESOLVE_AFTER; and of what nothing is known any more it is not
-said that it is well, until GONE_AFTER has passed.
+to be bad for OPEN_AFTER, and well without a break for RESOLVE_AFTER, unless it cannot change to and fro (at_once); and
+of what nothing is known any more it is not said that it is well, until GONE_AFTER has passed.
 """
 
 from __future__ import annotations
@@ -60,11 +60,15 @@ def judge(
     bad = [reading for reading in read.values() if reading.state is Is.BAD]
     ours = {reading.key for reading in read.values() if reading.state is not Is.WELL}
     return known, Verdict(
-        tuple(each for each in bad if each.key not in there and now - known[each.key].since >= OPEN_AFTER),
+        tuple(each for each in bad if each.key not in there and _lasts(each, known, now, OPEN_AFTER)),
         tuple(each for each in bad if each.key in there and each.severity > there[each.key].severity),
         tuple(key for key in there if key in ours),
         tuple(_over(read, known, there, now)),
     )
+
+
+def _lasts(reading: Reading, known: Mapping[Key, Streak], now: float, least: float) -> bool:
+    return reading.at_once or now - known[reading.key].since >= least
 
 
 def _streak(before: Streak | None, reading: Reading, now: float, *, is_open: bool) -> Streak | None:
@@ -82,7 +86,7 @@ def _over(
         if key not in read:
             is_over = unseen >= GONE_AFTER
         else:
-            is_well = read[key].state is Is.WELL and now - known[key].since >= RESOLVE_AFTER
+            is_well = read[key].state is Is.WELL and _lasts(read[key], known, now, RESOLVE_AFTER)
             is_over = is_well and unseen >= SEEN_ELSEWHERE
         if is_over:
             yield key

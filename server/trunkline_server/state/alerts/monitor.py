@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from trunkline.v1.alerts_pb2 import Alert, WatchAlertsResponse
@@ -13,21 +14,25 @@ from trunkline_server import core
 from trunkline_server.errors import CallError, LedgerUnreadable
 from trunkline_server.state.alerts import conditions
 from trunkline_server.state.alerts.judgement import Streaks, judge
+from trunkline_server.state.alerts.reading import Is, Reading
 from trunkline_server.state.alerts.scores import read_scores
 from trunkline_server.state.alerts.store import OPENED, RESOLVED, WORSENED, AlertStore, Change
+from trunkline_server.state.budgets.purses import Purses
 from trunkline_server.state.ledger.database import StoreFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 
     from trunkline.v1.gateway_service_pb2 import ProviderHealth
     from trunkline_server.logs import Log
-    from trunkline_server.state.alerts.reading import Key, Reading
+    from trunkline_server.state.alerts.reading import Key
     from trunkline_server.state.alerts.tally import Tally
     from trunkline_server.state.ledger.database import Database
 
-# Seconds between two looks; and between two at what changes slowly, which is asked of the database.
-EVERY, SLOWLY = 15.0, 300.0
+# Seconds between two looks; between two at what changes slowly, which is asked of the database; and between two looks
+# at least, however much there is to tell.
+EVERY, SLOWLY, SOON = 15.0, 300.0, 0.5
+_OF_BUDGETS = (Alert.KIND_BUDGET, Alert.KIND_BUDGET_OVERRUN)
 # Changes that wait for a watcher.
 MOST_WAITING = 1000
 # How keys are shown: where they come from, and their last four characters. What shows none of them cannot be told from
@@ -48,11 +53,13 @@ class Monitor:
         wall: Callable[[], float] = time.time,
         steady: Callable[[], float] = core.now,
         key_rotation: float | None = None,
+        purses: Purses | None = None,
         post: Callable[[Change], None] = lambda _: None,
     ) -> None:
         """`providers` tells how each is, `post` sends a change on its way without waiting for it.
 
-        `wall` gives seconds since 1970, `steady` seconds that never go back: those of `tally`.
+        `purses` are the budgets. `wall` gives seconds since 1970, `steady` seconds that never go back: those of
+        `tally`.
         """
         self._database = database
         self._store = AlertStore(database)
@@ -61,6 +68,7 @@ class Monitor:
         self._log = log
         self._wall, self._steady = wall, steady
         self._key_rotation = key_rotation
+        self._purses = purses or Purses(dict)
         self._post = post
         self._streaks: Streaks = {}
         # What changes slowly, as it was read last, and when it is read anew.
@@ -77,13 +85,23 @@ class Monitor:
                 await self.look()
             except StoreFailed as failed:
                 self._log.warning("alerts_not_evaluated", why=failed.kind)
-            await asyncio.sleep(EVERY)
+            except Exception:  # noqa: BLE001 - what fails once must not be the last look
+                self._log.error("alerts_not_evaluated", why="failed")
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until it is time for the next look, or there is something to tell before."""
+        await asyncio.sleep(min(SOON, EVERY))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EVERY - SOON):
+                await self._purses.news.wait()
 
     async def look(self) -> None:
         """Look once. Raises StoreFailed."""
         now = self._wall()
-        readings = (*self._quick(), *await self._slowly(now))
+        self._purses.news.clear()
         there = await self._store.open_alerts()
+        readings = (*self._quick(), *await self._slowly(now), *await self._of_budgets(now, there))
         self._streaks, verdict = judge(self._streaks, readings, {key: alert for key, (alert, _) in there.items()}, now)
         for change in await self._store.apply(verdict, int(now * 1e6)):
             self._tell(change)
@@ -95,6 +113,14 @@ class Monitor:
         yield from conditions.latencies(self._tally.paces(now))
         yield from conditions.outages(providers)
         yield from conditions.credentials(providers)
+
+    async def _of_budgets(self, now: float, there: Iterable[Key]) -> list[Reading]:
+        """Whose period is over, or whom the configuration has no more, is well."""
+        when = int(now * 1e6)
+        found = [*conditions.budgets(await self._purses.look(self._database, when), when)]
+        read = {reading.key for reading in found}
+        gone = [key for key in there if key.kind in _OF_BUDGETS and key not in read]
+        return [*found, *(Reading(key, Is.WELL, at_once=True) for key in gone)]
 
     async def _slowly(self, now: float) -> tuple[Reading, ...]:
         if self._steady() >= self._slow_until:
@@ -123,6 +149,7 @@ class Monitor:
             kind=Alert.Kind.Name(alert.kind).removeprefix("KIND_").lower(),
             subject=alert.subject,
             severity=Alert.Severity.Name(alert.severity).removeprefix("SEVERITY_").lower(),
+            workspace=alert.workspace,
             summary=alert.summary,
             remedy=alert.remedy,
         )
@@ -130,25 +157,32 @@ class Monitor:
 
     # --- who asks -----------------------------------------------------------------------------------------------------
 
-    async def page(self, *, open_only: bool, before: str, limit: int) -> list[Alert]:
-        """The latest alerts whose ids come before `before`, if that is not empty. Raises LedgerUnreadable."""
+    async def page(self, *, open_only: bool, before: str, limit: int, workspace: str = "") -> list[Alert]:
+        """The latest alerts whose ids come before `before`, and that are about a workspace, if these are not empty.
+
+        Raises LedgerUnreadable.
+        """
         try:
-            return await self._store.page(open_only=open_only, before=before, limit=limit)
+            return await self._store.page(open_only=open_only, before=before, limit=limit, workspace=workspace)
         except StoreFailed as failed:
             raise LedgerUnreadable(failed.kind) from failed
 
-    async def watch(self) -> AsyncGenerator[Change, None]:
+    async def watch(self, workspace: str = "") -> AsyncGenerator[Change, None]:
         """The alerts that are open, then each change: also those that other gateways on this database noticed.
 
-        Raises LedgerUnreadable when changes come faster than they are taken, and what `interrupt` says.
+        Only those about a workspace, if that is not empty. Raises LedgerUnreadable when changes come faster than they
+        are taken, and what `interrupt` says.
         """
         watcher = Watcher()
         self._watchers.add(watcher)
         try:
             for alert in self._open.values():
-                yield Change(OPENED, alert)
+                if workspace in {"", alert.workspace}:
+                    yield Change(OPENED, alert)
             while True:
-                yield await watcher.next()
+                change = await watcher.next()
+                if workspace in {"", change.alert.workspace}:
+                    yield change
         finally:
             self._watchers.discard(watcher)
 

@@ -41,6 +41,10 @@ class Reading(NamedTuple):
     summary: str = ""
     remedy: str = ""
     evidence: tuple[Evidence, ...] = ()
+    # The workspace that it is about, and whose callers are told. Empty = it is not about one.
+    workspace: str = ""
+    # It neither passes nor comes again by itself: nobody waits and sees.
+    at_once: bool = False
 
 
 def state_of(value: float, enter: float, leave: float) -> Is:

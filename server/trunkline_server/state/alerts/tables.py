@@ -28,3 +28,6 @@ CREATE TABLE credential_ages (
     PRIMARY KEY (provider, credential)
 )""",
 )
+
+# A later migration: whose budget an alert is about; empty = it is not about one workspace.
+WORKSPACES = ("ALTER TABLE alerts ADD COLUMN workspace TEXT NOT NULL DEFAULT ''",)

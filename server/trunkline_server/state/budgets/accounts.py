@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trunkline_server.settings_budgets import BudgetSettings
 
 _SECOND = 1_000_000
+_HOUR = 3600 * _SECOND
 
 
 class Payer(NamedTuple):
@@ -50,6 +51,19 @@ class Account:
     begins: int | None = None
     # Whom a "*" stands for.
     whose: tuple[str, ...] = ()
+    # The period's name. Empty = there is only one.
+    period: str = ""
+
+    def burn_rate(self, spent: int, now: int) -> int | None:
+        """Nano-USD an hour since the period began, of which it takes an hour to tell. None: it has no beginning."""
+        return None if self.begins is None else spent * _HOUR // self._passed(now)
+
+    def projected(self, spent: int, now: int) -> int | None:
+        """Nano-USD that will have been spent at its end, if that goes on. None: it has no end."""
+        return None if self.renews is None else spent + spent * max(0, self.renews - now) // self._passed(now)
+
+    def _passed(self, now: int) -> int:
+        return max(now - (self.begins or 0), _HOUR)
 
 
 class Rule:
@@ -62,6 +76,9 @@ class Rule:
         self._zone = ZoneInfo(settings.time_zone or "UTC")
         said = {name: getattr(settings, name) for name in ("workspace", "key", "user", "provider", "model")}
         self._said = {name: value for name, value in said.items() if value}
+        # Which of those whom a "*" stands for are providers or models.
+        each = [name for name, value in self._said.items() if value == EACH]
+        self._targets = [index for index, name in enumerate(each) if name in {"provider", "model"}]
 
     def account(self, payer: Payer, now: int) -> Account | None:
         """What the attempt is paid from at a time in microseconds since 1970. None: the budget is not about it."""
@@ -71,8 +88,32 @@ class Rule:
     def account_of(self, whose: Sequence[str], now: int) -> Account:
         """The account of those whom a "*" stands for, in the order of the settings."""
         period, begins, renews = self._period(now)
-        key = json.dumps([self.name, period, *whose], separators=(",", ":"))
-        return Account(key, self.name, self.settings.limit, self.hard, renews, begins, tuple(whose))
+        return Account(
+            _id(self.name, period, whose),
+            self.name,
+            self.settings.limit,
+            self.hard,
+            renews,
+            begins,
+            tuple(whose),
+            period,
+        )
+
+    def for_any(self, account_id: str) -> str:
+        """What the ids of accounts have in common that only differ in the target: see Rules.soft."""
+        name, period, *whose = json.loads(account_id)
+        for index in self._targets:
+            whose[index] = EACH
+        return _id(name, period, whose)
+
+    def prefix(self, now: int) -> str:
+        """What the ids of all its accounts of this period begin with; of one that is for all, the id."""
+        whole = self.account_of((), now).id
+        return f"{whole[:-1]}," if self.is_for_each else whole
+
+    def workspace_of(self, account: Account) -> str:
+        """Whose callers may know of it. Empty = it is about more than one workspace."""
+        return account.whose[0] if self.settings.workspace == EACH else self.settings.workspace
 
     def _whose(self, payer: Payer) -> list[str] | None:
         whose = []
@@ -105,6 +146,10 @@ class Rule:
         return round(datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp()) * _SECOND
 
 
+def _id(name: str, period: str, whose: Sequence[str]) -> str:
+    return json.dumps([name, period, *whose], separators=(",", ":"))
+
+
 class Rules:
     """All budgets of a configuration."""
 
@@ -118,12 +163,12 @@ class Rules:
     def soft(self, payer: Payer, now: int) -> tuple[Account, ...]:
         """The soft budgets of whoever calls, whom it will ask not being known yet: those of named providers are his.
 
-        Of a budget that each provider or model has for itself nothing can be said.
+        Of a budget that each provider or model has for itself, one that stands for all of them: see Rule.for_any.
         """
         found = (
             rule.account(payer._replace(provider=rule.settings.provider, model=rule.settings.model), now)
             for rule in self.all
-            if not rule.hard and EACH not in (rule.settings.provider, rule.settings.model)
+            if not rule.hard
         )
         return tuple(account for account in found if account is not None)
 

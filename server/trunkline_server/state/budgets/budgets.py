@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trunkline_server.errors import LedgerUnavailable
 from trunkline_server.state.budgets import holds
@@ -15,16 +15,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from trunkline_server.state.budgets.accounts import Account
-    from trunkline_server.state.budgets.holds import Attempt
+    from trunkline_server.state.budgets.holds import Attempt, Totals
     from trunkline_server.state.ledger.database import Database, Script
 
-# Microseconds for which what is known of an account is good enough to choose by; how many are known at once.
-FRESH, _MOST = 2 * 10**6, 10_000
 _UNREACHED = "its database does not answer, and no call is made that its budget may not pay for"
 
 
 def _now() -> int:
     return time.time_ns() // 1000
+
+
+class Listener(Protocol):
+    """Who wants to know how accounts do."""
+
+    def spent(self, totals: Totals) -> None:
+        """So much is spent of these, as it stands in the database."""
+
+    def refused(self, account: str) -> None:
+        """It did not pay for an attempt."""
+
+
+class _Nobody:
+    def spent(self, totals: Totals) -> None:
+        """Nobody wants to know."""
+
+    def refused(self, account: str) -> None:
+        """Nobody wants to know."""
 
 
 class Budgets:
@@ -39,10 +55,9 @@ class Budgets:
         self._live: set[Attempt] = set()
         # What is on its way to the database.
         self._running: set[asyncio.Task[None]] = set()
-        # By account: what was spent of it, and when that was asked.
-        self._shares: dict[str, tuple[int, int]] = {}
         # Whether anything was ever held: then others have to know that we live.
         self.used = False
+        self.listener: Listener = _Nobody()
 
     async def reserve(self, attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
         """See holds.reserve. Whoever is cancelled meanwhile holds nothing. Raises LedgerUnavailable."""
@@ -56,7 +71,9 @@ class Budgets:
         except asyncio.CancelledError:
             self._spawn(self._void_after(work, attempt))
             raise
-        if not isinstance(granted, Denied):
+        if isinstance(granted, Denied):
+            self.listener.refused(granted.account.id)
+        else:
             self._live.add(attempt)
         return granted
 
@@ -73,23 +90,9 @@ class Budgets:
         """The ledger has the attempt's end, and settles its hold."""
         self._live.discard(attempt)
 
-    def share(self, account: Account) -> float:
-        """How much of it is spent: 1 = all. As it was a moment ago; 0 as long as it is not known. Waits for nothing."""
-        if account.id not in self._shares and len(self._shares) >= _MOST:
-            self._shares.clear()
-        spent, asked = self._shares.get(account.id, (0, 0))
-        if self._clock() - asked >= FRESH:
-            self._shares[account.id] = (spent, self._clock())
-            self._spawn(self._ask(account.id))
-        return spent / account.limit if account.limit else 1.0
-
-    async def _ask(self, account: str) -> None:
-        """What is spent of it now. Without an answer what was known stands."""
-        try:
-            found = await self._database.fetch(holds.POSTED, (account,))
-        except StoreFailed:
-            return
-        self._shares[account] = (found[0][0] if found else 0, self._clock())
+    def spent(self, totals: Totals) -> None:
+        """The ledger has what was spent of these."""
+        self.listener.spent(totals)
 
     async def tidy(self) -> None:
         """One round of housekeeping. Raises StoreFailed."""

@@ -25,6 +25,8 @@ PENDING, SETTLED, VOID = 0, 1, 2
 LEASE: Final = 10 * 60 * 10**6
 
 Attempt = tuple[str, int]
+# What is spent of accounts now, of those that something was spent of: their ids, and nano-USD.
+Totals = tuple[tuple[str, int], ...]
 
 
 class Denied(NamedTuple):
@@ -85,27 +87,29 @@ def _available(accounts: Sequence[Account], least: int, most: int) -> Script[int
     return granted
 
 
-def settle(ended: Iterable[Settlement]) -> Script[None]:
+def settle(ended: Iterable[Settlement]) -> Script[Totals]:
     """What these attempts held is spent, as far as they cost it. What is resolved already stays as it is."""
     rows = [(SETTLED, each.cost, each.call_id, each.attempt, PENDING) for each in ended]
     if not rows:
-        return
+        return ()
     found = yield Statement(_SETTLE, rows, returns=True)
-    yield from _post((account, posted, max(0, posted - amount)) for account, amount, posted in found)
+    return (yield from _post((account, posted, max(0, posted - amount)) for account, amount, posted in found))
 
 
-def count(costs: Iterable[tuple[str, int]]) -> Script[None]:
+def count(costs: Iterable[tuple[str, int]]) -> Script[Totals]:
     """By account: what attempts cost that held nothing there."""
-    yield from _post((account, cost, 0) for account, cost in costs)
+    return (yield from _post((account, cost, 0) for account, cost in costs))
 
 
-def _post(costs: Iterable[tuple[str, int, int]]) -> Script[None]:
+def _post(costs: Iterable[tuple[str, int, int]]) -> Script[Totals]:
     posted: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for account, cost, beyond in costs:
         posted[account][0] += cost
         posted[account][1] += beyond
-    if posted:
-        yield Statement(_POST, [(account, *sums) for account, sums in sorted(posted.items())])
+    if not posted:
+        return ()
+    found = yield Statement(_POST, [(account, *sums) for account, sums in sorted(posted.items())], returns=True)
+    return tuple((account, total) for account, total in found)
 
 
 def void(attempts: Iterable[Attempt]) -> Script[None]:
@@ -158,7 +162,8 @@ _SETTLE = (
 )
 _POST = (
     "INSERT INTO budget_accounts (account, posted, overage) VALUES (?, ?, ?) ON CONFLICT (account) DO UPDATE SET "
-    "posted = budget_accounts.posted + excluded.posted, overage = budget_accounts.overage + excluded.overage"
+    "posted = budget_accounts.posted + excluded.posted, overage = budget_accounts.overage + excluded.overage "
+    "RETURNING account, posted"
 )
 _VOID = f"UPDATE budget_holds SET state = ?, posted = 0 WHERE {_ONE} AND state = ?"
 _RENEW = f"UPDATE budget_holds SET expires = ? WHERE {_ONE} AND owner = ? AND state = ?"

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from trunkline_server.state.budgets.accounts import Rule, Rules
     from trunkline_server.state.ledger.database import Database, Row
 
-_HOUR = 3600 * 10**6
 # Of one budget.
 _MOST = 1000
 _FOUND = f"""
@@ -31,7 +30,7 @@ SELECT account, posted, overage, (
 async def status_of(database: Database, rules: Rules, identity: Identity, now: int) -> list[BudgetStatus]:
     """The accounts of the present periods that `identity` may see; see UsageStatsResponse. Raises LedgerUnreadable."""
     seen = sorted((rule for rule in rules.all if _may_see(rule, identity)), key=lambda rule: rule.name)
-    prefixes = [_prefix(rule, now) for rule in seen]
+    prefixes = [rule.prefix(now) for rule in seen]
     found = await read_all(database, [Query(_FOUND, (len(prefix), prefix)) for prefix in prefixes])
     return [
         status
@@ -43,12 +42,6 @@ async def status_of(database: Database, rules: Rules, identity: Identity, now: i
 
 def _may_see(rule: Rule, identity: Identity) -> bool:
     return identity.role != "caller" or rule.settings.workspace in (EACH, identity.workspace)
-
-
-def _prefix(rule: Rule, now: int) -> str:
-    """What the ids of all its accounts of this period begin with."""
-    whole = rule.account_of((), now).id
-    return f"{whole[:-1]}," if rule.is_for_each else whole
 
 
 def _statuses(rule: Rule, rows: list[Row], now: int) -> Iterator[BudgetStatus]:
@@ -65,8 +58,10 @@ def _statuses(rule: Rule, rows: list[Row], now: int) -> Iterator[BudgetStatus]:
             held_nano_usd=held,
             overage_nano_usd=overage,
         )
-        if account.begins is not None:
-            status.burn_rate_nano_usd = posted * _HOUR // max(now - account.begins, _HOUR)
+        if (rate := account.burn_rate(posted, now)) is not None:
+            status.burn_rate_nano_usd = rate
+        if (projected := account.projected(posted, now)) is not None:
+            status.projected_nano_usd = projected
         if account.renews is not None:
             status.renew_time.FromMicroseconds(account.renews)
         yield status

@@ -16,6 +16,7 @@ from trunkline_server.state.ledger.sums import Sums
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trunkline_server.state.budgets.holds import Totals
     from trunkline_server.state.ledger.database import Dialect, Script
 
 
@@ -30,10 +31,11 @@ Entry = AttemptRow | CallRow | Withdrawn
 
 
 class Taken(Struct, frozen=True):
-    """How much of what was given was new."""
+    """How much of what was given was new, and what it made of the accounts that paid for it."""
 
     attempts: int
     calls: int
+    spent: Totals = ()
 
 
 def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Script[Taken]:
@@ -67,14 +69,15 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
     for (call_id,) in new_calls:
         sums.add_call(calls[call_id])
     yield from sums.statements(dialect.pack)
-    yield from _spend([ended[key] for key in new_attempts])
-    return Taken(len(new_attempts), len(new_calls))
+    spent = yield from _spend([ended[key] for key in new_attempts])
+    return Taken(len(new_attempts), len(new_calls), spent)
 
 
-def _spend(ended: Sequence[AttemptRow]) -> Script[None]:
+def _spend(ended: Sequence[AttemptRow]) -> Script[Totals]:
     """Budgets pay for the attempts, in the transaction that takes their ends in: each once, as it is taken once."""
-    yield from settle(Settlement(row.call_id, row.attempt, row.cost) for row in ended if row.reserved)
-    yield from count((account, row.cost or 0) for row in ended for account in row.counted)
+    settled = yield from settle(Settlement(row.call_id, row.attempt, row.cost) for row in ended if row.reserved)
+    counted = yield from count((account, row.cost or 0) for row in ended for account in row.counted)
+    return settled + counted
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:

@@ -184,8 +184,10 @@ class Ledger:
 
     # --- what the writer calls ----------------------------------------------------------------------------------------
 
-    def _commit(self, entries: Sequence[Entry]) -> Awaitable[Taken]:
-        return self.database.transact(lambda: take(entries, self.database.dialect, self._slot.id))
+    async def _commit(self, entries: Sequence[Entry]) -> None:
+        taken = await self.database.transact(lambda: take(entries, self.database.dialect, self._slot.id))
+        if taken.spent:
+            self.budgets.spent(taken.spent)
 
     def _committed(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

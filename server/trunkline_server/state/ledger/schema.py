@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline_server.state.alerts.tables import ALERTS
+from trunkline_server.state.alerts.tables import ALERTS, WORKSPACES
 from trunkline_server.state.budgets.tables import BUDGETS
 from trunkline_server.state.ledger.database import Statement
 
@@ -362,6 +362,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _LEARNING,
     BUDGETS,
     ALERTS,
+    WORKSPACES,
 )
 
 

@@ -529,7 +529,7 @@ export const AdminService: GenService<{
     output: typeof ResetStatisticsResponseSchema;
   },
   /**
-   * Tells what goes wrong, or went wrong of late, and what to do about it. For operators and admins.
+   * Tells what goes wrong, or went wrong of late, and what to do about it. Callers are told of the budgets of their workspace.
    *
    * @generated from rpc trunkline.v1.AdminService.ListAlerts
    */
@@ -540,7 +540,7 @@ export const AdminService: GenService<{
   },
   /**
    * Tells of the alerts that are open, and of each change from then on, until the caller ends it. A caller that takes nothing
-   * for so long that 1,000 changes wait is ended with UNAVAILABLE. For operators and admins.
+   * for so long that 1,000 changes wait is ended with UNAVAILABLE. Callers are told of the budgets of their workspace.
    *
    * @generated from rpc trunkline.v1.AdminService.WatchAlerts
    */

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file trunkline/v1/alerts.proto.
  */
 export const file_trunkline_v1_alerts: GenFile = /*@__PURE__*/
-  fileDesc("Chl0cnVua2xpbmUvdjEvYWxlcnRzLnByb3RvEgx0cnVua2xpbmUudjEixAQKBUFsZXJ0EgoKAmlkGAEgASgJEiYKBGtpbmQYAiABKA4yGC50cnVua2xpbmUudjEuQWxlcnQuS2luZBIPCgdzdWJqZWN0GAMgASgJEi4KCHNldmVyaXR5GAQgASgOMhwudHJ1bmtsaW5lLnYxLkFsZXJ0LlNldmVyaXR5Eg8KB3N1bW1hcnkYBSABKAkSLQoIZXZpZGVuY2UYBiADKAsyGy50cnVua2xpbmUudjEuQWxlcnRFdmlkZW5jZRIOCgZyZW1lZHkYByABKAkSLQoJb3Blbl90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxyZXNvbHZlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIp0BCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABITCg9LSU5EX0VSUk9SX1JBVEUQARIQCgxLSU5EX0xBVEVOQ1kQAhIYChRLSU5EX1BST1ZJREVSX09VVEFHRRADEhMKD0tJTkRfQ1JFREVOVElBTBAEEhcKE0tJTkRfQ1JFREVOVElBTF9BR0UQBRIQCgxLSU5EX1FVQUxJVFkQBiJ1CghTZXZlcml0eRIYChRTRVZFUklUWV9VTlNQRUNJRklFRBAAEhAKDFNFVkVSSVRZX0xPVxABEhMKD1NFVkVSSVRZX01FRElVTRACEhEKDVNFVkVSSVRZX0hJR0gQAxIVChFTRVZFUklUWV9DUklUSUNBTBAEIjoKDUFsZXJ0RXZpZGVuY2USDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoARIMCgR1bml0GAMgASgJIk0KEUxpc3RBbGVydHNSZXF1ZXN0EhEKCW9wZW5fb25seRgBIAEoCBIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJSChJMaXN0QWxlcnRzUmVzcG9uc2USIwoGYWxlcnRzGAEgAygLMhMudHJ1bmtsaW5lLnYxLkFsZXJ0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIUChJXYXRjaEFsZXJ0c1JlcXVlc3Qi0gEKE1dhdGNoQWxlcnRzUmVzcG9uc2USOAoGY2hhbmdlGAEgASgOMigudHJ1bmtsaW5lLnYxLldhdGNoQWxlcnRzUmVzcG9uc2UuQ2hhbmdlEiIKBWFsZXJ0GAIgASgLMhMudHJ1bmtsaW5lLnYxLkFsZXJ0Il0KBkNoYW5nZRIWChJDSEFOR0VfVU5TUEVDSUZJRUQQABIRCg1DSEFOR0VfT1BFTkVEEAESEwoPQ0hBTkdFX1dPUlNFTkVEEAISEwoPQ0hBTkdFX1JFU09MVkVEEANCTwoUZXhhbXBsZS50cnVua2xpbmUudjFQAVo1dHJ1bmtsaW5lLmV4YW1wbGUvY2xpZW50cy9nby90cnVua2xpbmUvdjE7dHJ1bmtsaW5ldjFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("Chl0cnVua2xpbmUvdjEvYWxlcnRzLnByb3RvEgx0cnVua2xpbmUudjEigQUKBUFsZXJ0EgoKAmlkGAEgASgJEiYKBGtpbmQYAiABKA4yGC50cnVua2xpbmUudjEuQWxlcnQuS2luZBIPCgdzdWJqZWN0GAMgASgJEi4KCHNldmVyaXR5GAQgASgOMhwudHJ1bmtsaW5lLnYxLkFsZXJ0LlNldmVyaXR5Eg8KB3N1bW1hcnkYBSABKAkSLQoIZXZpZGVuY2UYBiADKAsyGy50cnVua2xpbmUudjEuQWxlcnRFdmlkZW5jZRIOCgZyZW1lZHkYByABKAkSLQoJb3Blbl90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxyZXNvbHZlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXdvcmtzcGFjZRgKIAEoCSLHAQoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASEwoPS0lORF9FUlJPUl9SQVRFEAESEAoMS0lORF9MQVRFTkNZEAISGAoUS0lORF9QUk9WSURFUl9PVVRBR0UQAxITCg9LSU5EX0NSRURFTlRJQUwQBBIXChNLSU5EX0NSRURFTlRJQUxfQUdFEAUSEAoMS0lORF9RVUFMSVRZEAYSDwoLS0lORF9CVURHRVQQBxIXChNLSU5EX0JVREdFVF9PVkVSUlVOEAgidQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIQCgxTRVZFUklUWV9MT1cQARITCg9TRVZFUklUWV9NRURJVU0QAhIRCg1TRVZFUklUWV9ISUdIEAMSFQoRU0VWRVJJVFlfQ1JJVElDQUwQBCI6Cg1BbGVydEV2aWRlbmNlEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAESDAoEdW5pdBgDIAEoCSJNChFMaXN0QWxlcnRzUmVxdWVzdBIRCglvcGVuX29ubHkYASABKAgSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUgoSTGlzdEFsZXJ0c1Jlc3BvbnNlEiMKBmFsZXJ0cxgBIAMoCzITLnRydW5rbGluZS52MS5BbGVydBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiFAoSV2F0Y2hBbGVydHNSZXF1ZXN0ItIBChNXYXRjaEFsZXJ0c1Jlc3BvbnNlEjgKBmNoYW5nZRgBIAEoDjIoLnRydW5rbGluZS52MS5XYXRjaEFsZXJ0c1Jlc3BvbnNlLkNoYW5nZRIiCgVhbGVydBgCIAEoCzITLnRydW5rbGluZS52MS5BbGVydCJdCgZDaGFuZ2USFgoSQ0hBTkdFX1VOU1BFQ0lGSUVEEAASEQoNQ0hBTkdFX09QRU5FRBABEhMKD0NIQU5HRV9XT1JTRU5FRBACEhMKD0NIQU5HRV9SRVNPTFZFRBADQk8KFGV4YW1wbGUudHJ1bmtsaW5lLnYxUAFaNXRydW5rbGluZS5leGFtcGxlL2NsaWVudHMvZ28vdHJ1bmtsaW5lL3YxO3RydW5rbGluZXYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * Something that went wrong and lasted. It is opened once and resolved once, whichever gateway on the same database notices it,
@@ -38,7 +38,8 @@ export type Alert = Message<"trunkline.v1.Alert"> & {
   kind: Alert_Kind;
 
   /**
-   * With what: a provider, "provider/model", "provider/model metric". At most one alert of a kind and subject is open.
+   * With what: a provider, "provider/model", "provider/model metric"; a budget, whose it is if each of many has one, and its
+   * period. At most one alert of a kind and subject is open.
    *
    * @generated from field: string subject = 3;
    */
@@ -85,6 +86,14 @@ export type Alert = Message<"trunkline.v1.Alert"> & {
    * @generated from field: google.protobuf.Timestamp resolve_time = 9;
    */
   resolveTime?: Timestamp | undefined;
+
+  /**
+   * The workspace whose budget it is about. Empty: it is about the gateway, or about a budget of several workspaces. Callers see
+   * only alerts of their own workspace.
+   *
+   * @generated from field: string workspace = 10;
+   */
+  workspace: string;
 };
 
 /**
@@ -148,6 +157,21 @@ export enum Alert_Kind {
    * @generated from enum value: KIND_QUALITY = 6;
    */
   QUALITY = 6,
+
+  /**
+   * Half of a budget's money for a period is spent, and more: it worsens at 80 and at 100 percent, and where a hard budget
+   * refuses calls. It is resolved when the next period begins.
+   *
+   * @generated from enum value: KIND_BUDGET = 7;
+   */
+  BUDGET = 7,
+
+  /**
+   * At the rate of its period so far, a budget is used up before that ends.
+   *
+   * @generated from enum value: KIND_BUDGET_OVERRUN = 8;
+   */
+  BUDGET_OVERRUN = 8,
 }
 
 /**
@@ -225,7 +249,7 @@ export type AlertEvidence = Message<"trunkline.v1.AlertEvidence"> & {
   value: number;
 
   /**
-   * Of what: "s", "attempts", ... Empty: a share or a score.
+   * Of what: "s", "nano_usd", ... Empty: a share, a score or a number.
    *
    * @generated from field: string unit = 3;
    */
