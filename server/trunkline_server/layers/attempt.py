@@ -7,7 +7,7 @@ wanted as a whole, of one target, is read in the caller's own task: that is half
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, contextmanager, nullcontext
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
@@ -18,10 +18,8 @@ from trunkline_server.layers.hedge import hedged
 from trunkline_server.layers.trial import HEARTBEAT, NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
-    from trunkline_server.core import Call, Events, Handler, Layer, TaskRegistry
+    from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
+    from trunkline_server.core import Call, Events, Handler, Layer, Tape, TaskRegistry
     from trunkline_server.layers.course import Endpoints
     from trunkline_server.layers.trial import Report
 
@@ -37,47 +35,57 @@ def attempt(registry: TaskRegistry, report: Report, endpoints: Endpoints) -> Lay
     """
 
     def layer(below: Handler) -> Handler:
-        async def handle(call: Call) -> Events:
-            course = Course(call, endpoints, report)
-            try:
-                while True:
-                    with _asked(course, below, registry) as answer:
-                        try:
-                            async with aclosing(answer) as events:
-                                async for event in events:
-                                    yield event
-                        except UpstreamError as error:
-                            delay = course.fail(error)
-                        else:
-                            return
-                    async with aclosing(_pause(course, delay, registry)) as beats:
-                        async for beat in beats:
-                            yield beat
-                    course.go_on()
-            except CallError as error:
-                raise await course.told(error) from error.__cause__
-            except Exception:
-                course.close(call_pb2.OUTCOME_PROTOCOL_ERROR)
-                raise
-            finally:
-                course.close(call_pb2.OUTCOME_CANCELLED)
-
-        return handle
+        return lambda call: _tried(call, endpoints, report, below, registry)
 
     return layer
 
 
-def _asked(course: Course, below: Handler, registry: TaskRegistry) -> AbstractContextManager[Events]:
+async def _tried(call: Call, endpoints: Endpoints, report: Report, below: Handler, registry: TaskRegistry) -> Events:
+    course = Course(call, endpoints, report)
+    try:
+        if not call.streaming and not course.may_hedge():
+            for event in await _answer(course, below, registry):
+                yield event
+            return
+        while True:
+            with registry.play(course.trial.asked(below)) as tape:
+                try:
+                    async with aclosing(_reading(course, tape, below, registry)) as events:
+                        async for event in events:
+                            yield event
+                except UpstreamError as error:
+                    delay = course.fail(error)
+                else:
+                    return
+            async with aclosing(_pause(course, delay, registry)) as beats:
+                async for beat in beats:
+                    yield beat
+            course.go_on()
+    except CallError as error:
+        raise await course.told(error) from error.__cause__
+    except Exception:
+        course.close(call_pb2.OUTCOME_PROTOCOL_ERROR)
+        raise
+    finally:
+        course.close(call_pb2.OUTCOME_CANCELLED)
+
+
+async def _answer(course: Course, below: Handler, registry: TaskRegistry) -> list[StreamGenerateResponse]:
+    """The whole answer to a call that nobody hears of meanwhile."""
+    while True:
+        try:
+            return await course.trial.whole(below, registry)
+        except UpstreamError as error:
+            delay = course.fail(error)
+        async with aclosing(_pause(course, delay, registry)) as nothing:
+            async for _ in nothing:
+                pass
+        course.go_on()
+
+
+def _reading(course: Course, tape: Tape, below: Handler, registry: TaskRegistry) -> Events:
     late = course.hedge_at()
-    if late is None and not course.trial.call.streaming:
-        return nullcontext(course.trial.whole(below, registry))
-    return _played(course, late, below, registry)
-
-
-@contextmanager
-def _played(course: Course, late: float | None, below: Handler, registry: TaskRegistry) -> Iterator[Events]:
-    with registry.play(course.trial.asked(below)) as tape:
-        yield course.trial.events(tape) if late is None else hedged(course, tape, late, below, registry)
+    return course.trial.events(tape) if late is None else hedged(course, tape, late, below, registry)
 
 
 async def _pause(course: Course, delay: float, registry: TaskRegistry) -> Events:

@@ -218,7 +218,7 @@ class Course:
     def hedge_at(self) -> float | None:
         """When the attempt that is read is late enough for another one beside it. None: never."""
         call = self._call
-        if not call.request.routing.allow_hedging or call.story.committed or not self._is_repeatable():
+        if not self.may_hedge() or call.story.committed or not self._is_repeatable():
             return None
         if len(self._shared.trials) == 1:
             self._endpoints.hedges.deposit()
@@ -226,6 +226,10 @@ class Course:
         configured = call.snapshot.settings.providers[target.provider].hedge_after
         wait = configured if configured is not None else self._endpoints.signals.late(call, target)
         return None if wait is None else self.trial.begin + max(SOONEST_HEDGE, wait)
+
+    def may_hedge(self) -> bool:
+        """Whether the call may be made twice at once."""
+        return self._call.request.routing.allow_hedging
 
     def hedge(self) -> Trial | None:
         """Another attempt at another provider's target, beside the one that is late. None: there must not be one."""

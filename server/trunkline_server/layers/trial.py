@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -133,23 +132,24 @@ class Trial:
             wait = self.pace.first_token
         return self.begin + wait
 
-    async def whole(self, below: Handler, registry: TaskRegistry) -> Events:
+    async def whole(self, below: Handler, registry: TaskRegistry) -> list[StreamGenerateResponse]:
         """The same without a tape: nothing runs beside a unary call that is asked of one target at a time."""
-        events: list[StreamGenerateResponse] = []
-        due = min(self.limit, self.call.deadline)
-        async with aclosing(self.asked(below)) as answer:
+        answer: list[StreamGenerateResponse] = []
+        events, due = self.asked(below), min(self.limit, self.call.deadline)
+        try:
             with registry.term(due, lambda: self.late(due), self._ended_by):
-                async for event in answer:
-                    if not events:
+                async for event in events:
+                    if not answer:
                         self._begun()
-                    events.append(event)
+                    answer.append(event)
                     if event.HasField("completed"):
                         break
-        if not events or not events[-1].HasField("completed"):
+        finally:
+            await events.aclose()
+        if not answer or not answer[-1].HasField("completed"):
             raise no_marker()
-        events[-1] = self._completed(events[-1])
-        for event in events:
-            yield event
+        answer[-1] = self._completed(answer[-1])
+        return answer
 
     async def _whole(self, tape: Tape) -> Events:
         """The events of a unary call, all at once, when the terminal marker is there."""
