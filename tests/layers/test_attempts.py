@@ -12,11 +12,12 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from ledgers import MemoryLedger, price_of
 from make import answer, call, completed, delta, kinds, part, text_of
+from msgspec import structs
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import TaskRegistry, now
+from trunkline_server.core import Choice, TaskRegistry, now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import fold
 from trunkline_server.layers.account import account
@@ -24,6 +25,7 @@ from trunkline_server.layers.attempt import attempt
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.settings_reliability import RetrySettings
+from trunkline_server.settings_routing import RoutingSettings, StrategySettings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ def run(
     experience: Experience | None = None,
     plan: tuple[call_pb2.Target, ...] | None = None,
     budget: int = 4,
+    strategy: str = "named",
     **routing: Any,
 ) -> World:
     """One call to as many targets as there are scripts; everything that must hold of any call is checked."""
@@ -143,6 +146,7 @@ def run(
             request, streaming=streaming, timeout=timeout, settings=settings, plan=plan or TARGETS[: len(scripts)]
         )
         world.story = it.story
+        it.story.choice = Choice(strategy, "")
         try:
             async for event in layer(account(world.ledger, price_of)(world.below))(it):
                 world.events.append(event)
@@ -423,6 +427,37 @@ def test_nobody_is_raced_without_need_and_leave(how: str) -> None:
     plan = (TARGETS[0], call_pb2.Target(provider="a", model="n")) if how == "one provider" else None
     world = run(*(scripts[:1] if how == "one target" else scripts), plan=plan, **routing)
     assert world.outcomes == [OK]
+
+
+HEDGING = structs.replace(
+    SETTINGS,
+    routing=RoutingSettings(
+        strategies={"quick": StrategySettings(order=("a",), hedge=True), "calm": StrategySettings(order=("a",))}
+    ),
+)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize(
+    ("strategy", "said_by_call", "raced"),
+    [
+        ("quick", None, True),
+        ("quick", False, False),
+        ("quick", True, True),
+        ("calm", None, False),
+        ("calm", True, True),
+        ("named", None, False),
+    ],
+)
+def test_a_strategy_may_have_late_answers_raced_and_the_call_has_the_last_word(
+    strategy: str, said_by_call: bool | None, raced: bool, streaming: bool
+) -> None:
+    routing = {} if said_by_call is None else {"allow_hedging": said_by_call}
+    world = run(
+        [[9.0, *said("slow")]], [[0.5, *said("fast")]], streaming=streaming, settings=HEDGING, strategy=strategy, **routing
+    )
+    assert (world.asked == [(0.0, "a"), (1.0, "b")]) == raced
+    assert [each.hedge for each in world.served.attempts] == ([False, True] if raced else [False])
 
 
 def test_at_most_one_call_in_twenty_is_raced() -> None:

@@ -218,7 +218,7 @@ class Course:
     def hedge_at(self) -> float | None:
         """When the attempt that is read is late enough for another one beside it. None: never."""
         call = self._call
-        if not call.request.routing.allow_hedging or call.story.committed or not self._is_repeatable():
+        if not self._may_hedge() or call.story.committed or not self._is_repeatable():
             return None
         if len(self._shared.trials) == 1:
             self._endpoints.hedges.deposit()
@@ -226,6 +226,14 @@ class Course:
         configured = call.snapshot.settings.providers[target.provider].hedge_after
         wait = configured if configured is not None else self._endpoints.signals.late(call, target)
         return None if wait is None else self.trial.begin + max(SOONEST_HEDGE, wait)
+
+    def _may_hedge(self) -> bool:
+        """As the call says; as its strategy does where it says nothing."""
+        routing = self._call.request.routing
+        if routing.HasField("allow_hedging"):
+            return routing.allow_hedging
+        own = self._call.snapshot.settings.routing.strategies.get(self._call.story.choice.strategy)
+        return own is not None and own.hedge
 
     def hedge(self) -> Trial | None:
         """Another attempt at another provider's target, beside the one that is late. None: there must not be one."""
