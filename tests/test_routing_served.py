@@ -135,7 +135,9 @@ async def test_a_strategy_that_is_set_holds_from_the_next_call_on_and_not_for_th
     assert "task" in (both.value.details() or "")
 
 
-async def test_a_configured_strategy_has_late_answers_asked_for_elsewhere_unless_the_call_says_no(tmp_path: Path) -> None:
+async def test_a_configured_strategy_has_late_answers_asked_for_elsewhere_unless_the_call_says_no(
+    tmp_path: Path,
+) -> None:
     async with upstream([hold]) as slow, upstream([SAID]) as quick:
         provider = {"kind": "openai_compatible", "models": ["m"]}
         settings = two_models(

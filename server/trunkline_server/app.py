@@ -126,7 +126,7 @@ class App:
         self._states = ProviderStates()
         self._endpoints = Endpoints()
         self._signals = Signals(now, self._endpoints.utilisation)
-        self._experience = Experience(now, self._signals, self._endpoints.has_other_key)
+        self._experience = Experience(now, self._signals, self._endpoints.has_other_key, self._endpoints.retry)
         self._strategies = Strategies()
         self._prober = Prober(new_id)
         self._alerting = Alerting(settings.alerts, log)

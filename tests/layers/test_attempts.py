@@ -299,13 +299,7 @@ def test_of_targets_that_were_all_asked_the_one_that_is_back_first_is_asked_agai
 
 
 def test_retries_have_a_budget_of_their_own_and_fallbacks_need_none() -> None:
-    async def spent() -> Experience:
-        experience = Experience(lambda: 1000.0)
-        while experience.retry("a"):
-            pass
-        return experience
-
-    poor = asyncio.run(spent())
+    poor = Experience(lambda: 1000.0, retry=lambda _: None)
     assert len(run([fail(DOWN), said("hello")], experience=poor).asked) == 1
     assert run([fail(DOWN)], [said("hello")], experience=poor).error is None
 
@@ -454,7 +448,12 @@ def test_a_strategy_may_have_late_answers_raced_and_the_call_has_the_last_word(
 ) -> None:
     routing = {} if said_by_call is None else {"allow_hedging": said_by_call}
     world = run(
-        [[9.0, *said("slow")]], [[0.5, *said("fast")]], streaming=streaming, settings=HEDGING, strategy=strategy, **routing
+        [[9.0, *said("slow")]],
+        [[0.5, *said("fast")]],
+        streaming=streaming,
+        settings=HEDGING,
+        strategy=strategy,
+        **routing,
     )
     assert (world.asked == [(0.0, "a"), (1.0, "b")]) == raced
     assert [each.hedge for each in world.served.attempts] == ([False, True] if raced else [False])

@@ -145,7 +145,8 @@ class Stack:
         return Router(sources, seed, clock)
 
     def _attempt(self, known: Endpoints) -> Layer:
-        experience = Experience(asyncio.get_running_loop().time, self._signals, known.has_other_key)
+        clock = asyncio.get_running_loop().time
+        experience = Experience(clock, self._signals, known.has_other_key, known.retry)
         return attempt(self._registry, lambda *_: None, experience)
 
     async def offer(self, rate: float, seconds: float, request: pb.GenerateRequest | None = None) -> None:

@@ -7,6 +7,7 @@ traffic should go elsewhere. Beside them what it takes at once and a minute, and
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
@@ -20,6 +21,7 @@ from trunkline_server.state.endpoint.bucket import Wait
 from trunkline_server.state.endpoint.concurrency import Aimd, Gradient
 from trunkline_server.state.endpoint.queue import AdmissionQueue, Priority, Refused
 from trunkline_server.state.endpoint.recent import Recent
+from trunkline_server.state.endpoint.retry_budget import Floor, RetryBudget
 from trunkline_server.state.endpoint.throttle import Throttle
 from trunkline_server.state.endpoint.upstream_limits import UpstreamLimits
 
@@ -95,6 +97,7 @@ class Endpoint:
         self._queue = AdmissionQueue(most, bound=max(most, SHORTEST_BOUND))
         self._concurrency = _adaptive(most, local=local) if limits.concurrency is None else None
         self._recent = Recent()
+        self._retries = RetryBudget(Floor())
 
     # --- before a call ------------------------------------------------------------------------------------------------
 
@@ -125,6 +128,14 @@ class Endpoint:
         """How much of the scarcest of its limits is in use, from 0 to 1: calls at once, or what it takes a minute."""
         queue = self._queue
         return max(min(1.0, queue.taken / max(1, queue.limit)), self._limits.used(self._clock()))
+
+    def share(self, floor: Floor) -> None:
+        """What its own share of retries does not pay for, the floor does, which is the whole provider's."""
+        self._retries = RetryBudget(floor)
+
+    def pay_retry(self) -> bool:
+        """A call wants to come again. False = it must not; nothing was spent."""
+        return self._retries.withdraw(self._clock())
 
     async def enter(self, call: Call) -> Visit:
         """Wait until the call may begin. Whoever is given a visit leaves it.
@@ -192,6 +203,8 @@ class Endpoint:
             raise _not_sent("blocked", block) if block else _not_sent("circuit_open", self._circuit(now) or PROBED)
         visit = Visit(self, call, place, reserved, trial, now)
         visit.bucket = self._throttle.start(now)
+        if call.paid_by is None:
+            self._retries.deposit(now)
         self._recent.begin(visit, visit.kind, now)
         return visit
 
@@ -352,15 +365,28 @@ class Endpoints:
 
     def __init__(self) -> None:
         self._of: dict[str, Sequence[Endpoint]] = {}
+        self._turns = count()
 
     def open(self, provider: str, endpoints: Sequence[Endpoint]) -> None:
-        """A configuration has this provider with these."""
-        self._of[provider] = endpoints
+        """A configuration has this provider with these, which nobody has asked yet."""
+        self._of[provider], floor = endpoints, Floor()
+        for each in endpoints:
+            each.share(floor)
 
     def has_other_key(self, provider: str) -> bool:
         """Whether one of several can be asked now: not the one that was left alone for how it failed."""
         endpoints = self._of.get(provider, ())
         return len(endpoints) > 1 and any(each.wait() <= 0 for each in endpoints)
+
+    def retry(self, provider: str) -> Endpoint | None:
+        """Which one a call goes to again, and pays for it: of those that can be asked now, in turns; without any the
+        one that is back first. None: none of them has retries left.
+        """
+        endpoints = self._of.get(provider, ())
+        ready = [each for each in endpoints if each.wait() <= 0]
+        those = ready or sorted(endpoints, key=Endpoint.wait)[:1]
+        first = next(self._turns) % max(1, len(those))
+        return next((each for each in (*those[first:], *those[:first]) if each.pay_retry()), None)
 
     def figures(self, providers: Iterable[str]) -> dict[str, Figure]:
         """How each provider does: as its endpoints that can be asked now, on average; else as the first to be back."""
