@@ -411,6 +411,22 @@ def test_a_racer_that_fails_leaves_the_other() -> None:
     assert both.outcomes == [DOWN, DOWN, OK]
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("refusing", [0, 1])
+@pytest.mark.parametrize("outcome", [FILTER, INVALID])
+def test_what_is_refused_everywhere_is_not_made_good_by_the_other_racer(
+    outcome: Any, refusing: int, streaming: bool
+) -> None:
+    scripts: list[list[Script]] = [[[9.0, *said("x")]], [[8.0, *said("y")]]]
+    scripts[refusing] = [[1.5, UpstreamError(outcome)]]
+    world = run(*scripts, streaming=streaming, allow_hedging=True)
+    assert world.error is not None
+    assert world.error.reason == call_pb2.ERROR_REASON_PROVIDER_REJECTED
+    assert world.served.target.provider == "ab"[refusing]
+    assert sorted(world.outcomes) == sorted([outcome, CANCELLED])
+    assert world.took == pytest.approx(1.5 if refusing == 0 else 2.5)
+
+
 @pytest.mark.parametrize("how", ["not asked for", "soon enough", "no budget", "one target", "one provider"])
 def test_nobody_is_raced_without_need_and_leave(how: str) -> None:
     routing: dict[str, Any] = {"allow_hedging": how != "not asked for"}

@@ -427,6 +427,13 @@ MUTANTS: tuple[Mutant, ...] = (
         """        if routing.allow_hedging:\n            return True\n""",
         ("test_routing_served.py",),
     ),
+    Mutant(
+        "a late answer gets round a content filter",
+        "layers/hedge.py",
+        "if way_of(error) is Way.NOWHERE:",
+        "if False:",
+        ("layers/test_attempts.py",),
+    ),
     _endpoint(
         "fading",
         "who fails again is forgotten as soon",
