@@ -462,7 +462,7 @@ HEDGING = structs.replace(
 def test_a_strategy_may_have_late_answers_raced_and_the_call_has_the_last_word(
     strategy: str, said_by_call: bool | None, raced: bool, streaming: bool
 ) -> None:
-    routing = {} if said_by_call is None else {"allow_hedging": said_by_call}
+    routing: Any = {} if said_by_call is None else {"allow_hedging": said_by_call}
     world = run(
         [[9.0, *said("slow")]],
         [[0.5, *said("fast")]],
