@@ -61,6 +61,7 @@ def attempt(registry: TaskRegistry, report: Report, endpoints: Endpoints) -> Lay
                 raise
             finally:
                 course.close(call_pb2.OUTCOME_CANCELLED)
+                course.release()
 
         return handle
 

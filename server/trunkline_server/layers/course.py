@@ -307,6 +307,12 @@ class Course:
             trial.end(UpstreamError(outcome))
         self._running.clear()
 
+    def release(self) -> None:
+        """The call is over, and what knows one another lets go: else it would be left to the garbage collector."""
+        for trial in self._shared.trials:
+            trial.call.fate.settle = None
+        self._shared.trials.clear()
+
     def _told(self, final: CallError) -> CallError:
         """`final`, with what the call cost all the same."""
         failure, records = call_pb2.CallFailure(id=self._call.id), self._shared.records()
