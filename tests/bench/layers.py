@@ -68,11 +68,12 @@ from trunkline_server.settings_limits import MOST as MOST_LIMIT
 from trunkline_server.settings_limits import CallerLimit, CallerLimits
 from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.endpoint.experience import Experience
-from trunkline_server.state.endpoints import Endpoint, Endpoints
+from trunkline_server.state.endpoints import Endpoint
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret, digest_of, new_secret, write_key
 from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.limits.local import LocalLimits
+from trunkline_server.state.provider_endpoints import Endpoints
 from trunkline_server.state.provider_health import EndpointState, ProviderStates
 from trunkline_server.state.signals.affinity import Affinity
 from trunkline_server.state.signals.signals import Signals

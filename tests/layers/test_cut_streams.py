@@ -30,7 +30,8 @@ from trunkline_server.logs import build_log
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.state.endpoint.experience import Experience
-from trunkline_server.state.endpoints import Endpoint, Endpoints
+from trunkline_server.state.endpoints import Endpoint
+from trunkline_server.state.provider_endpoints import Endpoints
 from trunkline_server.state.provider_health import EndpointState
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, TimeLimits
 from trunkline_server.settings_reliability import ProviderLimits
 from trunkline_server.state.endpoint.breaker import State
-from trunkline_server.state.endpoints import Endpoint, Endpoints, together
+from trunkline_server.state.endpoints import Endpoint
+from trunkline_server.state.provider_endpoints import Endpoints, together
 from trunkline_server.state.provider_health import EndpointState
 
 if TYPE_CHECKING:

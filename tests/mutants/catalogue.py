@@ -406,7 +406,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "            pass\n",
     ),
     _layer("who waited is let in though the provider said to wait", STATE, "trial = None if block else", "trial ="),
-    _layer("each key has a floor of retries of its own", STATE, "each.share(floor)", "each.share(Floor())"),
+    _layer(
+        "each key has a floor of retries of its own",
+        "state/provider_endpoints.py",
+        "each.share(floor)",
+        "each.share(Floor())",
+    ),
     _layer("a retry brings what a first attempt brings", STATE, "if call.paid_by is None:", "if True:"),
     _layer(
         "another endpoint than the one that is asked pays for a retry",

@@ -36,8 +36,9 @@ from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.snapshot import Offer, Snapshot
 from trunkline_server.state.endpoint.breaker import Breaker
 from trunkline_server.state.endpoint.experience import Experience
-from trunkline_server.state.endpoints import Endpoint, Endpoints
+from trunkline_server.state.endpoints import Endpoint
 from trunkline_server.state.lengths import Lengths
+from trunkline_server.state.provider_endpoints import Endpoints
 from trunkline_server.state.provider_health import EndpointState
 from trunkline_server.state.signals.affinity import Affinity
 from trunkline_server.state.signals.signals import Signals
