@@ -152,10 +152,10 @@ async def test_a_configured_strategy_has_late_answers_asked_for_elsewhere_unless
             model_data={},
         )
         async with gateway(settings) as running:
-            first = await running.stub.Generate(asked(denied_providers=["embedded"]))
             refused = running.stub.Generate(asked(denied_providers=["embedded"], allow_hedging=False), timeout=1)
             with pytest.raises(aio.AioRpcError):
                 await refused
+            first = await running.stub.Generate(asked(denied_providers=["embedded"]))
     assert [(each.target.provider, each.hedge) for each in first.served.attempts] == [("slow", False), ("quick", True)]
     assert (first.served.target.provider, first.served.strategy) == ("quick", "sooner")
     assert len(quick.requests) == 1

@@ -284,6 +284,20 @@ def test_as_many_retries_as_are_configured(configured: int, asked: int | None, m
         assert len(run([fail(DOWN)], [fail(DOWN)], timeout=2000.0, settings=settings).asked) == 4
 
 
+@pytest.mark.parametrize(
+    ("retryable", "asked"),
+    [
+        (("timeout",), {DOWN: 1, TIMEOUT: 2}),
+        (("server_error", "interrupted"), {DOWN: 2, CUT: 2, TIMEOUT: 1, RATE: 1}),
+        ((), {DOWN: 1, TIMEOUT: 1, RATE: 1}),
+    ],
+)
+def test_a_provider_says_which_failures_are_tried_again(retryable: Any, asked: dict[Any, int]) -> None:
+    settings = Settings(providers={"a": ProviderSettings(retry=RetrySettings(retryable=retryable))})
+    for outcome, times in asked.items():
+        assert len(run([fail(outcome), said("hello")], settings=settings).asked) == times
+
+
 def test_nothing_waits_that_cannot_begin_in_time() -> None:
     world = run([fail(RATE, retry_after=70.0), said("hello")])
     assert world.took < 0.01
