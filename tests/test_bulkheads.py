@@ -6,10 +6,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from gateway import gateway, settings_of
 from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from serving import reason
 from upstreams import answer, hold, upstream
 
+from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -52,6 +56,44 @@ async def test_calls_to_others_go_on_while_one_hangs(tmp_path: Path) -> None:
                     await asyncio.sleep(0.01)
     # A machine that others use, too: only that nobody waits for one that never answers.
     assert beside < 10 * alone + 0.5
+
+
+async def test_overload_sheds_the_lowest_first_and_health_probes_get_through(tmp_path: Path) -> None:
+    async with upstream([hold]) as hangs:
+        provider = {"kind": "openai_compatible", "models": ["m"], "base_url": hangs.base_url, "max_connections": 1}
+        document = {"providers": {"hangs": provider}, "limits": {"connect": "60s"}}
+        async with gateway(settings_of(tmp_path, document)) as running:
+
+            def ask(
+                priority: call_pb2.Priority.ValueType,
+            ) -> aio.UnaryUnaryCall[pb.GenerateRequest, pb.GenerateResponse]:
+                context = call_pb2.CallContext(priority=priority)
+                return running.stub.Generate(pb.GenerateRequest(model="hangs/m", prompt="x", context=context))
+
+            async def until(taken: int, queued: int) -> None:
+                async with asyncio.timeout(10):
+                    while (await waiting(running)) != (taken, queued):
+                        await asyncio.sleep(0.01)
+
+            held = [ask(call_pb2.PRIORITY_NORMAL)]
+            await until(1, 0)
+            lowest = ask(call_pb2.PRIORITY_BATCH)
+            held += [ask(call_pb2.PRIORITY_NORMAL) for _ in range(99)]
+            await until(1, 100)
+            held.append(ask(call_pb2.PRIORITY_INTERACTIVE))
+            with pytest.raises(aio.AioRpcError) as shed:
+                await lowest
+            with pytest.raises(aio.AioRpcError) as refused:
+                await ask(call_pb2.PRIORITY_BATCH)
+            probe = await health_pb2_grpc.HealthStub(running.channel).Check(health_pb2.HealthCheckRequest())
+            assert await waiting(running) == (1, 100)
+            for call in held:
+                call.cancel()
+            await until(0, 0)
+    assert probe.status == health_pb2.HealthCheckResponse.SERVING
+    for error in (shed.value, refused.value):
+        assert reason(error) == "OVERLOADED"
+        assert dict(error.trailing_metadata() or ())["grpc-retry-pushback-ms"] != "-1"
 
 
 async def waiting(running: Gateway) -> tuple[int, int]:

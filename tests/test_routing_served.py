@@ -135,6 +135,32 @@ async def test_a_strategy_that_is_set_holds_from_the_next_call_on_and_not_for_th
     assert "task" in (both.value.details() or "")
 
 
+async def test_a_configured_strategy_has_late_answers_asked_for_elsewhere_unless_the_call_says_no(
+    tmp_path: Path,
+) -> None:
+    async with upstream([hold]) as slow, upstream([SAID]) as quick:
+        provider = {"kind": "openai_compatible", "models": ["m"]}
+        settings = two_models(
+            tmp_path,
+            "",
+            providers={
+                "slow": {**provider, "base_url": slow.base_url, "hedge_after": 0.3},
+                "quick": {**provider, "base_url": quick.base_url},
+            },
+            routing={"strategies": {"sooner": {"order": ["slow", "quick"], "hedge": True}}, "strategy": "sooner"},
+            prices=[],
+            model_data={},
+        )
+        async with gateway(settings) as running:
+            refused = running.stub.Generate(asked(denied_providers=["embedded"], allow_hedging=False), timeout=1)
+            with pytest.raises(aio.AioRpcError):
+                await refused
+            first = await running.stub.Generate(asked(denied_providers=["embedded"]))
+    assert [(each.target.provider, each.hedge) for each in first.served.attempts] == [("slow", False), ("quick", True)]
+    assert (first.served.target.provider, first.served.strategy) == ("quick", "sooner")
+    assert len(quick.requests) == 1
+
+
 async def test_setting_a_strategy_is_an_admins_and_is_audited(tmp_path: Path) -> None:
     document = {"server": {"admin_listen": "127.0.0.1:0"}}
     async with keyed(tmp_path, document) as world, aio.insecure_channel(world.running.admin_address) as channel:

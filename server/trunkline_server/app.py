@@ -54,7 +54,6 @@ from trunkline_server.state.audit import Audit
 from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.budgets.purses import Purses
 from trunkline_server.state.endpoint.experience import Experience
-from trunkline_server.state.endpoints import Endpoints
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
@@ -67,6 +66,7 @@ from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.limits.open import open_limits
 from trunkline_server.state.live import Live
+from trunkline_server.state.provider_endpoints import Endpoints
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.signals.affinity import Affinity
 from trunkline_server.state.signals.signals import Signals
@@ -126,7 +126,7 @@ class App:
         self._states = ProviderStates()
         self._endpoints = Endpoints()
         self._signals = Signals(now, self._endpoints.utilisation)
-        self._experience = Experience(now, self._signals, self._endpoints.has_other_key)
+        self._experience = Experience(now, self._signals, self._endpoints.has_other_key, self._endpoints.retry)
         self._strategies = Strategies()
         self._prober = Prober(new_id)
         self._alerting = Alerting(settings.alerts, log)

@@ -147,6 +147,8 @@ class Call:
     # The target had failed this call before; it is asked while another one is late.
     again: bool = False
     hedge: bool = False
+    # The endpoint whose retry budget pays for the attempt, and which it goes to. None = it is no retry.
+    paid_by: object | None = None
     fate: Fate = field(default_factory=Fate)
     # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
     story: Story = field(default_factory=Story)
@@ -170,7 +172,14 @@ class Call:
         )
 
     def at(
-        self, target: Target, attempt: int, request: GenerateRequest, *, again: bool = False, hedge: bool = False
+        self,
+        target: Target,
+        attempt: int,
+        request: GenerateRequest,
+        *,
+        again: bool = False,
+        hedge: bool = False,
+        paid_by: object | None = None,
     ) -> Call:
         """The call as one attempt at a target."""
         return Call(
@@ -188,6 +197,7 @@ class Call:
             attempt,
             again,
             hedge,
+            paid_by,
             Fate(),
             self.story,
         )

@@ -292,7 +292,7 @@ class ProviderSettings(TokenSettings, frozen=True, kw_only=True):
     between_tokens: Seconds | None = None
     # What its models' speed is scored by that have no score of speed: 1s / (1s + the mean).
     usual_latency: LatencySettings | None = None
-    # In calls that allow hedging: another target is asked, too, after so long without a first piece, at least 300ms.
+    # In calls that may be hedged: another target is asked, too, after so long without a first piece, at least 300ms.
     # Unset = what all but one of twenty of its answers lately took.
     hedge_after: Seconds | None = None
     # Models that go on with an answer of theirs that stands at the request's end; * stands for any characters.

@@ -31,6 +31,9 @@ class StrategySettings(Section, frozen=True, kw_only=True):
     order: tuple[str, ...] = ()
     # By name of a target: its share of the traffic, beside the others'. `others` is everybody who is not named.
     shares: dict[str, _Share] = field(default_factory=dict)
+    # Calls that are routed by it and do not say themselves whether they may be: another target is asked, too, where the
+    # first piece of an answer is late.
+    hedge: bool = False
 
 
 class WorkspaceRouting(Section, frozen=True, kw_only=True):

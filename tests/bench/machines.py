@@ -26,7 +26,7 @@ from trunkline_server.state.endpoint.bucket import Admitted, Bucket, Claim, rese
 from trunkline_server.state.endpoint.concurrency import Aimd, Gradient
 from trunkline_server.state.endpoint.pacer import Pacer
 from trunkline_server.state.endpoint.queue import AdmissionQueue, Priority
-from trunkline_server.state.endpoint.retry_budget import RetryBudget
+from trunkline_server.state.endpoint.retry_budget import Floor, RetryBudget
 from trunkline_server.state.endpoint.throttle import Throttle
 from trunkline_server.state.signals.signals import Signals
 
@@ -38,7 +38,7 @@ STEP = 0.001
 
 def operations() -> dict[str, Callable[[float], object]]:
     """By name, what one call does with a machine at a moment."""
-    breaker, pacer, throttle, retries = Breaker(random), Pacer(random), Throttle(), RetryBudget()
+    breaker, pacer, throttle, retries = Breaker(random), Pacer(random), Throttle(), RetryBudget(Floor())
     requests, tokens = Bucket(10**9), Bucket(10**12)
     aimd, gradient = Aimd(), Gradient()
     error = UpstreamError(call_pb2.OUTCOME_SERVER_ERROR)

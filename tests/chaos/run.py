@@ -38,7 +38,8 @@ CALM = 0.2
 LIMITS = {"default_deadline": 2.0, "first_token": 1.2, "between_tokens": 0.8, "connect": 0.5}
 # Connections to a provider: enough for all callers, and few enough that it shows if one is not given back.
 MOST = 40
-# Seconds in which a gateway without calls has let go of everything.
+# Seconds in which a gateway without calls lets go of something, until it has of everything: on a machine that has other
+# things to do, a thousand streams take longer than this in all.
 SETTLED = 5.0
 # Seconds in which it ends: the grace, and what the ledger may take.
 DRAINED = 16.0
@@ -117,12 +118,16 @@ async def held(process: asyncio.subprocess.Process) -> Held:
 
 
 async def settled(process: asyncio.subprocess.Process, before: Held) -> Held:
-    """What it holds when it holds no more than before, or SETTLED seconds have passed."""
-    until = time.monotonic() + SETTLED
+    """What it holds when it holds no more than before, or has let go of nothing for SETTLED seconds."""
+    least, until = float("inf"), 0.0
     while True:
         now = await held(process)
-        tasks = sum(now.tasks.values()) <= sum(before.tasks.values())
-        if (tasks and now.sockets <= before.sockets and not now.queued) or time.monotonic() >= until:
+        tasks = sum(now.tasks.values())
+        left = tasks + now.sockets + now.queued
+        if left < least:
+            least, until = left, time.monotonic() + SETTLED
+        fewer = tasks <= sum(before.tasks.values()) and now.sockets <= before.sockets and not now.queued
+        if fewer or time.monotonic() >= until:
             return now
         await asyncio.sleep(0.05)
 

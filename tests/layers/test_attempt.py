@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from ledgers import MemoryLedger, price_of
 from make import answer, call, completed, delta, kinds, part, playing, text_of
 from virtual_time import run_virtual
 
@@ -15,6 +17,7 @@ from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.core import Call, Handler, TaskRegistry, now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import fold
+from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
@@ -277,3 +280,34 @@ def test_a_bug_below_is_passed_on_and_recorded() -> None:
 
     run_virtual(main())
     assert records[0].outcome == call_pb2.OUTCOME_PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_call_that_is_answered_leaves_nothing_for_the_garbage_collector(streaming: bool) -> None:
+    """What knew one another would stay until a collection, and make collections more frequent."""
+    left: list[object] = []
+
+    async def main() -> None:
+        registry = TaskRegistry()
+        handler = attempt(registry, lambda _, __: None, Experience(now))(
+            account(MemoryLedger(), price_of)(playing(answer("x")))
+        )
+        for _ in range(2):
+            gc.collect()
+            async for _ in handler(call(streaming=streaming)):
+                pass
+            await registry.wait_idle()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+
+    gc.disable()
+    try:
+        run_virtual(main())
+        left += gc.garbage
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert {type(each).__name__ for each in left}.isdisjoint(
+        {"Course", "Shared", "Trial", "Call", "Story", "Fate", "_OpenRow", "Tape", "GenerateRequest"}
+    )

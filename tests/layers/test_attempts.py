@@ -12,11 +12,12 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from ledgers import MemoryLedger, price_of
 from make import answer, call, completed, delta, kinds, part, text_of
+from msgspec import structs
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import TaskRegistry, now
+from trunkline_server.core import Choice, TaskRegistry, now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import fold
 from trunkline_server.layers.account import account
@@ -24,6 +25,7 @@ from trunkline_server.layers.attempt import attempt
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.settings_reliability import RetrySettings
+from trunkline_server.settings_routing import RoutingSettings, StrategySettings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ def run(
     experience: Experience | None = None,
     plan: tuple[call_pb2.Target, ...] | None = None,
     budget: int = 4,
+    strategy: str = "named",
     **routing: Any,
 ) -> World:
     """One call to as many targets as there are scripts; everything that must hold of any call is checked."""
@@ -143,6 +146,7 @@ def run(
             request, streaming=streaming, timeout=timeout, settings=settings, plan=plan or TARGETS[: len(scripts)]
         )
         world.story = it.story
+        it.story.choice = Choice(strategy, "")
         try:
             async for event in layer(account(world.ledger, price_of)(world.below))(it):
                 world.events.append(event)
@@ -280,6 +284,20 @@ def test_as_many_retries_as_are_configured(configured: int, asked: int | None, m
         assert len(run([fail(DOWN)], [fail(DOWN)], timeout=2000.0, settings=settings).asked) == 4
 
 
+@pytest.mark.parametrize(
+    ("retryable", "asked"),
+    [
+        (("timeout",), {DOWN: 1, TIMEOUT: 2}),
+        (("server_error", "interrupted"), {DOWN: 2, CUT: 2, TIMEOUT: 1, RATE: 1}),
+        ((), {DOWN: 1, TIMEOUT: 1, RATE: 1}),
+    ],
+)
+def test_a_provider_says_which_failures_are_tried_again(retryable: Any, asked: dict[Any, int]) -> None:
+    settings = Settings(providers={"a": ProviderSettings(retry=RetrySettings(retryable=retryable))})
+    for outcome, times in asked.items():
+        assert len(run([fail(outcome), said("hello")], settings=settings).asked) == times
+
+
 def test_nothing_waits_that_cannot_begin_in_time() -> None:
     world = run([fail(RATE, retry_after=70.0), said("hello")])
     assert world.took < 0.01
@@ -295,13 +313,7 @@ def test_of_targets_that_were_all_asked_the_one_that_is_back_first_is_asked_agai
 
 
 def test_retries_have_a_budget_of_their_own_and_fallbacks_need_none() -> None:
-    async def spent() -> Experience:
-        experience = Experience(lambda: 1000.0)
-        while experience.retry("a"):
-            pass
-        return experience
-
-    poor = asyncio.run(spent())
+    poor = Experience(lambda: 1000.0, retry=lambda _: None)
     assert len(run([fail(DOWN), said("hello")], experience=poor).asked) == 1
     assert run([fail(DOWN)], [said("hello")], experience=poor).error is None
 
@@ -413,6 +425,22 @@ def test_a_racer_that_fails_leaves_the_other() -> None:
     assert both.outcomes == [DOWN, DOWN, OK]
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("refusing", [0, 1])
+@pytest.mark.parametrize("outcome", [FILTER, INVALID])
+def test_what_is_refused_everywhere_is_not_made_good_by_the_other_racer(
+    outcome: Any, refusing: int, streaming: bool
+) -> None:
+    scripts: list[list[Script]] = [[[9.0, *said("x")]], [[8.0, *said("y")]]]
+    scripts[refusing] = [[1.5, UpstreamError(outcome)]]
+    world = run(*scripts, streaming=streaming, allow_hedging=True)
+    assert world.error is not None
+    assert world.error.reason == call_pb2.ERROR_REASON_PROVIDER_REJECTED
+    assert world.served.target.provider == "ab"[refusing]
+    assert sorted(world.outcomes) == sorted([outcome, CANCELLED])
+    assert world.took == pytest.approx(1.5 if refusing == 0 else 2.5)
+
+
 @pytest.mark.parametrize("how", ["not asked for", "soon enough", "no budget", "one target", "one provider"])
 def test_nobody_is_raced_without_need_and_leave(how: str) -> None:
     routing: dict[str, Any] = {"allow_hedging": how != "not asked for"}
@@ -423,6 +451,42 @@ def test_nobody_is_raced_without_need_and_leave(how: str) -> None:
     plan = (TARGETS[0], call_pb2.Target(provider="a", model="n")) if how == "one provider" else None
     world = run(*(scripts[:1] if how == "one target" else scripts), plan=plan, **routing)
     assert world.outcomes == [OK]
+
+
+HEDGING = structs.replace(
+    SETTINGS,
+    routing=RoutingSettings(
+        strategies={"quick": StrategySettings(order=("a",), hedge=True), "calm": StrategySettings(order=("a",))}
+    ),
+)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize(
+    ("strategy", "said_by_call", "raced"),
+    [
+        ("quick", None, True),
+        ("quick", False, False),
+        ("quick", True, True),
+        ("calm", None, False),
+        ("calm", True, True),
+        ("named", None, False),
+    ],
+)
+def test_a_strategy_may_have_late_answers_raced_and_the_call_has_the_last_word(
+    strategy: str, said_by_call: bool | None, raced: bool, streaming: bool
+) -> None:
+    routing: Any = {} if said_by_call is None else {"allow_hedging": said_by_call}
+    world = run(
+        [[9.0, *said("slow")]],
+        [[0.5, *said("fast")]],
+        streaming=streaming,
+        settings=HEDGING,
+        strategy=strategy,
+        **routing,
+    )
+    assert (world.asked == [(0.0, "a"), (1.0, "b")]) == raced
+    assert [each.hedge for each in world.served.attempts] == ([False, True] if raced else [False])
 
 
 def test_at_most_one_call_in_twenty_is_raced() -> None:

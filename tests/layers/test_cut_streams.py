@@ -21,17 +21,23 @@ from trunkline_server.fold import fold
 from trunkline_server.formats import DIALECTS
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
+from trunkline_server.layers.dispatch import dispatch
+from trunkline_server.layers.endpoint import one_of
 from trunkline_server.layers.observe import observe
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.resume import overlap
 from trunkline_server.logs import build_log
-from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.providers.credential import Fixed
+from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.state.endpoint.experience import Experience
+from trunkline_server.state.endpoints import Endpoint
+from trunkline_server.state.provider_endpoints import Endpoints
+from trunkline_server.state.provider_health import EndpointState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trunkline_server.core import Call, Events
+    from trunkline_server.core import Call, Events, Handler
 
 NO_LOG = build_log(io.BytesIO())
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -100,6 +106,13 @@ async def cut(
             assert found.message == whole.message
 
 
+def endpoint_of(name: str, known: Endpoints, handler: Handler) -> Handler:
+    """The provider as its one endpoint lets calls in."""
+    state = EndpointState(name, Fixed(""), clock=now, draw=lambda: 0.5)
+    known.open(name, [Endpoint(state, SETTINGS.providers[name], TimeLimits(), lambda _: None, lambda: 0.5)])
+    return one_of(known._of[name], [handler], lambda: 0.5)
+
+
 def gone_on(whole: str) -> set[str]:
     """What may become of it, cut anywhere, if the model goes on with the whole answer: what it repeats is left out."""
     return {whole[:size] + whole[overlap(whole[:size], whole) :] for size in range(len(whole) + 1)}
@@ -122,8 +135,10 @@ async def after(
         for event in decoder.finish():
             yield event
 
-    registry = TaskRegistry()
-    layers = attempt(registry, lambda _, __: None, Experience(now))(account(ledger, price_of)(below))
+    registry, known = TaskRegistry(), Endpoints()
+    handlers = {name: endpoint_of(name, known, account(ledger, price_of)(below)) for name in SETTINGS.providers}
+    experience = Experience(now, None, known.has_other_key, known.retry)
+    layers = attempt(registry, lambda _, __: None, experience)(dispatch(handlers))
     handler = observe(NO_LOG, lambda _, __: None, ledger.end_call)(resolve(layers))
     request = pb.GenerateRequest(model="m", prompt="x", routing=call_pb2.Routing(on_interruption=mode))
     try:

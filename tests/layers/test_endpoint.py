@@ -23,13 +23,14 @@ from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, TimeLimits
 from trunkline_server.settings_reliability import ProviderLimits
 from trunkline_server.state.endpoint.breaker import State
-from trunkline_server.state.endpoints import Endpoint, Endpoints, together
+from trunkline_server.state.endpoints import Endpoint
+from trunkline_server.state.provider_endpoints import Endpoints, together
 from trunkline_server.state.provider_health import EndpointState
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from trunkline_server.core import Handler
+    from trunkline_server.core import Call, Events, Handler
     from trunkline_server.routing.steering import Figure
 
 BROKEN = UpstreamError(call_pb2.OUTCOME_SERVER_ERROR)
@@ -287,6 +288,69 @@ def test_time_that_went_by_in_the_queue_is_not_the_providers() -> None:
                 reading.cancel()
                 await asyncio.wait([reading])
         assert world.health.circuit == CLOSED
+
+    run(main())
+
+
+class Keys:
+    """A provider with several keys, and how often each was asked."""
+
+    def __init__(self, count: int) -> None:
+        self.ends = [World().at for _ in range(count)]
+        self.asked = [0] * count
+        self.known = Endpoints()
+        self.known.open("p", self.ends)
+        self._handler = one_of(self.ends, [self._with(key) for key in range(count)], lambda: 0.5)
+
+    def _with(self, key: int) -> Handler:
+        async def handle(_: Call) -> Events:
+            self.asked[key] += 1
+            for event in answer("x"):
+                yield event
+
+        return handle
+
+    async def ask(self, paid_by: object | None = None) -> None:
+        async with aclosing(self._handler(replace(call(), target=TARGET, paid_by=paid_by))) as events:
+            async for _ in events:
+                pass
+
+
+def test_a_retry_goes_to_the_endpoint_that_pays_for_it_unless_that_has_to_wait() -> None:
+    async def main() -> None:
+        keys = Keys(3)
+        for _ in range(9):
+            await keys.ask(keys.known.retry("p"))
+        assert keys.asked == [3, 3, 3]  # they pay in turns
+        for _ in range(4):
+            await keys.ask(keys.ends[1])
+        assert keys.asked == [3, 7, 3]
+        keys.ends[1].known.failed(UpstreamError(call_pb2.OUTCOME_RATE_LIMITED, retry_after=60.0))
+        await keys.ask(keys.ends[1])
+        assert keys.asked[1] == 7
+        paying = {keys.known.retry("p") for _ in range(4)}
+        assert paying == {keys.ends[0], keys.ends[2]}
+
+    run(main())
+
+
+def test_a_retry_spends_what_its_endpoints_first_attempts_brought_and_the_providers_floor() -> None:
+    async def main() -> None:
+        keys = Keys(2)
+        assert sum(keys.known.retry("p") is not None for _ in range(100)) == 30
+        keys.ends[1].known.failed(UpstreamError(call_pb2.OUTCOME_RATE_LIMITED, retry_after=1.0))
+        for _ in range(50):
+            await keys.ask()
+        assert keys.asked == [50, 0]
+        await asyncio.sleep(2)
+        paid = [keys.known.retry("p") for _ in range(100)]
+        assert paid.count(keys.ends[0]) == 10
+        assert paid.count(None) == 90
+        # What a retry does is no first attempt.
+        for _ in range(50):
+            await keys.ask(keys.ends[0])
+        assert keys.known.retry("p") is None
+        assert keys.known.retry("nobody") is None
 
     run(main())
 

@@ -36,8 +36,9 @@ from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.snapshot import Offer, Snapshot
 from trunkline_server.state.endpoint.breaker import Breaker
 from trunkline_server.state.endpoint.experience import Experience
-from trunkline_server.state.endpoints import Endpoint, Endpoints
+from trunkline_server.state.endpoints import Endpoint
 from trunkline_server.state.lengths import Lengths
+from trunkline_server.state.provider_endpoints import Endpoints
 from trunkline_server.state.provider_health import EndpointState
 from trunkline_server.state.signals.affinity import Affinity
 from trunkline_server.state.signals.signals import Signals
@@ -145,7 +146,8 @@ class Stack:
         return Router(sources, seed, clock)
 
     def _attempt(self, known: Endpoints) -> Layer:
-        experience = Experience(asyncio.get_running_loop().time, self._signals, known.has_other_key)
+        clock = asyncio.get_running_loop().time
+        experience = Experience(clock, self._signals, known.has_other_key, known.retry)
         return attempt(self._registry, lambda *_: None, experience)
 
     async def offer(self, rate: float, seconds: float, request: pb.GenerateRequest | None = None) -> None:

@@ -127,7 +127,7 @@ def _spare_the_collector() -> None:
     """Leave what is there from the start out of garbage collections, and collect less often (decisions/0004)."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(10_000, 5, 200)
 
 
 def _spare_the_generators() -> None:

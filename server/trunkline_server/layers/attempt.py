@@ -68,6 +68,7 @@ async def _tried(call: Call, endpoints: Endpoints, report: Report, below: Handle
         raise
     finally:
         course.close(call_pb2.OUTCOME_CANCELLED)
+        course.release()
 
 
 async def _answer(course: Course, below: Handler, registry: TaskRegistry) -> list[StreamGenerateResponse]:

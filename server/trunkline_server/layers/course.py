@@ -74,11 +74,8 @@ class Endpoints(Protocol):
     def hedges(self) -> Hedges:
         """Of all calls that may be made twice."""
 
-    def first(self, provider: str) -> None:
-        """The first attempt of a call goes to the provider."""
-
-    def retry(self, provider: str) -> bool:
-        """A call wants to ask the provider again. False = it must not."""
+    def retry(self, provider: str) -> object | None:
+        """A call wants to ask the provider again: which of its endpoints it goes to, and pays for it. None = none."""
 
     def has_other_key(self, provider: str) -> bool:
         """Whether the provider has another key that can be asked now."""
@@ -104,6 +101,8 @@ class Course:
         if self._mode == CONTINUE:
             self._shared.warnings = warning_of(self._targets, call.snapshot.settings)
         self._next: Chosen | None = None
+        # Who pays for that, if it is a retry.
+        self._payer: object | None = None
         self.trial = self._begin(0)
 
     def _usual_attempts(self) -> int:
@@ -115,10 +114,16 @@ class Course:
     def go_on(self) -> None:
         """Begin what `fail` has decided on."""
         if self._next is not None:
-            self._begin(self._next.target, again=self._next.again, resumption=self._resumption())
+            payer = self._payer if self._next.again else None
+            self._begin(self._next.target, paid_by=payer, resumption=self._resumption())
 
     def _begin(
-        self, number: int, *, again: bool = False, hedge: bool = False, resumption: Resumption | None = None
+        self,
+        number: int,
+        *,
+        paid_by: object | None = None,
+        hedge: bool = False,
+        resumption: Resumption | None = None,
     ) -> Trial:
         self._budget.take()
         call, target = self._call, self._targets[number]
@@ -126,11 +131,10 @@ class Course:
         request = call.request
         if isinstance(resumption, Continuation):
             request = continued(request, resumption.sent)
-        asked = call.at(target, call.story.attempts, request, again=number in self._tried, hedge=hedge)
+        again = number in self._tried
+        asked = call.at(target, call.story.attempts, request, again=again, hedge=hedge, paid_by=paid_by)
         trial = Trial(asked, self._shared, resumption)
         self._running[trial] = number
-        if not again:
-            self._endpoints.first(target.provider)
         self.read(trial)
         return trial
 
@@ -173,7 +177,8 @@ class Course:
         return number
 
     def _may_retry(self, number: int) -> bool:
-        return self._endpoints.retry(self._targets[number].provider)
+        self._payer = self._endpoints.retry(self._targets[number].provider)
+        return self._payer is not None
 
     def _is_repeatable(self) -> bool:
         return not any(tool.HasField("provider_tool") for tool in self._call.request.tools)
@@ -228,8 +233,12 @@ class Course:
         return None if wait is None else self.trial.begin + max(SOONEST_HEDGE, wait)
 
     def may_hedge(self) -> bool:
-        """Whether the call may be made twice at once."""
-        return self._call.request.routing.allow_hedging
+        """Whether it may be made twice at once: as it says, and as its strategy does where it says nothing."""
+        routing = self._call.request.routing
+        if routing.HasField("allow_hedging"):
+            return routing.allow_hedging
+        own = self._call.snapshot.settings.routing.strategies.get(self._call.story.choice.strategy)
+        return own is not None and own.hedge
 
     def hedge(self) -> Trial | None:
         """Another attempt at another provider's target, beside the one that is late. None: there must not be one."""
@@ -297,6 +306,12 @@ class Course:
         for trial in self._running:
             trial.end(UpstreamError(outcome))
         self._running.clear()
+
+    def release(self) -> None:
+        """The call is over, and what knows one another lets go: else it would be left to the garbage collector."""
+        for trial in self._shared.trials:
+            trial.call.fate.settle = None
+        self._shared.trials.clear()
 
     def _told(self, final: CallError) -> CallError:
         """`final`, with what the call cost all the same."""

@@ -19,19 +19,22 @@ if TYPE_CHECKING:
 def one_of(endpoints: Sequence[Endpoint], handlers: Sequence[Handler], draw: Callable[[], float]) -> Handler:
     """One of `handlers` for each attempt, as its endpoint in the same place allows: see `choose`.
 
+    A retry goes to the endpoint that pays for it, unless that cannot be asked any more.
+
     Raises UpstreamError NOT_SENT if the endpoint does not take the attempt. However the attempt ends, what it holds
     there is free at once, and the endpoint knows how it ended.
     """
     turns = count()
 
-    def chosen() -> int:
+    def chosen(call: Call) -> int:
         if len(endpoints) == 1:
             return 0
-        waits, away = [each.wait() for each in endpoints], [each.share_away() for each in endpoints]
-        return choose(waits, next(turns), away, draw)
+        waits = [each.wait() for each in endpoints]
+        paying = [at for at, each in enumerate(endpoints) if each is call.paid_by and not waits[at]]
+        return paying[0] if paying else choose(waits, next(turns), [each.share_away() for each in endpoints], draw)
 
     async def handle(call: Call) -> Events:
-        at = chosen()
+        at = chosen(call)
         visit = await endpoints[at].enter(call)
         waiting = True
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from trunkline_server.core import now, wait_any
 from trunkline_server.errors import UpstreamError
 from trunkline_server.layers.trial import HEARTBEAT, taken_from
+from trunkline_server.routing.retries import Way, way_of
 
 if TYPE_CHECKING:
     from trunkline_server.core import Events, Handler, Tape, TaskRegistry
@@ -72,12 +73,18 @@ class _Race:
         return not any(tape.idle for tape in self.runners.values())
 
     def _drop_ended(self) -> None:
-        """Out of the race: what has failed before it began. The last one is left, to be read."""
+        """Out of the race: what has failed before it began. The last one is left, to be read.
+
+        Raises what no other target may make good, a content filter's refusal above all: being late is no way round it.
+        """
         for trial, tape in list(self.runners.items()):
             if not tape.idle and not tape.begun and len(self.runners) > 1:
                 try:
                     taken_from(tape)
                 except UpstreamError as error:
+                    if way_of(error) is Way.NOWHERE:
+                        self._course.win(trial)
+                        raise
                     self._drop(trial, error)
 
     def _drop_late(self, due: float) -> None:

@@ -20,11 +20,12 @@ from trunkline_server.state.endpoint.bucket import Wait
 from trunkline_server.state.endpoint.concurrency import Aimd, Gradient
 from trunkline_server.state.endpoint.queue import AdmissionQueue, Priority, Refused
 from trunkline_server.state.endpoint.recent import Recent
+from trunkline_server.state.endpoint.retry_budget import Floor, RetryBudget
 from trunkline_server.state.endpoint.throttle import Throttle
 from trunkline_server.state.endpoint.upstream_limits import UpstreamLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from trunkline_server.core import Call
     from trunkline_server.settings import ProviderSettings, TimeLimits
@@ -95,6 +96,7 @@ class Endpoint:
         self._queue = AdmissionQueue(most, bound=max(most, SHORTEST_BOUND))
         self._concurrency = _adaptive(most, local=local) if limits.concurrency is None else None
         self._recent = Recent()
+        self._retries = RetryBudget(Floor())
 
     # --- before a call ------------------------------------------------------------------------------------------------
 
@@ -125,6 +127,14 @@ class Endpoint:
         """How much of the scarcest of its limits is in use, from 0 to 1: calls at once, or what it takes a minute."""
         queue = self._queue
         return max(min(1.0, queue.taken / max(1, queue.limit)), self._limits.used(self._clock()))
+
+    def share(self, floor: Floor) -> None:
+        """What its own share of retries does not pay for, the floor does, which is the whole provider's."""
+        self._retries = RetryBudget(floor)
+
+    def pay_retry(self) -> bool:
+        """A call wants to come again. False = it must not; nothing was spent."""
+        return self._retries.withdraw(self._clock())
 
     async def enter(self, call: Call) -> Visit:
         """Wait until the call may begin. Whoever is given a visit leaves it.
@@ -192,6 +202,8 @@ class Endpoint:
             raise _not_sent("blocked", block) if block else _not_sent("circuit_open", self._circuit(now) or PROBED)
         visit = Visit(self, call, place, reserved, trial, now)
         visit.bucket = self._throttle.start(now)
+        if call.paid_by is None:
+            self._retries.deposit(now)
         self._recent.begin(visit, visit.kind, now)
         return visit
 
@@ -345,40 +357,6 @@ class Visit:
         if not self._ended:
             self._ended = True
             self._at.ended(self, outcome, usage, answered=self._answered)
-
-
-class Endpoints:
-    """All of them, by provider."""
-
-    def __init__(self) -> None:
-        self._of: dict[str, Sequence[Endpoint]] = {}
-
-    def open(self, provider: str, endpoints: Sequence[Endpoint]) -> None:
-        """A configuration has this provider with these."""
-        self._of[provider] = endpoints
-
-    def has_other_key(self, provider: str) -> bool:
-        """Whether one of several can be asked now: not the one that was left alone for how it failed."""
-        endpoints = self._of.get(provider, ())
-        return len(endpoints) > 1 and any(each.wait() <= 0 for each in endpoints)
-
-    def figures(self, providers: Iterable[str]) -> dict[str, Figure]:
-        """How each provider does: as its endpoints that can be asked now, on average; else as the first to be back."""
-        return {each: together([of.figure() for of in self._of[each]]) for each in providers if self._of.get(each)}
-
-    def utilisation(self, provider: str) -> float:
-        """How much of the scarcest limit is in use, on average over the provider's endpoints. 0 = nobody knows it."""
-        endpoints = self._of.get(provider)
-        return sum(each.utilisation() for each in endpoints) / len(endpoints) if endpoints else 0.0
-
-
-def together(figures: Sequence[Figure]) -> Figure:
-    """One figure of several, at least one."""
-    ready = [figure for figure in figures if figure.wait <= 0]
-    if not ready:
-        return min(figures, key=lambda figure: figure.wait)
-    count = len(ready)
-    return Figure(sum(each.success for each in ready) / count, sum(each.away for each in ready) / count)
 
 
 def _adaptive(most: int, *, local: bool) -> ConcurrencyLimit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trunkline.v1 import call_pb2
+from trunkline_server import config
 from trunkline_server.state.endpoint.breaker import HEALTHY, Breaker, State
 
 SUCCESS, FAULT = call_pb2.OUTCOME_SUCCESS, call_pb2.OUTCOME_SERVER_ERROR
@@ -210,8 +211,13 @@ def test_what_began_before_it_opened_says_nothing_of_a_probe() -> None:
 
 
 def test_the_figures_that_operators_know() -> None:
-    """Five failures, then nothing for 300 seconds, each time."""
-    breaker, now = opened(failures=5, recovery=300.0), 0.0
+    """Five failures, then nothing for 300 seconds, each time: as the preset has it."""
+    preset = config.load(None, {"TRUNKLINE_PRESET": "hugai"}).providers["openai"].breaker
+    breaker, now = Breaker(middle, failures=preset.failures, recovery=preset.recovery), 0.0
+    for _ in range(4):
+        call(breaker, FAULT, now)
+    assert breaker.state(now) is State.CLOSED
+    call(breaker, FAULT, now)
     for _ in range(3):
         assert breaker.start(now + 299.9) is None
         now += 300.0

@@ -723,8 +723,9 @@ type Routing struct {
 	OnInterruption OnInterruption `protobuf:"varint,20,opt,name=on_interruption,json=onInterruption,proto3,enum=trunkline.v1.OnInterruption" json:"on_interruption,omitempty"`
 	// Ask another target, too, when the first piece of an answer is late, and take the answer that begins first. It counts
 	// among max_attempts; what the other attempt costs is paid, too. At most one call in twenty is made twice, and none with
-	// tools that the provider runs.
-	AllowHedging bool `protobuf:"varint,21,opt,name=allow_hedging,json=allowHedging,proto3" json:"allow_hedging,omitempty"`
+	// tools that the provider runs. Unset = as the configuration says of the strategy that chose the target (`hedge`), which
+	// is no unless somebody changed it; false = never.
+	AllowHedging *bool `protobuf:"varint,21,opt,name=allow_hedging,json=allowHedging,proto3,oneof" json:"allow_hedging,omitempty"`
 	// Only models whose whole answer is expected within this, by what was measured here or, where that is not so, as their
 	// speed in the catalogue suggests. Models of which neither is known are not left out.
 	MaxExpectedTotalTime *durationpb.Duration `protobuf:"bytes,22,opt,name=max_expected_total_time,json=maxExpectedTotalTime,proto3" json:"max_expected_total_time,omitempty"`
@@ -905,8 +906,8 @@ func (x *Routing) GetOnInterruption() OnInterruption {
 }
 
 func (x *Routing) GetAllowHedging() bool {
-	if x != nil {
-		return x.AllowHedging
+	if x != nil && x.AllowHedging != nil {
+		return *x.AllowHedging
 	}
 	return false
 }
@@ -1630,7 +1631,7 @@ const file_trunkline_v1_call_proto_rawDesc = "" +
 	"\bpriority\x18\x06 \x01(\x0e2\x16.trunkline.v1.PriorityR\bpriority\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xff\b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x96\t\n" +
 	"\aRouting\x12\x1a\n" +
 	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12\x12\n" +
 	"\x04task\x18\x02 \x01(\tR\x04task\x12\x14\n" +
@@ -1655,8 +1656,8 @@ const file_trunkline_v1_call_proto_rawDesc = "" +
 	"\n" +
 	"sticky_key\x18\x12 \x01(\tR\tstickyKey\x12#\n" +
 	"\rstrict_params\x18\x13 \x01(\bR\fstrictParams\x12E\n" +
-	"\x0fon_interruption\x18\x14 \x01(\x0e2\x1c.trunkline.v1.OnInterruptionR\x0eonInterruption\x12#\n" +
-	"\rallow_hedging\x18\x15 \x01(\bR\fallowHedging\x12P\n" +
+	"\x0fon_interruption\x18\x14 \x01(\x0e2\x1c.trunkline.v1.OnInterruptionR\x0eonInterruption\x12(\n" +
+	"\rallow_hedging\x18\x15 \x01(\bH\x04R\fallowHedging\x88\x01\x01\x12P\n" +
 	"\x17max_expected_total_time\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\x14maxExpectedTotalTime\x128\n" +
 	"\n" +
 	"complexity\x18\x17 \x01(\x0e2\x18.trunkline.v1.ComplexityR\n" +
@@ -1664,7 +1665,8 @@ const file_trunkline_v1_call_proto_rawDesc = "" +
 	"\x13_min_context_windowB\x0e\n" +
 	"\f_min_qualityB\x14\n" +
 	"\x12_max_cost_nano_usdB\x0f\n" +
-	"\r_max_attempts\":\n" +
+	"\r_max_attemptsB\x10\n" +
+	"\x0e_allow_hedging\":\n" +
 	"\x06Target\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\"\xe7\x03\n" +

@@ -508,7 +508,8 @@ class Routing(_message.Message):
     allow_hedging: _builtins.bool
     """Ask another target, too, when the first piece of an answer is late, and take the answer that begins first. It counts
     among max_attempts; what the other attempt costs is paid, too. At most one call in twenty is made twice, and none with
-    tools that the provider runs.
+    tools that the provider runs. Unset = as the configuration says of the strategy that chose the target (`hedge`), which
+    is no unless somebody changed it; false = never.
     """
     complexity: Global___Complexity.ValueType
     """How hard the request is, if the caller knows better than the gateway's estimate."""
@@ -570,14 +571,16 @@ class Routing(_message.Message):
         sticky_key: _builtins.str = ...,
         strict_params: _builtins.bool = ...,
         on_interruption: Global___OnInterruption.ValueType = ...,
-        allow_hedging: _builtins.bool = ...,
+        allow_hedging: _builtins.bool | None = ...,
         max_expected_total_time: _duration_pb2.Duration | None = ...,
         complexity: Global___Complexity.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_cost_nano_usd", b"_max_cost_nano_usd", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "attempt_timeout", b"attempt_timeout", "max_attempts", b"max_attempts", "max_cost_nano_usd", b"max_cost_nano_usd", "max_expected_total_time", b"max_expected_total_time", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allow_hedging", b"_allow_hedging", "_max_attempts", b"_max_attempts", "_max_cost_nano_usd", b"_max_cost_nano_usd", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "allow_hedging", b"allow_hedging", "attempt_timeout", b"attempt_timeout", "max_attempts", b"max_attempts", "max_cost_nano_usd", b"max_cost_nano_usd", "max_expected_total_time", b"max_expected_total_time", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts", "_max_cost_nano_usd", b"_max_cost_nano_usd", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "agent", b"agent", "allow_hedging", b"allow_hedging", "allowed_providers", b"allowed_providers", "attempt_timeout", b"attempt_timeout", "chain", b"chain", "complexity", b"complexity", "denied_providers", b"denied_providers", "disable_fallback", b"disable_fallback", "fallback_models", b"fallback_models", "local_only", b"local_only", "max_attempts", b"max_attempts", "max_cost_nano_usd", b"max_cost_nano_usd", "max_expected_total_time", b"max_expected_total_time", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality", "on_interruption", b"on_interruption", "prefer_open_weights", b"prefer_open_weights", "required_capabilities", b"required_capabilities", "sticky_key", b"sticky_key", "strategy", b"strategy", "strict_params", b"strict_params", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_hedging", b"_allow_hedging", "_max_attempts", b"_max_attempts", "_max_cost_nano_usd", b"_max_cost_nano_usd", "_min_context_window", b"_min_context_window", "_min_quality", b"_min_quality", "agent", b"agent", "allow_hedging", b"allow_hedging", "allowed_providers", b"allowed_providers", "attempt_timeout", b"attempt_timeout", "chain", b"chain", "complexity", b"complexity", "denied_providers", b"denied_providers", "disable_fallback", b"disable_fallback", "fallback_models", b"fallback_models", "local_only", b"local_only", "max_attempts", b"max_attempts", "max_cost_nano_usd", b"max_cost_nano_usd", "max_expected_total_time", b"max_expected_total_time", "max_time_to_first_token", b"max_time_to_first_token", "min_context_window", b"min_context_window", "min_quality", b"min_quality", "on_interruption", b"on_interruption", "prefer_open_weights", b"prefer_open_weights", "required_capabilities", b"required_capabilities", "sticky_key", b"sticky_key", "strategy", b"strategy", "strict_params", b"strict_params", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allow_hedging: _TypeAlias = _typing.Literal["allow_hedging"]  # noqa: Y015
+    _WhichOneofArgType__allow_hedging: _TypeAlias = _typing.Literal["_allow_hedging", b"_allow_hedging"]  # noqa: Y015
     _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
     _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
     _WhichOneofReturnType__max_cost_nano_usd: _TypeAlias = _typing.Literal["max_cost_nano_usd"]  # noqa: Y015
@@ -586,6 +589,8 @@ class Routing(_message.Message):
     _WhichOneofArgType__min_context_window: _TypeAlias = _typing.Literal["_min_context_window", b"_min_context_window"]  # noqa: Y015
     _WhichOneofReturnType__min_quality: _TypeAlias = _typing.Literal["min_quality"]  # noqa: Y015
     _WhichOneofArgType__min_quality: _TypeAlias = _typing.Literal["_min_quality", b"_min_quality"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allow_hedging) -> _WhichOneofReturnType__allow_hedging | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
     @_typing.overload

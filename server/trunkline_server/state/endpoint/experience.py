@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunkline_server.state.endpoint.hedge_budget import HedgeBudget
-from trunkline_server.state.endpoint.retry_budget import RetryBudget
 from trunkline_server.state.signals.signals import Signals
 
 if TYPE_CHECKING:
@@ -20,25 +19,14 @@ class Experience:
         clock: Callable[[], float],
         signals: Signals | None = None,
         has_other_key: Callable[[str], bool] = lambda _: False,
+        retry: Callable[[str], object | None] = lambda provider: provider,
     ) -> None:
         """`clock` gives seconds that never go back. `signals`: None = its own, which nobody else reads.
 
-        `has_other_key` tells whether a provider has another key to be asked.
+        `has_other_key` tells whether a provider has another key to be asked, `retry` which of its endpoints pays for
+        asking it again: None = none of them.
         """
-        self._clock = clock
-        self.has_other_key = has_other_key
-        self._retries: dict[str, RetryBudget] = {}
+        self.has_other_key, self.retry = has_other_key, retry
         self.signals = signals or Signals(clock)
         # Of all calls that may be made twice.
         self.hedges = HedgeBudget()
-
-    def first(self, provider: str) -> None:
-        """The first attempt of a call goes to the provider."""
-        self._budget(provider).deposit(self._clock())
-
-    def retry(self, provider: str) -> bool:
-        """A call wants to ask the provider again. False = it must not."""
-        return self._budget(provider).withdraw(self._clock())
-
-    def _budget(self, provider: str) -> RetryBudget:
-        return self._retries.get(provider) or self._retries.setdefault(provider, RetryBudget())

@@ -1,4 +1,4 @@
-"""How many retries a provider gets: a share of its first attempts, so that retries never pile up on a failing one."""
+"""How many retries an endpoint gets: a share of its first attempts, so that retries never pile up on a failing one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ FLOOR = 3.0
 TTL = 10
 _BUCKETS, _BUCKET = TTL + 1, 1.0
 
-_BALANCE = 0
+_BALANCE = _SPENT = 0
 
 
-class RetryBudget:
-    """One provider's, whatever keys it has: a budget for each key would multiply the floor.
+class Floor:
+    """What all endpoints of a provider have together: one for each key would multiply what a provider gets.
 
-    In any ten seconds at most 30 retries and a fifth of the first attempts of eleven seconds.
+    In any ten seconds at most 30.
     """
 
     __slots__ = ("_window",)
@@ -26,14 +26,33 @@ class RetryBudget:
     def __init__(self) -> None:
         self._window = Window(1, _BUCKETS, _BUCKET)
 
+    def withdraw(self, now: float) -> bool:
+        """A retry that its endpoint's own share does not pay for. False = it must not; nothing was spent."""
+        bucket = self._window.at(now)
+        if self._window.totals[_SPENT] >= int(FLOOR * TTL):
+            return False
+        self._window.add(_SPENT, bucket)
+        return True
+
+
+class RetryBudget:
+    """One endpoint's. In any ten seconds at most a fifth of its first attempts of eleven seconds, and of the floor."""
+
+    __slots__ = ("_floor", "_window")
+
+    def __init__(self, floor: Floor) -> None:
+        """`floor` is that of its provider."""
+        self._window = Window(1, _BUCKETS, _BUCKET)
+        self._floor = floor
+
     def deposit(self, now: float) -> None:
-        """A first attempt goes to the provider."""
+        """A first attempt goes to the endpoint."""
         self._window.add(_BALANCE, self._window.at(now), DEPOSIT)
 
     def withdraw(self, now: float) -> bool:
-        """A retry wants to go to the provider again. False = it must not; nothing was spent."""
+        """A retry wants to go to the endpoint. False = it must not; nothing was spent."""
         bucket = self._window.at(now)
-        if self._window.totals[_BALANCE] + int(FLOOR * TTL) * PRICE < PRICE:
-            return False
+        if self._window.totals[_BALANCE] < PRICE:
+            return self._floor.withdraw(now)
         self._window.add(_BALANCE, bucket, -PRICE)
         return True
