@@ -12,7 +12,6 @@ import yaml
 from grpc import aio
 from processes import listening
 
-from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
 
 if TYPE_CHECKING:
@@ -47,9 +46,8 @@ class Member:
         # Channels with the same options would share one.
         options = [("grpc.use_local_subchannel_pool", 1)]
         self.channels.append(aio.insecure_channel(self.address, options=options))
-        stub = GatewayServiceStub(self.channels[-1])
-        await stub.HealthCheck(pb.HealthCheckRequest(), wait_for_ready=True)
-        return stub
+        await self.channels[-1].channel_ready()
+        return GatewayServiceStub(self.channels[-1])
 
 
 def configuration(tmp_path: Path, database: str, document: Mapping[str, Any]) -> Path:
