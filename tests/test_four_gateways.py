@@ -59,8 +59,8 @@ async def new_key(url: str, role: str = "caller", **more: Any) -> str:
         await database.aclose()
 
 
-def asking(model: str, **config: Any) -> pb.GenerateRequest:
-    return pb.GenerateRequest(model=model, prompt="hello", config={"max_output_tokens": TOKENS, **config})
+def asking(model: str) -> pb.GenerateRequest:
+    return pb.GenerateRequest(model=model, prompt="hello", config=pb.GenerationConfig(max_output_tokens=TOKENS))
 
 
 @asynccontextmanager
