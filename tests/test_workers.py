@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from valkeys import valkey
 from trunkline.v1 import admin_service_pb2 as admin_pb
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.admin_service_pb2_grpc import AdminServiceStub
+from trunkline_server.cli.failures import Failed
+from trunkline_server.cli.supervisor import reserved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -207,3 +210,20 @@ def test_a_database_that_is_not_there_is_told_once(tmp_path: Path) -> None:
     code, told = refused(tmp_path, document)
     assert code == 1
     assert told.count("the ledger cannot be opened") == 1
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:0", "0.0.0.0:0", "[::1]:0"])
+async def test_a_port_that_is_held_is_nobody_elses(listen: str) -> None:
+    """Of ours as many as like listen on it; who binds it otherwise is refused, as long as it is held."""
+    with reserved(listen) as address:
+        host, _, port = address.rpartition(":")
+        servers = [grpc.aio.server(options=[("grpc.so_reuseport", 1)]) for _ in range(2)]
+        assert [server.add_insecure_port(address) for server in servers] == [int(port)] * 2
+        for server in servers:
+            await server.start()
+        async with grpc.aio.insecure_channel(address.replace("0.0.0.0", "127.0.0.1")) as channel:
+            await channel.channel_ready()
+        with pytest.raises(Failed, match=f"cannot listen on {re.escape(address)}"), reserved(f"{host}:{port}"):
+            pass
+        for server in servers:
+            await server.stop(None)

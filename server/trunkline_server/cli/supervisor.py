@@ -153,10 +153,19 @@ class Supervisor:
             self._log.warning("worker_died", worker=number, status=status, why=why or None, again_after=pause)
             await asyncio.sleep(pause)
             pause *= 2
-            child = await self._spawn(number)
+            child = await self._spawn_somehow(number)
             await child.news.wait()
             if child.ready:
                 self._log.info("worker_started", worker=number)
+
+    async def _spawn_somehow(self, number: int) -> _Child:
+        """Also where the system has no room for a process at the moment: the others go on meanwhile."""
+        while True:
+            try:
+                return await self._spawn(number)
+            except OSError as error:
+                self._log.warning("worker_not_started", worker=number, why=error.strerror, again_after=LONGEST_PAUSE)
+                await asyncio.sleep(LONGEST_PAUSE)
 
     async def _spawn(self, number: int) -> _Child:
         ours, its = socket.socketpair()
