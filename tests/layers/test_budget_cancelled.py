@@ -61,7 +61,8 @@ async def pumped(handler: Handler, asked: Call) -> None:
 
 @pytest.mark.parametrize("streaming", [True, False])
 async def test_wherever_a_call_is_cancelled_nothing_stays_held(tmp_path: Path, streaming: bool) -> None:
-    long: list[StreamGenerateResponse | float] = [part("a"), 0.0, *[delta("b" * 4000), 0.0] * 3, *said()[1:]]
+    piece: list[StreamGenerateResponse | float] = [delta("b" * 4000), 0.0]
+    long = [part("a"), 0.0, *piece * 3, *said()[1:]]
     async with a_world(tmp_path) as world:
         rules = Rules({"day": hard(period="daily", time_zone="UTC"), "ever": hard()})
         handler = budget(rules, world.ledger.budgets, price_of, account(world.ledger, price_of))(playing(long))
