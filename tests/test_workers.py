@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.admin_service_pb2_grpc import AdminServiceStub
 from trunkline_server.cli.failures import Failed
 from trunkline_server.cli.supervisor import reserved
+from trunkline_server.cli.worker import shared_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -227,3 +229,18 @@ async def test_a_port_that_is_held_is_nobody_elses(listen: str) -> None:
             pass
         for server in servers:
             await server.stop(None)
+
+
+def test_lines_of_several_workers_do_not_mix() -> None:
+    """A pipe takes so much in one piece, which is a packet in this kind of pipe, and never breaks a line."""
+    reads, writes = os.pipe2(os.O_DIRECT)
+    lines = [b"%d " % number * (number % 90) + b"\n" for number in range(256)]
+    stream = shared_stream(writes)
+    stream.write(b"".join(lines))
+    stream.flush()
+    os.close(writes)
+    packets = list(iter(lambda: os.read(reads, 1 << 16), b""))
+    os.close(reads)
+    assert b"".join(packets) == b"".join(lines)
+    assert len(packets) > 1
+    assert all(packet.endswith(b"\n") and len(packet) <= select.PIPE_BUF for packet in packets)
