@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -30,6 +32,16 @@ _NUMBERS = count(1)
 
 # As who PostgreSQL runs where the tests run as root, which it refuses.
 _ANOTHER = "nobody"
+# Not subprocess's own `user`: that forks, which a process in which gRPC runs does not survive.
+_NOT_ALLOWED = 126
+_AS_ANOTHER = f"""
+import os, sys
+os.setuid(int(sys.argv[1]))
+try:
+    os.execv(sys.argv[2], sys.argv[2:])
+except PermissionError:
+    sys.exit({_NOT_ALLOWED})
+"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +107,13 @@ def _run(program: str, *arguments: str, user: str | None) -> None:
     assert origin is not None
     assert origin.origin is not None
     path = Path(origin.origin).parent / "pginstall" / "bin" / program
-    subprocess.run([path, *arguments], user=user, cwd="/", check=True, stdout=subprocess.DEVNULL)
+    command = [str(path), *arguments]
+    if user is not None:
+        command = [sys.executable, "-c", _AS_ANOTHER, str(pwd.getpwnam(user).pw_uid), *command]
+    ran = subprocess.run(command, cwd="/", check=False, stdout=subprocess.DEVNULL)
+    if ran.returncode == _NOT_ALLOWED:
+        raise PermissionError
+    ran.check_returncode()
 
 
 async def new_database(server: str) -> str:
