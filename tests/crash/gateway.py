@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import sys
+from itertools import count
 from pathlib import Path
 
+from crash.check import ROLLED_AFTER
 from crash.failpoints import AT_START, FAILPOINTS, arm
 
 from trunkline_server import config
 from trunkline_server.cli.gateway import serve_until_signalled
+from trunkline_server.state.budgets.accounts import Account, Payer, Rules
 from trunkline_server.state.ledger import journal
+
+# Microseconds.
+DAY = 86_400_000_000
 
 
 def main() -> None:
-    path, name = Path(sys.argv[1]), " ".join(sys.argv[2:])
+    path, calendar, name = Path(sys.argv[1]), sys.argv[2], " ".join(sys.argv[3:])
+    if calendar != "today":
+        turn_to_tomorrow(0 if calendar == "tomorrow" else ROLLED_AFTER)
     # Small, so that a short run comes to the end of one.
     journal.FILE_SIZE = 8 << 10
     journal.Journal.__init__.__defaults__ = (journal.FILE_SIZE,)
     if name:
         arm({**FAILPOINTS, **AT_START}[name])
     serve_until_signalled(config.load(path))
+
+
+def turn_to_tomorrow(after: int) -> None:
+    """For budgets the next day begins after so many attempts."""
+    accounts, attempts = Rules.accounts, count()
+
+    def on_that_day(rules: Rules, payer: Payer, now: int) -> tuple[Account, ...]:
+        return accounts(rules, payer, now + DAY if next(attempts) >= after else now)
+
+    Rules.accounts = on_that_day  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from crash.check import Report, copy_ledger, judge
+from crash.check import WITH_BUDGETS, Report, copy_ledger, judge
 from crash.failpoints import AT_START
 from crash.load import call_until_gone
 from crash.provider import remembering
@@ -27,7 +27,8 @@ SOON = 0.6
 async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0, postgres: str = "") -> Report:
     """Kill a gateway at a failpoint, or where there is none at a random moment, and judge what is left.
 
-    `mode` is the ledger's, or "budgets": relaxed, with a hard budget for everything.
+    `mode` is the ledger's, or "budgets": relaxed, with hard budgets for everything; or "periods": and a day that ends
+    amid the calls.
 
     The ledger is an SQLite file in `folder`, or what the URL `postgres` names.
     """
@@ -36,15 +37,16 @@ async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0, postg
     async with remembering(asked) as provider:
         configuration = _configuration(folder, mode, provider.port, postgres or f"sqlite:///{ledger}")
         at_start = failpoint in AT_START
-        async with listening(_MODULE, str(configuration), "" if at_start else failpoint) as (process, address):
+        today, then = ("rolls", "tomorrow") if mode == "periods" else ("today", "today")
+        async with listening(_MODULE, str(configuration), today, "" if at_start else failpoint) as (process, address):
             loading = asyncio.create_task(call_until_gone(address, seed, "a", MOST))
             await _end(process, loading, failpoint if not at_start else "", dice)
             calls = await loading
             await process.wait()
             assert process.returncode == -signal.SIGKILL, f"{failpoint} was not reached: {process.returncode}"
         if at_start:
-            await _dies_at_start(configuration, failpoint)
-        async with listening(_MODULE, str(configuration), "") as (process, address):
+            await _dies_at_start(configuration, then, failpoint)
+        async with listening(_MODULE, str(configuration), then, "") as (process, address):
             later = await call_until_gone(address, seed, "b", 5)
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
@@ -63,8 +65,8 @@ async def _end(process: asyncio.subprocess.Process, loading: asyncio.Task[Any], 
         process.kill()
 
 
-async def _dies_at_start(configuration: Path, failpoint: str) -> None:
-    process = await start(_MODULE, str(configuration), failpoint)
+async def _dies_at_start(configuration: Path, calendar: str, failpoint: str) -> None:
+    process = await start(_MODULE, str(configuration), calendar, failpoint)
     await process.wait()
     assert process.returncode == -signal.SIGKILL, f"{failpoint} was not reached"
 
@@ -72,13 +74,14 @@ async def _dies_at_start(configuration: Path, failpoint: str) -> None:
 def _configuration(folder: Path, mode: str, port: int, url: str) -> Path:
     document = {
         "server": {"listen": "127.0.0.1:0", "admin_listen": "", "notice": 0, "grace": 1},
-        "ledger": {"mode": "relaxed" if mode == "budgets" else mode, "url": url, "folder": str(folder / "journal")},
+        "ledger": {"mode": "relaxed" if mode in WITH_BUDGETS else mode, "url": url, "folder": str(folder / "journal")},
         "discovery": {"every": 0},
         "prices": [{"model": "p/*", "input": "1", "output": "2"}],
         "providers": {"p": {"kind": "openai_compatible", "base_url": f"http://127.0.0.1:{port}/v1", "models": ["m"]}},
     }
-    if mode == "budgets":
-        document["budgets"] = {"everything": {"limit": 1000, "period": "total"}}
+    if mode in WITH_BUDGETS:
+        day = {"limit": 1000, "period": "daily", "time_zone": "UTC"}
+        document["budgets"] = {"everything": {"limit": 1000, "period": "total"}, "day": day}
     path = folder / "trunkline.yaml"
     path.write_text(yaml.safe_dump(document))
     return path

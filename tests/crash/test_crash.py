@@ -21,6 +21,8 @@ SAMPLE = [
     ("budgets", "after an attempt's end is written down"),
     ("budgets", "amid a transaction"),
     ("budgets", ""),
+    ("periods", "amid a transaction"),
+    ("periods", "amid taking in what was left"),
 ]
 
 
@@ -31,6 +33,12 @@ async def test_a_killed_gateway_leaves_a_true_ledger(tmp_path: Path, mode: str, 
     assert report.asked > 0
 
 
+async def test_a_gateway_is_killed_when_a_day_has_just_ended(tmp_path: Path) -> None:
+    report = await run(tmp_path, "periods", "before an attempt's end is written down", seed=5)
+    assert report.problems == []
+    assert report.days == 2
+
+
 @pytest.mark.parametrize(
     ("mode", "failpoint"),
     [
@@ -38,6 +46,7 @@ async def test_a_killed_gateway_leaves_a_true_ledger(tmp_path: Path, mode: str, 
         ("strict", "before rows leave the queue"),
         ("strict", ""),
         ("budgets", ""),
+        ("periods", "after an attempt is written down"),
     ],
 )
 async def test_the_same_on_postgresql(tmp_path: Path, mode: str, failpoint: str) -> None:
@@ -86,14 +95,18 @@ def _whole(ledger: Path) -> set[str]:
 
 
 async def test_the_judge_sees_a_budget_that_is_wrong(tmp_path: Path) -> None:
-    assert (await run(tmp_path, "budgets", "before a call's end is written down", seed=4)).problems == []
+    assert (await run(tmp_path, "periods", "before a call's end is written down", seed=4)).problems == []
     ledger, log = tmp_path / "ledger.sqlite3", tmp_path / "asked.log"
     for bribe, problem in {
-        "UPDATE budget_accounts SET posted = posted + 1": "the ledger replayed comes to",
+        "UPDATE budget_accounts SET posted = posted + 1": "payers paid",
+        "UPDATE budget_holds SET posted = posted + 1": "each payer's part",
+        "UPDATE budget_holds SET amount = amount + 1 WHERE account LIKE '%day%'": "extended and resolved alike",
+        "UPDATE budget_accounts SET overage = overage + 1": "an account is the sum",
         "UPDATE budget_holds SET state = 0 WHERE call_id = (SELECT min(call_id) FROM budget_holds)": "still live",
-        "DELETE FROM budget_holds WHERE call_id = (SELECT min(call_id) FROM budget_holds)": "holds were settled for",
+        "UPDATE budget_holds SET account = replace(account, '20', '21') WHERE rowid % 3 = 0": "there were two days",
+        "DELETE FROM budget_holds WHERE call_id = (SELECT min(call_id) FROM budget_holds)": "were settled for",
     }.items():
         with sqlite3.connect(ledger) as database:
             database.execute(bribe)
-        problems = judge(ledger, log, "budgets", []).problems
+        problems = judge(ledger, log, "periods", []).problems
         assert any(problem in found for found in problems), (bribe, problems)

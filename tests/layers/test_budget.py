@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import databases
 import pytest
 from ledgers import MemoryLedger, price_of, unpriced
-from make import answer, call, completed, delta, kinds, part, playing, text_of
+from make import TARGET, answer, call, completed, delta, kinds, part, playing, text_of
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
@@ -294,6 +294,17 @@ async def test_what_the_ledger_does_not_take_holds_nothing(world: World) -> None
     with pytest.raises(CallError) as refused:
         await play(handler)
     assert refused.value.reason == call_pb2.ERROR_REASON_LEDGER_UNAVAILABLE
+    assert await world.settled() == (0, 0)
+
+
+async def test_what_goes_wrong_before_it_is_in_the_ledger_holds_nothing(world: World) -> None:
+    def faulty(_: Handler) -> Handler:
+        return playing([ValueError("a bug")])
+
+    handler = budget(Rules({"b": hard()}), world.ledger.budgets, price_of, faulty)(playing([]))
+    with pytest.raises(ValueError, match="a bug"):
+        async for _ in handler(replace(call(asking()), target=TARGET)):
+            pass
     assert await world.settled() == (0, 0)
 
 

@@ -91,6 +91,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "state/limits/test_shared.py",
     ),
     _limits(
+        "who was refused by Valkey forgets that nothing is left",
+        "state/limits/shared.py",
+        "max(0, demand.units - -(-wait * demand.limit // _MINUTE))",
+        "demand.limit",
+        "state/limits/test_shared.py",
+    ),
+    _limits(
         "without Valkey each instance has all of a limit",
         "state/limits/shared.py",
         "max(1, demand.limit // self._instances)",
@@ -652,6 +659,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "pass",
         "test_machine.py",
     ),
+    _budget(
+        "holds",
+        "an extension is held in one account of an attempt only",
+        "rows = [(granted, *attempt, account.id, PENDING) for account in accounts]",
+        "rows = [(granted, *attempt, account.id, PENDING) for account in accounts[:1]]",
+        "test_machine.py",
+    ),
     _budget("accounts", "a person's name is kept", "sha256(has.encode()).hexdigest()[:16]", "has", "test_accounts.py"),
     _money(
         "config_budgets.py",
@@ -665,6 +679,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "a hold leaks when the ledger does not take the row",
         "if not call.fate.begun:",
         "if call.fate.begun:",
+        "layers/test_budget.py",
+    ),
+    _money(
+        "layers/budget.py",
+        "a hold leaks when a call goes wrong before it is in the ledger",
+        "    except Exception:\n        # It is not",
+        "    except LedgerUnavailable:\n        # It is not",
         "layers/test_budget.py",
     ),
     _money(

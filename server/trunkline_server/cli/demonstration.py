@@ -11,7 +11,8 @@ import uvloop
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig
 from trunkline_client import Answer, AsyncClient
 from trunkline_server.cli.answer import summary, writing_answer
-from trunkline_server.cli.gateway import running, stop_on_signals
+from trunkline_server.cli.gateway import running
+from trunkline_server.cli.signals import stop_on_signals
 from trunkline_server.cli.terminal import print_line
 from trunkline_server.logs import Log, build_log
 from trunkline_server.sections import Seconds

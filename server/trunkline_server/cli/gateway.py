@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import signal
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from trunkline_server import __version__
 from trunkline_server.app import OPEN, App, CannotStart
 from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.cli.reports import WORKS
+from trunkline_server.cli.signals import stop_on_signals
 from trunkline_server.cli.terminal import is_terminal, tell
 from trunkline_server.config import cache_folder, data_folder
 from trunkline_server.logs import LINGER, build_log
@@ -22,6 +21,7 @@ from trunkline_server.rpc.server import AddressTaken
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.state.certificates import CertificatesUnfit
 from trunkline_server.state.ledger.open import LedgerNotOpened
+from trunkline_server.worker import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
     from trunkline_server.logs import Log
     from trunkline_server.settings import Settings
+    from trunkline_server.worker import Worker
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Seconds. What starts us may pass one signal on twice: GNU timeout sends it to us and then to all of its group.
-_ECHO = 0.5
 _NO_ADMIN = f"is not there, for {ADMIN_LISTEN} is taken: set server.admin_listen"
 
 
@@ -44,40 +42,25 @@ def serve_until_signalled(settings: Settings) -> None:
 async def _serve(settings: Settings, log: Log) -> None:
     asked_to_stop = stop_on_signals()
     async with started(settings, log, data_folder()) as app:
-        address, admin = _address(settings, app), _admin_address(settings, app)
-        missing = not admin and settings.server.admin_listen is None
-        if is_terminal(stderr=True):
-            told = f"listens on {admin}: trunkline providers list" if admin else missing * _NO_ADMIN
-            await _greet(app, address, told)
-        else:
-            log.info("listening", address=address, admin=admin or None)
-            if missing:
-                log.warning("no_admin_service", taken=ADMIN_LISTEN, remedy="set server.admin_listen")
-            if not await app.needs_keys():
-                log.warning("no_key_needed", means=OPEN)
+        await announce(settings, app, log)
         await asked_to_stop.wait()
         log.info("draining")
     log.info("stopped")
 
 
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets. The next such signal, unless it is an echo, ends the process at once."""
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
-
-    def stop() -> None:
-        if not asked.is_set():
-            asked.set()
-            loop.call_later(_ECHO, _obey_the_next, loop)
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop)
-    return asked
-
-
-def _obey_the_next(loop: asyncio.AbstractEventLoop) -> None:
-    for number in _SIGNALS:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_DFL)
+async def announce(settings: Settings, app: App, log: Log) -> None:
+    """Tell where the gateway is and who gets in: a person in words, whoever reads logs in theirs."""
+    address, admin = _address(settings, app), admin_address(settings, app)
+    missing = not admin and settings.server.admin_listen is None
+    if is_terminal(stderr=True):
+        told = f"listens on {admin}: trunkline providers list" if admin else missing * _NO_ADMIN
+        await _greet(app, address, told)
+        return
+    log.info("listening", address=address, admin=admin or None)
+    if missing:
+        log.warning("no_admin_service", taken=ADMIN_LISTEN, remedy="set server.admin_listen")
+    if not await app.needs_keys():
+        log.warning("no_key_needed", means=OPEN)
 
 
 @asynccontextmanager
@@ -93,12 +76,14 @@ async def running(
 
 
 @asynccontextmanager
-async def started(settings: Settings, log: Log, data: Path, *, inquires: bool = True) -> AsyncIterator[App]:
-    """A gateway that takes calls; drained at the end. Raises Failed.
+async def started(
+    settings: Settings, log: Log, data: Path, *, inquires: bool = True, worker: Worker = ALONE
+) -> AsyncIterator[App]:
+    """A gateway that takes calls, or one of its workers; drained at the end. Raises Failed.
 
     `inquires`: whether it asks its providers about keys and models, beside what it is called for.
     """
-    app = App(settings, log, cache_folder(), data, validates=inquires, discovers=inquires)
+    app = App(settings, log, cache_folder(), data, validates=inquires, discovers=inquires, worker=worker)
     try:
         await app.start()
     except (AddressTaken, LedgerNotOpened) as refused:
@@ -117,7 +102,7 @@ def _address(settings: Settings, app: App) -> str:
     return f"{settings.server.listen.rpartition(':')[0]}:{app.port}"
 
 
-def _admin_address(settings: Settings, app: App) -> str:
+def admin_address(settings: Settings, app: App) -> str:
     """Empty = there is no admin service."""
     listen = ADMIN_LISTEN if settings.server.admin_listen is None else settings.server.admin_listen
     return f"{listen.rpartition(':')[0]}:{app.admin_port}" if app.admin_port else ""

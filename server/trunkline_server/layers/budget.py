@@ -99,7 +99,8 @@ async def _held(hold: _Hold, inner: Handler) -> Events:
                     return
         finally:
             await events.aclose()
-    except LedgerUnavailable:
+    except Exception:
+        # It is not in the ledger, which would settle it: whatever went wrong, nothing was sent.
         if not call.fate.begun:
             hold.void()
         raise

@@ -24,6 +24,9 @@ PUBLIC = frozenset(
     }
 )
 
+# Answered also while keys cannot be looked up, to whoever was known before: what is wrong is to be told then.
+TOLD_ALWAYS = frozenset({"/trunkline.v1.GatewayService/HealthCheck"})
+
 LEAST_ROLES: Mapping[str, Role] = {
     "/trunkline.v1.GatewayService/Generate": "caller",
     "/trunkline.v1.GatewayService/StreamGenerate": "caller",

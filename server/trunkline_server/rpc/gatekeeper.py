@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trunkline_server.core import ANYBODY, Identity
-from trunkline_server.errors import KeyRefused
-from trunkline_server.rpc.access import check_role
+from trunkline_server.errors import KeyRefused, KeysUnavailable
+from trunkline_server.rpc.access import TOLD_ALWAYS, check_role
 from trunkline_server.state.audit import Actor
 from trunkline_server.state.identity.keys import read_key
 
@@ -49,7 +49,12 @@ class Gatekeeper:
         """Who calls. Raises KeyRefused, RoleNotAllowed and KeysUnavailable."""
         token = token_of(context.invocation_metadata() or ())
         named = certified(context.auth_context(), self.certificates) if self.certificates else None
-        identity = await self._identity(token, named)
+        try:
+            identity = await self._identity(token, named)
+        except KeysUnavailable:
+            # How the gateway is has to be told just then: to whom it was told before.
+            if method not in TOLD_ALWAYS or (identity := self._last_known(token, named)) is None:
+                raise
         if identity is None:
             self._tell(token, method, context)
             raise KeyRefused(missing=token is None)
@@ -65,6 +70,10 @@ class Gatekeeper:
         found = self.keyring.recall(token) or await self.keyring.identify(token)
         if found is None and not await self.is_needed() and not token.startswith("tl_"):
             return ANYBODY
+        return None if found and named and found.workspace != named.workspace else found
+
+    def _last_known(self, token: str | None, named: Identity | None) -> Identity | None:
+        found = self.keyring.last_known(token) if self.keyring is not None else None
         return None if found and named and found.workspace != named.workspace else found
 
     async def is_needed(self) -> bool:

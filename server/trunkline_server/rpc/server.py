@@ -56,7 +56,7 @@ class AddressTaken(Exception):
     """The address cannot be listened on."""
 
 
-def build_server(
+def build_server(  # noqa: PLR0913, PLR0917 - one service each, and what they share
     settings: ServerSettings,
     log: Log,
     gateway: Gateway,
@@ -64,15 +64,19 @@ def build_server(
     feedback: Feedback,
     serving: Serving,
     gatekeeper: Gatekeeper,
+    shared: str = "",
 ) -> tuple[aio.Server, int]:
-    """A server that is bound but not started, and its port. Raises AddressTaken, and CertificatesUnfit."""
-    server = aio.server(interceptors=[Edge(log, gatekeeper)], options=options(settings))
+    """A server that is bound but not started, and its port. Raises AddressTaken, and CertificatesUnfit.
+
+    `shared`: an address in place of that of the settings, on which other processes of ours listen, too.
+    """
+    server = aio.server(interceptors=[Edge(log, gatekeeper)], options=options(settings, shared=bool(shared)))
     services = _Services(server)
     gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, services)  # type: ignore[arg-type]
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, services)  # type: ignore[arg-type]
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(feedback, services)  # type: ignore[arg-type]
     credentials = server_credentials(Certificates(settings.tls, log)) if settings.tls else None
-    return server, _finish(server, serving, SERVICES, settings.listen, credentials)
+    return server, _finish(server, serving, SERVICES, shared or settings.listen, credentials)
 
 
 def build_admin_server(
@@ -112,13 +116,13 @@ def is_free(address: str) -> bool:
         return False
 
 
-def options(settings: ServerSettings) -> list[tuple[str, Any]]:
+def options(settings: ServerSettings, *, shared: bool = False) -> list[tuple[str, Any]]:
     """The server's channel options; what is measured behind them stands in decisions/0004."""
     return [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
-        # A port in use is an error, not a second server that takes half of the calls.
-        ("grpc.so_reuseport", 0),
+        # A port in use is an error, not a second server that takes half of the calls; but where that is meant.
+        ("grpc.so_reuseport", int(shared)),
         # Callers may ping every 10 s, with or without calls, and are never cut off for it.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 0),

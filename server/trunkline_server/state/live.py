@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1 import call_pb2
 from trunkline.v1.admin_service_pb2 import Discovery
 from trunkline_server.routing.discovered import join, learn, shown
+from trunkline_server.state.switches import Switch, to_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -44,12 +45,18 @@ class Live:
     """Holds what was learned and decided since the start. For one event loop; nothing in it waits."""
 
     def __init__(
-        self, current: Current, rows: Mapping[str, Row], log: Log, clock: Callable[[], float] = time.time
+        self,
+        current: Current,
+        rows: Mapping[str, Row],
+        log: Log,
+        clock: Callable[[], float] = time.time,
+        tell: Callable[[Switch], None] = to_nobody,
     ) -> None:
         """`current` has the chain of the configuration, `rows` the row of each provider.
 
-        `clock` gives seconds since 1970.
+        `clock` gives seconds since 1970; `tell` learns who is taken out of routing and put back.
         """
+        self._tell = tell
         self._current = current
         self._configured = current.chain.snapshot
         self._rows = rows
@@ -94,6 +101,15 @@ class Live:
 
     def set_enabled(self, provider: str, reason: str) -> bool:
         """Take a provider out of routing for this reason, or with none put it back in. Returns whether that is new."""
+        switch = Switch("provider", (provider,), reason)
+        if not self.obey(switch):
+            return False
+        self._tell(switch)
+        return True
+
+    def obey(self, switch: Switch) -> bool:
+        """The same, switched elsewhere: nobody is told."""
+        (provider,), reason = switch.scope, switch.said
         if self._off.get(provider, "") == reason:
             return False
         if reason:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trunkline_server.settings_tasks import spelling
+from trunkline_server.state.switches import Switch, to_nobody
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Strategies:
     """By scope: the gateway, a workspace or a task. For one event loop; nothing in it waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[Switch], None] = to_nobody) -> None:
+        """`tell` learns what is new."""
+        self._tell = tell
         self._gateway: dict[str, str] = {}
         self._workspaces: dict[str, str] = {}
         # By the names that callers say, in any spelling.
@@ -31,9 +39,18 @@ class Strategies:
 
         Returns whether that is new.
         """
+        switch = Switch("strategy", (workspace, spelling(task)), strategy)
+        if not self.obey(switch):
+            return False
+        self._tell(switch)
+        return True
+
+    def obey(self, switch: Switch) -> bool:
+        """The same, set elsewhere: nobody is told."""
+        workspace, task = switch.scope
         if task:
-            return _put(self._tasks, spelling(task), strategy)
-        return _put(self._workspaces if workspace else self._gateway, workspace, strategy)
+            return _put(self._tasks, task, switch.said)
+        return _put(self._workspaces if workspace else self._gateway, workspace, switch.said)
 
 
 def _put(of: dict[str, str], name: str, strategy: str) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import databases
 import pytest
+from budget_books import WRONG
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -234,6 +235,8 @@ class Machine(RuleBasedStateMachine):
         spent = {account: sum_ for account, sum_, _ in posted if sum_}
         assert spent == {account: sum_ for account, sum_ in self.posted.items() if sum_}
         assert spent == {account: sum_ for account, sum_ in replayed if sum_}, "the holds replayed give the balances"
+        for what, query in WRONG.items():
+            assert not self.run(self.database.fetch(query)), what
         for account, sum_, overage in posted:
             limit = LIMIT if "-day" in account else 2 * LIMIT
             assert overage == self.overage.get(account, 0)

@@ -153,6 +153,9 @@ def test_a_database_that_fails_is_told_and_lets_nobody_in() -> None:
         await asyncio.sleep(REMEMBERED)
         with pytest.raises(KeysUnavailable):
             await ring.identify(token)
+        assert ring.last_known(token), "for what is told even then"
+        assert ring.last_known(keys.make()) is None
+        assert ring.last_known(None) is None, "nobody asked whether there are keys"
 
     run_virtual(main())
 

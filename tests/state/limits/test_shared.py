@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from itertools import count
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -161,6 +162,46 @@ async def test_it_comes_back_with_the_calls_that_run(server: Valkey, monkeypatch
             held.settle(None)
             while not isinstance(await other.reserve([two]), Admitted):
                 await asyncio.sleep(0)
+
+
+async def test_who_was_refused_knows_that_nothing_is_left(server: Valkey) -> None:
+    async with AsyncExitStack() as stack:
+        one, other, *_ = await four(stack, server, await clock_of(server))
+        assert isinstance(await one.reserve([REQUESTS]), Admitted)
+        for _ in range(20):
+            assert isinstance(await other.reserve([REQUESTS]), Admitted)
+        assert isinstance(await one.reserve([REQUESTS]), TooMuch)
+        server.kill()
+        assert isinstance(await one.reserve([REQUESTS]), TooMuch)
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_what_is_admitted_at_most_when_valkey_is_lost(server: Valkey, seed: int) -> None:
+    """Each instance goes on with its part of what was left when it last heard, at most its part of the limit.
+
+    So the bound is the limit and, of what others took since each of them heard last, an instance's part for each. What
+    an instance that never heard of the limit takes is the worst: its whole part.
+    """
+    random, limit, count_ = Random(seed), 40, 4
+    wanted, clock = REQUESTS._replace(limit=limit), await clock_of(server)
+    taken, heard = 0, dict.fromkeys(range(count_), 0)
+    async with AsyncExitStack() as stack:
+        instances = await four(stack, server, clock)
+        some = random.sample(range(count_), random.choice((1, 2, count_)))
+        for _ in range(random.randrange(2 * limit)):
+            number = random.choice(some)
+            taken += isinstance(await instances[number].reserve([wanted]), Admitted)
+            heard[number] = taken
+        server.kill()
+        after = 0
+        for each in instances:
+            while isinstance(await each.reserve([wanted]), Admitted):
+                after += 1
+    unheard = sum(taken - heard[number] for number in range(count_))
+    assert taken + after <= limit + unheard / count_
+    # And no less, but for what a part is rounded down by.
+    assert taken + after > limit + unheard / count_ - count_
+    assert after <= limit
 
 
 async def test_valkey_is_killed_under_load(server: Valkey) -> None:

@@ -6,7 +6,7 @@ import hmac
 import time
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from trunkline_server.core import Identity, now
+from trunkline_server.core import ANYBODY, Identity, now
 from trunkline_server.state.identity.keys import digest_of, read_key, valid_until
 
 if TYPE_CHECKING:
@@ -75,6 +75,16 @@ class Keyring:
         if changes == self._changes:
             self._remember(token, _Remembered(identity, stale, until))
         return identity
+
+    def last_known(self, token: str | None) -> Identity | None:
+        """Who it was when that was looked up last, however long ago; without a key everybody, if there was none then.
+
+        For what may be told while keys cannot be looked up.
+        """
+        if token is None:
+            return ANYBODY if self._any_stale and not self._any else None
+        found = self._remembered.get(self._name(token))
+        return None if found is None or self._microseconds() >= found.until else found.identity
 
     async def has_any(self) -> bool:
         """Whether a key was ever made, as it was within the last seconds. Raises KeysUnavailable."""

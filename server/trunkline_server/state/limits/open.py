@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from trunkline_server.state.limits.limits import Limits
 
 
-def open_limits(settings: Settings, clock: Callable[[], float], log: Log) -> Limits:
-    """In Valkey, if there is one and anybody is limited; else in this process."""
+def open_limits(settings: Settings, workers: int, clock: Callable[[], float], log: Log) -> Limits:
+    """In Valkey, if there is one and anybody is limited; else in this process. Each gateway has so many workers."""
     valkey = settings.valkey
     if valkey.url is None or settings.caller_limits == CallerLimits():
         return LocalLimits(clock)
-    return SharedLimits(where(valkey.url.reveal()), valkey.instances, clock, log)
+    return SharedLimits(where(valkey.url.reveal()), valkey.instances * workers, clock, log)

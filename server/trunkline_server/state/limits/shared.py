@@ -32,6 +32,7 @@ PATIENCE = 0.5
 PAUSE = 1.0
 LEASE = 30.0
 RENEWAL = 10.0
+_MINUTE = 60_000_000
 # Leases in one command; limits of which it is known what was left.
 _AT_ONCE = 500
 _MOST_SEEN = 20_000
@@ -150,7 +151,7 @@ class SharedLimits:
         if numbers[0] < 0:
             return NeverAdmissible(demands[numbers[1] - 1])
         if numbers[0] == 0:
-            return TooMuch(demands[numbers[1] - 1], None if numbers[2] < 0 else numbers[2] / 1e6)
+            return self._refused(demands[numbers[1] - 1], numbers[2])
         self._leases[ticket] = leased = [each for each in demands if each.dimension == "concurrency"]
         for each in leased:
             self._local.enter(each)
@@ -160,6 +161,13 @@ class SharedLimits:
         ]
         self._note(left)
         return Admitted(left, lambda tokens: self._settle(ticket, demands, tokens))
+
+    def _refused(self, demand: Demand, wait: int) -> TooMuch:
+        """`wait`: microseconds. Below 0 = until a call ends."""
+        if wait < 0:
+            return TooMuch(demand, None)
+        self._note([Left(demand, max(0, demand.units - -(-wait * demand.limit // _MINUTE)))])
+        return TooMuch(demand, wait / 1e6)
 
     def _settle(self, ticket: str, demands: Sequence[Demand], tokens: int | None) -> None:
         for each in self._leases.pop(ticket):
