@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     },
     # The rows and the data on models are what the catalogue is built from; what is asked of it hangs on prices.
     "routing": {"providers.table", "models.data", "prices"},
-    "layers": {"state", "routing", "prices"},
+    "layers": {"state", "routing", "prices", "tape"},
     "rpc": {"state", "routing", "prices"},
     "cli": None,
 }

@@ -5,15 +5,17 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from trunkline_server.core import now, wait_any
+from trunkline_server.core import now
 from trunkline_server.errors import UpstreamError
 from trunkline_server.layers.trial import HEARTBEAT, taken_from
 from trunkline_server.routing.retries import Way, way_of
+from trunkline_server.tape import wait_any
 
 if TYPE_CHECKING:
-    from trunkline_server.core import Events, Handler, Tape, TaskRegistry
+    from trunkline_server.core import Events, Handler, TaskRegistry
     from trunkline_server.layers.course import Course
     from trunkline_server.layers.trial import Trial
+    from trunkline_server.tape import Tape
 
 
 async def hedged(course: Course, tape: Tape, late: float, below: Handler, registry: TaskRegistry) -> Events:
