@@ -11,7 +11,7 @@ from trunkline_server.routing.learned.cells import Quality
 from trunkline_server.routing.learned.performance import performance_based
 from trunkline_server.routing.learned.shape import shape_of
 from trunkline_server.routing.learned.utility import Candidate, Exchange
-from trunkline_server.routing.scoring import HALF_COST, Terms, scores_of
+from trunkline_server.routing.scoring import scores_of, shares_of
 from trunkline_server.state.learned.memory import Memory
 
 if TYPE_CHECKING:
@@ -120,13 +120,9 @@ def by_score(table: Table, cost_of: Callable[[Row, str], float], weights: Weight
     found = Choices([], [], [])
     for row in table.test:
         models = [model for model in table.models if model in row.score]
-        terms = Terms(
-            [HALF_COST / (HALF_COST + cost_of(row, model)) for model in models],
-            [speed[model] for model in models],
-            [quality[model] for model in models],
-            [UNKNOWN_FIT] * len(models),
-        )
-        scores = scores_of(terms, weights)
+        share = shares_of(weights)
+        merits = [share[2] * quality[model] + share[3] * UNKNOWN_FIT for model in models]
+        scores = scores_of([cost_of(row, model) for model in models], [speed[m] for m in models], merits, weights)
         _note(found, row, max(zip(scores, models, strict=True))[1])
     return found
 

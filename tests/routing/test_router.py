@@ -21,6 +21,7 @@ from trunkline_server.errors import (
 )
 from trunkline_server.routing.candidates import build_candidates
 from trunkline_server.routing.policy import Policy, Weights
+from trunkline_server.routing.ranking import scores_by
 from trunkline_server.routing.record import record, replay
 from trunkline_server.routing.signal import Signal
 from trunkline_server.routing.steering import Figure
@@ -365,6 +366,8 @@ def test_a_plan_says_who_why_and_what_it_costs(house: World) -> None:
     assert first.score == pytest.approx(0.95)
     assert set(first.terms) == {"cost", "performance", "quality", "specialised"}
     assert sum(told.weights.values()) == pytest.approx(1)
+    for each in told.targets:
+        assert each.score == pytest.approx(sum(told.weights[name] * value for name, value in each.terms.items()))
     assert first.expected_cost_nano_usd == (told.input_tokens + told.expected_output_tokens) * 10_000
     assert first.HasField("expected_total_time")
     assert not first.measured
@@ -411,7 +414,8 @@ def test_a_decision_is_made_again_of_what_is_recorded(house: World, strategy: st
         again = replay(record(decision))
         assert again.order == decision.order
         assert again.ranking.groups == decision.ranking.groups
-        assert again.ranking.known.terms == decision.ranking.known.terms
+        assert scores_by(again.ranking.known) == scores_by(decision.ranking.known)
+        assert again.ranking.numbers == decision.ranking.numbers
         assert "hello" not in record(decision), "no text of the request"
 
 

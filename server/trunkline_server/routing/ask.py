@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from trunkline.v1 import model_pb2 as mb
 from trunkline.v1.call_pb2 import COMPLEXITY_COMPLEX
@@ -25,8 +26,7 @@ _FORMS = {
 _MEDIA = {"image": mb.CAPABILITY_VISION, "audio": mb.CAPABILITY_AUDIO}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class Ask(Struct, frozen=True, kw_only=True):
     """A request, as far as the choice of its target hangs on it."""
 
     # Whether its caller sees the first token before the last.

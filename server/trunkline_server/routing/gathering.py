@@ -250,7 +250,7 @@ class Gathering:
             table = tables.open_to(call.identity)
             if not table.rows:
                 default_name(call.snapshot, call.identity)  # tells why nobody can be called
-            return table, (*self._preferred(call, table, resolve), tuple(range(len(table.rows))))
+            return table, (*self._preferred(call, table, resolve), table.everybody)
         table = tables.of((*plan.targets, *plan.larger))
         at = {row.id: index for index, row in enumerate(table.rows)}
         groups = (*plan.groups, plan.larger) if plan.larger else plan.groups

@@ -5,14 +5,15 @@ from __future__ import annotations
 from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
-from trunkline_server.routing.scoring import OPEN_BONUS, scores_of
+from trunkline_server.routing.scoring import OPEN_BONUS, merits_of, scores_of, terms_of
 from trunkline_server.routing.strategies import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from trunkline_server.routing.ask import Ask
+    from trunkline_server.routing.numbers import Numbers
     from trunkline_server.routing.policy import Weights
-    from trunkline_server.routing.scoring import Terms
     from trunkline_server.routing.strategies import Strategy
     from trunkline_server.routing.table import Table
 
@@ -29,8 +30,10 @@ class Known(NamedTuple):
     """What strategies order by."""
 
     table: Table
-    terms: Terms
+    ask: Ask
+    numbers: Numbers
     weights: Weights
+    quality_target: float
     prefer_open: bool
     prefer_local: bool
     # By index, what some strategies go by: the fit of CAPABILITY, the load of LOAD.
@@ -50,10 +53,9 @@ class Known(NamedTuple):
 
 def tiers_of(strategy: Strategy, kept: Sequence[int], known: Known, draw: Callable[[], float]) -> list[Tier]:
     """All of `kept`, each once. `draw` gives random numbers from 0 to 1."""
-    rank = _Rank(strategy, known, scores_by(known), draw)
-    embedded = known.table.embedded if known.is_open else ()
-    last = [index for index in kept if index in embedded] if embedded else []
-    rest = [index for index in kept if index not in embedded] if last else kept
+    rank = _Rank(strategy, known, scores_by(known) if is_scored(strategy) else (), draw)
+    last = sorted(known.table.embedded.intersection(kept)) if known.is_open else []
+    rest = _without(kept, last) if last else kept
     tiers = []
     if strategy.local_first or known.prefer_local:
         rows = known.table.rows
@@ -72,11 +74,17 @@ def is_scored(strategy: Strategy) -> bool:
 
 def scores_by(known: Known) -> list[float]:
     """The score of every row of the table."""
-    scores = scores_of(known.terms, known.weights)
+    merits = merits_of(known.table, known.ask, known.weights, known.quality_target)
+    scores = scores_of(known.numbers.costs, known.numbers.performance, merits, known.weights)
     if known.prefer_open:
         rows = known.table.rows
         return [score + OPEN_BONUS if rows[index].open_weights else score for index, score in enumerate(scores)]
     return scores
+
+
+def terms_by(known: Known, index: int) -> dict[str, float]:
+    """What the score of a row is made of."""
+    return terms_of(known.table, known.ask, known.numbers, known.quality_target, index)
 
 
 class _Rank(NamedTuple):
@@ -101,7 +109,7 @@ class _Rank(NamedTuple):
 
     def by_load(self, kept: Sequence[int]) -> list[Tier]:
         loads = self.known.loads
-        return [_sorted(kept, [1.0 - loads.get(index, 0.0) for index in range(len(self.scores))])]
+        return [_sorted(kept, [1.0 - loads.get(index, 0.0) for index in self.known.table.everybody])]
 
     def by_learned(self, kept: Sequence[int]) -> list[Tier]:
         """As it was decided over all of them; chance has had its say."""

@@ -17,13 +17,12 @@ fast hosted model takes. Where the weights come from: decisions/0024.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trunkline_server.routing.policy import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.numbers import Numbers
@@ -41,39 +40,55 @@ FASTEST = Weights(cost=0.0, performance=1.0, quality=0.0, specialised=0.0)
 BEST = Weights(cost=0.0, performance=0.0, quality=1.0, specialised=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Of every row of a table, by term."""
-
-    cost: Sequence[float]
-    performance: Sequence[float]
-    quality: Sequence[float]
-    specialised: Sequence[float]
-
-    def at(self, index: int) -> dict[str, float]:
-        """Those of one row, by name."""
-        return {name: getattr(self, name)[index] for name in TERMS}
+# Merits that are remembered of a table: emphasis may be any.
+MAX_MERITS = 64
 
 
-def terms_of(table: Table, ask: Ask, numbers: Numbers, quality_target: float = 0.0) -> Terms:
-    """The terms of every row."""
-    quality: Sequence[float] = table.qualities
-    if quality_target > 0.0:
-        best = max(quality, default=0.0) or 1.0
-        quality = [value * min(1.0, value / best / quality_target) for value in quality]
-    return Terms(
-        [0.0 if cost is None else HALF_COST / (HALF_COST + cost) for cost in numbers.costs],
-        numbers.performance,
-        quality,
-        table.fitting(coding=ask.analysis.coding, hard=ask.is_hard),
+def terms_of(table: Table, ask: Ask, numbers: Numbers, quality_target: float, index: int) -> dict[str, float]:
+    """The terms of a row, by name."""
+    fitting = table.fitting(coding=ask.analysis.coding, hard=ask.is_hard)
+    values = (
+        _cost_term(numbers.costs[index]),
+        numbers.performance[index],
+        _qualities(table, quality_target)[index],
+        fitting[index],
     )
+    return dict(zip(TERMS, values, strict=True))
 
 
-def scores_of(terms: Terms, weights: Weights) -> list[float]:
-    """The score of every row, from 0 to 1."""
-    cost, performance, quality, specialised = shares_of(weights)
-    columns = zip(terms.cost, terms.performance, terms.quality, terms.specialised, strict=True)
-    return [cost * c + performance * p + quality * q + specialised * s for c, p, q, s in columns]
+def scores_of(
+    costs: Iterable[float | None], performance: Iterable[float], merits: Iterable[float], weights: Weights
+) -> list[float]:
+    """The score of every row, from 0 to 1. `merits`: what quality and speciality add to it."""
+    cost, speed, _, _ = shares_of(weights)
+    return [
+        (cost * HALF_COST / (HALF_COST + nano) if nano is not None else 0.0) + speed * how + merit
+        for nano, how, merit in zip(costs, performance, merits, strict=True)
+    ]
+
+
+def merits_of(table: Table, ask: Ask, weights: Weights, quality_target: float = 0.0) -> Sequence[float]:
+    """What quality and speciality add to the score of every row: it hangs on little of the call, and is kept."""
+    coding, hard, (_, _, quality, special) = ask.analysis.coding, ask.is_hard, shares_of(weights)
+    key = coding, hard, quality, special, quality_target
+    if (found := table.merits.get(key)) is None:
+        columns = zip(_qualities(table, quality_target), table.fitting(coding=coding, hard=hard), strict=True)
+        found = [quality * good + special * fit for good, fit in columns]
+        if len(table.merits) >= MAX_MERITS:
+            table.merits.clear()
+        table.merits[key] = found
+    return found
+
+
+def _cost_term(cost: float | None) -> float:
+    return 0.0 if cost is None else HALF_COST / (HALF_COST + cost)
+
+
+def _qualities(table: Table, target: float) -> Sequence[float]:
+    if target <= 0.0:
+        return table.qualities
+    best = max(table.qualities, default=0.0) or 1.0
+    return [value * min(1.0, value / best / target) for value in table.qualities]
 
 
 def shares_of(weights: Weights) -> tuple[float, float, float, float]:
