@@ -120,9 +120,9 @@ def by_score(table: Table, cost_of: Callable[[Row, str], float], weights: Weight
     found = Choices([], [], [])
     for row in table.test:
         models = [model for model in table.models if model in row.score]
-        share = shares_of(weights)
-        merits = [share[2] * quality[model] + share[3] * UNKNOWN_FIT for model in models]
-        scores = scores_of([cost_of(row, model) for model in models], [speed[m] for m in models], merits, weights)
+        shares = shares_of(weights)
+        merits = [shares[2] * quality[model] + shares[3] * UNKNOWN_FIT for model in models]
+        scores = scores_of([cost_of(row, model) for model in models], [speed[m] for m in models], merits, shares)
         _note(found, row, max(zip(scores, models, strict=True))[1])
     return found
 

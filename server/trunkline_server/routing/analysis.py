@@ -108,7 +108,8 @@ def asked_of(request: GenerateRequest) -> str:
 
 
 def _text(message: Message) -> str:
-    return "\n".join(part.text for part in message.parts if part.text)
+    parts = message.parts
+    return parts[0].text if len(parts) == 1 else "\n".join([part.text for part in parts if part.text])
 
 
 def _excerpt(text: str) -> bytes:

@@ -69,10 +69,13 @@ def _needs(request: GenerateRequest) -> Iterator[tuple[str, Capability.ValueType
 def ask_of(request: GenerateRequest, *, streaming: bool) -> Ask:
     """What is known of a request. Its size is an estimate."""
     config, analysis = request.config, analyse(request)
+    count = analysis.count or Count(analysis.input_tokens)
+    # Most requests are words alone, and need not be looked through again.
+    is_plain = not count.media and not count.has_tools and not request.HasField("response_format")
     return Ask(
         streaming=streaming,
         analysis=analysis,
-        count=analysis.count or Count(analysis.input_tokens),
+        count=count,
         max_output=config.max_output_tokens if config.HasField("max_output_tokens") else None,
-        needs=needs_of(request),
+        needs=() if is_plain else needs_of(request),
     )

@@ -101,6 +101,8 @@ def constraints_of(routing: Routing, longest: float | None = None) -> Constraint
 def apply(constraints: Constraints, sheet: Sheet, kept: Sequence[int]) -> tuple[Sequence[int], list[Removed]]:
     """Who is left of `kept`, and who is removed by what. If nobody is: raises ConstraintsUnmet or ContextTooLong."""
     removed: list[Removed] = []
+    if constraints is NONE and not _is_long(sheet):  # as most often
+        return kept, removed
     for rule in rules_of(constraints, sheet):
         left = [index for index in kept if rule.keeps(index)]
         if len(left) == len(kept):

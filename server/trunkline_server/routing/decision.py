@@ -85,7 +85,7 @@ class Question(Struct, frozen=True, kw_only=True):
     def effective_weights(self, strategy: Strategy | None = None) -> Weights:
         """What counts how much, by this strategy or by the question's own."""
         own = (strategy or self.strategy).weights
-        return emphasised(self.weights or own if own == BALANCED else own, self.cost_emphasis)
+        return emphasised(self.weights or own if own is BALANCED or own == BALANCED else own, self.cost_emphasis)
 
 
 class Ranked(NamedTuple):
@@ -223,7 +223,10 @@ def _in_order(
 ) -> list[int]:
     order: list[int] = []
     for tier in tiers:
-        order += _spread_out(ranking.question.table, _drawn(ranking, tier, aside, draw))
+        if len(tier.order) == 1:
+            order += tier.order
+        else:
+            order += _spread_out(ranking.question.table, _drawn(ranking, tier, aside, draw))
     return order
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
-from trunkline_server.routing.scoring import OPEN_BONUS, merits_of, scores_of, terms_of
+from trunkline_server.routing.scoring import OPEN_BONUS, merits_of, scores_of, shares_of, terms_of
 from trunkline_server.routing.strategies import Kind
 
 if TYPE_CHECKING:
@@ -54,17 +54,23 @@ class Known(NamedTuple):
 def tiers_of(strategy: Strategy, kept: Sequence[int], known: Known, draw: Callable[[], float]) -> list[Tier]:
     """All of `kept`, each once. `draw` gives random numbers from 0 to 1."""
     rank = _Rank(strategy, known, scores_by(known) if is_scored(strategy) else (), draw)
-    last = sorted(known.table.embedded.intersection(kept)) if known.is_open else []
-    rest = _without(kept, last) if last else kept
+    rest, last = _embedded_last(kept, known.table) if known.is_open else (kept, ())
     tiers = []
     if strategy.local_first or known.prefer_local:
         rows = known.table.rows
         local = [index for index in rest if rows[index].local]
         rest = [index for index in rest if not rows[index].local]
         tiers += [*rank.tiers(local), *rank.tiers(last)]
-        last = []
+        last = ()
     tiers += [*rank.tiers(rest), *rank.tiers(last)]
     return [tier for tier in tiers if tier.order]
+
+
+def _embedded_last(kept: Sequence[int], table: Table) -> tuple[Sequence[int], Sequence[int]]:
+    if kept is table.everybody:  # as most often
+        return table.hosted, table.embedded
+    last = [index for index in table.embedded if index in kept]
+    return _without(kept, last) if last else kept, last
 
 
 def is_scored(strategy: Strategy) -> bool:
@@ -74,8 +80,9 @@ def is_scored(strategy: Strategy) -> bool:
 
 def scores_by(known: Known) -> list[float]:
     """The score of every row of the table."""
-    merits = merits_of(known.table, known.ask, known.weights, known.quality_target)
-    scores = scores_of(known.numbers.costs, known.numbers.performance, merits, known.weights)
+    shares = shares_of(known.weights)
+    merits = merits_of(known.table, known.ask, shares, known.quality_target)
+    scores = scores_of(known.numbers.costs, known.numbers.performance, merits, shares)
     if known.prefer_open:
         rows = known.table.rows
         return [score + OPEN_BONUS if rows[index].open_weights else score for index, score in enumerate(scores)]

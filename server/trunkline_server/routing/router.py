@@ -63,6 +63,12 @@ class Routed(NamedTuple):
     prefix: bytes = b""
 
     @property
+    def is_followed(self) -> bool:
+        """Whether the call's end teaches something, or its caller has to be told something."""
+        taught = self.decision is not None and self.decision.ranking.question.taught is not None
+        return taught or self.replaced != {} or self.prefix != b""
+
+    @property
     def lesson(self) -> Lesson | None:
         """What can be learned from it. None: nothing was decided by what was learned."""
         if self.decision is None:
@@ -143,7 +149,8 @@ class Router:
             targets = resolve(call.policy.last_resort)
             return Routed(targets, (), Choice(LAST_RESORT, f"{question.seed:016x}", task_of(call)), resolve.replaced)
         choice = Choice(strategy, f"{question.seed:016x}", task_of(call), arm)
-        return _routed(call, plan, decision, choice, resolve.replaced)._replace(prefix=prefix)
+        targets, larger = _targets(call, plan, decision)
+        return Routed(targets, larger, choice, resolve.replaced, decision, prefix)
 
     def _decision(self, question: Question) -> Decision:
         ranking = rank(question)
@@ -174,14 +181,17 @@ def _input_tokens(decision: Decision, served: Target) -> int:
     return ranking.numbers.inputs[index]
 
 
-def _routed(call: Call, plan: Plan | None, decision: Decision, choice: Choice, replaced: Replaced) -> Routed:
-    rows, most = decision.ranking.question.table.rows, 1 if _is_alone(call) else MOST
+def _targets(
+    call: Call, plan: Plan | None, decision: Decision
+) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+    """Whom to ask, and whom if the request is too long for those."""
+    known, most = decision.ranking.question.table.targets, 1 if _is_alone(call) else MOST
     if plan is None or not plan.larger:
-        return Routed(tuple([rows[i].target for i in decision.order[:most]]), (), choice, replaced, decision)
-    targets = [rows[index].target for index in decision.order]
+        return tuple([known[index] for index in decision.order[:most]]), ()
+    targets = [known[index] for index in decision.order]
     first = [target for target in targets if target not in plan.larger]
     rest = [target for target in targets if target in plan.larger] if first else []
-    return Routed(tuple((first or targets)[:most]), tuple(rest), choice, replaced, decision)
+    return tuple((first or targets)[:most]), tuple(rest)
 
 
 def _is_alone(call: Call) -> bool:

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from trunkline_server.routing.numbers import Numbers
     from trunkline_server.routing.table import Table
 
+    # Of TERMS, in their order; they add up to 1.
+    Shares = tuple[float, float, float, float]
+
 # At so much, in nano-USD, the term of cost is a half.
-HALF_COST = 10_000_000
+HALF_COST = 10_000_000.0
 # What is preferred scores so much more.
 OPEN_BONUS = 0.1
 
@@ -57,19 +60,20 @@ def terms_of(table: Table, ask: Ask, numbers: Numbers, quality_target: float, in
 
 
 def scores_of(
-    costs: Iterable[float | None], performance: Iterable[float], merits: Iterable[float], weights: Weights
+    costs: Iterable[float | None], performance: Iterable[float], merits: Iterable[float], shares: Shares
 ) -> list[float]:
     """The score of every row, from 0 to 1. `merits`: what quality and speciality add to it."""
-    cost, speed, _, _ = shares_of(weights)
+    cost, speed, _, _ = shares
+    half, most = HALF_COST, cost * HALF_COST
     return [
-        (cost * HALF_COST / (HALF_COST + nano) if nano is not None else 0.0) + speed * how + merit
+        (most / (half + nano) if nano is not None else 0.0) + speed * how + merit
         for nano, how, merit in zip(costs, performance, merits, strict=True)
     ]
 
 
-def merits_of(table: Table, ask: Ask, weights: Weights, quality_target: float = 0.0) -> Sequence[float]:
+def merits_of(table: Table, ask: Ask, shares: Shares, quality_target: float = 0.0) -> Sequence[float]:
     """What quality and speciality add to the score of every row: it hangs on little of the call, and is kept."""
-    coding, hard, (_, _, quality, special) = ask.analysis.coding, ask.is_hard, shares_of(weights)
+    coding, hard, (_, _, quality, special) = ask.analysis.coding, ask.is_hard, shares
     key = coding, hard, quality, special, quality_target
     if (found := table.merits.get(key)) is None:
         columns = zip(_qualities(table, quality_target), table.fitting(coding=coding, hard=hard), strict=True)
@@ -91,11 +95,12 @@ def _qualities(table: Table, target: float) -> Sequence[float]:
     return [value * min(1.0, value / best / target) for value in table.qualities]
 
 
-def shares_of(weights: Weights) -> tuple[float, float, float, float]:
+def shares_of(weights: Weights) -> Shares:
     """The weights, made to add up to 1. Without any: all the same."""
-    said = (weights.cost, weights.performance, weights.quality, weights.specialised)
-    whole = sum(said)
-    return (0.25, 0.25, 0.25, 0.25) if whole <= 0.0 else tuple(each / whole for each in said)  # type: ignore[return-value]
+    whole = weights.cost + weights.performance + weights.quality + weights.specialised
+    if whole <= 0.0:
+        return 0.25, 0.25, 0.25, 0.25
+    return weights.cost / whole, weights.performance / whole, weights.quality / whole, weights.specialised / whole
 
 
 def emphasised(weights: Weights, cost_emphasis: float) -> Weights:

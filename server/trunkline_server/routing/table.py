@@ -51,9 +51,10 @@ class Table:
     smallest_window: int = field(init=False)
     # Whether any of them reads from its provider's prompt cache for less.
     caches: bool = field(init=False)
-    embedded: frozenset[int] = field(init=False)
-    # The indices of all.
+    # The indices of all; of the model that comes with the gateway; of the others.
     everybody: tuple[int, ...] = field(init=False)
+    embedded: tuple[int, ...] = field(init=False)
+    hosted: tuple[int, ...] = field(init=False)
     qualities: list[float] = field(init=False)
     speeds: list[float] = field(init=False)
     # By how many tokens come out: what comes out of each, and what `fixed` says of it.
@@ -75,7 +76,8 @@ class Table:
         self._fill_prices()
         self.smallest_window = min((row.window for row in rows if row.window is not None), default=NEVER)
         self.caches = any(map(self.caches_at, range(len(rows))))
-        self.embedded = frozenset(index for index, row in enumerate(rows) if row.kind == EMBEDDED)
+        self.embedded = tuple(index for index, row in enumerate(rows) if row.kind == EMBEDDED)
+        self.hosted = tuple(index for index, row in enumerate(rows) if row.kind != EMBEDDED)
         self.everybody = tuple(range(len(rows)))
         self.qualities = [known(row.quality, UNKNOWN_QUALITY) for row in rows]
         self.speeds = [known(row.speed, UNKNOWN_SPEED) for row in rows]

@@ -144,17 +144,22 @@ class _Tally:
 
     def __init__(self, *, is_large: bool = False) -> None:
         self.is_large = is_large
-        # Hundredths of a token, of so many bytes; bytes that were not looked at.
+        # Texts that are weighed whole, all in one go.
+        self.texts: list[bytes] = []
+        # Hundredths of a token, of the others; bytes of all of these; bytes that are not looked at.
         self.weight = self.seen = self.unseen = 0
         self.fixed = self.media = 0
 
     def tokens(self) -> int:
         """All but media."""
-        rest = self.weight * self.unseen // self.seen if self.unseen else 0
-        return self.fixed - (-(self.weight + rest) // 100)
+        weight = self.weight + _weight(b"".join(self.texts))
+        rest = weight * self.unseen // self.seen if self.unseen else 0
+        return self.fixed - (-(weight + rest) // 100)
 
     def add_request(self, request: GenerateRequest) -> None:
-        self.add(request.prompt, request.response_format.json_schema)
+        self.add(request.prompt)
+        if request.HasField("response_format"):
+            self.add(request.response_format.json_schema)
         if system := request.system_instruction:
             self.fixed += A_MESSAGE
             self.add(system)
@@ -172,26 +177,24 @@ class _Tally:
         size = len(data)
         if self.seen >= MOST:
             self.unseen += size
+            return
+        self.seen += size
+        if size <= LONGEST:
+            self.texts.append(data)
         else:
-            self.weight += _weight(data) if size <= LONGEST else _weight(_sample(data)) * size // (SAMPLES * SAMPLE)
-            self.seen += size
+            self.weight += _weight(_sample(data)) * size // (SAMPLES * SAMPLE)
 
     def add_parts(self, parts: Iterable[Part]) -> None:
         for part in parts:
             kind = part.WhichOneof("data")
             if kind == "text":
-                self._add_text(part)
+                # The bytes of a large part are had at a twentieth of what its text costs.
+                is_large = self.is_large and part.ByteSize() > LONGEST
+                self.add_bytes(part.SerializeToString() if is_large else part.text.encode())
             elif kind == "media":
                 self.media += media_tokens(part.media)
             elif kind is not None:
                 self._add_other(part, kind)
-
-    def _add_text(self, part: Part) -> None:
-        """The bytes of a large part are had at a twentieth of what its text costs."""
-        if self.is_large and part.ByteSize() > LONGEST:
-            self.add_bytes(part.SerializeToString())
-        else:
-            self.add(part.text)
 
     def _add_other(self, part: Part, kind: str) -> None:
         if kind == "tool_call":
