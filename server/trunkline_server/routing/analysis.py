@@ -68,6 +68,7 @@ THOUGHT = _words(
     "optimize plan prioritise proof prove rationale reason reasoning refactor review root scalable security "
     "solve step strategy tradeoff tradeoffs vulnerabilities why"
 )
+_TELLING = CODE | OFTEN_CODE | THOUGHT
 # Letters become small, and everything that is no letter or digit of ASCII a blank.
 _PLAIN = bytes(ord(chr(byte).lower()) if byte < 128 and chr(byte).isalnum() else 32 for byte in range(256))
 
@@ -90,7 +91,7 @@ def analyse(request: GenerateRequest) -> Analysis:
     tokens = count.tokens
     asked = asked_of(request)
     data = _excerpt(asked)
-    words = frozenset(data.translate(_PLAIN).split())
+    words = _TELLING.intersection(data.translate(_PLAIN).split())
     complexity = request.routing.complexity
     if complexity == COMPLEXITY_UNSPECIFIED:
         complexity = _complexity(request, count, tokens, asked, words)

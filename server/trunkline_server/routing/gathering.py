@@ -208,7 +208,7 @@ class Gathering:
             usual=seen.usual,
             corrections=seen.corrections,
             warm=self._warm(prefix, table),
-            named=tables.named(strategy, table),
+            named=tables.named(strategy, table) if strategy.order or strategy.shares else {},
             turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
             arm=tables.arm(experiment, arm, table) if experiment is not None and arm else (),
             taught=self._taught(call, table, one_group=len(groups) == 1) if strategy.kind is Kind.LEARNED else None,
@@ -307,7 +307,7 @@ class Gathering:
 
 def is_plain(routing: call_pb2.Routing) -> bool:
     """Whether it asks for nothing that a target that is named might not be."""
-    return not any(field.number in _DECIDING for field, _ in routing.ListFields())
+    return not any([field.number in _DECIDING for field, _ in routing.ListFields()])
 
 
 def task_of(call: Call) -> str:
