@@ -149,7 +149,7 @@ def rank(question: Question) -> Ranking:
     learned = NOTHING_LEARNED
     if question.taught is not None:
         choosable = [index for index in kept if not question.is_open or index not in table.embedded] or kept
-        learned = learned_order(question.taught, table, numbers, choosable, draw())
+        learned = learned_order(question.taught, numbers, choosable, draw())
         known = known._replace(learned=learned.order)
     groups: Iterable[Sequence[int]] = (kept,)
     if len(question.groups) > 1:

@@ -307,7 +307,7 @@ class Gathering:
 
 def is_plain(routing: call_pb2.Routing) -> bool:
     """Whether it asks for nothing that a target that is named might not be."""
-    return not any([field.number in _DECIDING for field, _ in routing.ListFields()])
+    return not any(field.number in _DECIDING for field, _ in routing.ListFields())
 
 
 def task_of(call: Call) -> str:

@@ -158,19 +158,19 @@ def _measured(
 ) -> tuple[list[float], dict[int, float]]:
     """How each performs, and when its first token comes: Signal.first_token and Signal.total, all in one go."""
     found, firsts = [*table.speeds], dict[int, float]()
+    half_first, half_token = HALF_FIRST, HALF_TOKEN
     for index, (base, slope, medians, per_token, whole, residual, errors, _, samples) in signals.items():
         latency = throughput = found[index]
         first = 0.0
         if samples:
             into = inputs[index]
-            first = (line_at(medians, base, slope, into) if medians else base + slope * into) * residual
-            firsts[index] = first
-            latency = HALF_FIRST / (HALF_FIRST + first)
+            firsts[index] = first = (line_at(medians, base, slope, into) if medians else base + slope * into) * residual
+            latency = half_first / (half_first + first)
         if samples and per_token is not None:
-            throughput = HALF_TOKEN / (HALF_TOKEN + per_token)
+            throughput = half_token / (half_token + per_token)
         elif whole is not None:
             out = outputs[index]
             total = (whole[0] + whole[1] * out) * residual
-            throughput = HALF_TOKEN / (HALF_TOKEN + max(0.0, total - first) / max(1, out))
+            throughput = half_token / (half_token + max(0.0, total - first) / max(1, out))
         found[index] = (1.0 - errors) * (latency + throughput) / 2.0
     return found, firsts

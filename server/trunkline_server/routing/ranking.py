@@ -9,7 +9,7 @@ from trunkline_server.routing.scoring import OPEN_BONUS, merits_of, scores_of, s
 from trunkline_server.routing.strategies import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.numbers import Numbers
@@ -120,8 +120,9 @@ class _Rank(NamedTuple):
 
     def by_learned(self, kept: Sequence[int]) -> list[Tier]:
         """As it was decided over all of them; chance has had its say."""
-        place = {index: number for number, index in enumerate(self.known.learned)}
-        return [Tier(tuple(sorted(kept, key=lambda index: place.get(index, len(place)))))]
+        left = set(kept)
+        order = [index for index in self.known.learned if index in left]
+        return [Tier((*order, *_without(kept, set(order))))]
 
     def in_turns(self, kept: Sequence[int]) -> list[Tier]:
         start = self.known.turn % len(kept)
@@ -175,5 +176,5 @@ def _sorted(kept: Sequence[int], goods: Sequence[float]) -> Tier:
     return Tier(tuple(sorted(sorted(kept), key=goods.__getitem__, reverse=True)), goods)
 
 
-def _without(kept: Sequence[int], those: Sequence[int]) -> list[int]:
+def _without(kept: Sequence[int], those: Collection[int]) -> list[int]:
     return [index for index in kept if index not in those]

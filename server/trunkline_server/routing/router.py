@@ -181,9 +181,7 @@ def _input_tokens(decision: Decision, served: Target) -> int:
     return ranking.numbers.inputs[index]
 
 
-def _targets(
-    call: Call, plan: Plan | None, decision: Decision
-) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+def _targets(call: Call, plan: Plan | None, decision: Decision) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
     """Whom to ask, and whom if the request is too long for those."""
     known, most = decision.ranking.question.table.targets, 1 if _is_alone(call) else MOST
     if plan is None or not plan.larger:
