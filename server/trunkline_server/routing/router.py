@@ -91,7 +91,7 @@ class Router:
         """Where the call goes. Raises UnknownModel, ModelNotAllowed, ModelGone, NoCandidate; InvalidRequest for a
         strategy that there is not; ConstraintsUnmet and ContextTooLong.
         """
-        resolve = _Resolve(call, int(self._clock()))
+        resolve = _Resolve(call, self._clock)
         plan = self._plan(call, resolve)
         if plan is not None and self._is_simple(call, plan):
             policy = call.policy or PLAIN
@@ -110,7 +110,7 @@ class Router:
 
     def explain(self, call: Call) -> PlanRouteResponse:
         """Where the call would go, and why. Takes no turn. Raises what `route` raises."""
-        resolve = _Resolve(call, int(self._clock()))
+        resolve = _Resolve(call, self._clock)
         routed = self._decided(call, self._plan(call, resolve), resolve, peek=True)
         return explain(call, routed, self._gathering.tables(call).candidates.rows)
 
@@ -160,14 +160,14 @@ class Router:
 class _Resolve:
     """What names mean for one call; remembers who stands in for whom."""
 
-    def __init__(self, call: Call, when: int) -> None:
-        self._call, self._when = call, when
+    def __init__(self, call: Call, clock: Callable[[], float]) -> None:
+        self._call, self._clock = call, clock
         self.replaced: Replaced = {}
 
     def __call__(self, name: str) -> tuple[Target, ...]:
         call = self._call
         strict = call.request.routing.strict_params
-        targets, instead = targets_of(call.snapshot, name, self._when, call.identity, strict=strict)
+        targets, instead = targets_of(call.snapshot, name, int(self._clock()), call.identity, strict=strict)
         if instead:
             self.replaced.update(instead)
         return targets

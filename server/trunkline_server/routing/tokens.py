@@ -142,6 +142,8 @@ def count_text(text: str) -> int:
 class _Tally:
     """Adds up a request, text by text."""
 
+    __slots__ = ("fixed", "is_large", "media", "seen", "texts", "unseen", "weight")
+
     def __init__(self, *, is_large: bool = False) -> None:
         self.is_large = is_large
         # Texts that are weighed whole, all in one go.
@@ -157,12 +159,13 @@ class _Tally:
         return self.fixed - (-(weight + rest) // 100)
 
     def add_request(self, request: GenerateRequest) -> None:
-        self.add(request.prompt)
+        if prompt := request.prompt:
+            self.add_bytes(prompt.encode())
         if request.HasField("response_format"):
             self.add(request.response_format.json_schema)
         if system := request.system_instruction:
             self.fixed += A_MESSAGE
-            self.add(system)
+            self.add_bytes(system.encode())
         for message in request.messages:
             self.add_parts(message.parts)
         for tool in request.tools:

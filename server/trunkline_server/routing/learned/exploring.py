@@ -49,5 +49,4 @@ def drawn(chances: Sequence[float], number: float) -> int:
 
 def _variance(mean: float, n: float) -> float:
     """Of the posterior of a share (Beta) with this mean and so many observations, and the prior's."""
-    one = mean * (1 - mean)
-    return (one if one > _LEAST else _LEAST) / (n + STRENGTH + 1)
+    return max(_LEAST, mean * (1 - mean)) / (n + STRENGTH + 1)
