@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from routed import NOW, World, configured, everything
 
+from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.call_pb2 import OUTCOME_SUCCESS
+from trunkline.v1.content_pb2 import ROLE_USER, Message, Part, ProviderTool, Tool
 from trunkline.v1.model_pb2 import CAPABILITY_TOOLS, CAPABILITY_VISION
 from trunkline_server.core import Identity
 from trunkline_server.errors import (
@@ -256,6 +258,67 @@ def test_each_constraint_removes_who_does_not_meet_it(house: World) -> None:
     assert set(house.order(min_quality=0.55)) == {"a/dear", "b/good"}
     assert everybody - set(house.order(max_cost_nano_usd=1_000_000)) == {"a/dear", "b/good"}
     assert {each.partition("/")[0] for each in house.order(local_only=True)} == {"home", "embedded"}
+
+
+SEARCHES = """
+providers:
+  searches: {kind: anthropic, api_key: env:K, models: [claude-haiku-4-5], provider_tools: [web_search_20250305]}
+  forbids: {kind: anthropic, api_key: env:K, models: [claude-haiku-4-5]}
+  openai: {api_key: env:K, models: [gpt-4o-mini, o3-pro], provider_tools: [web_search]}
+  local: {kind: ollama, models: [small]}
+"""
+
+
+def asking(dialect: str, type_: str, **options: Any) -> pb.GenerateRequest:
+    """A request with a tool that its provider runs."""
+    tool = Tool(provider_tool=ProviderTool(dialect=dialect, type=type_))
+    request = pb.GenerateRequest(messages=[Message(role=ROLE_USER, parts=[Part(text="who won?")])], tools=[tool])
+    for name in options.get("options", ()):
+        request.provider_options[name].SetInParent()
+    return request
+
+
+def test_a_tool_that_the_provider_runs_goes_to_whoever_runs_it_and_may(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, SEARCHES, {"K": "k" * 30}))
+    search = asking("anthropic_messages", "web_search_20250305")
+    assert world.order(request=search) == ["searches/claude-haiku-4-5"]
+    told = {each.id: each for each in world.router.explain(world.call(request=search)).removed}
+    assert {each.constraint for each in told.values() if each.constraint != "unavailable"} == {"provider_tools"}
+    assert "may not run web_search_20250305" in told["forbids/claude-haiku-4-5"].detail
+    assert "has no web_search_20250305 of anthropic_messages" in told["local/small"].detail
+    order = Policy(order=("forbids/claude-haiku-4-5", "searches/claude-haiku-4-5"))
+    assert world.order(request=search, policy=order) == ["searches/claude-haiku-4-5"], "in an order, too"
+    order = Policy(order=("forbids/claude-haiku-4-5", "local/small"))
+    assert len(world.order(request=search, policy=order)) == 2, "who was named refuses it himself"
+
+
+def test_a_tool_of_the_responses_api_goes_to_models_that_are_asked_there(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, SEARCHES, {"K": "k" * 30}))
+    assert world.order(request=asking("openai_responses", "web_search")) == ["openai/o3-pro"]
+    asked = asking("openai_responses", "web_search", options=["openai_responses"])
+    assert set(world.order(request=asked)) == {"openai/o3-pro", "openai/gpt-4o-mini"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "said"),
+    [
+        (("anthropic_messages", "code_execution"), "allowed by the operator: providers.forbids.provider_tools or"),
+        (("gemini_generate_content", "google_search"), "none of them speaks gemini_generate_content"),
+    ],
+)
+def test_a_tool_that_nobody_runs_is_named(tmp_path: Path, tool: tuple[str, str], said: str) -> None:
+    world = World(configured(tmp_path, SEARCHES, {"K": "k" * 30}))
+    with pytest.raises(ConstraintsUnmet) as error:
+        world.route(request=asking(*tool))
+    assert [each.field for each in error.value.violations] == ["tools[0].provider_tool"]
+    assert said in error.value.message
+
+
+def test_what_a_tool_decides_replays(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, SEARCHES, {"K": "k" * 30}))
+    decision = world.route(request=asking("anthropic_messages", "web_search_20250305")).decision
+    assert decision is not None
+    assert replay(record(decision)).order == decision.order
 
 
 def test_times_that_were_measured_count(house: World) -> None:

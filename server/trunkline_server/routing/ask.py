@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
@@ -26,6 +26,17 @@ _FORMS = {
 _MEDIA = {"image": mb.CAPABILITY_VISION, "audio": mb.CAPABILITY_AUDIO}
 
 
+class OwnTool(NamedTuple):
+    """A tool that a provider has to run."""
+
+    # Of the request.
+    field: str
+    dialect: str
+    type: str
+    # Whether the request asks to be sent in that dialect, where a provider has several.
+    is_asked: bool = False
+
+
 class Ask(Struct, frozen=True, kw_only=True):
     """A request, as far as the choice of its target hangs on it."""
 
@@ -38,6 +49,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     max_output: int | None = None
     # By the request's field: what it takes a model to be able to do.
     needs: tuple[tuple[str, Capability.ValueType], ...] = ()
+    tools: tuple[OwnTool, ...] = ()
 
     @property
     def input_tokens(self) -> int:
@@ -78,4 +90,15 @@ def ask_of(request: GenerateRequest, *, streaming: bool) -> Ask:
         count=count,
         max_output=config.max_output_tokens if config.HasField("max_output_tokens") else None,
         needs=() if is_plain else needs_of(request),
+        tools=own_tools(request) if count.has_tools else (),
+    )
+
+
+def own_tools(request: GenerateRequest) -> tuple[OwnTool, ...]:
+    """The tools of a request that its provider has to run."""
+    return tuple(
+        OwnTool(f"tools[{index}].provider_tool", own.dialect, own.type, own.dialect in request.provider_options)
+        for index, tool in enumerate(request.tools)
+        if tool.HasField("provider_tool")
+        for own in (tool.provider_tool,)
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from trunkline_server.routing.constraints import NONE, Constraints, Sheet, apply, doubtful, needed
+from trunkline_server.routing.constraints import NONE, Constraints, Sheet, apply, doubtful, needed, running
 from trunkline_server.routing.draws import Draws
 from trunkline_server.routing.fit import fit_score
 from trunkline_server.routing.numbers import numbers_of
@@ -137,12 +137,17 @@ def rank(question: Question) -> Ranking:
     Raises ConstraintsUnmet or ContextTooLong if nobody is left.
     """
     table, ask = question.table, question.ask
-    numbers = numbers_of(table, ask, question.signals, question.usual, question.corrections, question.warm)
+    is_scored = question.strategy.kind is not Kind.LEARNED or question.fallback is not None
+    numbers = numbers_of(
+        table, ask, question.signals, question.usual, question.corrections, question.warm, is_scored=is_scored
+    )
     sheet = Sheet(table, ask, numbers)
     everybody = question.groups[0]
     if len(question.groups) > 1:
         everybody = tuple(dict.fromkeys(index for group in question.groups for index in group))
     kept, removed = apply(question.constraints, sheet, everybody)
+    if ask.tools:
+        kept = running(sheet, kept, removed, is_open=question.is_open)
     if question.is_open and ask.needs:
         kept = needed(sheet, kept, removed)
     known, draw = _known(question, numbers), Draws(question.seed)

@@ -69,11 +69,14 @@ def numbers_of(
     usual: Mapping[int, int],
     corrections: Mapping[int, float] = NOTHING,
     warm: Warm | None = None,
+    *,
+    is_scored: bool = True,
 ) -> Numbers:
     """What the call takes at each.
 
     By index: `usual`, how many tokens come out where that was seen; `corrections`, what prompts have there for each
-    token that is estimated. `warm`: who has read the beginning before.
+    token that is estimated. `warm`: who has read the beginning before. `is_scored`: whether anybody wants to know how
+    they perform; else the catalogue's speeds stand for that.
     """
     inputs, longest = _inputs(table, ask.count, corrections)
     complexity, most = ask.analysis.complexity, ask.max_output
@@ -83,7 +86,8 @@ def numbers_of(
         for index, tokens in usual.items():
             out = outputs[index] = table.capped(index, expected_output(complexity, tokens, most))
             fixed[index] = table.fixed(index, out)
-    performance, firsts = _measured(table, signals, inputs, outputs) if signals else (table.speeds, NOTHING)
+    is_measured = is_scored and signals
+    performance, firsts = _measured(table, signals, inputs, outputs) if is_measured else (table.speeds, NOTHING)
     costs = _costs(table, inputs, outputs, fixed, signals, longest)
     if warm is not None:
         costs[warm.row] = _cost_of_warm(table, warm, inputs[warm.row], outputs[warm.row], signals)

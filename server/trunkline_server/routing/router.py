@@ -18,6 +18,7 @@ from trunkline_server.errors import (
     NoCandidate,
     UnknownModel,
 )
+from trunkline_server.routing.ask import own_tools
 from trunkline_server.routing.decision import Question, choose, rank
 from trunkline_server.routing.explained import explain
 from trunkline_server.routing.gathering import Gathering, budget_of, is_plain, task_of
@@ -104,6 +105,8 @@ class Router:
     def _is_simple(self, call: Call, plan: Plan) -> bool:
         """Whether there is nothing to decide: an order that asks for nothing, of models that hold the request."""
         if len(plan.groups) != len(plan.targets) or not is_plain(call.request.routing):
+            return False
+        if len(plan.groups) > 1 and call.request.tools and own_tools(call.request):
             return False
         at = self._gathering.tables(call).candidates.at
         return not any(may_outgrow(call.request, at(target)) for group in plan.groups for target in group)
