@@ -95,7 +95,7 @@ def sweep(router: Router, rows: Sequence[Row], reference: float, weights: Sequen
     for row in rows:
         candidates = router(row)
         for exchange, choices in zip(exchanges, found, strict=True):
-            _note(choices, row, candidates.ids[performance_based(candidates, exchange).order[0]])
+            _note(choices, row, str(candidates.ids[performance_based(candidates, exchange).order[0]]))
     return found
 
 
