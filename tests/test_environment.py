@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from routed import World, snapshot_of
 
 from trunkline_server import config
 from trunkline_server.providers.table import ROWS
@@ -130,3 +131,46 @@ def test_a_provider_without_its_key_is_not_available_and_says_which(tmp_path: Pa
     offer = build_offers(config.load(path, {}), ROWS, {})[row]
     assert offer.unavailable_reason.startswith(f"set {key} or providers.{row}.api_key")
     assert all(not model.available and model.unavailable_reason for model in offer.models.values())
+
+
+# How targets are chosen, without a file: the variable, and what then holds.
+CHOOSING: list[tuple[dict[str, str], str, object]] = [
+    ({"LLM_ROUTING_STRATEGY": "Cost-Optimized"}, "strategy", "Cost-Optimized"),
+    ({"DEFAULT_MODEL_STRATEGY": "enterprise"}, "strategy", "enterprise"),
+    ({"DEFAULT_MODEL_STRATEGY": "ab-testing", "LLM_ROUTING_STRATEGY": "AB_Testing"}, "strategy", "AB_Testing"),
+    ({"FALLBACK_MODEL_STRATEGY": "cost_optimized"}, "fallback_strategy", "cost_optimized"),
+    ({"LLM_ENABLE_FALLBACK": "false"}, "fallback", False),
+    ({"LLM_ENABLE_FALLBACK": "1"}, "fallback", True),
+    ({"LLM_PREFER_LOCAL": "yes"}, "prefer_local", True),
+    ({"LLM_MAX_LATENCY_MS": "1500"}, "max_latency", 1.5),
+]
+
+
+@pytest.mark.parametrize(("environ", "field", "value"), CHOOSING)
+def test_how_targets_are_chosen_may_be_said_without_a_file(environ: dict[str, str], field: str, value: object) -> None:
+    assert getattr(load(environ).routing, field) == value
+    assert getattr(load({}).routing, field) != value or value is True
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"LLM_ROUTING_STRATEGY": "cheapest"}, "cost_optimized"),
+        ({"LLM_ROUTING_STRATEGY": "balanced", "DEFAULT_MODEL_STRATEGY": "enterprise"}, "DEFAULT_MODEL_STRATEGY"),
+        ({"LLM_MAX_LATENCY_MS": "fast"}, "LLM_MAX_LATENCY_MS"),
+        ({"LLM_PREFER_LOCAL": "perhaps"}, "LLM_PREFER_LOCAL"),
+    ],
+)
+def test_what_makes_no_sense_there_is_told_by_name(environ: dict[str, str], said: str) -> None:
+    with pytest.raises(config.ConfigError, match=said):
+        load(environ)
+
+
+def test_what_the_environment_says_of_choosing_decides_calls() -> None:
+    everybody = {row.key_env: "k" * 30 for row in ROWS.values() if row.key_env}
+    order = World(snapshot_of(load({**everybody, "DEFAULT_MODEL_STRATEGY": "enterprise"}))).order()
+    assert [each.partition("/")[0] for each in order[:4]] == ["fireworks", "anthropic", "openai", "gemini"]
+    assert len(World(snapshot_of(load({**everybody, "LLM_ENABLE_FALLBACK": "false"}))).order()) == 1
+    assert World(snapshot_of(load({**everybody, "LLM_PREFER_LOCAL": "true"}))).order()[0].partition("/")[0] in (
+        "embedded", "ollama", "llamacpp", "vllm", "lmstudio", "localai",
+    )  # fmt: skip

@@ -80,6 +80,11 @@ class Offer:
     known: Known | None = None
     # Whether it takes only models that it lists.
     lists_all: bool = False
+    # The dialect that it is asked in; models that it is asked for in the Responses API instead, where it has one.
+    dialect: str = ""
+    responses: Pattern[str] | None = None
+    # Types of tools that it runs itself and that the operator allows.
+    tools: frozenset[str] = frozenset()
 
     # What it lists itself beyond `models`.
     discovered: Mapping[str, Model] = field(default_factory=dict)

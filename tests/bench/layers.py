@@ -56,9 +56,14 @@ from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.candidates import build_candidates
 from trunkline_server.routing.decision import Question, choose, rank
 from trunkline_server.routing.gathering import Sources
+from trunkline_server.routing.learned.cells import Quality
+from trunkline_server.routing.learned.shape import NO_SHAPE
+from trunkline_server.routing.learned.utility import Exchange
 from trunkline_server.routing.router import Router
 from trunkline_server.routing.signal import Signal
+from trunkline_server.routing.strategies import BUILT_IN
 from trunkline_server.routing.table import table_of
+from trunkline_server.routing.taught import Taught as TaughtOf
 from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
@@ -106,8 +111,10 @@ WHO_PAYS, WHO_PAYS_MOST = ("check of a key", "account", "ledger"), 120.0
 # unary call, and an event of those that come together. One that comes alone wakes its reader, too.
 KEEPS, KEEPS_MOST, KEEPS_MOST_EVENT = ("attempt", "endpoint"), 60.0, 1.0
 # What choosing a target may cost, in microseconds.
-ROUTES, DECISIONS = "route, no model named", {"decision among 25": 25, "decision among 200": 200}
-MOST = {ROUTES: 60.0, "decision among 25": 50.0, "decision among 200": 200.0}
+ROUTES = "route, no model named"
+DECISIONS = {"decision among 25": 25, "decision among 200": 200}
+LEARNED = {"by what was learned, among 25": 25, "by what was learned, among 200": 200}
+MOST = {ROUTES: 60.0} | {name: 50.0 if count == 25 else 200.0 for name, count in (DECISIONS | LEARNED).items()}
 METHOD = "/trunkline.v1.GatewayService/Generate"
 QUIRKS = ROWS["openai_compatible"].quirks
 
@@ -381,7 +388,7 @@ def hello() -> Message:
     return Message(role=ROLE_USER, parts=[Part(text="Summarise what the meeting of Tuesday decided, in three points.")])
 
 
-def deciding(count: int) -> Callable[[], object]:
+def deciding(count: int, *, learned: bool = False) -> Callable[[], object]:
     """A decision among so many candidates of the catalogue, every second one measured."""
     known = build_candidates(everything(), int(time.time())).rows
     rows = (replace(known[number % len(known)], id=f"{number}", provider=f"p{number % 25}") for number in range(count))
@@ -394,12 +401,19 @@ def deciding(count: int) -> Callable[[], object]:
         groups=(tuple(range(count)),),
         is_open=True,
         signals=dict.fromkeys(range(0, count, 2), signal),
+        strategy=BUILT_IN["performance_based" if learned else "balanced"],
+        taught=TaughtOf(_known(count), Exchange(price_weight=0.1, reference=1e6), 0.0, NO_SHAPE) if learned else None,
     )
     return lambda: choose(rank(question), {})
 
 
-def _deciding(count: int, _: int) -> Callable[[], object]:
-    return deciding(count)
+def _known(count: int) -> tuple[Quality, ...]:
+    draw = random.Random(count)
+    return tuple(Quality(draw.random(), 50.0 * draw.random()) for _ in range(count))
+
+
+def _deciding(count: int, _: int, *, learned: bool = False) -> Callable[[], object]:
+    return deciding(count, learned=learned)
 
 
 async def function_costs() -> dict[str, Cost]:
@@ -408,6 +422,7 @@ async def function_costs() -> dict[str, Cost]:
     encode = partial(openai_chat.encode_request, request, "unary", stream=False, quirks=QUIRKS)
     works = {
         **{name: doing(partial(_deciding, count)) for name, count in DECISIONS.items()},
+        **{name: doing(partial(_deciding, count, learned=True)) for name, count in LEARNED.items()},
         "merge": doing(lambda events: partial(merge, said(events))),
         "fold": doing(lambda events: partial(fold, said(events))),
         "decode, one read": doing(lambda events: partial(decode, [b"".join(sse(events))])),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from trunkline_server.routing.learned.cells import Quality
 from trunkline_server.routing.learned.performance import performance_based
 from trunkline_server.routing.learned.shape import shape_of
-from trunkline_server.routing.learned.utility import Candidate, Exchange
-from trunkline_server.routing.scoring import HALF_COST, Terms, scores_of
+from trunkline_server.routing.learned.utility import Candidates, Exchange
+from trunkline_server.routing.scoring import scores_of, shares_of
 from trunkline_server.state.learned.memory import Memory
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ MOST_ROWS = 3000
 class Router(Protocol):
     """Who may answer a row, and what is expected of each; known before the row's scores are."""
 
-    def __call__(self, row: Row) -> list[Candidate]:
+    def __call__(self, row: Row) -> Candidates:
         """The candidates of a row."""
         ...
 
@@ -56,10 +56,10 @@ def learned(table: Table, cost_of: Callable[[Row, str], float], *, labels: bool)
         for model, score in row.score.items():
             memory.observe(row.task if labels else "", shape, model, score)
 
-    def candidates(row: Row) -> list[Candidate]:
+    def candidates(row: Row) -> Candidates:
         models = [model for model in table.models if model in row.score]
         known = memory.qualities(row.task if labels else "", shape_of(row.prompt), models)
-        return [Candidate(model, q, cost_of(row, model)) for model, q in zip(models, known, strict=True)]
+        return Candidates(models, known, [cost_of(row, model) for model in models])
 
     return candidates
 
@@ -73,20 +73,19 @@ def by_label(table: Table, cost_of: Callable[[Row, str], float]) -> Router:
                 sums[key][0] += score
                 sums[key][1] += 1
 
-    def candidates(row: Row) -> list[Candidate]:
-        found = []
-        for model in table.models:
-            if model in row.score:
-                total, n = sums.get((row.task, model)) or sums["", model]
-                found.append(Candidate(model, Quality(total / n, n), cost_of(row, model)))
-        return found
+    def candidates(row: Row) -> Candidates:
+        models = [model for model in table.models if model in row.score]
+        known = (sums.get((row.task, model)) or sums["", model] for model in models)
+        return Candidates(models, [Quality(total / n, n) for total, n in known], [cost_of(row, m) for m in models])
 
     return candidates
 
 
-def oracle(row: Row) -> list[Candidate]:
+def oracle(row: Row) -> Candidates:
     """What nobody can know: the scores themselves."""
-    return [Candidate(model, Quality(score, 0), row.cost[model]) for model, score in row.score.items()]
+    return Candidates(
+        [*row.score], [Quality(score, 0) for score in row.score.values()], [row.cost[m] for m in row.score]
+    )
 
 
 def sweep(router: Router, rows: Sequence[Row], reference: float, weights: Sequence[float] = WEIGHTS) -> list[Choices]:
@@ -96,7 +95,7 @@ def sweep(router: Router, rows: Sequence[Row], reference: float, weights: Sequen
     for row in rows:
         candidates = router(row)
         for exchange, choices in zip(exchanges, found, strict=True):
-            _note(choices, row, candidates[performance_based(candidates, exchange).order[0]].id)
+            _note(choices, row, str(candidates.ids[performance_based(candidates, exchange).order[0]]))
     return found
 
 
@@ -120,13 +119,9 @@ def by_score(table: Table, cost_of: Callable[[Row, str], float], weights: Weight
     found = Choices([], [], [])
     for row in table.test:
         models = [model for model in table.models if model in row.score]
-        terms = Terms(
-            [HALF_COST / (HALF_COST + cost_of(row, model)) for model in models],
-            [speed[model] for model in models],
-            [quality[model] for model in models],
-            [UNKNOWN_FIT] * len(models),
-        )
-        scores = scores_of(terms, weights)
+        shares = shares_of(weights)
+        merits = [shares[2] * quality[model] + shares[3] * UNKNOWN_FIT for model in models]
+        scores = scores_of([cost_of(row, model) for model in models], [speed[m] for m in models], merits, shares)
         _note(found, row, max(zip(scores, models, strict=True))[1])
     return found
 

@@ -175,8 +175,14 @@ MUTANTS: tuple[Mutant, ...] = (
     _choice(
         "ranking",
         "choice asks the embedded model like any other",
-        "    embedded = known.table.embedded if known.is_open else ()\n",
-        "    embedded: frozenset[int] = frozenset()\n",
+        "    rest, last = _embedded_last(kept, known.table) if known.is_open else (kept, ())\n",
+        "    rest, last = kept, ()\n",
+    ),
+    _choice(
+        "constraints",
+        "choice takes a tool that the operator does not allow for one that runs",
+        "    return tool.dialect in spoken and tool.type in row.tools\n",
+        "    return tool.dialect in spoken\n",
     ),
     # The breaker.
     _endpoint(
@@ -585,7 +591,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "tokens", "an estimate leaves out tools", "        for tool in request.tools:\n", "        for tool in ():\n"
     ),
     _estimate("tokens", "an estimate counts samples as the whole", " * size // (SAMPLES * SAMPLE)", ""),
-    _estimate("tokens", "an estimate forgets what was not looked at", "self.weight * self.unseen // self.seen", "0"),
+    _estimate("tokens", "an estimate forgets what was not looked at", "weight * self.unseen // self.seen", "0"),
     _estimate(
         "tokens", "an estimate of media is corrected like words", "* correction) + self.media", "+ self.media) * 1"
     ),

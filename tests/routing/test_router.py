@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from routed import NOW, World, configured, everything
 
+from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.call_pb2 import OUTCOME_SUCCESS
+from trunkline.v1.content_pb2 import ROLE_USER, Message, Part, ProviderTool, Tool
 from trunkline.v1.model_pb2 import CAPABILITY_TOOLS, CAPABILITY_VISION
 from trunkline_server.core import Identity
 from trunkline_server.errors import (
@@ -21,6 +23,7 @@ from trunkline_server.errors import (
 )
 from trunkline_server.routing.candidates import build_candidates
 from trunkline_server.routing.policy import Policy, Weights
+from trunkline_server.routing.ranking import scores_by
 from trunkline_server.routing.record import record, replay
 from trunkline_server.routing.signal import Signal
 from trunkline_server.routing.steering import Figure
@@ -257,6 +260,67 @@ def test_each_constraint_removes_who_does_not_meet_it(house: World) -> None:
     assert {each.partition("/")[0] for each in house.order(local_only=True)} == {"home", "embedded"}
 
 
+SEARCHES = """
+providers:
+  searches: {kind: anthropic, api_key: env:K, models: [claude-haiku-4-5], provider_tools: [web_search_20250305]}
+  forbids: {kind: anthropic, api_key: env:K, models: [claude-haiku-4-5]}
+  openai: {api_key: env:K, models: [gpt-4o-mini, o3-pro], provider_tools: [web_search]}
+  local: {kind: ollama, models: [small]}
+"""
+
+
+def asking(dialect: str, type_: str, **options: Any) -> pb.GenerateRequest:
+    """A request with a tool that its provider runs."""
+    tool = Tool(provider_tool=ProviderTool(dialect=dialect, type=type_))
+    request = pb.GenerateRequest(messages=[Message(role=ROLE_USER, parts=[Part(text="who won?")])], tools=[tool])
+    for name in options.get("options", ()):
+        request.provider_options[name].SetInParent()
+    return request
+
+
+def test_a_tool_that_the_provider_runs_goes_to_whoever_runs_it_and_may(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, SEARCHES, {"K": "k" * 30}))
+    search = asking("anthropic_messages", "web_search_20250305")
+    assert world.order(request=search) == ["searches/claude-haiku-4-5"]
+    told = {each.id: each for each in world.router.explain(world.call(request=search)).removed}
+    assert {each.constraint for each in told.values() if each.constraint != "unavailable"} == {"provider_tools"}
+    assert "may not run web_search_20250305" in told["forbids/claude-haiku-4-5"].detail
+    assert "has no web_search_20250305 of anthropic_messages" in told["local/small"].detail
+    order = Policy(order=("forbids/claude-haiku-4-5", "searches/claude-haiku-4-5"))
+    assert world.order(request=search, policy=order) == ["searches/claude-haiku-4-5"], "in an order, too"
+    order = Policy(order=("forbids/claude-haiku-4-5", "local/small"))
+    assert len(world.order(request=search, policy=order)) == 2, "who was named refuses it himself"
+
+
+def test_a_tool_of_the_responses_api_goes_to_models_that_are_asked_there(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, SEARCHES, {"K": "k" * 30}))
+    assert world.order(request=asking("openai_responses", "web_search")) == ["openai/o3-pro"]
+    asked = asking("openai_responses", "web_search", options=["openai_responses"])
+    assert set(world.order(request=asked)) == {"openai/o3-pro", "openai/gpt-4o-mini"}
+
+
+@pytest.mark.parametrize(
+    ("tool", "said"),
+    [
+        (("anthropic_messages", "code_execution"), "allowed by the operator: providers.forbids.provider_tools or"),
+        (("gemini_generate_content", "google_search"), "none of them speaks gemini_generate_content"),
+    ],
+)
+def test_a_tool_that_nobody_runs_is_named(tmp_path: Path, tool: tuple[str, str], said: str) -> None:
+    world = World(configured(tmp_path, SEARCHES, {"K": "k" * 30}))
+    with pytest.raises(ConstraintsUnmet) as error:
+        world.route(request=asking(*tool))
+    assert [each.field for each in error.value.violations] == ["tools[0].provider_tool"]
+    assert said in error.value.message
+
+
+def test_what_a_tool_decides_replays(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, SEARCHES, {"K": "k" * 30}))
+    decision = world.route(request=asking("anthropic_messages", "web_search_20250305")).decision
+    assert decision is not None
+    assert replay(record(decision)).order == decision.order
+
+
 def test_times_that_were_measured_count(house: World) -> None:
     house.signals = {
         "a/cheap": Signal(base=5.0, per_token=0.1, samples=30),
@@ -365,6 +429,8 @@ def test_a_plan_says_who_why_and_what_it_costs(house: World) -> None:
     assert first.score == pytest.approx(0.95)
     assert set(first.terms) == {"cost", "performance", "quality", "specialised"}
     assert sum(told.weights.values()) == pytest.approx(1)
+    for each in told.targets:
+        assert each.score == pytest.approx(sum(told.weights[name] * value for name, value in each.terms.items()))
     assert first.expected_cost_nano_usd == (told.input_tokens + told.expected_output_tokens) * 10_000
     assert first.HasField("expected_total_time")
     assert not first.measured
@@ -411,7 +477,8 @@ def test_a_decision_is_made_again_of_what_is_recorded(house: World, strategy: st
         again = replay(record(decision))
         assert again.order == decision.order
         assert again.ranking.groups == decision.ranking.groups
-        assert again.ranking.known.terms == decision.ranking.known.terms
+        assert scores_by(again.ranking.known) == scores_by(decision.ranking.known)
+        assert again.ranking.numbers == decision.ranking.numbers
         assert "hello" not in record(decision), "no text of the request"
 
 

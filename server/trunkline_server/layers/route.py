@@ -29,9 +29,7 @@ def route(router: Router, report: Callable[[Call, Decision], None]) -> Layer:
             events = below(call.planned(routed.targets, routed.larger))
             if routed.decision is not None:
                 report(call, routed.decision)
-            elif not routed.replaced:
-                return events
-            return _followed(events, call, routed, router)
+            return _followed(events, call, routed, router) if routed.is_followed else events
 
         return handle
 

@@ -16,8 +16,9 @@ what is asked in other languages goes by its size and signs. The caller may say 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from trunkline.v1.call_pb2 import (
     COMPLEXITY_COMPLEX,
@@ -67,12 +68,12 @@ THOUGHT = _words(
     "optimize plan prioritise proof prove rationale reason reasoning refactor review root scalable security "
     "solve step strategy tradeoff tradeoffs vulnerabilities why"
 )
+_TELLING = CODE | OFTEN_CODE | THOUGHT
 # Letters become small, and everything that is no letter or digit of ASCII a blank.
 _PLAIN = bytes(ord(chr(byte).lower()) if byte < 128 and chr(byte).isalnum() else 32 for byte in range(256))
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Struct, frozen=True):
     """What a request is."""
 
     # About how many go in, of whoever's.
@@ -87,13 +88,14 @@ class Analysis:
 def analyse(request: GenerateRequest) -> Analysis:
     """What the request is; of its difficulty, what the caller says goes first."""
     count = count_tokens(request)
+    tokens = count.tokens
     asked = asked_of(request)
     data = _excerpt(asked)
-    words = frozenset(data.translate(_PLAIN).split())
+    words = _TELLING.intersection(data.translate(_PLAIN).split())
     complexity = request.routing.complexity
     if complexity == COMPLEXITY_UNSPECIFIED:
-        complexity = _complexity(request, count, asked, words)
-    return Analysis(count.tokens, _is_coding(request, data, words), complexity, count)
+        complexity = _complexity(request, count, tokens, asked, words)
+    return Analysis(tokens, _is_coding(request, data, words), complexity, count)
 
 
 def asked_of(request: GenerateRequest) -> str:
@@ -107,7 +109,8 @@ def asked_of(request: GenerateRequest) -> str:
 
 
 def _text(message: Message) -> str:
-    return "\n".join(part.text for part in message.parts if part.text)
+    parts = message.parts
+    return parts[0].text if len(parts) == 1 else "\n".join([part.text for part in parts if part.text])
 
 
 def _excerpt(text: str) -> bytes:
@@ -120,7 +123,7 @@ def _is_coding(request: GenerateRequest, asked: bytes, words: frozenset[bytes]) 
     if (len(asked) - len(asked.translate(None, SIGNS))) * ONE_IN >= max(len(asked), 2 * ONE_IN):
         return True
     instructions = _instructions(request)[:INSTRUCTIONS]
-    return not CODE.isdisjoint(instructions.encode().translate(_PLAIN).split())
+    return instructions != "" and not CODE.isdisjoint(instructions.encode().translate(_PLAIN).split())
 
 
 def _instructions(request: GenerateRequest) -> str:
@@ -130,10 +133,12 @@ def _instructions(request: GenerateRequest) -> str:
     return _text(first) if first.role == ROLE_SYSTEM else ""
 
 
-def _complexity(request: GenerateRequest, count: Count, asked: str, words: frozenset[bytes]) -> Complexity.ValueType:
-    # Of what is alone, what is asked is nearly all there is.
-    size = count.text if request.prompt else count_text(asked)
-    points = min(2, len(words & THOUGHT)) + (size > ASKED) + (size > MUCH_ASKED) + (count.tokens > MUCH)
+def _complexity(
+    request: GenerateRequest, count: Count, tokens: int, asked: str, words: frozenset[bytes]
+) -> Complexity.ValueType:
+    # What is asked is no more than the whole; and of what is alone, nearly all there is.
+    size = count.text if request.prompt or count.text <= SIMPLE_ASKED else count_text(asked)
+    points = min(2, len(words & THOUGHT)) + (size > ASKED) + (size > MUCH_ASKED) + (tokens > MUCH)
     points += count.has_tools + 2 * (request.config.thinking.effort in MUCH_THINKING)
     if points >= COMPLEX:
         return COMPLEXITY_COMPLEX

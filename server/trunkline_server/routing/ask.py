@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from trunkline.v1 import model_pb2 as mb
 from trunkline.v1.call_pb2 import COMPLEXITY_COMPLEX
@@ -25,8 +26,18 @@ _FORMS = {
 _MEDIA = {"image": mb.CAPABILITY_VISION, "audio": mb.CAPABILITY_AUDIO}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class OwnTool(NamedTuple):
+    """A tool that a provider has to run."""
+
+    # Of the request.
+    field: str
+    dialect: str
+    type: str
+    # Whether the request asks to be sent in that dialect, where a provider has several.
+    is_asked: bool = False
+
+
+class Ask(Struct, frozen=True, kw_only=True):
     """A request, as far as the choice of its target hangs on it."""
 
     # Whether its caller sees the first token before the last.
@@ -38,6 +49,7 @@ class Ask:
     max_output: int | None = None
     # By the request's field: what it takes a model to be able to do.
     needs: tuple[tuple[str, Capability.ValueType], ...] = ()
+    tools: tuple[OwnTool, ...] = ()
 
     @property
     def input_tokens(self) -> int:
@@ -69,10 +81,24 @@ def _needs(request: GenerateRequest) -> Iterator[tuple[str, Capability.ValueType
 def ask_of(request: GenerateRequest, *, streaming: bool) -> Ask:
     """What is known of a request. Its size is an estimate."""
     config, analysis = request.config, analyse(request)
+    count = analysis.count or Count(analysis.input_tokens)
+    # Most requests are words alone, and need not be looked through again.
+    is_plain = not count.media and not count.has_tools and not request.HasField("response_format")
     return Ask(
         streaming=streaming,
         analysis=analysis,
-        count=analysis.count or Count(analysis.input_tokens),
+        count=count,
         max_output=config.max_output_tokens if config.HasField("max_output_tokens") else None,
-        needs=needs_of(request),
+        needs=() if is_plain else needs_of(request),
+        tools=own_tools(request) if count.has_tools else (),
+    )
+
+
+def own_tools(request: GenerateRequest) -> tuple[OwnTool, ...]:
+    """The tools of a request that its provider has to run."""
+    return tuple(
+        OwnTool(f"tools[{index}].provider_tool", own.dialect, own.type, own.dialect in request.provider_options)
+        for index, tool in enumerate(request.tools)
+        if tool.HasField("provider_tool")
+        for own in (tool.provider_tool,)
     )

@@ -24,6 +24,8 @@ INPUT_SHARE, OUTPUT_SHARE = 3, 1
 # So many targets are remembered that a provider takes without listing them: names come from callers.
 MAX_UNLISTED = 1000
 _FREE = FREE[INPUT]
+# The dialect of the Responses API.
+RESPONSES = "openai_responses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,9 @@ class Candidate:
     tariff: Tariff | None
     # USD per million tokens, in and out together: to compare models by price alone.
     effective_price: float | None
+    # What it is asked in, then what it may be asked in; types of tools that its provider may run.
+    dialects: tuple[str, ...] = ()
+    tools: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -134,7 +139,15 @@ def _candidate(snapshot: Snapshot, offer: Offer, model: Model, when: int) -> Can
         speed=score_of(model, "speed"),
         tariff=tariff,
         effective_price=_effective_price(snapshot, model, tariff),
+        dialects=_dialects(offer, model.provider_model),
+        tools=offer.tools,
     )
+
+
+def _dialects(offer: Offer, model: str) -> tuple[str, ...]:
+    if offer.responses is None:
+        return (offer.dialect,)
+    return (RESPONSES,) if offer.responses.fullmatch(model) else (offer.dialect, RESPONSES)
 
 
 def _changes(snapshot: Snapshot, row: Candidate, when: int) -> Iterator[int]:

@@ -114,6 +114,9 @@ def _offer(name: str, settings: Settings, row: Row, rows: Mapping[str, Row], rea
         says=_says(row),
         at_home=_is_at_home(row, rows),
         lists_all=row.unlisted != "callable",
+        dialect=row.dialect,
+        responses=re.compile(row.responses_models) if row.responses_models else None,
+        tools=frozenset(provider.provider_tools),
     )
 
 

@@ -35,8 +35,7 @@ def strategy_for(call: Call, overlay: Overlay) -> str:
         or overlay.of_gateway()
         or settings.strategy
     )
-    allowed = [spelling(each) for each in identity.strategies]
-    if not allowed or spelling(name or DEFAULT.name) in allowed:
+    if not identity.strategies or spelling(name or DEFAULT.name) in map(spelling, identity.strategies):
         return name
     if asked:
         raise StrategyNotAllowed(asked, identity.strategies)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.call_pb2 import Routing
     from trunkline_server.errors import CallError
-    from trunkline_server.routing.ask import Ask
+    from trunkline_server.routing.ask import Ask, OwnTool
     from trunkline_server.routing.candidates import Candidate
     from trunkline_server.routing.numbers import Numbers
     from trunkline_server.routing.table import Table
@@ -101,16 +101,34 @@ def constraints_of(routing: Routing, longest: float | None = None) -> Constraint
 def apply(constraints: Constraints, sheet: Sheet, kept: Sequence[int]) -> tuple[Sequence[int], list[Removed]]:
     """Who is left of `kept`, and who is removed by what. If nobody is: raises ConstraintsUnmet or ContextTooLong."""
     removed: list[Removed] = []
+    if constraints is NONE and not _is_long(sheet):  # as most often
+        return kept, removed
     for rule in rules_of(constraints, sheet):
-        left = [index for index in kept if rule.keeps(index)]
-        if len(left) == len(kept):
-            continue
-        if not left:
-            raise _unmet(rule, kept, sheet)
-        stay = set(left)
-        removed += [Removed(index, rule.name, rule.why(index)) for index in kept if index not in stay]
-        kept = left
+        kept = _left(rule, sheet, kept, removed)
     return kept, removed
+
+
+def _left(rule: Rule, sheet: Sheet, kept: Sequence[int], removed: list[Removed]) -> Sequence[int]:
+    left = [index for index in kept if rule.keeps(index)]
+    if len(left) == len(kept):
+        return kept
+    if not left:
+        raise _unmet(rule, kept, sheet)
+    stay = set(left)
+    removed += [Removed(index, rule.name, rule.why(index)) for index in kept if index not in stay]
+    return left
+
+
+def running(sheet: Sheet, kept: Sequence[int], removed: list[Removed], *, is_open: bool) -> Sequence[int]:
+    """Who of `kept` runs the tools that a provider has to run; who does not goes into `removed`.
+
+    If nobody does: raises ConstraintsUnmet. Of models that were named (not `is_open`) all stay then: whoever is asked
+    refuses the tool or warns, as where a single one is named.
+    """
+    for tool in sheet.ask.tools:
+        if is_open or any(runs(sheet.rows[index], tool) for index in kept):
+            kept = _left(_tool(sheet.rows, tool), sheet, kept, removed)
+    return kept
 
 
 def _is_long(sheet: Sheet) -> bool:
@@ -126,6 +144,12 @@ def doubtful(sheet: Sheet, kept: Sequence[int]) -> set[int]:
 def _fit(sheet: Sheet, index: int) -> Fit:
     ask = sheet.ask
     return fits(sheet.numbers.inputs[index], sheet.rows[index], ask.max_output, exact=ask.count.exact)
+
+
+def runs(row: Candidate, tool: OwnTool) -> bool:
+    """Whether the row's provider runs this tool, and may."""
+    spoken = row.dialects if tool.is_asked else row.dialects[:1]
+    return tool.dialect in spoken and tool.type in row.tools
 
 
 def needed(sheet: Sheet, kept: Sequence[int], removed: list[Removed]) -> Sequence[int]:
@@ -213,6 +237,21 @@ def _able(rows: Sequence[Candidate], wanted: frozenset[Capability.ValueType]) ->
         lambda index: f"it is not known to have {', '.join(lacks(index))}",
         remedy,
     )
+
+
+def _tool(rows: Sequence[Candidate], tool: OwnTool) -> Rule:
+    named = f"{tool.type} of {tool.dialect}"
+
+    def why(index: int) -> str:
+        spoken = tool.dialect in rows[index].dialects
+        return f"its provider may not run {named} (provider_tools)" if spoken else f"its provider has no {named}"
+
+    def remedy(kept: Sequence[int]) -> str:
+        able = sorted({rows[index].provider for index in kept if tool.dialect in rows[index].dialects})
+        allow = " or ".join(f"providers.{name}.provider_tools" for name in able)
+        return f"{named} has to be allowed by the operator: {allow}" if able else f"none of them speaks {tool.dialect}"
+
+    return Rule("provider_tools", tool.field, lambda index: runs(rows[index], tool), why, remedy)
 
 
 def _fits(sheet: Sheet) -> Rule:

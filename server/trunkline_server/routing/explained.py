@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1.model_service_pb2 import PlannedTarget, PlanRouteResponse, RemovedTarget
 from trunkline_server.routing.allowed import may_use_model
 from trunkline_server.routing.expected import Expected, Size, expected
-from trunkline_server.routing.ranking import is_scored, scores_by
+from trunkline_server.routing.ranking import is_scored, scores_by, terms_by
 from trunkline_server.routing.scoring import TERMS, shares_of
 from trunkline_server.spans import set_seconds
 
@@ -63,7 +63,7 @@ def _planned(decision: Decision) -> Iterator[PlannedTarget]:
         planned = PlannedTarget(target=row.target, id=row.id, expected_cost_nano_usd=cost, measured=how is not None)
         if scored:
             planned.score = scores[index]
-            planned.terms.update(ranking.known.terms.at(index))
+            planned.terms.update(terms_by(ranking.known, index))
         if (first := how[0] if how is not None else _suggested(ranking, index).first_token) is not None:
             set_seconds(planned.expected_time_to_first_token, first)
         if (total := how[1] if how is not None else _suggested(ranking, index).total) is not None:

@@ -208,7 +208,7 @@ class Gathering:
             usual=seen.usual,
             corrections=seen.corrections,
             warm=self._warm(prefix, table),
-            named=tables.named(strategy, table),
+            named=tables.named(strategy, table) if strategy.order or strategy.shares else {},
             turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
             arm=tables.arm(experiment, arm, table) if experiment is not None and arm else (),
             taught=self._taught(call, table, one_group=len(groups) == 1) if strategy.kind is Kind.LEARNED else None,
@@ -250,7 +250,7 @@ class Gathering:
             table = tables.open_to(call.identity)
             if not table.rows:
                 default_name(call.snapshot, call.identity)  # tells why nobody can be called
-            return table, (*self._preferred(call, table, resolve), tuple(range(len(table.rows))))
+            return table, (*self._preferred(call, table, resolve), table.everybody)
         table = tables.of((*plan.targets, *plan.larger))
         at = {row.id: index for index, row in enumerate(table.rows)}
         groups = (*plan.groups, plan.larger) if plan.larger else plan.groups

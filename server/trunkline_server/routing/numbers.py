@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.signal import Signal
     from trunkline_server.routing.table import Table
+    from trunkline_server.routing.tokens import Count
 
 _LEAST_SPEED = 0.01
 NOTHING: Mapping[int, float] = MappingProxyType({})
@@ -46,8 +47,9 @@ class Numbers(NamedTuple):
     costs: Sequence[int | None]
     # From 0 to 1, as routing/scoring.py says.
     performance: Sequence[float]
-    # Of those that were asked before.
+    # Of those that were asked before; and of those that were asked for streams, seconds to the first token.
     signals: Mapping[int, Signal]
+    firsts: Mapping[int, float]
     # Tokens of the longest of `inputs`.
     longest: int
 
@@ -67,18 +69,16 @@ def numbers_of(
     usual: Mapping[int, int],
     corrections: Mapping[int, float] = NOTHING,
     warm: Warm | None = None,
+    *,
+    is_scored: bool = True,
 ) -> Numbers:
     """What the call takes at each.
 
     By index: `usual`, how many tokens come out where that was seen; `corrections`, what prompts have there for each
-    token that is estimated. `warm`: who has read the beginning before.
+    token that is estimated. `warm`: who has read the beginning before. `is_scored`: whether anybody wants to know how
+    they perform; else the catalogue's speeds stand for that.
     """
-    count = ask.count
-    by_family = [count.at(family) for family in table.families]
-    inputs, longest = [by_family[family] for family in table.family_of], max(by_family, default=0)
-    for index, correction in corrections.items():
-        inputs[index] = tokens = count.at(table.families[table.family_of[index]], correction)
-        longest = max(longest, tokens)
+    inputs, longest = _inputs(table, ask.count, corrections)
     complexity, most = ask.analysis.complexity, ask.max_output
     outputs, fixed = table.answers(expected_output(complexity, None, most))
     if usual:
@@ -86,11 +86,22 @@ def numbers_of(
         for index, tokens in usual.items():
             out = outputs[index] = table.capped(index, expected_output(complexity, tokens, most))
             fixed[index] = table.fixed(index, out)
-    performance = _measured(table, signals, inputs, outputs) if signals else table.speeds
-    costs = _costs(table, inputs, outputs, fixed, signals)
+    is_measured = is_scored and signals
+    performance, firsts = _measured(table, signals, inputs, outputs) if is_measured else (table.speeds, NOTHING)
+    costs = _costs(table, inputs, outputs, fixed, signals, longest)
     if warm is not None:
         costs[warm.row] = _cost_of_warm(table, warm, inputs[warm.row], outputs[warm.row], signals)
-    return Numbers(inputs, outputs, costs, performance, signals, longest)
+    return Numbers(inputs, outputs, costs, performance, signals, firsts, longest)
+
+
+def _inputs(table: Table, count: Count, corrections: Mapping[int, float]) -> tuple[list[int], int]:
+    """Tokens that go in at each, and the most of them."""
+    by_family = count.by_shape(table.shapes)
+    inputs, longest = [by_family[family] for family in table.family_of], max(by_family, default=0)
+    for index, correction in corrections.items():
+        inputs[index] = tokens = count.at(table.families[table.family_of[index]], correction)
+        longest = max(longest, tokens)
+    return inputs, longest
 
 
 def _cost_of_warm(table: Table, warm: Warm, into: int, out: int, signals: Mapping[int, Signal]) -> int | None:
@@ -114,7 +125,7 @@ def bounds_of(table: Table, ask: Ask, numbers: Numbers) -> Sequence[int | None]:
     if ask.max_output is None:
         return numbers.costs
     outputs, fixed = table.answers(ask.max_output)
-    return _costs(table, numbers.inputs, outputs, fixed, numbers.signals)
+    return _costs(table, numbers.inputs, outputs, fixed, numbers.signals, numbers.longest)
 
 
 def _costs(
@@ -123,11 +134,12 @@ def _costs(
     outputs: Sequence[int],
     fixed: Sequence[int],
     signals: Mapping[int, Signal],
+    longest: int,
 ) -> list[int | None]:
     """Nano-USD of a call with so many tokens at each; `fixed`: pico-USD of all but what goes in, for rounding up."""
     columns = zip(inputs, table.inputs, fixed, strict=True)
     costs: list[int | None] = [(into * each + rest) // 1000 for into, each, rest in columns]
-    for index in table.special:
+    for index in table.special if longest > table.first_step else table.intricate:
         tariff, into, out = table.rows[index].tariff, inputs[index], outputs[index]
         seconds = _seconds(table, index, into, out, signals)
         costs[index] = cost_at(tariff, into, out, 0, seconds) if tariff is not None else None
@@ -147,21 +159,22 @@ def total_by_speed(table: Table, index: int, output: int) -> float | None:
 
 def _measured(
     table: Table, signals: Mapping[int, Signal], inputs: Sequence[int], outputs: Sequence[int]
-) -> list[float]:
-    """How each performs, by Signal.first_token and Signal.total, all in one go."""
-    found = [*table.speeds]
+) -> tuple[list[float], dict[int, float]]:
+    """How each performs, and when its first token comes: Signal.first_token and Signal.total, all in one go."""
+    found, firsts = [*table.speeds], dict[int, float]()
+    half_first, half_token = HALF_FIRST, HALF_TOKEN
     for index, (base, slope, medians, per_token, whole, residual, errors, _, samples) in signals.items():
         latency = throughput = found[index]
         first = 0.0
         if samples:
             into = inputs[index]
-            first = (line_at(medians, base, slope, into) if medians else base + slope * into) * residual
-            latency = HALF_FIRST / (HALF_FIRST + first)
+            firsts[index] = first = (line_at(medians, base, slope, into) if medians else base + slope * into) * residual
+            latency = half_first / (half_first + first)
         if samples and per_token is not None:
-            throughput = HALF_TOKEN / (HALF_TOKEN + per_token)
+            throughput = half_token / (half_token + per_token)
         elif whole is not None:
             out = outputs[index]
             total = (whole[0] + whole[1] * out) * residual
-            throughput = HALF_TOKEN / (HALF_TOKEN + max(0.0, total - first) / max(1, out))
+            throughput = half_token / (half_token + max(0.0, total - first) / max(1, out))
         found[index] = (1.0 - errors) * (latency + throughput) / 2.0
-    return found
+    return found, firsts

@@ -5,14 +5,15 @@ from __future__ import annotations
 from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
-from trunkline_server.routing.scoring import OPEN_BONUS, scores_of
+from trunkline_server.routing.scoring import OPEN_BONUS, merits_of, scores_of, shares_of, terms_of
 from trunkline_server.routing.strategies import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    from trunkline_server.routing.ask import Ask
+    from trunkline_server.routing.numbers import Numbers
     from trunkline_server.routing.policy import Weights
-    from trunkline_server.routing.scoring import Terms
     from trunkline_server.routing.strategies import Strategy
     from trunkline_server.routing.table import Table
 
@@ -29,8 +30,10 @@ class Known(NamedTuple):
     """What strategies order by."""
 
     table: Table
-    terms: Terms
+    ask: Ask
+    numbers: Numbers
     weights: Weights
+    quality_target: float
     prefer_open: bool
     prefer_local: bool
     # By index, what some strategies go by: the fit of CAPABILITY, the load of LOAD.
@@ -50,19 +53,24 @@ class Known(NamedTuple):
 
 def tiers_of(strategy: Strategy, kept: Sequence[int], known: Known, draw: Callable[[], float]) -> list[Tier]:
     """All of `kept`, each once. `draw` gives random numbers from 0 to 1."""
-    rank = _Rank(strategy, known, scores_by(known), draw)
-    embedded = known.table.embedded if known.is_open else ()
-    last = [index for index in kept if index in embedded] if embedded else []
-    rest = [index for index in kept if index not in embedded] if last else kept
+    rank = _Rank(strategy, known, scores_by(known) if is_scored(strategy) else (), draw)
+    rest, last = _embedded_last(kept, known.table) if known.is_open else (kept, ())
     tiers = []
     if strategy.local_first or known.prefer_local:
         rows = known.table.rows
         local = [index for index in rest if rows[index].local]
         rest = [index for index in rest if not rows[index].local]
         tiers += [*rank.tiers(local), *rank.tiers(last)]
-        last = []
+        last = ()
     tiers += [*rank.tiers(rest), *rank.tiers(last)]
     return [tier for tier in tiers if tier.order]
+
+
+def _embedded_last(kept: Sequence[int], table: Table) -> tuple[Sequence[int], Sequence[int]]:
+    if kept is table.everybody:  # as most often
+        return table.hosted, table.embedded
+    last = [index for index in table.embedded if index in kept]
+    return _without(kept, last) if last else kept, last
 
 
 def is_scored(strategy: Strategy) -> bool:
@@ -72,11 +80,18 @@ def is_scored(strategy: Strategy) -> bool:
 
 def scores_by(known: Known) -> list[float]:
     """The score of every row of the table."""
-    scores = scores_of(known.terms, known.weights)
+    shares = shares_of(known.weights)
+    merits = merits_of(known.table, known.ask, shares, known.quality_target)
+    scores = scores_of(known.numbers.costs, known.numbers.performance, merits, shares)
     if known.prefer_open:
         rows = known.table.rows
         return [score + OPEN_BONUS if rows[index].open_weights else score for index, score in enumerate(scores)]
     return scores
+
+
+def terms_by(known: Known, index: int) -> dict[str, float]:
+    """What the score of a row is made of."""
+    return terms_of(known.table, known.ask, known.numbers, known.quality_target, index)
 
 
 class _Rank(NamedTuple):
@@ -101,12 +116,13 @@ class _Rank(NamedTuple):
 
     def by_load(self, kept: Sequence[int]) -> list[Tier]:
         loads = self.known.loads
-        return [_sorted(kept, [1.0 - loads.get(index, 0.0) for index in range(len(self.scores))])]
+        return [_sorted(kept, [1.0 - loads.get(index, 0.0) for index in self.known.table.everybody])]
 
     def by_learned(self, kept: Sequence[int]) -> list[Tier]:
         """As it was decided over all of them; chance has had its say."""
-        place = {index: number for number, index in enumerate(self.known.learned)}
-        return [Tier(tuple(sorted(kept, key=lambda index: place.get(index, len(place)))))]
+        left = set(kept)
+        order = [index for index in self.known.learned if index in left]
+        return [Tier((*order, *_without(kept, set(order))))]
 
     def in_turns(self, kept: Sequence[int]) -> list[Tier]:
         start = self.known.turn % len(kept)
@@ -160,5 +176,5 @@ def _sorted(kept: Sequence[int], goods: Sequence[float]) -> Tier:
     return Tier(tuple(sorted(sorted(kept), key=goods.__getitem__, reverse=True)), goods)
 
 
-def _without(kept: Sequence[int], those: Sequence[int]) -> list[int]:
+def _without(kept: Sequence[int], those: Collection[int]) -> list[int]:
     return [index for index in kept if index not in those]

@@ -11,7 +11,7 @@ import msgspec
 from trunkline.v1.call_pb2 import Target
 from trunkline_server.prices.rates import Rate, Step
 from trunkline_server.routing.analysis import Analysis
-from trunkline_server.routing.ask import Ask
+from trunkline_server.routing.ask import Ask, OwnTool
 from trunkline_server.routing.candidates import Candidate, Tariff
 from trunkline_server.routing.constraints import Constraints
 from trunkline_server.routing.decision import Question, choose, rank
@@ -34,7 +34,7 @@ _KNOWN: dict[str, type] = {
     each.__name__: each
     for each in (
         Analysis, Ask, Candidate, Constraints, Count, Figure, Question, Rate, Signal, Step, Strategy, Table, Tariff,
-        Weights, Target, Kind, Taught, Quality, Exchange, Experiment, Warm,
+        Weights, Target, Kind, Taught, Quality, Exchange, Experiment, Warm, OwnTool,
     )
 }  # fmt: skip
 # Of these fields the value hangs on another one's: they are not written down.

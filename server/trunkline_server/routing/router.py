@@ -18,6 +18,7 @@ from trunkline_server.errors import (
     NoCandidate,
     UnknownModel,
 )
+from trunkline_server.routing.ask import own_tools
 from trunkline_server.routing.decision import Question, choose, rank
 from trunkline_server.routing.explained import explain
 from trunkline_server.routing.gathering import Gathering, budget_of, is_plain, task_of
@@ -63,6 +64,12 @@ class Routed(NamedTuple):
     prefix: bytes = b""
 
     @property
+    def is_followed(self) -> bool:
+        """Whether the call's end teaches something, or its caller has to be told something."""
+        taught = self.decision is not None and self.decision.ranking.question.taught is not None
+        return taught or self.replaced != {} or self.prefix != b""
+
+    @property
     def lesson(self) -> Lesson | None:
         """What can be learned from it. None: nothing was decided by what was learned."""
         if self.decision is None:
@@ -85,7 +92,7 @@ class Router:
         """Where the call goes. Raises UnknownModel, ModelNotAllowed, ModelGone, NoCandidate; InvalidRequest for a
         strategy that there is not; ConstraintsUnmet and ContextTooLong.
         """
-        resolve = _Resolve(call, int(self._clock()))
+        resolve = _Resolve(call, self._clock)
         plan = self._plan(call, resolve)
         if plan is not None and self._is_simple(call, plan):
             policy = call.policy or PLAIN
@@ -99,12 +106,14 @@ class Router:
         """Whether there is nothing to decide: an order that asks for nothing, of models that hold the request."""
         if len(plan.groups) != len(plan.targets) or not is_plain(call.request.routing):
             return False
+        if len(plan.groups) > 1 and call.request.tools and own_tools(call.request):
+            return False
         at = self._gathering.tables(call).candidates.at
         return not any(may_outgrow(call.request, at(target)) for group in plan.groups for target in group)
 
     def explain(self, call: Call) -> PlanRouteResponse:
         """Where the call would go, and why. Takes no turn. Raises what `route` raises."""
-        resolve = _Resolve(call, int(self._clock()))
+        resolve = _Resolve(call, self._clock)
         routed = self._decided(call, self._plan(call, resolve), resolve, peek=True)
         return explain(call, routed, self._gathering.tables(call).candidates.rows)
 
@@ -143,7 +152,8 @@ class Router:
             targets = resolve(call.policy.last_resort)
             return Routed(targets, (), Choice(LAST_RESORT, f"{question.seed:016x}", task_of(call)), resolve.replaced)
         choice = Choice(strategy, f"{question.seed:016x}", task_of(call), arm)
-        return _routed(call, plan, decision, choice, resolve.replaced)._replace(prefix=prefix)
+        targets, larger = _targets(call, plan, decision)
+        return Routed(targets, larger, choice, resolve.replaced, decision, prefix)
 
     def _decision(self, question: Question) -> Decision:
         ranking = rank(question)
@@ -153,14 +163,14 @@ class Router:
 class _Resolve:
     """What names mean for one call; remembers who stands in for whom."""
 
-    def __init__(self, call: Call, when: int) -> None:
-        self._call, self._when = call, when
+    def __init__(self, call: Call, clock: Callable[[], float]) -> None:
+        self._call, self._clock = call, clock
         self.replaced: Replaced = {}
 
     def __call__(self, name: str) -> tuple[Target, ...]:
         call = self._call
         strict = call.request.routing.strict_params
-        targets, instead = targets_of(call.snapshot, name, self._when, call.identity, strict=strict)
+        targets, instead = targets_of(call.snapshot, name, int(self._clock()), call.identity, strict=strict)
         if instead:
             self.replaced.update(instead)
         return targets
@@ -174,14 +184,15 @@ def _input_tokens(decision: Decision, served: Target) -> int:
     return ranking.numbers.inputs[index]
 
 
-def _routed(call: Call, plan: Plan | None, decision: Decision, choice: Choice, replaced: Replaced) -> Routed:
-    rows, most = decision.ranking.question.table.rows, 1 if _is_alone(call) else MOST
+def _targets(call: Call, plan: Plan | None, decision: Decision) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
+    """Whom to ask, and whom if the request is too long for those."""
+    known, most = decision.ranking.question.table.targets, 1 if _is_alone(call) else MOST
     if plan is None or not plan.larger:
-        return Routed(tuple([rows[i].target for i in decision.order[:most]]), (), choice, replaced, decision)
-    targets = [rows[index].target for index in decision.order]
+        return tuple([known[index] for index in decision.order[:most]]), ()
+    targets = [known[index] for index in decision.order]
     first = [target for target in targets if target not in plan.larger]
     rest = [target for target in targets if target in plan.larger] if first else []
-    return Routed(tuple((first or targets)[:most]), tuple(rest), choice, replaced, decision)
+    return tuple((first or targets)[:most]), tuple(rest)
 
 
 def _is_alone(call: Call) -> bool:

@@ -17,20 +17,22 @@ fast hosted model takes. Where the weights come from: decisions/0024.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trunkline_server.routing.policy import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from trunkline_server.routing.ask import Ask
     from trunkline_server.routing.numbers import Numbers
     from trunkline_server.routing.table import Table
 
+    # Of TERMS, in their order; they add up to 1.
+    Shares = tuple[float, float, float, float]
+
 # At so much, in nano-USD, the term of cost is a half.
-HALF_COST = 10_000_000
+HALF_COST = 10_000_000.0
 # What is preferred scores so much more.
 OPEN_BONUS = 0.1
 
@@ -41,46 +43,64 @@ FASTEST = Weights(cost=0.0, performance=1.0, quality=0.0, specialised=0.0)
 BEST = Weights(cost=0.0, performance=0.0, quality=1.0, specialised=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Of every row of a table, by term."""
-
-    cost: Sequence[float]
-    performance: Sequence[float]
-    quality: Sequence[float]
-    specialised: Sequence[float]
-
-    def at(self, index: int) -> dict[str, float]:
-        """Those of one row, by name."""
-        return {name: getattr(self, name)[index] for name in TERMS}
+# Merits that are remembered of a table: emphasis may be any.
+MAX_MERITS = 64
 
 
-def terms_of(table: Table, ask: Ask, numbers: Numbers, quality_target: float = 0.0) -> Terms:
-    """The terms of every row."""
-    quality: Sequence[float] = table.qualities
-    if quality_target > 0.0:
-        best = max(quality, default=0.0) or 1.0
-        quality = [value * min(1.0, value / best / quality_target) for value in quality]
-    return Terms(
-        [0.0 if cost is None else HALF_COST / (HALF_COST + cost) for cost in numbers.costs],
-        numbers.performance,
-        quality,
-        table.fitting(coding=ask.analysis.coding, hard=ask.is_hard),
+def terms_of(table: Table, ask: Ask, numbers: Numbers, quality_target: float, index: int) -> dict[str, float]:
+    """The terms of a row, by name."""
+    fitting = table.fitting(coding=ask.analysis.coding, hard=ask.is_hard)
+    values = (
+        _cost_term(numbers.costs[index]),
+        numbers.performance[index],
+        _qualities(table, quality_target)[index],
+        fitting[index],
     )
+    return dict(zip(TERMS, values, strict=True))
 
 
-def scores_of(terms: Terms, weights: Weights) -> list[float]:
-    """The score of every row, from 0 to 1."""
-    cost, performance, quality, specialised = shares_of(weights)
-    columns = zip(terms.cost, terms.performance, terms.quality, terms.specialised, strict=True)
-    return [cost * c + performance * p + quality * q + specialised * s for c, p, q, s in columns]
+def scores_of(
+    costs: Iterable[float | None], performance: Iterable[float], merits: Iterable[float], shares: Shares
+) -> list[float]:
+    """The score of every row, from 0 to 1. `merits`: what quality and speciality add to it."""
+    cost, speed, _, _ = shares
+    half, most = HALF_COST, cost * HALF_COST
+    return [
+        (most / (half + nano) if nano is not None else 0.0) + speed * how + merit
+        for nano, how, merit in zip(costs, performance, merits, strict=True)
+    ]
 
 
-def shares_of(weights: Weights) -> tuple[float, float, float, float]:
+def merits_of(table: Table, ask: Ask, shares: Shares, quality_target: float = 0.0) -> Sequence[float]:
+    """What quality and speciality add to the score of every row: it hangs on little of the call, and is kept."""
+    coding, hard, (_, _, quality, special) = ask.analysis.coding, ask.is_hard, shares
+    key = coding, hard, quality, special, quality_target
+    if (found := table.merits.get(key)) is None:
+        columns = zip(_qualities(table, quality_target), table.fitting(coding=coding, hard=hard), strict=True)
+        found = [quality * good + special * fit for good, fit in columns]
+        if len(table.merits) >= MAX_MERITS:
+            table.merits.clear()
+        table.merits[key] = found
+    return found
+
+
+def _cost_term(cost: float | None) -> float:
+    return 0.0 if cost is None else HALF_COST / (HALF_COST + cost)
+
+
+def _qualities(table: Table, target: float) -> Sequence[float]:
+    if target <= 0.0:
+        return table.qualities
+    best = max(table.qualities, default=0.0) or 1.0
+    return [value * min(1.0, value / best / target) for value in table.qualities]
+
+
+def shares_of(weights: Weights) -> Shares:
     """The weights, made to add up to 1. Without any: all the same."""
-    said = (weights.cost, weights.performance, weights.quality, weights.specialised)
-    whole = sum(said)
-    return (0.25, 0.25, 0.25, 0.25) if whole <= 0.0 else tuple(each / whole for each in said)  # type: ignore[return-value]
+    whole = weights.cost + weights.performance + weights.quality + weights.specialised
+    if whole <= 0.0:
+        return 0.25, 0.25, 0.25, 0.25
+    return weights.cost / whole, weights.performance / whole, weights.quality / whole, weights.specialised / whole
 
 
 def emphasised(weights: Weights, cost_emphasis: float) -> Weights:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from math import floor, log
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,74 +33,56 @@ class Option(NamedTuple):
 
 
 def spread(options: Sequence[Option], draw: Callable[[], float]) -> tuple[int, ...]:
-    """The numbers of all options: one that is drawn by its share, then the others as they are preferred.
+    """The numbers of all options: one that is drawn, then the others as they are preferred.
 
-    `draw` gives random numbers from 0 to 1.
+    Of those that are near the best in cost: if any is cold the sooner of the cold, else the least used; two choices
+    each time, equals as often. Whatever makes one option worse never makes it likelier, and each has EXPLORED by their
+    number at least. `draw` gives random numbers from 0 to 1, and is asked once.
     """
     if len(options) < 2:
         return tuple(range(len(options)))
-    order = _order(options)
-    first = _drawn(order, shares(options), draw())
-    return (first, *(index for index in order if index != first))
+    cold, hot, far = _parted(options)
+    order, number = [*cold, *hot, *far], draw()
+    if number < EXPLORED:
+        place = int(number / EXPLORED * len(order))
+    else:
+        key = _step_of if cold else _load_of
+        among = [options[each] for each in cold or hot]
+        place = _place(among, key, min(DRAWN_OF, len(options)), (number - EXPLORED) / (1.0 - EXPLORED))
+    return (order[place], *order[:place], *order[place + 1 :])
 
 
-def shares(options: Sequence[Option]) -> list[float]:
-    """How likely each goes first: the propensity of the choice. They make up 1.
-
-    Of those that are near the best in cost: if any is cold the sooner of the cold, else the least used; two choices
-    each time. Whatever makes one option worse never raises its share, and none is below EXPLORED by their number.
-    """
-    floor = EXPLORED / len(options)
-    found = [floor] * len(options)
-    weights = _weights(options)
-    whole = sum(weights.values())
-    for index, weight in weights.items():
-        found[index] += (1.0 - EXPLORED) * weight / whole
-    return found
+def _parted(options: Sequence[Option]) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+    """Those near the best, cold ones and hot ones, and those far from it: each as they are preferred."""
+    costs, latencies, loads = zip(*options, strict=True)
+    every, most = range(len(costs)), NEAR * min(costs)
+    if max(costs) <= most and max(loads) <= HOT:  # as most often
+        return sorted(every, key=latencies.__getitem__), (), ()
+    cold = sorted((each for each in every if costs[each] <= most and loads[each] <= HOT), key=latencies.__getitem__)
+    hot = sorted((each for each in every if costs[each] <= most and loads[each] > HOT), key=loads.__getitem__)
+    far = sorted((each for each in every if costs[each] > most), key=lambda each: (loads[each] > HOT, costs[each]))
+    return cold, hot, far
 
 
-def _weights(options: Sequence[Option]) -> dict[int, float]:
-    """Of those that are chosen among. Equals weigh the same, whichever comes first."""
-    near = _near(options)
-    cold = [index for index in near if options[index].utilisation <= HOT]
-
-    def key(index: int) -> float:
-        return _step(options[index].latency) if cold else options[index].utilisation
-
-    drawn_of, rank, weights = min(DRAWN_OF, len(options)), 0, {}
-    for _, group in groupby(sorted(cold or near, key=key), key=key):
-        equals = list(group)
-        ranks = range(rank, rank + len(equals))
-        weight = sum(max(1, 2 * (drawn_of - each) - 1) for each in ranks) / len(equals)
-        weights.update(dict.fromkeys(equals, weight))
-        rank += len(equals)
-    return weights
+def _step_of(option: Option) -> int:
+    return floor(log(max(option.latency, 1e-6)) / _SAME)
 
 
-def _step(latency: float) -> int:
-    return floor(log(max(latency, 1e-6)) / _SAME)
+def _load_of(option: Option) -> float:
+    return option.utilisation
 
 
-def _near(options: Sequence[Option]) -> list[int]:
-    most = NEAR * min(option.cost for option in options)
-    return [index for index, option in enumerate(options) if option.cost <= most]
-
-
-def _order(options: Sequence[Option]) -> list[int]:
-    """As they are preferred: those near the best before the others, each as they are chosen among."""
-    near = set(_near(options))
-
-    def key(index: int) -> tuple[bool, bool, float]:
-        option = options[index]
-        hot = option.utilisation > HOT
-        return index not in near, hot, (option.utilisation if hot else option.latency) if index in near else option.cost
-
-    return sorted(range(len(options)), key=key)
-
-
-def _drawn(order: Sequence[int], odds: Sequence[float], at: float) -> int:
-    for index in order:
-        at -= odds[index]
-        if at < 0.0:
-            return index
-    return order[0]
+def _place(among: Sequence[Option], key: Callable[[Option], float], drawn_of: int, number: float) -> int:
+    """The place that a number from 0 to 1 hits, by the odds of its rank; of equals, which stand together, any."""
+    many, rank, odds = len(among), 0, 2 * drawn_of - 1
+    whole = drawn_of * drawn_of + many - drawn_of if many >= drawn_of else many * (2 * drawn_of - many)
+    left = number * whole
+    while left >= odds and rank < many - 1:
+        left -= odds
+        rank, odds = rank + 1, max(1, odds - 2)
+    own, first, last = key(among[rank]), rank, rank + 1
+    while first > 0 and key(among[first - 1]) == own:
+        first -= 1
+    while last < many and key(among[last]) == own:
+        last += 1
+    return min(last - 1, first + int(left / odds * (last - first)))

@@ -83,7 +83,7 @@ class Tables:
 
     def named(self, strategy: Strategy, table: Table) -> Named:
         """By each name of a strategy's order or shares: whom of the table it means, if anybody, by preference."""
-        names = [*strategy.order, *(name for name, _ in strategy.shares)]
+        names = [*strategy.order, *[name for name, _ in strategy.shares]]
         found = {name: self._meant(name, table) for name in names if name != OTHERS}
         if OTHERS in names:
             taken = {index for groups in found.values() for meant in groups for index in meant}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.routing.learned.lesson import Lesson
 from trunkline_server.routing.learned.performance import performance_based
-from trunkline_server.routing.learned.utility import Candidate
+from trunkline_server.routing.learned.utility import Candidates
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,9 +39,15 @@ class Learned(NamedTuple):
 NOTHING_LEARNED = Learned()
 
 
-def learned_order(taught: Taught, table: Table, numbers: Numbers, kept: Sequence[int], number: float) -> Learned:
+def learned_order(taught: Taught, numbers: Numbers, kept: Sequence[int], number: float) -> Learned:
     """The rows of these indices in order. `number` is random, from 0 to 1."""
-    candidates = [_candidate(taught, table, numbers, index) for index in kept]
+    times = map(numbers.times, kept) if taught.exchange.time_weight else ()
+    candidates = Candidates(
+        ids=kept,  # rows stand in the order of their ids
+        qualities=[taught.qualities[index] for index in kept],
+        costs=[numbers.costs[index] for index in kept],
+        seconds=[how[1] if how is not None else None for how in times],
+    )
     found = performance_based(candidates, taught.exchange, taught.explore, number)
     return Learned(tuple([kept[place] for place in found.order]), dict(zip(kept, found.propensities, strict=True)))
 
@@ -50,10 +56,3 @@ def lesson_of(taught: Taught, table: Table, learned: Learned, task: str) -> Less
     """What is kept of the decision."""
     tried = {table.rows[index].id: chance for index, chance in learned.chances.items() if chance > 0}
     return Lesson(task, taught.shape, tuple(tried), tuple(tried.values()), table.rows[learned.order[0]].id)
-
-
-def _candidate(taught: Taught, table: Table, numbers: Numbers, index: int) -> Candidate:
-    how = numbers.times(index)
-    return Candidate(
-        table.rows[index].id, taught.qualities[index], numbers.costs[index], how[1] if how is not None else None
-    )

@@ -6,9 +6,10 @@ on average; what else a request is made of, at a flat rate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from string import ascii_letters, digits, punctuation
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from trunkline.v1.content_pb2 import Media
 
@@ -63,8 +64,7 @@ UNSEEN: Mapping[str, int] = {"image": AN_IMAGE, "audio": 1000, "video": 10_000}
 UNSEEN_DOCUMENT = 3000
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """How a family of models counts."""
 
     # Its tokens to one that is estimated here.
@@ -91,8 +91,7 @@ SHAPES: Mapping[str, Shape] = {
 DEFAULT_SHAPE = Shape()
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(Struct, frozen=True):
     """What a request is made of, in tokens of no model in particular."""
 
     # Words and what they are wrapped in; media, which no experience with words makes surer.
@@ -112,6 +111,13 @@ class Count:
         shape = SHAPES.get(family, DEFAULT_SHAPE)
         fixed = shape.call + (shape.tools if self.has_tools else 0)
         return int((self.text * shape.ratio + fixed) * correction) + self.media
+
+    def by_shape(self, shapes: Iterable[Shape]) -> list[int]:
+        """The same of several families that count so, before calls have taught anything."""
+        text, media = self.text, self.media
+        if self.has_tools:
+            return [int(text * ratio + (call + tools)) + media for ratio, call, tools in shapes]
+        return [int(text * ratio + call) + media for ratio, call, _ in shapes]
 
 
 def count_tokens(request: GenerateRequest) -> Count:
@@ -136,22 +142,30 @@ def count_text(text: str) -> int:
 class _Tally:
     """Adds up a request, text by text."""
 
+    __slots__ = ("fixed", "is_large", "media", "seen", "texts", "unseen", "weight")
+
     def __init__(self, *, is_large: bool = False) -> None:
         self.is_large = is_large
-        # Hundredths of a token, of so many bytes; bytes that were not looked at.
+        # Texts that are weighed whole, all in one go.
+        self.texts: list[bytes] = []
+        # Hundredths of a token, of the others; bytes of all of these; bytes that are not looked at.
         self.weight = self.seen = self.unseen = 0
         self.fixed = self.media = 0
 
     def tokens(self) -> int:
         """All but media."""
-        rest = self.weight * self.unseen // self.seen if self.unseen else 0
-        return self.fixed - (-(self.weight + rest) // 100)
+        weight = self.weight + _weight(b"".join(self.texts))
+        rest = weight * self.unseen // self.seen if self.unseen else 0
+        return self.fixed - (-(weight + rest) // 100)
 
     def add_request(self, request: GenerateRequest) -> None:
-        self.add(request.prompt, request.response_format.json_schema)
+        if prompt := request.prompt:
+            self.add_bytes(prompt.encode())
+        if request.HasField("response_format"):
+            self.add(request.response_format.json_schema)
         if system := request.system_instruction:
             self.fixed += A_MESSAGE
-            self.add(system)
+            self.add_bytes(system.encode())
         for message in request.messages:
             self.add_parts(message.parts)
         for tool in request.tools:
@@ -166,26 +180,24 @@ class _Tally:
         size = len(data)
         if self.seen >= MOST:
             self.unseen += size
+            return
+        self.seen += size
+        if size <= LONGEST:
+            self.texts.append(data)
         else:
-            self.weight += _weight(data) if size <= LONGEST else _weight(_sample(data)) * size // (SAMPLES * SAMPLE)
-            self.seen += size
+            self.weight += _weight(_sample(data)) * size // (SAMPLES * SAMPLE)
 
     def add_parts(self, parts: Iterable[Part]) -> None:
         for part in parts:
             kind = part.WhichOneof("data")
             if kind == "text":
-                self._add_text(part)
+                # The bytes of a large part are had at a twentieth of what its text costs.
+                is_large = self.is_large and part.ByteSize() > LONGEST
+                self.add_bytes(part.SerializeToString() if is_large else part.text.encode())
             elif kind == "media":
                 self.media += media_tokens(part.media)
             elif kind is not None:
                 self._add_other(part, kind)
-
-    def _add_text(self, part: Part) -> None:
-        """The bytes of a large part are had at a twentieth of what its text costs."""
-        if self.is_large and part.ByteSize() > LONGEST:
-            self.add_bytes(part.SerializeToString())
-        else:
-            self.add(part.text)
 
     def _add_other(self, part: Part, kind: str) -> None:
         if kind == "tool_call":

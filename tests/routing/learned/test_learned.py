@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,12 @@ from trunkline_server.routing.learned.offline import Judged, estimated
 from trunkline_server.routing.learned.pacing import LEAST, MOST, Pace, paced
 from trunkline_server.routing.learned.performance import performance_based
 from trunkline_server.routing.learned.shape import NO_SHAPE, shape_of
-from trunkline_server.routing.learned.utility import Candidate, Exchange, utilities
+from trunkline_server.routing.learned.utility import Candidates, Exchange, utilities
 from trunkline_server.state.learned import memory as memories
 from trunkline_server.state.learned.memory import Memory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 QUESTION = shape_of("What is the capital of France?\nA. Paris\nB. Rome\nAnswer:")
 CODE = shape_of("def add(a, b):\n    return a + b  # what is wrong with this = {}?")
@@ -120,6 +124,21 @@ def test_shapes_hold_nothing_of_the_prompt_and_are_the_same_each_time() -> None:
 
 # --- what it is worth -------------------------------------------------------------------------------------------------
 
+
+class Candidate(NamedTuple):
+    """One of them."""
+
+    id: str
+    quality: Quality
+    cost: float | None = None
+    seconds: float | None = None
+
+
+def columns(candidates: Sequence[Candidate]) -> Candidates:
+    """All of them, as they are decided among."""
+    return Candidates(*zip(*candidates, strict=True)) if candidates else Candidates((), (), ())
+
+
 QUALITY = st.builds(Quality, st.floats(0, 1), st.floats(0, 500))
 CANDIDATES = st.lists(
     st.tuples(QUALITY, st.one_of(st.none(), st.floats(0, 1e9)), st.one_of(st.none(), st.floats(0, 100))),
@@ -136,7 +155,7 @@ def test_the_order_in_which_candidates_are_given_changes_nothing(
     mixed = candidates[:]
     shuffle.shuffle(mixed)
     for explore in (0.0, 0.3):
-        one, other = (performance_based(each, EXCHANGE, explore, number) for each in (candidates, mixed))
+        one, other = (performance_based(columns(each), EXCHANGE, explore, number) for each in (candidates, mixed))
         assert [candidates[i].id for i in one.order] == [mixed[i].id for i in other.order]
         assert sorted(one.order) == [*range(len(candidates))]
         assert sum(one.propensities) == pytest.approx(1.0)
@@ -150,15 +169,15 @@ def test_nobody_is_worth_more_for_being_dearer_or_slower(
     if first.cost is None:
         return
     worse = first._replace(cost=first.cost + dearer, seconds=(first.seconds or 0.0) + slower)
-    before, after = (utilities([each, *candidates[1:]], EXCHANGE)[0] for each in (first, worse))
+    before, after = (utilities(columns([each, *candidates[1:]]), EXCHANGE)[0] for each in (first, worse))
     assert after <= before
 
 
 def test_among_equals_the_cheapest_is_asked() -> None:
     known = Quality(0.8, 50)
-    found = performance_based([Candidate("p/a", known, 20.0), Candidate("p/b", known, 10.0)], Exchange())
+    found = performance_based(columns([Candidate("p/a", known, 20.0), Candidate("p/b", known, 10.0)]), Exchange())
     assert found.order == (1, 0)
-    assert performance_based([], Exchange()).order == ()
+    assert performance_based(columns([]), Exchange()).order == ()
 
 
 # --- spending at a pace -----------------------------------------------------------------------------------------------
@@ -174,7 +193,7 @@ def test_what_is_spent_comes_within_two_percent_of_the_target(target: float) -> 
             Candidate("p/cheap", Quality(cheaper, 9), 1_000.0),
         ]
         chosen = candidates[
-            performance_based(candidates, Exchange(price_weight=pace.weight, reference=target)).order[0]
+            performance_based(columns(candidates), Exchange(price_weight=pace.weight, reference=target)).order[0]
         ]
         cost = (chosen.cost or 0.0) * draw.lognormvariate(-0.125, 0.5)
         pace = paced(pace, cost)
@@ -194,7 +213,7 @@ def test_the_weight_of_price_stays_within_its_bounds() -> None:
 
 def test_nothing_is_tried_unless_it_is_asked_for() -> None:
     candidates = [Candidate("p/a", Quality(0.6, 1)), Candidate("p/b", Quality(0.5, 1))]
-    found = [performance_based(candidates, Exchange(), 0.0, number / 100) for number in range(100)]
+    found = [performance_based(columns(candidates), Exchange(), 0.0, number / 100) for number in range(100)]
     assert {each.order for each in found} == {(0, 1)}
     assert found[0].propensities == (1.0, 0.0)
 
@@ -207,7 +226,7 @@ def test_targets_are_tried_as_often_as_the_log_says() -> None:
     ]
     draw, firsts = random.Random(5), [0, 0, 0]
     for _ in range(20_000):
-        found = performance_based(candidates, Exchange(), 0.5, draw.random())
+        found = performance_based(columns(candidates), Exchange(), 0.5, draw.random())
         firsts[found.order[0]] += 1
     assert [count / 20_000 for count in firsts] == pytest.approx(found.propensities, abs=0.015)
     assert found.propensities[0] > found.propensities[1] > found.propensities[2]

@@ -1098,7 +1098,7 @@ type RemovedTarget struct {
 	Target *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
 	// "provider/model".
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	// What removed it: a field of Routing (max_cost_nano_usd, local_only), context_window, unavailable or gone.
+	// What removed it: a field of Routing (max_cost_nano_usd, local_only), provider_tools, context_window, unavailable or gone.
 	Constraint string `protobuf:"bytes,3,opt,name=constraint,proto3" json:"constraint,omitempty"`
 	// Why, for a person.
 	Detail        string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`

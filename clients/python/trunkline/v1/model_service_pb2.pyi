@@ -670,7 +670,7 @@ class RemovedTarget(_message.Message):
     id: _builtins.str
     """"provider/model"."""
     constraint: _builtins.str
-    """What removed it: a field of Routing (max_cost_nano_usd, local_only), context_window, unavailable or gone."""
+    """What removed it: a field of Routing (max_cost_nano_usd, local_only), provider_tools, context_window, unavailable or gone."""
     detail: _builtins.str
     """Why, for a person."""
     @_builtins.property

@@ -17,16 +17,25 @@ if TYPE_CHECKING:
 
     from trunkline_server.routing.learned.cells import Quality
 
+# Of a single observation: nobody is that sure of a model.
+_LEAST = 0.01
+
 
 def propensities(worth: Sequence[float], known: Sequence[Quality], share: float) -> list[float]:
     """With what probability each candidate is to be asked first, where the first is the best of them.
 
     `share` of calls, from 0 to 1, explores.
     """
-    spread = [_variance(each) for each in known]
-    better = [_above(own - worth[0], of + spread[0]) for own, of in zip(worth, spread, strict=True)]
+    # Twice how probable a normal variable with the difference as its mean and both variances is above zero.
+    best, own_variance = worth[0], _variance(*known[0])
+    better = [
+        erfc((best - each) / sqrt(2 * (_variance(mean, n) + own_variance)))
+        for each, (mean, n) in zip(worth, known, strict=True)
+    ]
     total = sum(better)
-    return [(i == 0) * (1 - share) + share * each / total for i, each in enumerate(better)]
+    chances = [share * each / total for each in better]
+    chances[0] += 1 - share
+    return chances
 
 
 def drawn(chances: Sequence[float], number: float) -> int:
@@ -38,11 +47,6 @@ def drawn(chances: Sequence[float], number: float) -> int:
     return max(range(len(chances)), key=lambda i: chances[i])
 
 
-def _variance(known: Quality) -> float:
+def _variance(mean: float, n: float) -> float:
     """Of the posterior of a share (Beta) with this mean and so many observations, and the prior's."""
-    return max(0.01, known.mean * (1 - known.mean)) / (known.n + STRENGTH + 1)
-
-
-def _above(difference: float, variance: float) -> float:
-    """How probable a normal variable with this mean and variance is above zero."""
-    return 0.5 * erfc(-difference / sqrt(2 * variance))
+    return max(_LEAST, mean * (1 - mean)) / (n + STRENGTH + 1)

@@ -8,9 +8,7 @@ from trunkline_server.routing.learned.exploring import drawn, propensities
 from trunkline_server.routing.learned.utility import ranked, utilities
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from trunkline_server.routing.learned.utility import Candidate, Exchange
+    from trunkline_server.routing.learned.utility import Candidates, Exchange
 
 
 class Ordered(NamedTuple):
@@ -22,21 +20,20 @@ class Ordered(NamedTuple):
     propensities: tuple[float, ...]
 
 
-def performance_based(
-    candidates: Sequence[Candidate], exchange: Exchange, explore: float = 0.0, number: float = 0.0
-) -> Ordered:
+def performance_based(candidates: Candidates, exchange: Exchange, explore: float = 0.0, number: float = 0.0) -> Ordered:
     """Order the candidates by what they are worth; of a share `explore` of calls another may be the first.
 
     `number` is random, from 0 to 1, and decides only that. The same candidates, in whatever order they are given, with
     the same number are ordered the same.
     """
-    if not candidates:
+    if not candidates.ids:
         return Ordered((), (), ())
     worth = utilities(candidates, exchange)
     order = ranked(candidates, worth)
-    chances = [1.0 if i == order[0] else 0.0 for i in range(len(candidates))]
+    chances = [0.0] * len(order)
+    chances[order[0]] = 1.0
     if explore > 0:
-        by_rank = propensities([worth[i] for i in order], [candidates[i].quality for i in order], explore)
+        by_rank = propensities([worth[i] for i in order], [candidates.qualities[i] for i in order], explore)
         for i, chance in zip(order, by_rank, strict=True):
             chances[i] = chance
         order.insert(0, order.pop(drawn(by_rank, number)))

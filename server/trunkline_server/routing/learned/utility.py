@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,16 +11,16 @@ if TYPE_CHECKING:
     from trunkline_server.routing.learned.cells import Quality
 
 
-class Candidate(NamedTuple):
-    """Who may be asked, and what is expected of it on this call."""
+class Candidates(NamedTuple):
+    """Who may be asked, and what is expected of them on this call: in columns, a place in each for every one."""
 
-    # "provider/model".
-    id: str
-    quality: Quality
+    # "provider/model", or whatever else puts them in one order.
+    ids: Sequence[str] | Sequence[int]
+    qualities: Sequence[Quality]
     # Nano-USD. None = the price is not known: nobody is preferred for that, it counts as the dearest of them.
-    cost: float | None = None
-    # Seconds. None = not measured: it counts as being in time, so that it can be.
-    seconds: float | None = None
+    costs: Sequence[float | None]
+    # Seconds. None = not measured: it counts as being in time, so that it can be. Empty = time does not count.
+    seconds: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,27 +36,33 @@ class Exchange:
     promise: float = 0.0
 
 
-def utilities(candidates: Sequence[Candidate], exchange: Exchange) -> list[float]:
+def utilities(candidates: Candidates, exchange: Exchange) -> list[float]:
     """What each is worth, in quality: falls with price and with time, rises with quality."""
     weight, slow, promise = exchange.price_weight, exchange.time_weight, exchange.promise
-    worth = [each.quality.mean for each in candidates]
+    worth = [mean for mean, _ in candidates.qualities]
     if weight:
-        costs = _costs(candidates)
+        costs = costs_of(candidates)
         reference = exchange.reference or sum(costs) / len(costs)
         rate = weight / reference if reference else 0.0
         worth = [each - rate * cost for each, cost in zip(worth, costs, strict=True)]
-    if slow:
-        late = [max(0.0, (each.seconds or 0.0) - promise) for each in candidates]
+    if slow and candidates.seconds:
+        late = [max(0.0, (seconds or 0.0) - promise) for seconds in candidates.seconds]
         worth = [each - slow * by for each, by in zip(worth, late, strict=True)]
     return worth
 
 
-def ranked(candidates: Sequence[Candidate], worth: Sequence[float]) -> list[int]:
+def ranked(candidates: Candidates, worth: Sequence[float]) -> list[int]:
     """Their places, the best first. Among equals the cheapest, then the first by name, so that no order matters."""
-    keys = zip([-each for each in worth], _costs(candidates), [each.id for each in candidates], count(), strict=False)
-    return [key[-1] for key in sorted(keys)]
+    order: list[int] = sorted(range(len(worth)), key=candidates.ids.__getitem__)
+    order.sort(key=costs_of(candidates).__getitem__)
+    order.sort(key=worth.__getitem__, reverse=True)
+    return order
 
 
-def _costs(candidates: Sequence[Candidate]) -> list[float]:
-    dearest = max([each.cost or 0.0 for each in candidates], default=0.0)
-    return [dearest if each.cost is None else each.cost for each in candidates]
+def costs_of(candidates: Candidates) -> Sequence[float]:
+    """What each costs, or is taken to cost."""
+    costs = candidates.costs
+    if None not in costs:
+        return costs  # type: ignore[return-value]
+    dearest = max([cost or 0.0 for cost in costs], default=0.0)
+    return [dearest if cost is None else cost for cost in costs]

@@ -697,7 +697,7 @@ export type RemovedTarget = Message<"trunkline.v1.RemovedTarget"> & {
   id: string;
 
   /**
-   * What removed it: a field of Routing (max_cost_nano_usd, local_only), context_window, unavailable or gone.
+   * What removed it: a field of Routing (max_cost_nano_usd, local_only), provider_tools, context_window, unavailable or gone.
    *
    * @generated from field: string constraint = 3;
    */
