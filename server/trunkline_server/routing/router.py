@@ -24,6 +24,7 @@ from trunkline_server.routing.explained import explain
 from trunkline_server.routing.gathering import Gathering, budget_of, is_plain, task_of
 from trunkline_server.routing.plan import plan_by, plan_of
 from trunkline_server.routing.policy import PLAIN
+from trunkline_server.routing.remembered import Names, says_only_a_name
 from trunkline_server.routing.replaced import targets_of
 from trunkline_server.routing.strategies import NAMED
 from trunkline_server.routing.taught import lesson_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call
+    from trunkline_server.routing.candidates import Candidate
     from trunkline_server.routing.decision import Decision
     from trunkline_server.routing.gathering import Sources
     from trunkline_server.routing.learned.lesson import Lesson
@@ -87,20 +89,27 @@ class Router:
         """`seed` gives 64 random bits, `clock` seconds since 1970."""
         self._sources, self._seed, self._clock = sources, seed, clock
         self._gathering = Gathering(sources, seed, clock)
+        self._names = Names()
 
     def route(self, call: Call) -> Routed:
         """Where the call goes. Raises UnknownModel, ModelNotAllowed, ModelGone, NoCandidate; InvalidRequest for a
         strategy that there is not; ConstraintsUnmet and ContextTooLong.
         """
+        when = int(self._clock())
+        if (meaning := self._names.recall(call, when)) is not None:
+            return Routed(meaning.targets, meaning.larger, Choice(NAMED, f"{self._seed():016x}", task_of(call)), {})
         resolve = _Resolve(call, self._clock)
         plan = self._plan(call, resolve)
-        if plan is not None and self._is_simple(call, plan):
-            policy = call.policy or PLAIN
-            strategy = "priority" if policy.order or policy.tiers else NAMED
-            targets = plan.targets[:1] if plan.alone else plan.targets
-            choice = Choice(strategy, f"{self._seed():016x}", task_of(call))
-            return Routed(targets, plan.larger, choice, resolve.replaced)
-        return self._decided(call, plan, resolve)
+        if plan is None or not self._is_simple(call, plan):
+            return self._decided(call, plan, resolve)
+        policy = call.policy or PLAIN
+        strategy = "priority" if policy.order or policy.tiers else NAMED
+        targets = plan.targets[:1] if plan.alone else plan.targets
+        choice = Choice(strategy, f"{self._seed():016x}", task_of(call))
+        routed = Routed(targets, plan.larger, choice, resolve.replaced)
+        if says_only_a_name(call) and not resolve.replaced:
+            self._names.remember(call, when, routed, self._rows(call, plan))
+        return routed
 
     def _is_simple(self, call: Call, plan: Plan) -> bool:
         """Whether there is nothing to decide: an order that asks for nothing, of models that hold the request."""
@@ -108,8 +117,12 @@ class Router:
             return False
         if len(plan.groups) > 1 and call.request.tools and own_tools(call.request):
             return False
+        return not any(may_outgrow(call.request, row) for row in self._rows(call, plan))
+
+    def _rows(self, call: Call, plan: Plan) -> list[Candidate]:
+        """Those that have to hold the request."""
         at = self._gathering.tables(call).candidates.at
-        return not any(may_outgrow(call.request, at(target)) for group in plan.groups for target in group)
+        return [at(target) for group in plan.groups for target in group]
 
     def explain(self, call: Call) -> PlanRouteResponse:
         """Where the call would go, and why. Takes no turn. Raises what `route` raises."""
