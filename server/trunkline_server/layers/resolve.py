@@ -51,9 +51,10 @@ async def _warning(given: Events, warnings: Sequence[CallWarning]) -> Events:
 
 
 def _told(call: Call, request: GenerateRequest, policy: Policy) -> Call:
-    if request is call.request and policy == PLAIN:
+    says = None if policy is PLAIN or policy == PLAIN else policy
+    if request is call.request and says is None:
         return call
-    return replace(call, request=request, policy=None if policy == PLAIN else policy)
+    return replace(call, request=request, policy=says)
 
 
 def _plain(given: GenerateRequest) -> GenerateRequest:

@@ -12,6 +12,8 @@ from trunkline_server.state.ledger.rows import AttemptRow, CallRow, Subject
 if TYPE_CHECKING:
     from trunkline_server.state.ledger.database import Row
 
+Buckets = tuple[int | None, int | None, int | None]
+
 _SUBJECT = (
     "workspace", "api_key", "end_user", "task", "agent", "strategy", "arm", "operation", "requested_model", "labels",
 )  # fmt: skip
@@ -44,16 +46,16 @@ def attempt_values(row: AttemptRow, instance: str = "") -> Row:
     )  # fmt: skip
 
 
-def call_values(row: CallRow) -> Row:
-    """A call's values, as CALL names them."""
+def call_values(row: CallRow, buckets: Buckets) -> Row:
+    """A call's values, as CALL names them; `buckets` as buckets_of has them."""
     return (
         row.call_id, *_subject_values(row.subject), row.started, row.duration, row.provider, row.model, row.region,
         row.outcome, row.result, row.reason, row.finish_reason, row.attempts, int(row.fell_back),
-        int(row.interrupted), row.time_to_first_token, row.output_rate, *buckets_of(row),
+        int(row.interrupted), row.time_to_first_token, row.output_rate, *buckets,
     )  # fmt: skip
 
 
-def buckets_of(row: CallRow) -> tuple[int | None, int | None, int | None]:
+def buckets_of(row: CallRow) -> Buckets:
     """Where its time, the time to its first token and its output rate are in a histogram; of whole answers only."""
     if row.result != SUCCESS:
         return None, None, None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from trunkline_server.state.budgets.holds import Settlement, count, settle
-from trunkline_server.state.ledger.columns import ATTEMPT, ATTEMPT_ENDED, CALL, attempt_values, call_values
+from trunkline_server.state.ledger.columns import ATTEMPT, ATTEMPT_ENDED, CALL, attempt_values, buckets_of, call_values
 from trunkline_server.state.ledger.database import Statement
 from trunkline_server.state.ledger.held import HELD, can_hold, held_values, hold_earlier, let_go
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
@@ -53,6 +53,7 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
     if withdrawn:
         yield Statement(_WITHDRAW, withdrawn)
     sums, new_attempts, new_calls = Sums(), [], []
+    buckets = {call_id: buckets_of(row) for call_id, row in calls.items()}
     held = {call_id: ended[call_id, 1] for call_id, call in calls.items() if can_hold(call, ended.get((call_id, 1)))}
     if ended:
         rows = [(*attempt_values(row), int(row.attempt == 1 and row.call_id in held)) for row in ended.values()]
@@ -61,13 +62,13 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
         together = {call_id for call_id, attempt in new_attempts if attempt == 1}
         held = {call_id: row for call_id, row in held.items() if call_id in together}
         held |= yield from hold_earlier(calls.values(), together)
-        rows = [(*call_values(row), *held_values(held.get(call_id))) for call_id, row in calls.items()]
+        rows = [(*call_values(row, buckets[id_]), *held_values(held.get(id_))) for id_, row in calls.items()]
         new_calls = yield Statement(_END, rows, returns=True, key=1)
         yield from let_go(held, {call_id for (call_id,) in new_calls})
     for key in new_attempts:
         sums.add_attempt(ended[key])
     for (call_id,) in new_calls:
-        sums.add_call(calls[call_id])
+        sums.add_call(calls[call_id], buckets[call_id])
     yield from sums.statements(dialect.pack)
     spent = yield from _spend([ended[key] for key in new_attempts])
     return Taken(len(new_attempts), len(new_calls), spent)

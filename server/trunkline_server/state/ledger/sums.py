@@ -9,12 +9,13 @@ from operator import add
 from typing import TYPE_CHECKING, Any
 
 from trunkline.v1 import call_pb2
-from trunkline_server.state.ledger.columns import SUCCESS, buckets_of
+from trunkline_server.state.ledger.columns import SUCCESS
 from trunkline_server.state.ledger.database import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from trunkline_server.state.ledger.columns import Buckets
     from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
     Key = tuple[Any, ...]
@@ -68,9 +69,8 @@ class Sums:
             for key in _keys(finest):
                 self._units[*key, unit] = self._units.get((*key, unit), 0) + amount
 
-    def add_call(self, row: CallRow) -> None:
-        """Count a call that has ended."""
-        buckets = buckets_of(row)
+    def add_call(self, row: CallRow, buckets: Buckets) -> None:
+        """Count a call that has ended; `buckets` as buckets_of has them."""
         time, first_token, rate = (bucket is not None for bucket in buckets)
         values = (
             1, row.result == SUCCESS, row.result == "error", row.result == "cancelled", row.fell_back,
