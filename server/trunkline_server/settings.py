@@ -122,9 +122,10 @@ class CertifiedSettings(Section, frozen=True, kw_only=True):
 
     workspace: Name = "default"
     role: Literal["caller", "operator", "admin"] = "caller"
-    # As of a key: "provider/model" and model names, * for any text; providers. Empty = all.
+    # As of a key: "provider/model" and model names, * for any text; providers; strategies. Empty = all.
     models: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
 
 
 class TlsSettings(Section, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from trunkline_server.state.alerts.tables import ALERTS, WORKSPACES
 from trunkline_server.state.budgets.tables import BUDGETS
+from trunkline_server.state.identity.tables import STRATEGIES
 from trunkline_server.state.ledger.database import Statement
 
 if TYPE_CHECKING:
@@ -363,6 +364,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     BUDGETS,
     ALERTS,
     WORKSPACES,
+    STRATEGIES,
 )
 
 
