@@ -1754,9 +1754,9 @@ class UsageTotals(_message.Message):
     fallback_rate: _builtins.float
     """fallbacks / requests. Absent without requests."""
     nano_usd_per_success: _builtins.int
-    """cost_nano_usd / successes, rounded up. Absent without successes."""
+    """cost_nano_usd / successes, rounded up. Absent without successes, and with unpriced_attempts."""
     tokens_per_usd: _builtins.float
-    """Input and output tokens for a US dollar. Absent where nothing was paid."""
+    """Input and output tokens for a US dollar. Absent where nothing was paid, and with unpriced_attempts."""
     uptime: _builtins.float
     """The share of attempts that did not fail by the provider's doing. Absent without attempts."""
     retries: _builtins.int
