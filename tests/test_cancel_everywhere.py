@@ -68,7 +68,7 @@ class Stepped(Coroutine[Any, Any, Any]):
 def stepping(waits: Callable[[], None]) -> Iterator[None]:
     """Every task that begins in here, whoever begins it, tells when it waits."""
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(lambda loop, coro, **more: asyncio.Task(Stepped(coro, waits), loop=loop, **more))  # type: ignore[arg-type]
+    loop.set_task_factory(lambda loop, coro, **more: asyncio.Task(Stepped(coro, waits), loop=loop, **more))
     try:
         yield
     finally:
@@ -103,7 +103,8 @@ async def cancelled_at(
 ) -> tuple[bool, str]:
     """Cancel a call where it, or what it began, waits for the time `step`. Whether it had ended before, and its id."""
     app, waited = running.app, 0
-    request = pb.GenerateRequest(model="p/m", prompt="hello", config={"max_output_tokens": 100})
+    request = pb.GenerateRequest(model="p/m", prompt="hello")
+    request.config.max_output_tokens = 100
     call = Call(new_id(), request, now(), now() + 60, streaming, app.current.chain.snapshot)
 
     async def read() -> None:
