@@ -112,6 +112,8 @@ const (
 	AuditEvent_KIND_DATA_EXPORTED AuditEvent_Kind = 11
 	// Statistics begin anew: UsageStats counts from then on, unless it is told otherwise.
 	AuditEvent_KIND_STATISTICS_RESET AuditEvent_Kind = 12
+	// An end user's name was taken out of the ledger: detail says of how many rows, and nothing says whose.
+	AuditEvent_KIND_DATA_ERASED AuditEvent_Kind = 13
 )
 
 // Enum value maps for AuditEvent_Kind.
@@ -130,6 +132,7 @@ var (
 		10: "KIND_PROVIDER_DISABLED",
 		11: "KIND_DATA_EXPORTED",
 		12: "KIND_STATISTICS_RESET",
+		13: "KIND_DATA_ERASED",
 	}
 	AuditEvent_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":          0,
@@ -145,6 +148,7 @@ var (
 		"KIND_PROVIDER_DISABLED":    10,
 		"KIND_DATA_EXPORTED":        11,
 		"KIND_STATISTICS_RESET":     12,
+		"KIND_DATA_ERASED":          13,
 	}
 )
 
@@ -1188,7 +1192,7 @@ const file_trunkline_v1_identity_proto_rawDesc = "" +
 	"\x13RevokeApiKeyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"E\n" +
 	"\x14RevokeApiKeyResponse\x12-\n" +
-	"\aapi_key\x18\x01 \x01(\v2\x14.trunkline.v1.ApiKeyR\x06apiKey\"\xf2\x05\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x14.trunkline.v1.ApiKeyR\x06apiKey\"\x88\x06\n" +
 	"\n" +
 	"AuditEvent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
@@ -1200,7 +1204,7 @@ const file_trunkline_v1_identity_proto_rawDesc = "" +
 	"\x04peer\x18\x06 \x01(\tR\x04peer\x12\x18\n" +
 	"\asubject\x18\a \x01(\tR\asubject\x12:\n" +
 	"\aoutcome\x18\b \x01(\x0e2 .trunkline.v1.AuditEvent.OutcomeR\aoutcome\x12\x16\n" +
-	"\x06detail\x18\t \x01(\tR\x06detail\"\xd3\x02\n" +
+	"\x06detail\x18\t \x01(\tR\x06detail\"\xe9\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11KIND_CALL_REFUSED\x10\x01\x12\x14\n" +
@@ -1215,7 +1219,8 @@ const file_trunkline_v1_identity_proto_rawDesc = "" +
 	"\x16KIND_PROVIDER_DISABLED\x10\n" +
 	"\x12\x16\n" +
 	"\x12KIND_DATA_EXPORTED\x10\v\x12\x19\n" +
-	"\x15KIND_STATISTICS_RESET\x10\f\"]\n" +
+	"\x15KIND_STATISTICS_RESET\x10\f\x12\x14\n" +
+	"\x10KIND_DATA_ERASED\x10\r\"]\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fOUTCOME_DONE\x10\x01\x12\x13\n" +

@@ -414,6 +414,8 @@ class AuditEvent(_message.Message):
         """Rows of the ledger were exported."""
         KIND_STATISTICS_RESET: AuditEvent._Kind.ValueType  # 12
         """Statistics begin anew: UsageStats counts from then on, unless it is told otherwise."""
+        KIND_DATA_ERASED: AuditEvent._Kind.ValueType  # 13
+        """An end user's name was taken out of the ledger: detail says of how many rows, and nothing says whose."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What is written down."""
@@ -444,6 +446,8 @@ class AuditEvent(_message.Message):
     """Rows of the ledger were exported."""
     KIND_STATISTICS_RESET: AuditEvent.Kind.ValueType  # 12
     """Statistics begin anew: UsageStats counts from then on, unless it is told otherwise."""
+    KIND_DATA_ERASED: AuditEvent.Kind.ValueType  # 13
+    """An end user's name was taken out of the ledger: detail says of how many rows, and nothing says whose."""
 
     class _Outcome:
         ValueType = _typing.NewType("ValueType", _builtins.int)
