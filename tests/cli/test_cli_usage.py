@@ -169,6 +169,23 @@ async def test_compare_sets_models_side_by_side_with_intervals(command: Command,
     assert (cells[2]["usd_per_success"], cells[2]["total_time.p50.low"]) == ("", "")
 
 
+async def test_a_call_is_scored_and_statistics_begin_anew(command: Command, serving: Serving) -> None:
+    await written(serving, "a", 1)
+    for score in ("0.25", "0.75"):
+        assert await told(command, serving, "feedback", "a", "relevance", score) == f"a: relevance {score}\n"
+    openai = await table(command, serving, "usage", "compare", "--by", "provider", *DAY)
+    assert [row["relevance"] for row in openai] == ["0.750"], "the last score counts"
+    unknown = await command.later("feedback", "nobody", "relevance", "1", "--address", serving.address)
+    assert (unknown.code, "no call" in unknown.err) == (1, True)
+    assert (await command.later("feedback", "a", "relevance", "2", "--address", serving.address)).code == 2
+
+    assert json.loads(await told(command, serving, "usage", "--json"))["totals"]["requests"] == "1"
+    said = await told(command, serving, "usage", "reset", "--workspace", SUBJECT.workspace)
+    assert said == f"workspace {SUBJECT.workspace}: statistics begin at 2026-01-02 00:00:00Z\n"
+    assert (await told(command, serving, "usage", "reset")).startswith("every workspace: ")
+    assert json.loads(await told(command, serving, "usage", "--json"))["totals"]["requests"] == "0"
+
+
 async def test_calls_are_listed_as_asked(command: Command, serving: Serving) -> None:
     await written(serving, "a", 1)
     await written(serving, "b", 2, result="error", reason="INTERNAL", outcome=4, duration=9 * 10**6, cost=None)

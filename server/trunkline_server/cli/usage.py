@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 from typer import Context, Option, Typer
 
 from trunkline.v1.gateway_service_pb2 import UsageRow, UsageStatsRequest, UsageStatsResponse, UsageTotals
-from trunkline_client import Client
+from trunkline_client import AdminClient, Client
 from trunkline_client.usage import UsageQuery
 from trunkline_server.cli.compare import compare
-from trunkline_server.cli.connection import PATIENCE, Connection, calling
+from trunkline_server.cli.connection import DEFAULT_ADMIN_ADDRESS, PATIENCE, AdminAddress, ApiKey, Connection, calling
 from trunkline_server.cli.figures import flat, percent, sparkline, usd
 from trunkline_server.cli.options import (
     AsCsv,
@@ -28,7 +28,7 @@ from trunkline_server.cli.options import (
 )
 from trunkline_server.cli.period import period_of
 from trunkline_server.cli.question import names, query_of
-from trunkline_server.cli.terminal import harmless_cell, print_json, print_table
+from trunkline_server.cli.terminal import harmless_cell, print_json, print_line, print_table
 from trunkline_server.state.ledger.calendar import starts
 
 commands = Typer(name="usage", invoke_without_command=True)
@@ -88,6 +88,20 @@ def usage(  # noqa: PLR0913 - options
             _print_spans(told, by_names, period.zone)
         else:
             _print_groups(told, by_names, _drawn(client, query, told))
+
+
+@commands.command()
+def reset(
+    *,
+    workspace: Annotated[str, Option(metavar="W", help="Only the statistics of this workspace.")] = "",
+    address: AdminAddress = DEFAULT_ADMIN_ADDRESS,
+    api_key: ApiKey = "",
+) -> None:
+    """Begin statistics anew: usage counts from now on, unless it is told from when. No row of the ledger is changed."""
+    with AdminClient(address, api_key=api_key or None, timeout=PATIENCE) as client:
+        since = client.reset_statistics(workspace)
+    whose = f"workspace {workspace}" if workspace else "every workspace"
+    print_line(f"{whose}: statistics begin at {since.ToDatetime(UTC):%Y-%m-%d %H:%M:%SZ}")
 
 
 def _print_groups(told: UsageStatsResponse, by: Sequence[str], drawn: Mapping[tuple[str, ...], str]) -> None:
