@@ -1961,7 +1961,8 @@ type LedgerHealth struct {
 	FailingSinceTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=failing_since_time,json=failingSinceTime,proto3" json:"failing_since_time,omitempty"`
 	// Since the start: rows that the database refused for what is in them; they are kept in a file.
 	RefusedRows int64 `protobuf:"varint,4,opt,name=refused_rows,json=refusedRows,proto3" json:"refused_rows,omitempty"`
-	// Since the start: calls that were refused before any provider was asked, and not written down as the queue was full.
+	// Since the start: calls that were refused before any provider was asked, and not written down, as there was no room for them
+	// in the queue and none on the disk.
 	UnrecordedCalls int64 `protobuf:"varint,5,opt,name=unrecorded_calls,json=unrecordedCalls,proto3" json:"unrecorded_calls,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -891,7 +891,9 @@ class LedgerHealth(_message.Message):
     refused_rows: _builtins.int
     """Since the start: rows that the database refused for what is in them; they are kept in a file."""
     unrecorded_calls: _builtins.int
-    """Since the start: calls that were refused before any provider was asked, and not written down as the queue was full."""
+    """Since the start: calls that were refused before any provider was asked, and not written down, as there was no room for them
+    in the queue and none on the disk.
+    """
     @_builtins.property
     def failing_since_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it takes none. Unset: it does."""

@@ -1017,7 +1017,8 @@ export type LedgerHealth = Message<"trunkline.v1.LedgerHealth"> & {
   refusedRows: bigint;
 
   /**
-   * Since the start: calls that were refused before any provider was asked, and not written down as the queue was full.
+   * Since the start: calls that were refused before any provider was asked, and not written down, as there was no room for them
+   * in the queue and none on the disk.
    *
    * @generated from field: int64 unrecorded_calls = 5;
    */
