@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 AWS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "us-east-1"}
 ROLE = "arn:aws:iam::123456789012:role/llm"
+VERTEX = "https://europe-west4-aiplatform.googleapis.com/v1/projects/p"
 ANTHROPIC, OPENAI, GROQ = "sk-ant-api03-canary", "sk-proj-canary", "gsk_canary"
 
 
@@ -273,3 +274,25 @@ def test_versions_differ_by_reference(tmp_path: Path) -> None:
     texts = [{"providers": {"openai": {"api_key": f"aws-sm:{name}"}}} for name in ("a", "a", "b")]
     first, again, other = (config.version(load(tmp_path, text, **AWS)) for text in texts)
     assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("given", "region"),
+    [
+        ({"kind": "vertex", "base_url": f"{VERTEX}/locations/europe-west4/publishers/google"}, "europe-west4"),
+        ({"kind": "vertex", "base_url": f"{VERTEX}/locations/global/publishers/google"}, "global"),
+        ({"kind": "vertex", "base_url": f"{VERTEX}/locations/global/publishers/google", "region": "eu"}, "eu"),
+        ({"kind": "bedrock", "base_url": "https://bedrock-runtime.eu-north-1.amazonaws.com"}, "eu-north-1"),
+        ({"kind": "bedrock", "base_url": "https://bedrock-runtime-fips.us-gov-west-1.amazonaws.com"}, "us-gov-west-1"),
+        ({"kind": "bedrock", "region": "eu-west-1"}, "eu-west-1"),
+        ({"kind": "openai"}, ""),
+        ({"kind": "groq", "region": "swedencentral"}, "swedencentral"),
+    ],
+)
+def test_a_region_is_what_is_said_or_what_the_address_names(tmp_path: Path, given: dict[str, str], region: str) -> None:
+    assert provider(tmp_path, {"api_key": "env:KEY", **given}, KEY="k" * 20).region == region
+
+
+def test_what_names_no_region_is_told(tmp_path: Path) -> None:
+    for given in ({"kind": "openai", "region": "EU West"}, {"kind": "bedrock", "ambient": True, "region": "europe"}):
+        assert any("up.region: expected a region" in each for each in problems(tmp_path, {"providers": {"up": given}}))

@@ -209,3 +209,11 @@ def twins(tmp_path: Path, base_url: str) -> Settings:
 
 def said(role: Role.ValueType, text: str) -> Message:
     return Message(role=role, parts=[Part(text=text)])
+
+
+async def test_a_strategy_where_there_is_only_a_default_to_choose_chooses_that(tmp_path: Path) -> None:
+    async with gateway(settings_of(tmp_path, {"default_model": "mock"})) as running:
+        told = await running.stub.Generate(asked(strategy="cost_optimized"))
+        planned = await running.models.PlanRoute(PlanRouteRequest(request=asked(strategy="cost_optimized")))
+        assert (told.served.target.provider, told.served.strategy) == ("mock", "cost_optimized")
+        assert [each.target.provider for each in planned.targets] == ["mock"]

@@ -18,7 +18,7 @@ from test_operators import run_tool
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1 import identity_pb2 as ipb
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
-from trunkline.v1.model_service_pb2 import ListModelsRequest
+from trunkline.v1.model_service_pb2 import ListModelsRequest, PlanRouteRequest
 from trunkline.v1.model_service_pb2_grpc import ModelServiceStub
 from trunkline_client import AsyncClient
 from trunkline_server.config import ConfigError
@@ -96,7 +96,7 @@ async def test_files_that_do_not_fit_leave_what_was_there(authority: Authority, 
 
 async def test_a_certificate_says_who_calls(authority: Authority, tmp_path: Path) -> None:
     clients = {
-        "research.example.org": {"workspace": "research", "models": ["mock-fast"]},
+        "research.example.org": {"workspace": "research", "models": ["mock-fast"], "strategies": ["priority"]},
         SPIFFE: {"workspace": "workload", "role": "operator"},
     }
     async with keyed(tmp_path, {"server": {"tls": authority.asking_callers(clients), "auth": "auto"}}) as world:
@@ -104,6 +104,8 @@ async def test_a_certificate_says_who_calls(authority: Authority, tmp_path: Path
         async with secure(running, authority.credentials("research")) as channel:
             models = await ModelServiceStub(channel).ListModels(ListModelsRequest())
             assert [model.id for model in models.models] == ["mock/mock-fast"]
+            planned = await ModelServiceStub(channel).PlanRoute(PlanRouteRequest(request=HI))
+            assert planned.strategy == "priority"
             with pytest.raises(aio.AioRpcError) as raised:
                 await GatewayServiceStub(channel).HealthCheck(pb.HealthCheckRequest(probe=True))
             assert reason(raised.value) == "ROLE_NOT_ALLOWED"
@@ -185,6 +187,7 @@ async def test_grpcurl_with_a_key_and_with_a_certificate(authority: Authority, t
         ({"clients": {"a": {}}}, "server.tls.client_ca"),
         ({"cert": "server.pem"}, "server.tls.cert"),
         ({"clients": {"a": {"role": "king"}}}, "server.tls.clients.a.role"),
+        ({"clients": {"a": {"strategies": ["balanced", "no"]}}}, "server.tls.clients.a.strategies[1]"),
     ],
 )
 def test_what_tls_cannot_use_is_named(authority: Authority, tmp_path: Path, tls: dict[str, Any], setting: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -214,6 +215,8 @@ def _fill_in_provider(
     fill("organization", row.organization_env, environ.get(row.organization_env, ""))
     if provider.get("region") and row.signing == "sigv4":
         fill("base_url", "", f"https://bedrock-runtime.{provider['region']}.amazonaws.com")
+    if row.region_in and (found := re.search(row.region_in, str(provider.get("base_url")))):
+        fill("region", "", found[1])
 
 
 def _says(said: Mapping[str, Any], path: str) -> bool:

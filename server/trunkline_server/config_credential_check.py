@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trunkline_server.settings import ProviderSettings, Secret, Settings, TokenSettings
 
 # Secrets that are needed to get others, or before anything could be fetched.
+_AWS_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 _LOCAL_ONLY = ("access_key_id", "secret_access_key", "session_token", "client_secret")
 
 
@@ -73,7 +74,8 @@ def _aws(path: str, settings: TokenSettings) -> Iterator[Problem]:
         yield Problem(
             f"{path}.role_arn", "access_key_id, web_identity_token or ambient beside it: a role is taken on by someone"
         )
-    if not settings.region and (settings.role_arn or settings.ambient or settings.access_key_id):
+    signs = settings.region or settings.role_arn or settings.ambient or settings.access_key_id
+    if signs and not _AWS_REGION.fullmatch(settings.region):
         yield Problem(f"{path}.region", "a region, such as us-east-1: signatures are good for one")
 
 

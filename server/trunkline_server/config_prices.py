@@ -67,10 +67,15 @@ def price_problems(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Prob
         if not own.other and not any(isinstance(price, TokenPrice | UnitPrice) for price in structs.astuple(own)):
             yield Problem(path, "a price: input and output, 0 for what is free")
         yield from _tiers(path, own)
-    times = Counter((own.model.lower(), own.since) for own in settings.prices)
+    times = Counter(map(_place, settings.prices))
     for index, own in enumerate(settings.prices):
-        if times.pop((own.model.lower(), own.since), 1) > 1:
-            yield Problem(f"prices[{index}]", "one entry for a model and a time: another has the same model and since")
+        if times.pop(_place(own), 1) > 1:
+            same = "another has the same model, since and processing"
+            yield Problem(f"prices[{index}]", f"one entry for a model and a time: {same}")
+
+
+def _place(own: PriceSettings) -> tuple[str, int, str]:
+    return own.model.lower(), own.since, own.processing
 
 
 def _tiers(path: str, own: PriceSettings) -> Iterator[Problem]:

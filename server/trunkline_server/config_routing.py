@@ -56,6 +56,10 @@ def routing_problems(settings: Settings, _: object) -> Iterator[Problem]:
     named += [(f"{join('routing.workspaces', name)}.strategy", of.strategy) for name, of in routing.workspaces.items()]
     named += [(f"{join('tasks', name)}.strategy", task.strategy) for name, task in settings.tasks.items()]
     named += [(f"{join('chains', name)}.strategy", chain.strategy) for name, chain in settings.chains.items()]
+    clients = settings.server.tls.clients if settings.server.tls else {}
+    for who, client in clients.items():
+        place = join("server.tls.clients", who)
+        named += [(f"{place}.strategies[{index}]", name) for index, name in enumerate(client.strategies)]
     for path, name in named:
         yield from _strategy(path, name, settings)
     if routing.max_latency is not None and not routing.max_latency:

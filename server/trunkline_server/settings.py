@@ -122,9 +122,10 @@ class CertifiedSettings(Section, frozen=True, kw_only=True):
 
     workspace: Name = "default"
     role: Literal["caller", "operator", "admin"] = "caller"
-    # As of a key: "provider/model" and model names, * for any text; providers. Empty = all.
+    # As of a key: "provider/model" and model names, * for any text; providers; strategies. Empty = all.
     models: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
 
 
 class TlsSettings(Section, frozen=True, kw_only=True):
@@ -205,11 +206,15 @@ Auth = Literal["none", "bearer", "api-key", "x-api-key", "x-goog-api-key"]
 class TokenSettings(Section, frozen=True, kw_only=True):
     """Where credentials come from that are more than a key. Which of these are needed depends on the kind."""
 
-    # AWS: an access key, and the region.
+    # AWS: an access key.
     access_key_id: Secret | None = None
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
-    region: Annotated[str, Meta(pattern=r"^([a-z]{2}(-[a-z]+)+-[0-9])?$", description="us-east-1")] = ""
+    # Where it runs, as the ledger says it. AWS: the region that signatures are good for.
+    region: Annotated[
+        str,
+        Meta(pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$", description="a region's name such as us-east-1 or europe-west4"),
+    ] = ""
     # AWS: a role to take on, with the access key or with the token of a web identity.
     role_arn: Annotated[
         str,

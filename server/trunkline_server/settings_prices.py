@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
@@ -43,6 +43,8 @@ class PriceSettings(Section, frozen=True, kw_only=True):
     model: str
     # From when on. Several entries of one model are its history.
     since: Moment = Moment(0)
+    # Only calls that the provider processed so, which it says in its answer. "" = all that no other entry is for.
+    processing: Literal["", "batch", "flex", "priority", "fast"] = ""
     # Kinds of tokens that are left out cost what the whole costs that they are part of.
     input: TokenPrice | None = None
     cache_read: TokenPrice | None = None

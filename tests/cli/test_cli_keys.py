@@ -31,12 +31,25 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_key_is_made_listed_rotated_and_revoked(command: Command, config: str) -> None:
-    made = command("keys", "create", "ci", "--workspace", "w", "--model", "openai/*", "--expires", "90d", config)
+    made = command(
+        "keys",
+        "create",
+        "ci",
+        "--workspace",
+        "w",
+        "--model",
+        "openai/*",
+        "--expires",
+        "90d",
+        "--strategy",
+        "Round-Robin",
+        config,
+    )
     assert (made.code, made.err.count("shown this once")) == (0, 1)
     match = FORM.fullmatch(made.out.strip())
     assert match
     listed = command("keys", "list", config).out.splitlines()
-    assert listed[1].split("\t")[:5] == [match[1], "ci", "w", "caller", "openai/*"]
+    assert listed[1].split("\t")[:5] == [match[1], "ci", "w", "caller", "openai/* by Round-Robin"]
     rotated = command("keys", "rotate", match[1], "--overlap", "2h", config)
     again = FORM.fullmatch(rotated.out.strip())
     assert again
@@ -63,6 +76,7 @@ def test_a_key_is_made_listed_rotated_and_revoked(command: Command, config: str)
         (("keys", "create", "x", "--role", "king"), "--role"),
         (("keys", "create", "x", "--expires", "soon"), "90d"),
         (("keys", "create", "x", "--model", ""), "allowed_models[0]"),
+        (("keys", "create", "x", "--strategy", "priority", "--strategy", "balancd"), "allowed_strategies[1]"),
         (("keys", "rotate", "nobody"), "names no key"),
         (("keys", "rotate", "000000000000", "--overlap", "91d"), "overlap"),
         (("keys", "revoke", "000000000000"), "names no key"),

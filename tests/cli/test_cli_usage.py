@@ -137,7 +137,9 @@ async def test_compare_sets_models_side_by_side_with_intervals(command: Command,
             SubmitFeedbackRequest(call_id=f"a{number}", metric="relevance", score=number % 2)
         )
     await written(serving, "b", 1, provider="groq", result="error", reason="INTERNAL", outcome=4)
-    groq, openai = await table(command, serving, "usage", "compare", "--by", "provider", *DAY)
+    await written(serving, "c", 2, provider="together", cost=None)
+    asked = ("usage", "compare", "--by", "provider", *DAY)
+    groq, openai, together = await table(command, serving, *asked)
     assert openai["success"] == "100.0% (86.2% to 100.0%)"
     assert groq["success"] == "0.0% (0.0% to 79.3%)"
     # Half of the values on either side of 12.5, give or take sqrt(24) of them; times are within 2%.
@@ -147,6 +149,41 @@ async def test_compare_sets_models_side_by_side_with_intervals(command: Command,
     assert openai["USD a success"] == "0.0000015 (0.000001296 to 0.000001704)"
     assert openai["relevance"] == "0.500 (0.296 to 0.704)"
     assert (groq["USD a success"], groq["relevance"], groq["total p50"]) == ("-", "-", "-")
+    assert [(row["USD a success"], row["unpriced"]) for row in (openai, together)] == [
+        (openai["USD a success"], "0"),
+        ("-", "1"),
+    ], "what has no price is not free"
+
+    rows = json.loads(await told(command, serving, *asked, "--json"))["rows"]
+    assert [(row["provider"], row["requests"], row["unpriced_attempts"]) for row in rows] == [
+        ("groq", 1, 0),
+        ("openai", 24, 0),
+        ("together", 1, 1),
+    ]
+    assert rows[1]["usd_per_success"] == pytest.approx({"value": 1.5e-6, "low": 1.296e-6, "high": 1.704e-6}, rel=1e-3)
+    assert rows[2]["usd_per_success"] is None
+    assert rows[2]["total_time.p50"].keys() == {"value"}, "one value has no interval"
+    cells = [*csv.DictReader(io.StringIO(await told(command, serving, *asked, "--csv")))]
+    assert [row["provider"] for row in cells] == ["groq", "openai", "together"]
+    assert float(cells[1]["usd_per_success.high"]) == pytest.approx(1.704e-6, rel=1e-3)
+    assert (cells[2]["usd_per_success"], cells[2]["total_time.p50.low"]) == ("", "")
+
+
+async def test_a_call_is_scored_and_statistics_begin_anew(command: Command, serving: Serving) -> None:
+    await written(serving, "a", 1)
+    for score in ("0.25", "0.75"):
+        assert await told(command, serving, "feedback", "a", "relevance", score) == f"a: relevance {score}\n"
+    openai = await table(command, serving, "usage", "compare", "--by", "provider", *DAY)
+    assert [row["relevance"] for row in openai] == ["0.750"], "the last score counts"
+    unknown = await command.later("feedback", "nobody", "relevance", "1", "--address", serving.address)
+    assert (unknown.code, "no call" in unknown.err) == (1, True)
+    assert (await command.later("feedback", "a", "relevance", "2", "--address", serving.address)).code == 2
+
+    assert json.loads(await told(command, serving, "usage", "--json"))["totals"]["requests"] == "1"
+    said = await told(command, serving, "usage", "reset", "--workspace", SUBJECT.workspace)
+    assert said == f"workspace {SUBJECT.workspace}: statistics begin at 2026-01-02 00:00:00Z\n"
+    assert (await told(command, serving, "usage", "reset")).startswith("every workspace: ")
+    assert json.loads(await told(command, serving, "usage", "--json"))["totals"]["requests"] == "0"
 
 
 async def test_calls_are_listed_as_asked(command: Command, serving: Serving) -> None:
@@ -189,6 +226,7 @@ async def test_exports_are_written_as_they_come(command: Command, serving: Servi
         (("--filter", "provider"), "NAME=VALUE"),
         (("--filter", "colour=red"), "there are workspace"),
         (("--json", "--csv"), "not both"),
+        (("compare", "--by", "model", "--json", "--csv"), "not both"),
     ],
 )
 def test_wrong_usage_is_told_in_words(command: Command, arguments: tuple[str, ...], words: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,9 +16,11 @@ from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.core import TaskRegistry, now
 from trunkline_server.errors import CallError, UnsupportedCapability, UpstreamError
+from trunkline_server.layers import price
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.observe import observe
+from trunkline_server.layers.price import Priced
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.logs import build_log
 from trunkline_server.sections import Seconds
@@ -120,6 +122,38 @@ def test_an_answer_without_usage_is_estimated_and_says_so() -> None:
     assert 20 <= row.output_tokens <= 30
     assert not seen.last.HasField("usage")  # absent stays absent
     assert seen.last.cost.certainty == ESTIMATED
+
+
+@pytest.mark.parametrize(
+    ("told", "tier"),
+    [
+        ({"service_tier": "standard", "speed": "fast"}, "fast"),
+        ({"service_tier": "priority", "speed": "standard"}, "priority"),
+        ({"service_tier": "flex"}, "flex"),
+        ({}, ""),
+    ],
+)
+def test_what_the_provider_says_of_how_it_processed_the_call_sets_the_price(told: dict[str, str], tier: str) -> None:
+    tiers = []
+
+    def price(it: Call, usage: call_pb2.Usage, when: int, took: float, tier: str = "") -> Priced:
+        tiers.append(tier)
+        return price_of(it, usage)
+
+    end = completed(usage=USAGE)
+    end.completed.response.provider_metadata.update(told)
+    run(playing([*answer("a")[:-1], end]), price=price)
+    assert tiers == [tier]
+
+
+def test_a_fast_call_costs_what_fast_calls_cost() -> None:
+    async def main() -> list[int]:
+        it = replace(call(REQUEST), target=call_pb2.Target(provider="anthropic", model="claude-opus-4-8"))
+        when = 1_796_000_000 * 10**6
+        return [price.price_of(it, USAGE, when, 1.0, tier).cost.total_nano_usd for tier in ("standard", "fast")]
+
+    usual, fast = run_virtual(main())
+    assert fast == 2 * usual > 0
 
 
 def test_an_unknown_price_is_no_price() -> None:

@@ -340,6 +340,37 @@ def test_the_configurations_prices_hold_however_a_call_is_processed() -> None:
     assert list(book.processings("openai", "gpt-4.1", NOW)) == []
 
 
+def test_a_price_may_be_for_calls_that_are_processed_in_one_way() -> None:
+    book = own(
+        PriceSettings(model="openai/gpt-4.1", input=TokenPrice(1)),
+        PriceSettings(model="openai/gpt-4.1", input=TokenPrice(2), processing="priority"),
+        PriceSettings(model="openai/gpt-4.1", input=TokenPrice(3), processing="priority", since=Moment(NOW + 1)),
+        PriceSettings(model="openai/gpt-4o", input=TokenPrice(9), processing="flex"),
+    )
+    found = {
+        (how, when): book.find("openai", "gpt-4.1", when, how)
+        for how in ("", "priority", "batch")
+        for when in (NOW, NOW + 1)
+    }
+    paid = {key: prices.rates["input"].pico_usd for key, prices in found.items() if prices}
+    assert paid == {
+        ("", NOW): 1,
+        ("", NOW + 1): 1,
+        ("priority", NOW): 2,
+        ("priority", NOW + 1): 3,
+        ("batch", NOW): 1,
+        ("batch", NOW + 1): 1,
+    }
+    assert list(book.processings("openai", "gpt-4.1", NOW)) == ["priority"]
+    tables = PriceBook()
+    for how in ("", "batch", "priority"):
+        ours, theirs = book.find("openai", "gpt-4o", NOW, how), tables.find("openai", "gpt-4o", NOW, how)
+        assert ours is not None
+        assert theirs is not None
+        assert ours.rates == theirs.rates, "what the entry is not for costs what the book says"
+    assert {*book.processings("openai", "gpt-4o", NOW)} == {"flex", *tables.processings("openai", "gpt-4o", NOW)}
+
+
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,8 @@ def test_a_number_elsewhere_is_still_a_number(tmp_path: Path) -> None:
         ("{model: gpt-4o, input: 1}", 'prices[0].model: expected "provider/model" or a pattern'),
         ("{model: opnai/gpt-4o, input: 1}", "did you mean openai?"),
         ("{model: openai/x}", "prices[0]: expected a price"),
+        ("{model: openai/x, processing: priority}", "prices[0]: expected a price"),
+        ("{model: openai/x, input: 1, processing: quick}", "prices[0].processing"),
         ("{model: openai/x, since: 2026-01-01}", "prices[0]: expected a price"),
         ("{model: openai/x, inputs: 1}", "prices[0].inputs: expected a known key"),
         ("{model: openai/x, input: 1, tiers: [{above: 5}]}", "prices[0].tiers[0]: expected a price"),
@@ -97,7 +99,10 @@ def test_a_number_elsewhere_is_still_a_number(tmp_path: Path) -> None:
             "{model: openai/x, input: 1, tiers: [{above: 5, input: 2}, {above: 6, input: 3, excess_only: true}]}",
             "the same excess_only",
         ),
-        ("{model: openai/x, input: 1}, {model: OpenAI/X, input: 2}", "another has the same model and since"),
+        (
+            "{model: openai/x, input: 1}, {model: OpenAI/X, input: 2}",
+            "the same model, since and processing",
+        ),
     ],
 )
 def test_a_bad_price_is_refused_with_what_would_be_right(tmp_path: Path, entry: str, problem: str) -> None:

@@ -12,8 +12,10 @@ from keyed import PEPPER, bearing, id_of, keyed, make_key
 from serving import reason
 
 from trunkline.v1 import identity_pb2 as pb
+from trunkline.v1.call_pb2 import Routing
 from trunkline.v1.calls_pb2 import ExportUsageRequest
-from trunkline.v1.model_service_pb2 import ListModelsRequest
+from trunkline.v1.gateway_service_pb2 import GenerateRequest
+from trunkline.v1.model_service_pb2 import ListModelsRequest, PlanRouteRequest
 from trunkline_client import AsyncAdminClient, RoleNotAllowed
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.store import KeyStore
@@ -158,3 +160,24 @@ async def test_what_is_wrong_is_named(tmp_path: Path, method: str, fields: dict[
     async with serving_keys(tmp_path) as served:
         admin = await make_key(served.database, "admin")
         assert await served.refused(method, admin, **fields) == "INVALID_REQUEST"
+
+
+async def test_a_key_is_given_strategies_and_its_calls_go_by_those(tmp_path: Path) -> None:
+    async with serving_keys(tmp_path) as served:
+        admin = await make_key(served.database, "admin")
+        made = await served.call("CreateApiKey", admin, name="x", allowed_strategies=["Cost-Optimized", "round_robin"])
+        assert list(made.api_key.allowed_strategies) == ["Cost-Optimized", "round_robin"]
+        refused = await served.refused("CreateApiKey", admin, name="x", allowed_strategies=["balancd"])
+        assert refused == "INVALID_REQUEST"
+
+        async def planned(strategy: str = "") -> str:
+            request = PlanRouteRequest(request=GenerateRequest(prompt="hi", routing=Routing(strategy=strategy)))
+            plan = await served.running.models.PlanRoute(request, metadata=bearing(made.secret_key))
+            return str(plan.strategy)
+
+        assert [await planned(), await planned("round_robin")] == ["cost_optimized", "round_robin"]
+        request = GenerateRequest(prompt="hi", routing=Routing(strategy="latency_optimized"))
+        with pytest.raises(aio.AioRpcError) as raised:
+            await served.running.stub.Generate(request, metadata=bearing(made.secret_key))
+        assert reason(raised.value) == "MODEL_NOT_ALLOWED"
+        assert (await served.call("ListApiKeys", admin)).api_keys

@@ -40,7 +40,10 @@ def erase(
 ) -> None:
     """Take an end user's name out of the ledger. What was used and paid stays.
 
-    Whoever can read the configuration and write to its database may do this. Calls that end later name the user again.
+    Whoever can read the configuration and write to its database may do this; an audit event says that it was done, and
+    not to whom. Journals on this machine are seen to, those of gateways elsewhere are not: run it there, too. What
+    remains: calls that end later name the user again; free space and logs of the database, and its backups, are its
+    own; a budget for each user keeps a digest of the name, and providers keep what they were sent.
     """
     from trunkline_server.state.ledger.open import LedgerNotOpened, erase_end_user  # noqa: PLC0415 - slow to import
 

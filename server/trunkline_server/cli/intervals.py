@@ -14,6 +14,10 @@ _Z = 1.959964
 _ENOUGH_SPANS = 10
 
 
+# Anywhere.
+ENDLESS = (float("-inf"), float("inf"))
+
+
 class Interval(NamedTuple):
     """A figure, and between which two it lies."""
 
@@ -48,7 +52,7 @@ def ratio_interval(spans: Sequence[tuple[float, float]]) -> Interval | None:
         return None
     ratio, filled = total / pieces, [span for span in spans if span[1]]
     if len(filled) < _ENOUGH_SPANS:
-        return Interval(ratio, float("-inf"), float("inf"))
+        return Interval(ratio, *ENDLESS)
     squares = sum((amount - ratio * count) ** 2 for amount, count in filled)
     half = _Z * sqrt(squares * len(filled) / (len(filled) - 1)) / pieces
     return Interval(ratio, max(0.0, ratio - half), ratio + half)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -19,6 +19,7 @@ from trunkline_server.cli.options import AsJson, ConfigFile
 from trunkline_server.cli.terminal import print_json, print_line, print_table, tell
 from trunkline_server.config_check import SPAN_UNITS
 from trunkline_server.errors import CallError, InvalidRequest
+from trunkline_server.routing.tables import check_strategies
 from trunkline_server.state.audit import COMMAND_LINE
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import REMEMBERED
@@ -57,6 +58,10 @@ def create(  # noqa: PLR0913 - a parameter for each option
     providers: Annotated[
         list[str] | None, Option("--provider", metavar="P", help="A provider that it may use. Any number of times.")
     ] = None,
+    strategies: Annotated[
+        list[str] | None,
+        Option("--strategy", metavar="S", help="A strategy that its calls may be routed by. Any number of times."),
+    ] = None,
     expires: Annotated[str, Option(metavar="90d", help="How long it is taken. Without: until it is revoked.")] = "",
     as_json: AsJson = False,
     config_file: ConfigFile = None,
@@ -68,9 +73,10 @@ def create(  # noqa: PLR0913 - a parameter for each option
         role=pb.ApiKey.KeyRole.Value(f"KEY_ROLE_{role.upper()}"),
         allowed_models=models or (),
         allowed_providers=providers or (),
+        allowed_strategies=strategies or (),
         expire_time=_from_now(expires) if expires else None,
     )
-    made = _doing(config_file, lambda issuer: issuer.create(request, COMMAND_LINE))
+    made = _doing(config_file, lambda issuer: issuer.create(request, COMMAND_LINE), request.allowed_strategies)
     if as_json:
         print_json(made)
         return
@@ -136,8 +142,8 @@ def revoke(key_id: KeyId, *, as_json: AsJson = False, config_file: ConfigFile = 
         print_line(f"{revoked.api_key.id} is revoked; gateways that run refuse it within {REMEMBERED:g} seconds")
 
 
-def _doing(config_file: Path | None, work: Callable[[Issuer], Awaitable[_T]]) -> _T:
-    """Do something to the keys of the configuration's database. Raises Failed."""
+def _doing(config_file: Path | None, work: Callable[[Issuer], Awaitable[_T]], strategies: Iterable[str] = ()) -> _T:
+    """Do something to the keys of the configuration's database. Raises Failed, for unknown `strategies` too."""
     settings = config.load(config.find_path(explicit=config_file))
 
     async def do() -> _T:
@@ -145,6 +151,7 @@ def _doing(config_file: Path | None, work: Callable[[Issuer], Awaitable[_T]]) ->
             return await work(Issuer(KeyStore(kept.database), kept.pepper))
 
     try:
+        check_strategies(strategies, settings)
         return asyncio.run(do())
     except InvalidRequest as invalid:
         raise Failed(ExitCode.USAGE, invalid.message) from None
@@ -165,9 +172,10 @@ def _role(key: pb.ApiKey) -> str:
 
 
 def _key_row(key: pb.ApiKey) -> tuple[str, ...]:
-    may_use = ", ".join([*key.allowed_models, *(f"{name}/*" for name in key.allowed_providers)]) or "everything"
+    models = ", ".join([*key.allowed_models, *(f"{name}/*" for name in key.allowed_providers)]) or "everything"
+    by = f" by {', '.join(key.allowed_strategies)}" if key.allowed_strategies else ""
     ends = _minute(key.expire_time) if key.HasField("expire_time") else "-"
-    return key.id, key.name, key.workspace, _role(key), may_use, _minute(key.create_time), ends, _state(key)
+    return key.id, key.name, key.workspace, _role(key), models + by, _minute(key.create_time), ends, _state(key)
 
 
 def _state(key: pb.ApiKey) -> str:

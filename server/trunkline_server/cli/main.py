@@ -18,6 +18,7 @@ from trunkline_server.cli.budgets import budgets
 from trunkline_server.cli.demo import demo
 from trunkline_server.cli.experiments import experiments
 from trunkline_server.cli.failures import ExitCode, Failed, failed_call
+from trunkline_server.cli.feedback import feedback
 from trunkline_server.cli.generate import generate
 from trunkline_server.cli.serve import serve
 from trunkline_server.cli.terminal import is_terminal, print_line
@@ -42,6 +43,7 @@ app.command()(reports.health)
 app.command()(models.models)
 app.command()(models.recommend)
 app.command()(benchmark)
+app.command()(feedback)
 app.command()(strategy.route)
 app.command("calls")(calls.list_calls)
 app.command("export")(calls.export)

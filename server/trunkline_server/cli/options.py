@@ -21,6 +21,7 @@ def _tokens(value: int | None) -> int | None:
 Timeout = Annotated[float | None, Option(metavar="S", callback=_seconds, help="Seconds that the whole call may take.")]
 MaxTokens = Annotated[int | None, Option(metavar="N", callback=_tokens, help="The answer's longest length in tokens.")]
 AsJson = Annotated[bool, Option("--json", help="Write JSON, as the contract has it.")]
+AsCsv = Annotated[bool, Option("--csv", help="Write CSV: all figures, money in USD.")]
 ConfigFile = Annotated[
     Path | None,
     Option(
@@ -41,3 +42,9 @@ Filters = Annotated[
     list[str] | None,
     Option("--filter", metavar="NAME=VALUE", help="Only these: provider=openai. Again for another value or name."),
 ]
+
+
+def only_one(*, as_json: bool, as_csv: bool) -> None:
+    """Raises BadParameter if both were said."""
+    if as_json and as_csv:
+        raise BadParameter("say --json or --csv, not both", param_hint="--csv")

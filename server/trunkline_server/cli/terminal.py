@@ -50,6 +50,11 @@ def print_line(text: str, style: str = "") -> None:
     Console(highlight=False).print(Text(harmless(text), style), soft_wrap=True)
 
 
+def harmless_cell(text: str) -> str:
+    """Text for CSV that a spreadsheet does not take for a formula."""
+    return harmless(f"'{text}" if text.startswith(("=", "+", "-", "@")) else text)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table to a terminal, else its lines with tabs between the cells."""
     console = Console(highlight=False)

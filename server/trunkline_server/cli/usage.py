@@ -7,15 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from typer import BadParameter, Context, Option, Typer
+from typer import Context, Option, Typer
 
 from trunkline.v1.gateway_service_pb2 import UsageRow, UsageStatsRequest, UsageStatsResponse, UsageTotals
-from trunkline_client import Client
+from trunkline_client import AdminClient, Client
 from trunkline_client.usage import UsageQuery
 from trunkline_server.cli.compare import compare
-from trunkline_server.cli.connection import PATIENCE, Connection, calling
+from trunkline_server.cli.connection import DEFAULT_ADMIN_ADDRESS, PATIENCE, AdminAddress, ApiKey, Connection, calling
 from trunkline_server.cli.figures import flat, percent, sparkline, usd
 from trunkline_server.cli.options import (
+    AsCsv,
     AsJson,
     By,
     Filters,
@@ -23,10 +24,11 @@ from trunkline_server.cli.options import (
     Since,
     To,
     Zone,
+    only_one,
 )
 from trunkline_server.cli.period import period_of
 from trunkline_server.cli.question import names, query_of
-from trunkline_server.cli.terminal import harmless, print_json, print_table
+from trunkline_server.cli.terminal import harmless_cell, print_json, print_line, print_table
 from trunkline_server.state.ledger.calendar import starts
 
 commands = Typer(name="usage", invoke_without_command=True)
@@ -54,7 +56,7 @@ def usage(  # noqa: PLR0913 - options
     context: Context,
     *,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, Option("--csv", help="Write CSV: all figures, money in USD.")] = False,
+    as_csv: AsCsv = False,
     by: By = "",
     since: Since = "",
     start: From = "",
@@ -73,8 +75,7 @@ def usage(  # noqa: PLR0913 - options
     """
     if context.invoked_subcommand is not None:
         return
-    if as_json and as_csv:
-        raise BadParameter("say --json or --csv, not both", param_hint="--csv")
+    only_one(as_json=as_json, as_csv=as_csv)
     by_names, period = names(by), period_of(since, start, to, zone)
     query = query_of(by_names, period, filters, bucket=bucket, order=order)
     with connection.client(PATIENCE) as client:
@@ -87,6 +88,20 @@ def usage(  # noqa: PLR0913 - options
             _print_spans(told, by_names, period.zone)
         else:
             _print_groups(told, by_names, _drawn(client, query, told))
+
+
+@commands.command()
+def reset(
+    *,
+    workspace: Annotated[str, Option(metavar="W", help="Only the statistics of this workspace.")] = "",
+    address: AdminAddress = DEFAULT_ADMIN_ADDRESS,
+    api_key: ApiKey = "",
+) -> None:
+    """Begin statistics anew: usage counts from now on, unless it is told from when. No row of the ledger is changed."""
+    with AdminClient(address, api_key=api_key or None, timeout=PATIENCE) as client:
+        since = client.reset_statistics(workspace)
+    whose = f"workspace {workspace}" if workspace else "every workspace"
+    print_line(f"{whose}: statistics begin at {since.ToDatetime(UTC):%Y-%m-%d %H:%M:%SZ}")
 
 
 def _print_groups(told: UsageStatsResponse, by: Sequence[str], drawn: Mapping[tuple[str, ...], str]) -> None:
@@ -150,13 +165,8 @@ def _write_csv(told: UsageStatsResponse, by: Sequence[str], zone: ZoneInfo) -> N
     for row, values in zip(told.rows, figures, strict=True):
         when = [_when(row, zone)] if spans else []
         writer.writerow(
-            [*when, *(_harmless_cell(name) for name in row.group), *(values.get(name, "") for name in columns)]
+            [*when, *(harmless_cell(name) for name in row.group), *(values.get(name, "") for name in columns)]
         )
-
-
-def _harmless_cell(text: str) -> str:
-    """Text that a spreadsheet does not take for a formula."""
-    return harmless(f"'{text}" if text.startswith(("=", "+", "-", "@")) else text)
 
 
 def _when(row: UsageRow, zone: ZoneInfo) -> str:

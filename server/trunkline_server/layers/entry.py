@@ -213,10 +213,11 @@ def _bounded(units: int) -> int:
 
 
 def _tier(response: GenerateResponse) -> str:
-    """How the provider processed the call, if it says so: OpenAI's service_tier, Anthropic's."""
-    if "service_tier" not in response.provider_metadata.fields:
-        return ""
-    return response.provider_metadata.fields["service_tier"].string_value
+    """How the provider processed the call, if it says so: OpenAI's service_tier, Anthropic's, Anthropic's speed."""
+    said = response.provider_metadata.fields
+    if "speed" in said and said["speed"].string_value == "fast":
+        return "fast"
+    return said["service_tier"].string_value if "service_tier" in said else ""
 
 
 def _text_size(request: GenerateRequest) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trunkline_server.prices.rates import Prices
 
 # Words in which providers say how they processed a call, and what the book calls it. Any other is as usual.
-PROCESSINGS = {"flex": "flex", "priority": "priority", "batch": "batch"}
+PROCESSINGS = {"flex": "flex", "priority": "priority", "batch": "batch", "fast": "fast"}
 
 
 class Priced(NamedTuple):

@@ -6,7 +6,7 @@ import hashlib
 import re
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,14 @@ _STEPPED = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING)
 _REMEMBERED = 4096
 
 
+class _Own(NamedTuple):
+    """One of the configuration's prices."""
+
+    since: int
+    processing: str
+    rates: Mapping[str, Rate]
+
+
 class PriceBook:
     """Prices for one configuration. Never changed: another configuration makes another book."""
 
@@ -52,9 +60,9 @@ class PriceBook:
         self._kinds = kinds
         self._bases = bases
         self._settings = own
-        self._overrides = [(_pattern(each.model), int(each.since), _rates(each)) for each in own]
+        self._overrides = [(_pattern(each.model), _Own(int(each.since), each.processing, _rates(each))) for each in own]
         # Which of them a target has hangs on nothing else: found once for each.
-        self._own: Callable[[str, str], tuple[tuple[int, Mapping[str, Rate]], ...]]
+        self._own: Callable[[str, str], tuple[_Own, ...]]
         self._own = lru_cache(_REMEMBERED)(self._find_own)
 
     @cached_property
@@ -69,13 +77,14 @@ class PriceBook:
     def find(self, provider: str, model: str, when: int, processing: str = "") -> Prices | None:
         """What a provider's model cost at a time in seconds since 1970. None: unpriced, which is not free.
 
-        `processing` is batch, flex, priority or fast; empty for calls that do not say. The configuration's own prices
-        know no such difference: they hold for all calls.
+        `processing` is batch, flex, priority or fast; empty for calls that do not say. Of the configuration's own
+        prices those that name no processing hold for all calls that no other of them is for.
         """
-        own = self._own(provider, model)
-        for since, rates in own:
-            if since <= when:
-                return Prices(rates, self.version, since)
+        own = [each for each in self._own(provider, model) if each.since <= when]
+        for wanted in dict.fromkeys((processing, "")):
+            for each in own:
+                if each.processing == wanted:
+                    return Prices(each.rates, self.version, each.since)
         for period in reversed(self._history(provider, model)):
             if period.since <= when:
                 rates = rates_of(period.rates_at(when, processing))
@@ -86,17 +95,19 @@ class PriceBook:
         """The first moment after `when` at which a model may cost something else. None: the book knows of none."""
         history = self._history(provider, model)
         begun = [period for period in history if period.since <= when]
-        moments = [since for since, _ in self._own(provider, model)] + [period.since for period in history]
+        moments = [each.since for each in self._own(provider, model)] + [period.since for period in history]
         turns = [turn for period in begun[-1:] if (turn := period.turn_after(when)) is not None]
         return min((*turns, *(moment for moment in moments if moment > when)), default=None)
 
     def processings(self, provider: str, model: str, when: int) -> Iterator[str]:
         """How calls may be processed at prices of their own."""
-        if any(since <= when for since, _ in self._own(provider, model)):
+        own = {each.processing for each in self._own(provider, model) if each.since <= when}
+        yield from sorted(own - {""})
+        if "" in own:
             return
         for period in reversed(self._history(provider, model)):
             if period.since <= when:
-                yield from period.processing
+                yield from (each for each in period.processing if each not in own)
                 return
 
     def _history(self, provider: str, model: str) -> tuple[Period, ...]:
@@ -106,12 +117,12 @@ class PriceBook:
             return history_of(kind, model)
         return history_of(kind, base) or (history_of(kind, base.partition("/")[2]) if "/" in base else ())
 
-    def _find_own(self, provider: str, model: str) -> tuple[tuple[int, Mapping[str, Rate]], ...]:
+    def _find_own(self, provider: str, model: str) -> tuple[_Own, ...]:
         """The latest first; those of the first pattern that fits, and no others."""
         name = f"{provider}/{model}".lower()
-        pattern = next((pattern for pattern, _, _ in self._overrides if pattern.fullmatch(name)), None)
-        found = [(since, rates) for each, since, rates in self._overrides if each == pattern]
-        return tuple(sorted(found, key=lambda one: one[0], reverse=True))
+        pattern = next((pattern for pattern, _ in self._overrides if pattern.fullmatch(name)), None)
+        found = [own for each, own in self._overrides if each == pattern]
+        return tuple(sorted(found, key=lambda own: own.since, reverse=True))
 
 
 def _pattern(model: str) -> re.Pattern[str]:

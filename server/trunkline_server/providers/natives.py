@@ -78,6 +78,7 @@ NATIVES = (
         key_env="VERTEX_ACCESS_TOKEN",
         base_url_env="VERTEX_BASE_URL",
         home=r"https://([a-z0-9-]+\.)?aiplatform\.googleapis\.com/.*|https://[a-z0-9-]+-aiplatform\.googleapis\.com/.*",
+        region_in=r"/locations/([a-z0-9-]{1,63})/",
         # Its list stands at another address than its models.
         lists_models=False,
         model_env="VERTEX_MODEL",
@@ -122,6 +123,7 @@ NATIVES = (
         key_env="AWS_BEARER_TOKEN_BEDROCK",
         base_url_env="BEDROCK_BASE_URL",
         home=r"https://bedrock-runtime[a-z0-9.-]*\.amazonaws\.com",
+        region_in=r"^https://bedrock-runtime(?:-fips)?\.([a-z]{2}(?:-[a-z]+)+-[0-9])\.",
         # So does this one's.
         lists_models=False,
         model_env="BEDROCK_MODEL",

@@ -29,6 +29,8 @@ class Row:
     base_url: str = ""
     # Its vendor's own addresses where base_url is not the only one (a regular expression over a whole URL).
     home: str = ""
+    # Finds in a base URL the region that it goes to, as its one group (a regular expression). Empty = it has none.
+    region_in: str = ""
     # How a key is sent, if there is one: as a bearer token, or in the header of this name.
     auth: Auth = "none"
     # Without a key the provider cannot be called.

@@ -13,7 +13,6 @@ from trunkline_server.routing.decision import Question
 from trunkline_server.routing.experiments import arm_of, unit_of
 from trunkline_server.routing.learned.shape import prompt_of, shape_of
 from trunkline_server.routing.learned.utility import Exchange
-from trunkline_server.routing.names import default_name
 from trunkline_server.routing.numbers import Warm
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.prefix import prefix_key
@@ -249,7 +248,7 @@ class Gathering:
         if plan is None:
             table = tables.open_to(call.identity)
             if not table.rows:
-                default_name(call.snapshot, call.identity)  # tells why nobody can be called
+                table = tables.of(resolve(""))  # the default; without one it tells why nobody can be called
             return table, (*self._preferred(call, table, resolve), table.everybody)
         table = tables.of((*plan.targets, *plan.larger))
         at = {row.id: index for index, row in enumerate(table.rows)}

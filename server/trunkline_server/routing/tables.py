@@ -13,7 +13,7 @@ from trunkline_server.routing.candidates import build_candidates
 from trunkline_server.routing.experiments import OTHERS, Experiment
 from trunkline_server.routing.names import find_targets
 from trunkline_server.routing.policy import Weights
-from trunkline_server.routing.strategies import Kind, Strategy
+from trunkline_server.routing.strategies import Kind, Strategy, find_strategy
 from trunkline_server.routing.table import Table, table_of
 from trunkline_server.settings_tasks import spelling
 
@@ -120,6 +120,13 @@ def own_strategies(settings: Settings) -> Mapping[str, Strategy]:
     first = [replace(each, name=AB_TEST) for each in tested[:1]]
     named = (_strategy(name, own) for name, own in settings.routing.strategies.items())
     return {spelling(each.name): each for each in (*first, *named, *tested)}
+
+
+def check_strategies(names: Iterable[str], settings: Settings) -> None:
+    """Raises InvalidRequest for the first of a key's strategies that neither the configuration nor Trunkline has."""
+    own = own_strategies(settings)
+    for index, name in enumerate(names):
+        find_strategy(name, own, f"allowed_strategies[{index}]")
 
 
 def _experiment(name: str, own: ExperimentSettings) -> Strategy:

@@ -57,7 +57,7 @@ class Admin(AlertMethods, KeyMethods, LedgerMethods, StrategyMethods):
         strategies: Strategies,
         monitor: Monitor,
     ) -> None:
-        KeyMethods.__init__(self, issuer, audit)
+        KeyMethods.__init__(self, issuer, audit, current)
         LedgerMethods.__init__(self, reports, audit)
         StrategyMethods.__init__(self, current, strategies, audit)
         AlertMethods.__init__(self, monitor, current, states, reports)

@@ -90,7 +90,7 @@ class Gatekeeper:
 def identities(tls: TlsSettings | None) -> Mapping[str, Identity]:
     """By the names in client certificates: who that is."""
     return {
-        name: Identity(workspace=each.workspace, key=name, role=each.role, models=each.models, providers=each.providers)
+        name: Identity(each.workspace, name, each.role, each.models, each.providers, each.strategies)
         for name, each in (tls.clients if tls else {}).items()
     }
 

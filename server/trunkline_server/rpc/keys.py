@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from trunkline.v1 import identity_pb2 as pb
 from trunkline.v1.admin_service_pb2_grpc import AdminServiceServicer
 from trunkline_server.errors import InvalidRequest, KeysUnavailable, Violation
+from trunkline_server.routing.tables import check_strategies
 from trunkline_server.rpc.edge import IDENTITY
 from trunkline_server.state.audit import Actor, list_events
 from trunkline_server.state.ledger.database import StoreFailed
@@ -15,6 +16,7 @@ from trunkline_server.state.pages import next_token, page_of
 if TYPE_CHECKING:
     from grpc import aio
 
+    from trunkline_server.core import Current
     from trunkline_server.state.audit import Audit
     from trunkline_server.state.identity.issuing import Issuer
 
@@ -30,12 +32,14 @@ def actor_of(context: Context) -> Actor:
 class KeyMethods(AdminServiceServicer):
     """The methods. Who may call them stands in rpc/access.py."""
 
-    def __init__(self, issuer: Issuer, audit: Audit) -> None:
+    def __init__(self, issuer: Issuer, audit: Audit, current: Current) -> None:
         self._issuer = issuer
+        self._current = current
         self._audit = audit
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
         """Make a key."""
+        check_strategies(request.allowed_strategies, self._current.chain.snapshot.settings)
         return await self._issuer.create(request, actor_of(context))
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:

@@ -57,6 +57,8 @@ ASKED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "who": (("LABEL", "END_USER"), {}),
     "hour_cells": (("MODEL",), BERLIN),
     "detail_cells": (("API_KEY", "TASK"), {}),
+    "user": (("END_USER", "MODEL", "OUTCOME"), {}),
+    "label:team": (("LABEL", "PROVIDER"), {}),
 }
 
 
@@ -106,6 +108,29 @@ async def test_a_day_of_too_many_cells_is_left_to_its_rows(database: Database, m
     assert (await answer(database, "END_USER")).totals.requests == 9
 
 
+async def test_labels_and_people_have_cells_where_these_are_few(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "SMALL", 0)
+    monkeypatch.setattr(cells, "VALUES", 2)
+    monkeypatch.setattr(cells, "LABELS", 1)
+    for n, color in enumerate(("red", "red", "blue")):
+        await some_calls(database, f"c{n}", BEGIN, labels={"color": color, "run": f"{n}", "rare": "x"}, end_user=color)
+    await some_calls(database, "d", BEGIN, labels={"color": "red"}, end_user="red")
+    await make_cells(database, OVER)
+    kinds = await database.fetch(
+        "SELECT kind, worth FROM cell_days WHERE kind LIKE 'label%' OR kind = 'user' ORDER BY 1"
+    )
+    assert kinds == [("label:color", 1), ("user", 1)], "run has too many values, and more cells have a color than rare"
+    told = await answer(
+        database, "MODEL", filters=[{"dimension": {"kind": "KIND_LABEL", "label": "color"}, "values": ["red"]}]
+    )
+    assert told.totals.requests == 9
+    await some_calls(database, "e", BEGIN + DAY, count=1)
+    await make_cells(database, OVER)
+    assert await database.fetch("SELECT worth FROM cell_days WHERE kind = 'user' AND day = ?", (BEGIN + DAY,)) == [(0,)]
+
+
 async def test_no_cell_names_a_person_who_was_erased(database: Database) -> None:
     await some_calls(database, "a", BEGIN, end_user="ann")
     await some_calls(database, "b", BEGIN, end_user="bob")
@@ -113,6 +138,7 @@ async def test_no_cell_names_a_person_who_was_erased(database: Database) -> None
     await make_cells(database, OVER)
     await erase(database, "ann")
     assert await database.fetch("SELECT COUNT(*) FROM cells WHERE end_user = 'ann'") == [(0,)]
+    assert await database.fetch("SELECT COUNT(*) FROM cells WHERE kind = 'user' AND end_user = ''") == [(1,)]
     told = await answer(database, "END_USER")
     assert {row.group[0]: row.totals.requests for row in told.rows} == {"": 3, "bob": 6}
     assert told == await answer(database, "END_USER", rollups=False)

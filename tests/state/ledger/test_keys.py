@@ -49,14 +49,18 @@ def world(database: Database) -> World:
 
 async def test_a_key_lives_and_dies(world: World) -> None:
     assert not await world.store.has_any()
-    request = pb.CreateApiKeyRequest(name="ci", workspace="w", allowed_models=["a/*"], allowed_providers=["a"])
+    request = pb.CreateApiKeyRequest(
+        name="ci", workspace="w", allowed_models=["a/*"], allowed_providers=["a"], allowed_strategies=["s"]
+    )
     made = await world.issuer.create(request, ADMIN)
     key_id = made.api_key.id
     assert made.secret_key.startswith(f"tl_{key_id}_")
     assert await world.who(made.secret_key) == "w"
     found = await world.store.find(key_id)
     assert found is not None
-    assert (found.models, found.providers, found.role) == (("a/*",), ("a",), "caller")
+    assert (found.models, found.providers, found.strategies, found.role) == (("a/*",), ("a",), ("s",), "caller")
+    assert found.identity().strategies == ("s",)
+    assert list(made.api_key.allowed_strategies) == ["s"]
 
     rotated = await world.issuer.rotate(pb.RotateApiKeyRequest(id=key_id, overlap=Duration(seconds=60)), ADMIN)
     assert [await world.who(key) for key in (made.secret_key, rotated.secret_key)] == ["w", "w"]
@@ -162,6 +166,7 @@ async def test_every_bad_field_is_named(world: World) -> None:
         role=9,  # type: ignore[arg-type]
         allowed_models=["ok", ""],
         allowed_providers=["\n"],
+        allowed_strategies=["x" * 257],
         expire_time=Timestamp(seconds=1),
     )
     with pytest.raises(InvalidRequest) as raised:
@@ -172,6 +177,7 @@ async def test_every_bad_field_is_named(world: World) -> None:
         "role",
         "allowed_models[1]",
         "allowed_providers[0]",
+        "allowed_strategies[0]",
         "expire_time",
     ]
 

@@ -283,13 +283,48 @@ async def test_a_queue_that_is_full_refuses_calls_and_drops_nothing(
         await running.begin(begun("refused"))
     for number in range(10):
         running.end_call(ended(f"c{number}"))
-    for number in range(5):
-        running.end_call(ended(f"refused{number}", attempts=0, result="error", reason="LEDGER_UNAVAILABLE"))
-    assert running.health().unrecorded == 5
+    refuse(running, 1205)
+    assert running.health().queued < 30, "what is refused does not fill the memory"
     failing(running).runs.set()
     await call(running, "d1")
     await running.flush()
-    assert len(await house.attempts()) == len(await house.calls()) == 11
+    assert len(await house.attempts()) == 11
+    assert len(await house.calls()) == 11 + 1205
+    assert running.health() == (0, "", None, 0, 0)
+    await eventually(lambda: not [*running._slot.folder.glob("overflow-*")])
+
+
+def refuse(running: Ledger, count: int) -> None:
+    """So many calls are refused."""
+    for number in range(count):
+        running.end_call(ended(f"refused{number}", attempts=0, result="error", reason="LEDGER_UNAVAILABLE"))
+
+
+async def test_what_the_queue_had_no_room_for_is_not_lost_with_the_gateway(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "LIMIT", 10)
+    running = await house.start()
+    failing(running).runs.clear()
+    refuse(running, 700)
+    await house.kill(running)
+    await house.start()
+    assert len(await house.calls()) == 700
+
+
+async def test_where_the_disk_is_full_too_refused_calls_are_counted(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "LIMIT", 0)
+    running = await house.start()
+
+    def append(path: Path, row: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(journal, "append", append)
+        refuse(running, 3)
+    assert running.health().unrecorded == 3
 
 
 async def test_strict_takes_back_what_it_could_not_promise(

@@ -186,8 +186,13 @@ def agrees(told: UsageTotals, counted: Mapping[str, Any]) -> None:
         distributed(getattr(told, field), counted[field])
     if counted["attempts"]:
         assert told.uptime == pytest.approx(1 - counted["faults"] / counted["attempts"])
-    if counted["successes"]:
-        assert told.nano_usd_per_success == ceil(counted["cost_nano_usd"] / counted["successes"])
+    priced, cost = not counted["unpriced_attempts"], counted["cost_nano_usd"]
+    assert told.HasField("nano_usd_per_success") == (priced and counted["successes"] > 0)
+    if told.HasField("nano_usd_per_success"):
+        assert told.nano_usd_per_success == ceil(cost / counted["successes"])
+    assert told.HasField("tokens_per_usd") == (priced and cost > 0)
+    if told.HasField("tokens_per_usd"):
+        assert told.tokens_per_usd == pytest.approx((counted["input_tokens"] + counted["output_tokens"]) * 1e9 / cost)
 
 
 def distributed(told: Any, values: list[float]) -> None:

@@ -1961,7 +1961,8 @@ type LedgerHealth struct {
 	FailingSinceTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=failing_since_time,json=failingSinceTime,proto3" json:"failing_since_time,omitempty"`
 	// Since the start: rows that the database refused for what is in them; they are kept in a file.
 	RefusedRows int64 `protobuf:"varint,4,opt,name=refused_rows,json=refusedRows,proto3" json:"refused_rows,omitempty"`
-	// Since the start: calls that were refused before any provider was asked, and not written down as the queue was full.
+	// Since the start: calls that were refused before any provider was asked, and not written down, as there was no room for them
+	// in the queue and none on the disk.
 	UnrecordedCalls int64 `protobuf:"varint,5,opt,name=unrecorded_calls,json=unrecordedCalls,proto3" json:"unrecorded_calls,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -3153,9 +3154,9 @@ type UsageTotals struct {
 	SuccessRate *float64 `protobuf:"fixed64,22,opt,name=success_rate,json=successRate,proto3,oneof" json:"success_rate,omitempty"`
 	// fallbacks / requests. Absent without requests.
 	FallbackRate *float64 `protobuf:"fixed64,23,opt,name=fallback_rate,json=fallbackRate,proto3,oneof" json:"fallback_rate,omitempty"`
-	// cost_nano_usd / successes, rounded up. Absent without successes.
+	// cost_nano_usd / successes, rounded up. Absent without successes, and with unpriced_attempts.
 	NanoUsdPerSuccess *int64 `protobuf:"varint,24,opt,name=nano_usd_per_success,json=nanoUsdPerSuccess,proto3,oneof" json:"nano_usd_per_success,omitempty"`
-	// Input and output tokens for a US dollar. Absent where nothing was paid.
+	// Input and output tokens for a US dollar. Absent where nothing was paid, and with unpriced_attempts.
 	TokensPerUsd *float64 `protobuf:"fixed64,25,opt,name=tokens_per_usd,json=tokensPerUsd,proto3,oneof" json:"tokens_per_usd,omitempty"`
 	// The share of attempts that did not fail by the provider's doing. Absent without attempts.
 	Uptime *float64 `protobuf:"fixed64,26,opt,name=uptime,proto3,oneof" json:"uptime,omitempty"`

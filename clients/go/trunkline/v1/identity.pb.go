@@ -112,6 +112,8 @@ const (
 	AuditEvent_KIND_DATA_EXPORTED AuditEvent_Kind = 11
 	// Statistics begin anew: UsageStats counts from then on, unless it is told otherwise.
 	AuditEvent_KIND_STATISTICS_RESET AuditEvent_Kind = 12
+	// An end user's name was taken out of the ledger: detail says of how many rows, and nothing says whose.
+	AuditEvent_KIND_DATA_ERASED AuditEvent_Kind = 13
 )
 
 // Enum value maps for AuditEvent_Kind.
@@ -130,6 +132,7 @@ var (
 		10: "KIND_PROVIDER_DISABLED",
 		11: "KIND_DATA_EXPORTED",
 		12: "KIND_STATISTICS_RESET",
+		13: "KIND_DATA_ERASED",
 	}
 	AuditEvent_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED":          0,
@@ -145,6 +148,7 @@ var (
 		"KIND_PROVIDER_DISABLED":    10,
 		"KIND_DATA_EXPORTED":        11,
 		"KIND_STATISTICS_RESET":     12,
+		"KIND_DATA_ERASED":          13,
 	}
 )
 
@@ -256,8 +260,11 @@ type ApiKey struct {
 	RevokeTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
 	// Until when the secret before the last rotation is taken, too. Unset = it is not.
 	PreviousSecretExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=previous_secret_expire_time,json=previousSecretExpireTime,proto3" json:"previous_secret_expire_time,omitempty"`
-	unknownFields            protoimpl.UnknownFields
-	sizeCache                protoimpl.SizeCache
+	// The strategies that its calls may be routed by, by name. Empty = any. A call that asks for another fails with
+	// MODEL_NOT_ALLOWED; one that asks for none, where another would hold, is routed by the first of these.
+	AllowedStrategies []string `protobuf:"bytes,11,rep,name=allowed_strategies,json=allowedStrategies,proto3" json:"allowed_strategies,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ApiKey) Reset() {
@@ -360,6 +367,13 @@ func (x *ApiKey) GetPreviousSecretExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ApiKey) GetAllowedStrategies() []string {
+	if x != nil {
+		return x.AllowedStrategies
+	}
+	return nil
+}
+
 // A key to make.
 type CreateApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -374,9 +388,11 @@ type CreateApiKeyRequest struct {
 	// ApiKey.allowed_providers.
 	AllowedProviders []string `protobuf:"bytes,5,rep,name=allowed_providers,json=allowedProviders,proto3" json:"allowed_providers,omitempty"`
 	// ApiKey.expire_time, in the future. Unset = never.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// ApiKey.allowed_strategies: names that the gateway's configuration or Trunkline itself has, in any spelling.
+	AllowedStrategies []string `protobuf:"bytes,7,rep,name=allowed_strategies,json=allowedStrategies,proto3" json:"allowed_strategies,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *CreateApiKeyRequest) Reset() {
@@ -447,6 +463,13 @@ func (x *CreateApiKeyRequest) GetAllowedProviders() []string {
 func (x *CreateApiKeyRequest) GetExpireTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *CreateApiKeyRequest) GetAllowedStrategies() []string {
+	if x != nil {
+		return x.AllowedStrategies
 	}
 	return nil
 }
@@ -1115,7 +1138,7 @@ var File_trunkline_v1_identity_proto protoreflect.FileDescriptor
 
 const file_trunkline_v1_identity_proto_rawDesc = "" +
 	"\n" +
-	"\x1btrunkline/v1/identity.proto\x12\ftrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x04\n" +
+	"\x1btrunkline/v1/identity.proto\x12\ftrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x04\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -1130,12 +1153,13 @@ const file_trunkline_v1_identity_proto_rawDesc = "" +
 	"\vrevoke_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"revokeTime\x12Y\n" +
 	"\x1bprevious_secret_expire_time\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\x18previousSecretExpireTime\"c\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x18previousSecretExpireTime\x12-\n" +
+	"\x12allowed_strategies\x18\v \x03(\tR\x11allowedStrategies\"c\n" +
 	"\aKeyRole\x12\x18\n" +
 	"\x14KEY_ROLE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fKEY_ROLE_CALLER\x10\x01\x12\x15\n" +
 	"\x11KEY_ROLE_OPERATOR\x10\x02\x12\x12\n" +
-	"\x0eKEY_ROLE_ADMIN\x10\x03\"\x8a\x02\n" +
+	"\x0eKEY_ROLE_ADMIN\x10\x03\"\xb9\x02\n" +
 	"\x13CreateApiKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tworkspace\x18\x02 \x01(\tR\tworkspace\x120\n" +
@@ -1143,7 +1167,8 @@ const file_trunkline_v1_identity_proto_rawDesc = "" +
 	"\x0eallowed_models\x18\x04 \x03(\tR\rallowedModels\x12+\n" +
 	"\x11allowed_providers\x18\x05 \x03(\tR\x10allowedProviders\x12;\n" +
 	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"d\n" +
+	"expireTime\x12-\n" +
+	"\x12allowed_strategies\x18\a \x03(\tR\x11allowedStrategies\"d\n" +
 	"\x14CreateApiKeyResponse\x12-\n" +
 	"\aapi_key\x18\x01 \x01(\v2\x14.trunkline.v1.ApiKeyR\x06apiKey\x12\x1d\n" +
 	"\n" +
@@ -1167,7 +1192,7 @@ const file_trunkline_v1_identity_proto_rawDesc = "" +
 	"\x13RevokeApiKeyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"E\n" +
 	"\x14RevokeApiKeyResponse\x12-\n" +
-	"\aapi_key\x18\x01 \x01(\v2\x14.trunkline.v1.ApiKeyR\x06apiKey\"\xf2\x05\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x14.trunkline.v1.ApiKeyR\x06apiKey\"\x88\x06\n" +
 	"\n" +
 	"AuditEvent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12.\n" +
@@ -1179,7 +1204,7 @@ const file_trunkline_v1_identity_proto_rawDesc = "" +
 	"\x04peer\x18\x06 \x01(\tR\x04peer\x12\x18\n" +
 	"\asubject\x18\a \x01(\tR\asubject\x12:\n" +
 	"\aoutcome\x18\b \x01(\x0e2 .trunkline.v1.AuditEvent.OutcomeR\aoutcome\x12\x16\n" +
-	"\x06detail\x18\t \x01(\tR\x06detail\"\xd3\x02\n" +
+	"\x06detail\x18\t \x01(\tR\x06detail\"\xe9\x02\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11KIND_CALL_REFUSED\x10\x01\x12\x14\n" +
@@ -1194,7 +1219,8 @@ const file_trunkline_v1_identity_proto_rawDesc = "" +
 	"\x16KIND_PROVIDER_DISABLED\x10\n" +
 	"\x12\x16\n" +
 	"\x12KIND_DATA_EXPORTED\x10\v\x12\x19\n" +
-	"\x15KIND_STATISTICS_RESET\x10\f\"]\n" +
+	"\x15KIND_STATISTICS_RESET\x10\f\x12\x14\n" +
+	"\x10KIND_DATA_ERASED\x10\r\"]\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fOUTCOME_DONE\x10\x01\x12\x13\n" +

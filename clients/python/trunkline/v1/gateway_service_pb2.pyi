@@ -891,7 +891,9 @@ class LedgerHealth(_message.Message):
     refused_rows: _builtins.int
     """Since the start: rows that the database refused for what is in them; they are kept in a file."""
     unrecorded_calls: _builtins.int
-    """Since the start: calls that were refused before any provider was asked, and not written down as the queue was full."""
+    """Since the start: calls that were refused before any provider was asked, and not written down, as there was no room for them
+    in the queue and none on the disk.
+    """
     @_builtins.property
     def failing_since_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it takes none. Unset: it does."""
@@ -1754,9 +1756,9 @@ class UsageTotals(_message.Message):
     fallback_rate: _builtins.float
     """fallbacks / requests. Absent without requests."""
     nano_usd_per_success: _builtins.int
-    """cost_nano_usd / successes, rounded up. Absent without successes."""
+    """cost_nano_usd / successes, rounded up. Absent without successes, and with unpriced_attempts."""
     tokens_per_usd: _builtins.float
-    """Input and output tokens for a US dollar. Absent where nothing was paid."""
+    """Input and output tokens for a US dollar. Absent where nothing was paid, and with unpriced_attempts."""
     uptime: _builtins.float
     """The share of attempts that did not fail by the provider's doing. Absent without attempts."""
     retries: _builtins.int

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btrunkline/v1/identity.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x03\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tworkspace\x18\x03 \x01(\t\x12*\n\x04role\x18\x04 \x01(\x0e\x32\x1c.trunkline.v1.ApiKey.KeyRole\x12\x16\n\x0e\x61llowed_models\x18\x05 \x03(\t\x12\x19\n\x11\x61llowed_providers\x18\x06 \x03(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x1bprevious_secret_expire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x07KeyRole\x12\x18\n\x14KEY_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fKEY_ROLE_CALLER\x10\x01\x12\x15\n\x11KEY_ROLE_OPERATOR\x10\x02\x12\x12\n\x0eKEY_ROLE_ADMIN\x10\x03\"\xc6\x01\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12*\n\x04role\x18\x03 \x01(\x0e\x32\x1c.trunkline.v1.ApiKey.KeyRole\x12\x16\n\x0e\x61llowed_models\x18\x04 \x03(\t\x12\x19\n\x11\x61llowed_providers\x18\x05 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Q\n\x14\x43reateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.ApiKey\x12\x12\n\nsecret_key\x18\x02 \x01(\t\"h\n\x12ListApiKeysRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x18\n\x10include_inactive\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"V\n\x13ListApiKeysResponse\x12&\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x14.trunkline.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x13RotateApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"Q\n\x14RotateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.ApiKey\x12\x12\n\nsecret_key\x18\x02 \x01(\t\"!\n\x13RevokeApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\"=\n\x14RevokeApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.ApiKey\"\xad\x05\n\nAuditEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.trunkline.v1.AuditEvent.Kind\x12\x12\n\napi_key_id\x18\x04 \x01(\t\x12\x11\n\tworkspace\x18\x05 \x01(\t\x12\x0c\n\x04peer\x18\x06 \x01(\t\x12\x0f\n\x07subject\x18\x07 \x01(\t\x12\x31\n\x07outcome\x18\x08 \x01(\x0e\x32 .trunkline.v1.AuditEvent.Outcome\x12\x0e\n\x06\x64\x65tail\x18\t \x01(\t\"\xd3\x02\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11KIND_CALL_REFUSED\x10\x01\x12\x14\n\x10KIND_KEY_CREATED\x10\x02\x12\x14\n\x10KIND_KEY_ROTATED\x10\x03\x12\x14\n\x10KIND_KEY_REVOKED\x10\x04\x12\x1d\n\x19KIND_CREDENTIAL_VALIDATED\x10\x05\x12\x1b\n\x17KIND_CREDENTIAL_CHANGED\x10\x06\x12\x1b\n\x17KIND_CREDENTIAL_REFUSED\x10\x07\x12\x19\n\x15KIND_STRATEGY_CHANGED\x10\x08\x12\x19\n\x15KIND_PROVIDER_ENABLED\x10\t\x12\x1a\n\x16KIND_PROVIDER_DISABLED\x10\n\x12\x16\n\x12KIND_DATA_EXPORTED\x10\x0b\x12\x19\n\x15KIND_STATISTICS_RESET\x10\x0c\"]\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTCOME_DONE\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\"\xf2\x01\n\x16ListAuditEventsRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05kinds\x18\x03 \x03(\x0e\x32\x1d.trunkline.v1.AuditEvent.Kind\x12\x12\n\napi_key_id\x18\x04 \x01(\t\x12\x11\n\tworkspace\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"\\\n\x17ListAuditEventsResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.trunkline.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tBO\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btrunkline/v1/identity.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x03\n\x06\x41piKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tworkspace\x18\x03 \x01(\t\x12*\n\x04role\x18\x04 \x01(\x0e\x32\x1c.trunkline.v1.ApiKey.KeyRole\x12\x16\n\x0e\x61llowed_models\x18\x05 \x03(\t\x12\x19\n\x11\x61llowed_providers\x18\x06 \x03(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12?\n\x1bprevious_secret_expire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x61llowed_strategies\x18\x0b \x03(\t\"c\n\x07KeyRole\x12\x18\n\x14KEY_ROLE_UNSPECIFIED\x10\x00\x12\x13\n\x0fKEY_ROLE_CALLER\x10\x01\x12\x15\n\x11KEY_ROLE_OPERATOR\x10\x02\x12\x12\n\x0eKEY_ROLE_ADMIN\x10\x03\"\xe2\x01\n\x13\x43reateApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tworkspace\x18\x02 \x01(\t\x12*\n\x04role\x18\x03 \x01(\x0e\x32\x1c.trunkline.v1.ApiKey.KeyRole\x12\x16\n\x0e\x61llowed_models\x18\x04 \x03(\t\x12\x19\n\x11\x61llowed_providers\x18\x05 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\x12\x61llowed_strategies\x18\x07 \x03(\t\"Q\n\x14\x43reateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.ApiKey\x12\x12\n\nsecret_key\x18\x02 \x01(\t\"h\n\x12ListApiKeysRequest\x12\x11\n\tworkspace\x18\x01 \x01(\t\x12\x18\n\x10include_inactive\x18\x02 \x01(\x08\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"V\n\x13ListApiKeysResponse\x12&\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x14.trunkline.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"M\n\x13RotateApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"Q\n\x14RotateApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.ApiKey\x12\x12\n\nsecret_key\x18\x02 \x01(\t\"!\n\x13RevokeApiKeyRequest\x12\n\n\x02id\x18\x01 \x01(\t\"=\n\x14RevokeApiKeyResponse\x12%\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.ApiKey\"\xc3\x05\n\nAuditEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.trunkline.v1.AuditEvent.Kind\x12\x12\n\napi_key_id\x18\x04 \x01(\t\x12\x11\n\tworkspace\x18\x05 \x01(\t\x12\x0c\n\x04peer\x18\x06 \x01(\t\x12\x0f\n\x07subject\x18\x07 \x01(\t\x12\x31\n\x07outcome\x18\x08 \x01(\x0e\x32 .trunkline.v1.AuditEvent.Outcome\x12\x0e\n\x06\x64\x65tail\x18\t \x01(\t\"\xe9\x02\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11KIND_CALL_REFUSED\x10\x01\x12\x14\n\x10KIND_KEY_CREATED\x10\x02\x12\x14\n\x10KIND_KEY_ROTATED\x10\x03\x12\x14\n\x10KIND_KEY_REVOKED\x10\x04\x12\x1d\n\x19KIND_CREDENTIAL_VALIDATED\x10\x05\x12\x1b\n\x17KIND_CREDENTIAL_CHANGED\x10\x06\x12\x1b\n\x17KIND_CREDENTIAL_REFUSED\x10\x07\x12\x19\n\x15KIND_STRATEGY_CHANGED\x10\x08\x12\x19\n\x15KIND_PROVIDER_ENABLED\x10\t\x12\x1a\n\x16KIND_PROVIDER_DISABLED\x10\n\x12\x16\n\x12KIND_DATA_EXPORTED\x10\x0b\x12\x19\n\x15KIND_STATISTICS_RESET\x10\x0c\x12\x14\n\x10KIND_DATA_ERASED\x10\r\"]\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x10\n\x0cOUTCOME_DONE\x10\x01\x12\x13\n\x0fOUTCOME_REFUSED\x10\x02\x12\x12\n\x0eOUTCOME_FAILED\x10\x03\"\xf2\x01\n\x16ListAuditEventsRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x05kinds\x18\x03 \x03(\x0e\x32\x1d.trunkline.v1.AuditEvent.Kind\x12\x12\n\napi_key_id\x18\x04 \x01(\t\x12\x11\n\tworkspace\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"\\\n\x17ListAuditEventsResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.trunkline.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\tBO\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,33 +35,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024example.trunkline.v1P\001Z5trunkline.example/clients/go/trunkline/v1;trunklinev1'
   _globals['_APIKEY']._serialized_start=111
-  _globals['_APIKEY']._serialized_end=572
-  _globals['_APIKEY_KEYROLE']._serialized_start=473
-  _globals['_APIKEY_KEYROLE']._serialized_end=572
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=575
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=773
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=775
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=856
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=858
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=962
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=964
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1050
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1052
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1129
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1131
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1212
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1214
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1247
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1249
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1310
-  _globals['_AUDITEVENT']._serialized_start=1313
-  _globals['_AUDITEVENT']._serialized_end=1998
-  _globals['_AUDITEVENT_KIND']._serialized_start=1564
-  _globals['_AUDITEVENT_KIND']._serialized_end=1903
-  _globals['_AUDITEVENT_OUTCOME']._serialized_start=1905
-  _globals['_AUDITEVENT_OUTCOME']._serialized_end=1998
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=2001
-  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=2243
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=2245
-  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=2337
+  _globals['_APIKEY']._serialized_end=600
+  _globals['_APIKEY_KEYROLE']._serialized_start=501
+  _globals['_APIKEY_KEYROLE']._serialized_end=600
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=603
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=829
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=831
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=912
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=914
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1018
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1020
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1106
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1108
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1185
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1187
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=1268
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1270
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1303
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=1305
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=1366
+  _globals['_AUDITEVENT']._serialized_start=1369
+  _globals['_AUDITEVENT']._serialized_end=2076
+  _globals['_AUDITEVENT_KIND']._serialized_start=1620
+  _globals['_AUDITEVENT_KIND']._serialized_end=1981
+  _globals['_AUDITEVENT_OUTCOME']._serialized_start=1983
+  _globals['_AUDITEVENT_OUTCOME']._serialized_end=2076
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=2079
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=2321
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=2323
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=2415
 # @@protoc_insertion_point(module_scope)

@@ -64,6 +64,7 @@ class ApiKey(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     PREVIOUS_SECRET_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ALLOWED_STRATEGIES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The part of the key that is no secret: tl_<id>_<secret>."""
     name: _builtins.str
@@ -98,6 +99,12 @@ class ApiKey(_message.Message):
     def previous_secret_expire_time(self) -> _timestamp_pb2.Timestamp:
         """Until when the secret before the last rotation is taken, too. Unset = it is not."""
 
+    @_builtins.property
+    def allowed_strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The strategies that its calls may be routed by, by name. Empty = any. A call that asks for another fails with
+        MODEL_NOT_ALLOWED; one that asks for none, where another would hold, is routed by the first of these.
+        """
+
     def __init__(
         self,
         *,
@@ -111,10 +118,11 @@ class ApiKey(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
         previous_secret_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        allowed_strategies: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "previous_secret_expire_time", b"previous_secret_expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_models", b"allowed_models", "allowed_providers", b"allowed_providers", "create_time", b"create_time", "expire_time", b"expire_time", "id", b"id", "name", b"name", "previous_secret_expire_time", b"previous_secret_expire_time", "revoke_time", b"revoke_time", "role", b"role", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_models", b"allowed_models", "allowed_providers", b"allowed_providers", "allowed_strategies", b"allowed_strategies", "create_time", b"create_time", "expire_time", b"expire_time", "id", b"id", "name", b"name", "previous_secret_expire_time", b"previous_secret_expire_time", "revoke_time", b"revoke_time", "role", b"role", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -132,6 +140,7 @@ class CreateApiKeyRequest(_message.Message):
     ALLOWED_MODELS_FIELD_NUMBER: _builtins.int
     ALLOWED_PROVIDERS_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ALLOWED_STRATEGIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """ApiKey.name: 1 to 100 printable characters. Required."""
     workspace: _builtins.str
@@ -150,6 +159,10 @@ class CreateApiKeyRequest(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """ApiKey.expire_time, in the future. Unset = never."""
 
+    @_builtins.property
+    def allowed_strategies(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ApiKey.allowed_strategies: names that the gateway's configuration or Trunkline itself has, in any spelling."""
+
     def __init__(
         self,
         *,
@@ -159,10 +172,11 @@ class CreateApiKeyRequest(_message.Message):
         allowed_models: _abc.Iterable[_builtins.str] | None = ...,
         allowed_providers: _abc.Iterable[_builtins.str] | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        allowed_strategies: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_models", b"allowed_models", "allowed_providers", b"allowed_providers", "expire_time", b"expire_time", "name", b"name", "role", b"role", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_models", b"allowed_models", "allowed_providers", b"allowed_providers", "allowed_strategies", b"allowed_strategies", "expire_time", b"expire_time", "name", b"name", "role", b"role", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -400,6 +414,8 @@ class AuditEvent(_message.Message):
         """Rows of the ledger were exported."""
         KIND_STATISTICS_RESET: AuditEvent._Kind.ValueType  # 12
         """Statistics begin anew: UsageStats counts from then on, unless it is told otherwise."""
+        KIND_DATA_ERASED: AuditEvent._Kind.ValueType  # 13
+        """An end user's name was taken out of the ledger: detail says of how many rows, and nothing says whose."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """What is written down."""
@@ -430,6 +446,8 @@ class AuditEvent(_message.Message):
     """Rows of the ledger were exported."""
     KIND_STATISTICS_RESET: AuditEvent.Kind.ValueType  # 12
     """Statistics begin anew: UsageStats counts from then on, unless it is told otherwise."""
+    KIND_DATA_ERASED: AuditEvent.Kind.ValueType  # 13
+    """An end user's name was taken out of the ledger: detail says of how many rows, and nothing says whose."""
 
     class _Outcome:
         ValueType = _typing.NewType("ValueType", _builtins.int)

@@ -67,6 +67,7 @@ class Issuer:
             role=_role(request.role or _ROLES.KEY_ROLE_CALLER),
             models=tuple(request.allowed_models),
             providers=tuple(request.allowed_providers),
+            strategies=tuple(request.allowed_strategies),
             created=now,
             expires=request.expire_time.ToMicroseconds() if request.HasField("expire_time") else None,
             secret=HeldSecret(digest_of(self._pepper, secret)),
@@ -126,6 +127,7 @@ def message_of(key: ApiKey) -> pb.ApiKey:
         role=_ROLES.Value(f"KEY_ROLE_{key.role.upper()}"),
         allowed_models=key.models,
         allowed_providers=key.providers,
+        allowed_strategies=key.strategies,
     )
     message.create_time.FromMicroseconds(key.created)
     if key.expires is not None:
@@ -159,6 +161,7 @@ def _violations(request: pb.CreateApiKeyRequest, now: int) -> Iterator[Violation
         yield Violation("role", "is not known: use CALLER, OPERATOR or ADMIN")
     yield from _patterns("allowed_models", request.allowed_models)
     yield from _patterns("allowed_providers", request.allowed_providers)
+    yield from _patterns("allowed_strategies", request.allowed_strategies)
     if request.HasField("expire_time") and request.expire_time.ToMicroseconds() <= now:
         yield Violation("expire_time", "must be in the future")
 

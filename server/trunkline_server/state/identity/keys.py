@@ -46,6 +46,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     role: Role
     models: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
+    strategies: tuple[str, ...] = ()
     created: int
     # None: never.
     expires: int | None = None
@@ -56,9 +57,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
 
     def identity(self) -> Identity:
         """Who calls with it."""
-        return Identity(
-            workspace=self.workspace, key=self.id, role=self.role, models=self.models, providers=self.providers
-        )
+        return Identity(self.workspace, self.id, self.role, self.models, self.providers, self.strategies)
 
     def is_active(self, now: int) -> bool:
         """Whether it is taken: neither revoked nor expired."""

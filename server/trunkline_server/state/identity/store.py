@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from trunkline.v1.identity_pb2 import AuditEvent
     from trunkline_server.state.ledger.database import Database, Row, Script
 
-_COLUMNS = "id, name, workspace, role, models, providers, created, expires, revoked, digest, previous, previous_ends"
+_SECRETS = "digest, previous, previous_ends"
+_COLUMNS = f"id, name, workspace, role, models, providers, strategies, created, expires, revoked, {_SECRETS}"
 _FIND = f"SELECT {_COLUMNS} FROM api_keys WHERE id = ?"  # noqa: S608 - here and below: constants
 _LIST = f"""SELECT {_COLUMNS} FROM api_keys WHERE id > ? AND (? = '' OR workspace = ?)
     AND (? = 1 OR revoked IS NULL AND (expires IS NULL OR expires > ?)) ORDER BY id LIMIT ?"""  # noqa: S608
-_ADD = f"INSERT INTO api_keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_ADD = f"INSERT INTO api_keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _ROTATE = f"""UPDATE api_keys SET previous = digest, previous_ends = ?, digest = ?
     WHERE id = ? AND revoked IS NULL AND (expires IS NULL OR expires > ?) RETURNING {_COLUMNS}"""  # noqa: S608
 _REVOKE = f"UPDATE api_keys SET revoked = ? WHERE id = ? AND revoked IS NULL RETURNING {_COLUMNS}"  # noqa: S608
@@ -85,7 +86,7 @@ class KeyStore:
 
 
 def _row(key: ApiKey) -> tuple[Any, ...]:
-    lists = (msgspec.json.encode(names).decode() for names in (key.models, key.providers))
+    lists = (msgspec.json.encode(names).decode() for names in (key.models, key.providers, key.strategies))
     previous = key.previous or HeldSecret("")
     times = (key.created, key.expires, key.revoked)
     return (
@@ -95,7 +96,8 @@ def _row(key: ApiKey) -> tuple[Any, ...]:
 
 
 def _key(row: Row) -> ApiKey:
-    key_id, name, workspace, role, models, providers, created, expires, revoked, digest, previous, ends = row
+    key_id, name, workspace, role, models, providers, strategies, *times, digest, previous, ends = row
+    created, expires, revoked = times
     return ApiKey(
         id=key_id,
         name=name,
@@ -103,6 +105,7 @@ def _key(row: Row) -> ApiKey:
         role=role,
         models=msgspec.json.decode(models, type=tuple[str, ...]),
         providers=msgspec.json.decode(providers, type=tuple[str, ...]),
+        strategies=msgspec.json.decode(strategies, type=tuple[str, ...]),
         created=created,
         expires=expires,
         revoked=revoked,

@@ -168,9 +168,11 @@ def _derive(totals: UsageTotals, provider_faults: int) -> None:
         totals.success_rate = totals.successes / ended
     if totals.requests:
         totals.fallback_rate = totals.fallbacks / totals.requests
-    if totals.successes:
+    # What has no price is not free: where there is such an attempt, nothing is known of what a success or a token cost.
+    priced = not totals.unpriced_attempts
+    if priced and totals.successes:
         totals.nano_usd_per_success = -(-totals.cost_nano_usd // totals.successes)
-    if totals.cost_nano_usd:
+    if priced and totals.cost_nano_usd:
         tokens = totals.usage.input_tokens + totals.usage.output_tokens
         totals.tokens_per_usd = tokens * _NANO / totals.cost_nano_usd
     if totals.attempts:

@@ -215,18 +215,41 @@ def files(folder: Path) -> list[Path]:
 
 def read(path: Path) -> Iterator[Entry]:
     """The records of a file, up to one that is torn."""
-    data = path.read_bytes()
-    position = 0
-    while len(data) - position >= _HEAD.size:
-        kind, length, checksum = _HEAD.unpack_from(data, position)
-        body = data[position + _HEAD.size : position + _HEAD.size + length]
-        position += _HEAD.size + length
-        if len(body) != length or crc32(body) != checksum or kind not in _DECODERS:
-            return
+    for _, kind, body in _records(path.read_bytes()):
         try:
             yield _DECODERS[kind].decode(body)
         except DecodeError:
             return
+
+
+def blank(path: Path, end_user: str) -> None:
+    """Write dashes over an end user's name, in its place: a gateway that writes to the file goes on as if nothing was.
+
+    A file that is gone by now names nobody.
+    """
+    named, blanked = _end_user(end_user), _end_user("-" * len(end_user.encode()))
+    with suppress(FileNotFoundError), path.open("r+b", buffering=0) as file:
+        for position, kind, body in _records(file.read()):
+            if named in body:
+                file.seek(position)
+                file.write(_sealed(kind, body.replace(named, blanked)))
+
+
+def _end_user(name: str) -> bytes:
+    """How a record has the field."""
+    return _ENCODER.encode("end_user") + _ENCODER.encode(name)
+
+
+def _records(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Where each begins, whose body it is, and the body; up to one that is torn."""
+    position = 0
+    while len(data) - position >= _HEAD.size:
+        kind, length, checksum = _HEAD.unpack_from(data, position)
+        body = data[position + _HEAD.size : position + _HEAD.size + length]
+        if len(body) != length or crc32(body) != checksum or kind not in _DECODERS:
+            return
+        yield position, kind, body
+        position += _HEAD.size + length
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -245,6 +268,10 @@ def _record(kind: bytes, row: Entry) -> bytes:
         body = _ENCODER.encode(row)
     except (UnicodeError, OverflowError):
         body = _ENCODER.encode(mended(row))
+    return _sealed(kind, body)
+
+
+def _sealed(kind: bytes, body: bytes) -> bytes:
     return _HEAD.pack(kind, len(body), crc32(body)) + body
 
 

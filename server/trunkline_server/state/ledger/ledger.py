@@ -20,6 +20,7 @@ from trunkline_server.state.ledger.cells import make_cells
 from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
 from trunkline_server.state.ledger.database import StoreFailed
 from trunkline_server.state.ledger.journal import Journal, JournalFailed
+from trunkline_server.state.ledger.overflow import Overflow
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 from trunkline_server.state.ledger.schema import migrate
 from trunkline_server.state.ledger.slots import take_slot
@@ -67,7 +68,7 @@ class LedgerHealth(NamedTuple):
     # Why the database does not take them, in words; "" = it does. Since when, in seconds since 1970.
     failing: str
     failing_since: float | None
-    # Refused calls without attempts that were not written down while the queue was full.
+    # Refused calls without attempts for which there was no room in the queue, and none on the disk.
     unrecorded: int
     # Rows that the database refused for what is in them; they are kept in a file.
     set_aside: int
@@ -85,6 +86,7 @@ class Ledger:
         self._log = log
         self._unrecorded = self._set_aside = 0
         self._journal = Journal(slot.folder, self._remove)
+        self._overflow = Overflow(slot.folder)
         linger = 0.0 if self._strict else LINGER
         self._writer = Writer(self._commit, self._committed, self._put_aside, linger)
         self._housekeeping = asyncio.get_running_loop().create_task(self._keep_house())
@@ -118,15 +120,24 @@ class Ledger:
     def end_call(self, row: CallRow) -> None:
         """A call has ended."""
         if not row.attempts and len(self._writer) >= 2 * LIMIT:
-            # Nothing was spent on it, and refusing calls must not fill the memory.
-            self._unrecorded += 1
+            self._spill(row)
             return
         self._journal.end(row)
         self._writer.put(row)
 
+    def _spill(self, row: CallRow) -> None:
+        """Refusing calls must not fill the memory: they wait on the disk for room in the queue."""
+        try:
+            self._overflow.add(row)
+        except OSError:
+            self._unrecorded += 1
+
     async def flush(self) -> None:
         """Wait until everything that was taken is in the database."""
-        await self._writer.wait()
+        spilt = True
+        while spilt:
+            spilt = bool(self._overflow)
+            await self._writer.wait()
 
     def health(self) -> LedgerHealth:
         """How the ledger is now."""
@@ -193,6 +204,11 @@ class Ledger:
         for entry in entries:
             if isinstance(entry, CallRow) or (isinstance(entry, AttemptRow) and entry.duration is not None):
                 self._journal.committed(entry.call_id)
+        if self._overflow and len(self._writer) < LIMIT:
+            for row in self._overflow.oldest():
+                self._journal.end(row)
+                self._writer.put(row)
+            self._remove(self._overflow.forget())
 
     def _put_aside(self, entry: Entry) -> None:
         self._set_aside += 1

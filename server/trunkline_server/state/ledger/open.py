@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from trunkline_server.state.ledger.database import StoreFailed
+from trunkline.v1.identity_pb2 import AuditEvent
+from trunkline_server.state.audit import COMMAND_LINE, event_of, insertion
+from trunkline_server.state.ledger import journal
+from trunkline_server.state.ledger.database import StoreFailed, script
 from trunkline_server.state.ledger.ledger import WORDS, Ledger, begin_ledger
+from trunkline_server.state.ledger.recovery import recover_abandoned
 from trunkline_server.state.ledger.retention import Erased, erase
 from trunkline_server.state.ledger.schema import NewerSchema, migrate
 from trunkline_server.state.ledger.sqlite import SqliteDatabase
@@ -45,12 +49,23 @@ async def open_ledger(settings: LedgerSettings, data_folder: Path, log: Log) -> 
 
 
 async def erase_end_user(settings: LedgerSettings, data_folder: Path, end_user: str) -> Erased:
-    """Take an end user's name out of the database, whether a gateway runs or not. Raises LedgerNotOpened."""
+    """Take an end user's name out of the database and what waits for it, whether a gateway runs or not.
+
+    Written down as an audit event, which does not say whose name it was. Raises LedgerNotOpened.
+    """
     database = open_database(url_of(settings, data_folder))
     try:
         with _in_words():
             await migrate(database)
-            return await erase(database, end_user)
+            folder = journal_folder(settings, data_folder)
+            await recover_abandoned(database, folder)
+            for path in (*folder.glob("slot-*/*.journal"), *folder.glob("slot-*/refused")):
+                journal.blank(path, end_user)
+            erased = await erase(database, end_user)
+            detail = f"from {erased.attempts} attempts and {erased.calls} calls"
+            event = event_of(AuditEvent.KIND_DATA_ERASED, COMMAND_LINE, detail=detail)
+            await database.transact(script(insertion(event)))
+            return erased
     finally:
         await database.aclose()
 

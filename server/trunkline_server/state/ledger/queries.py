@@ -15,7 +15,7 @@ from trunkline_server.state.ledger.figures import (
     TOKENS,
     TRIES,
 )
-from trunkline_server.state.ledger.sources import CELLS, ROWS
+from trunkline_server.state.ledger.sources import ROWS, are_cells, are_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,10 +113,10 @@ class Queries:
     def calls(self, segment: Segment) -> Query:
         """What calls add up to, the sums of the distributions, and from rows their buckets as characters.
 
-        Of minutes and cells `who` also what the attempts that they hold add up to, as `attempts` has it.
+        Of minutes and of cells that are whole also what the attempts that they hold add up to, as `attempts` has it.
         """
-        if segment.source in CELLS:
-            held = (*_CELL_ATTEMPTS, *_NO_TRIES) if segment.source == "who" else ()
+        if are_cells(segment.source):
+            held = (*_CELL_ATTEMPTS, *_NO_TRIES) if are_whole(segment.source) else ()
             strung = self._dialect.strung.format(column="t.buckets")
             return self._query((*_CELL_CALLS, strung, *held), "cells AS t", segment)
         if segment.source in ROWS:
@@ -181,7 +181,7 @@ def figures_of_calls(dialect: Dialect, *, held: bool = False) -> tuple[str, ...]
 
 def _by_themselves(segment: Segment) -> Segment:
     """Where attempts are counted that none of these calls hold."""
-    return segment._replace(source="minutes") if segment.source == "who" else segment
+    return segment._replace(source="minutes") if are_whole(segment.source) else segment
 
 
 def _ended(segment: Segment) -> Sql:
@@ -192,5 +192,5 @@ def _ended(segment: Segment) -> Sql:
 def _in_time(segment: Segment) -> Sql:
     if segment.source in ROWS:
         return Sql("t.started >= ? AND t.started < ?", (segment.start, segment.end))
-    source = "t.kind" if segment.source in CELLS else "t.grain"
+    source = "t.kind" if are_cells(segment.source) else "t.grain"
     return Sql(f"{source} = ? AND t.start >= ? AND t.start < ?", (segment.source, segment.start, segment.end))

@@ -53,16 +53,22 @@ def _read(paths: Sequence[Path]) -> tuple[list[Entry], int]:
 
 async def recover_others(database: Database, slot: Slot, now: int) -> list[Taken]:
     """The same for slots of this machine that nobody holds, and for instances elsewhere that are taken for dead."""
-    lost = []
-    for other in abandoned_slots(slot.folder.parent):
-        try:
-            if journal.files(other.folder):
-                lost.append(await recover_slot(database, other))
-        finally:
-            other.release()
+    lost = await recover_abandoned(database, slot.folder.parent)
     for instance, seen in await instances.dead(database, slot.id, now):
         lost.append(await _recover_open(database, instance, seen))
         await instances.say_gone(database, instance)
+    return lost
+
+
+async def recover_abandoned(database: Database, root: Path) -> list[Taken]:
+    """The same for the slots in a folder that nobody holds."""
+    lost = []
+    for slot in abandoned_slots(root):
+        try:
+            if journal.files(slot.folder):
+                lost.append(await recover_slot(database, slot))
+        finally:
+            slot.release()
     return lost
 
 

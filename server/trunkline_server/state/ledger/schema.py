@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from trunkline_server.state.alerts.tables import ALERTS, WORKSPACES
 from trunkline_server.state.budgets.tables import BUDGETS
+from trunkline_server.state.identity.tables import IDENTITY, STRATEGIES
 from trunkline_server.state.ledger.database import Statement
 
 if TYPE_CHECKING:
@@ -200,41 +201,6 @@ CREATE TABLE instances (
 )""",
 )
 
-_IDENTITY = (
-    """
-CREATE TABLE api_keys (
-    id TEXT NOT NULL PRIMARY KEY,
-    name TEXT NOT NULL,
-    workspace TEXT NOT NULL,
-    role TEXT NOT NULL,
-    -- JSON lists. Empty = all.
-    models TEXT NOT NULL,
-    providers TEXT NOT NULL,
-    created BIGINT NOT NULL,
-    expires BIGINT,
-    revoked BIGINT,
-    -- Of the secret, and of the one before until previous_ends.
-    digest TEXT NOT NULL,
-    previous TEXT,
-    previous_ends BIGINT
-)""",
-    """
-CREATE TABLE audit_events (
-    id TEXT NOT NULL PRIMARY KEY,
-    time BIGINT NOT NULL,
-    -- A value of the contract's AuditEvent.Kind.
-    kind BIGINT NOT NULL,
-    api_key TEXT NOT NULL,
-    workspace TEXT NOT NULL,
-    peer TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    -- A value of the contract's AuditEvent.Outcome.
-    outcome BIGINT NOT NULL,
-    detail TEXT NOT NULL
-)""",
-    "{append_only:audit_events}",
-)
-
 _READING = (
     """
 CREATE TABLE resets (
@@ -354,7 +320,7 @@ CREATE TABLE decisions (
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _LEDGER,
-    _IDENTITY,
+    IDENTITY,
     _READING,
     _TRIES,
     _HELD,
@@ -363,6 +329,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     BUDGETS,
     ALERTS,
     WORKSPACES,
+    STRATEGIES,
+    # Days that are over are added up anew, by labels and end users with targets, too.
+    ("DELETE FROM cell_days WHERE kind = 'who'",),
 )
 
 

@@ -10,7 +10,7 @@ whole days from cells (cells.py), where there are any.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.v1.gateway_service_pb2 import UsageDimension
 from trunkline_server.state.ledger.calendar import HOUR, MINUTE
@@ -18,17 +18,30 @@ from trunkline_server.state.ledger.calendar import HOUR, MINUTE
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
-    from trunkline_server.state.ledger.dimensions import Kind
+    from trunkline_server.state.ledger.dimensions import Dimension, Kind
     from trunkline_server.state.ledger.question import Question
 
-Cells = Literal["who", "hour_cells", "detail_cells"]
-Source = Literal["rows", "minutes", "hour", "day", "detail"] | Cells
+# who, user, hour_cells, detail_cells, or LABEL and a label's name.
+Cells = str
+# rows, minutes, hour, day, detail, or cells.
+Source = str
 # Those that read `attempts` and `calls`.
 ROWS: frozenset[Source] = frozenset({"rows", "minutes"})
-# Those that read `cells`.
-CELLS: frozenset[Source] = frozenset({"who", "hour_cells", "detail_cells"})
+LABEL = "label:"
 
 DAY = 24 * HOUR
+
+
+def are_whole(source: Source) -> bool:
+    """Whether these are cells that count the attempts that calls hold, too."""
+    return source in {"who", "user"} or source.startswith(LABEL)
+
+
+def are_cells(source: Source) -> bool:
+    """Whether this reads `cells`."""
+    return source in {"hour_cells", "detail_cells"} or are_whole(source)
+
+
 # Rows are counted in about this many parts: a small sort is faster than a large one.
 _PARTS = 60
 _COARSE = frozenset(
@@ -99,11 +112,22 @@ def cells_for(question: Question) -> Cells | None:
         return "hour_cells"
     if kinds <= _DETAIL:
         return "detail_cells"
-    return "who" if kinds <= _WHO else None
+    if kinds <= _WHO:
+        return "who"
+    if kinds <= _COARSE | {UsageDimension.KIND_END_USER}:
+        return "user"
+    labels = {each.label for each in _dimensions(question) if each.kind == UsageDimension.KIND_LABEL}
+    if kinds <= _COARSE | {UsageDimension.KIND_LABEL} and len(labels) == 1:
+        return LABEL + labels.pop()
+    return None
 
 
 def _kinds(question: Question) -> set[Kind.ValueType]:
-    return {each.kind for each in question.group_by} | {each.dimension.kind for each in question.filters}
+    return {each.kind for each in _dimensions(question)}
+
+
+def _dimensions(question: Question) -> list[Dimension]:
+    return [*question.group_by, *(each.dimension for each in question.filters)]
 
 
 def pieces(question: Question, rollups: Iterable[Source]) -> list[Piece]:
@@ -113,7 +137,7 @@ def pieces(question: Question, rollups: Iterable[Source]) -> list[Piece]:
 
 def with_cells(question: Question, cut: Iterable[Piece], kind: Cells, days: Container[int]) -> list[Piece]:
     """The pieces, of which cells of these days serve what they can."""
-    replaced: Source = "minutes" if kind == "who" else "rows"
+    replaced = "minutes" if are_whole(kind) else "rows"
     found: list[Piece] = []
     for piece in cut:
         if piece.source != replaced:
@@ -133,7 +157,7 @@ def _by_cells(piece: Piece, kind: Cells, days: Container[int]) -> Iterator[Piece
         return
     yield piece._replace(end=low)
     for day in range(low - low % DAY, high, DAY):
-        source: Source = kind if day in days else piece.source
+        source = kind if day in days else piece.source
         yield Piece(source, max(low, day), min(high, day + DAY))
     yield piece._replace(start=high)
 

@@ -1017,7 +1017,8 @@ export type LedgerHealth = Message<"trunkline.v1.LedgerHealth"> & {
   refusedRows: bigint;
 
   /**
-   * Since the start: calls that were refused before any provider was asked, and not written down as the queue was full.
+   * Since the start: calls that were refused before any provider was asked, and not written down, as there was no room for them
+   * in the queue and none on the disk.
    *
    * @generated from field: int64 unrecorded_calls = 5;
    */
@@ -2131,14 +2132,14 @@ export type UsageTotals = Message<"trunkline.v1.UsageTotals"> & {
   fallbackRate?: number | undefined;
 
   /**
-   * cost_nano_usd / successes, rounded up. Absent without successes.
+   * cost_nano_usd / successes, rounded up. Absent without successes, and with unpriced_attempts.
    *
    * @generated from field: optional int64 nano_usd_per_success = 24;
    */
   nanoUsdPerSuccess?: bigint | undefined;
 
   /**
-   * Input and output tokens for a US dollar. Absent where nothing was paid.
+   * Input and output tokens for a US dollar. Absent where nothing was paid, and with unpriced_attempts.
    *
    * @generated from field: optional double tokens_per_usd = 25;
    */
