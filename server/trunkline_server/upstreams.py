@@ -17,6 +17,7 @@ from trunkline_server.providers.discovery import AnyOf, build_lister
 from trunkline_server.providers.guarded import guarded
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.named_options import named_options
+from trunkline_server.providers.origin import with_origin
 from trunkline_server.providers.probe import Asked, build_probe
 from trunkline_server.providers.tokens.asking import build_ask
 from trunkline_server.providers.trace import TracedHttp
@@ -108,7 +109,7 @@ class Upstreams:
         provider = self._settings.providers[name]
         (credential, *_) = build_credentials(row, provider, self._means(name))
         endpoint = self._known_as(name, row, self._state(name, row, credential))
-        guard = guarded(handler, self._log)
+        guard = with_origin(guarded(handler, self._log))
         return as_asked(self._opened_at(name, row, [endpoint], [guard]), provider.provider_tools)
 
     def build_inner(self, name: str, row: Row, handler: Handler) -> Handler:
