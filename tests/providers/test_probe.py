@@ -14,7 +14,7 @@ from upstreams import answer, hold, nobody_listens, upstream
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
-from trunkline_server.core import Call, Chain, Events
+from trunkline_server.core import Call, Chain, Events, Identity
 from trunkline_server.dialects import openai_chat
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.providers.http import HttpClient
@@ -253,6 +253,9 @@ def test_validation_begins_at_once_comes_back_with_jitter_and_leaves_out_what_ha
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
+OPERATOR = Identity(workspace="ops", key="key-1", role="operator")
+
+
 def failing(error: Exception) -> Chain:
     return Chain(snapshot(), playing([error]))
 
@@ -265,12 +268,13 @@ async def test_a_model_is_asked_for_one_token_as_a_caller_would() -> None:
         yield completed()
 
     prober = Prober(lambda: "id-1")
-    (result,) = await prober.models(Chain(snapshot(), handle), lambda _: "shown")
+    (result,) = await prober.models(Chain(snapshot(), handle), OPERATOR, lambda _: "shown")
     assert (result.target.provider, result.target.model, result.credential) == ("p", "m", "shown")
     assert result.outcome == call_pb2.OUTCOME_SUCCESS
     (call,) = seen
     assert (call.id, call.request.model, call.request.config.max_output_tokens) == ("id-1", "p/m", 1)
     assert 0 < call.deadline - call.arrival <= ROUND
+    assert call.identity is OPERATOR
 
 
 @pytest.mark.parametrize(
@@ -294,5 +298,5 @@ async def test_a_model_is_asked_for_one_token_as_a_caller_would() -> None:
 async def test_a_model_that_fails_is_told_as_its_last_attempt(
     error: Exception, outcome: call_pb2.Outcome.ValueType
 ) -> None:
-    (result,) = await Prober(lambda: "id").models(failing(error), lambda _: "")
+    (result,) = await Prober(lambda: "id").models(failing(error), OPERATOR, lambda _: "")
     assert result.outcome == outcome

@@ -20,7 +20,7 @@ from trunkline_server.spans import set_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trunkline_server.core import Chain
+    from trunkline_server.core import Chain, Identity
     from trunkline_server.dialects.dialect import Dialect
     from trunkline_server.dialects.limits import Limit
     from trunkline_server.providers.credential import Sign
@@ -122,11 +122,13 @@ class CredentialProbe:
 
 @dataclass(frozen=True, slots=True)
 class ModelProbe:
-    """One token of a model, asked for as a caller would: through every layer."""
+    """One token of a model, asked for as its caller would: through every layer, once, and of nobody else."""
 
     target: call_pb2.Target
     credential: str
     chain: Chain
+    # Who asks, and pays.
+    identity: Identity
     call_id: str
     timeout: float
 
@@ -145,10 +147,17 @@ class ModelProbe:
             model=f"{self.target.provider}/{self.target.model}",
             prompt="Hi",
             config=GenerationConfig(max_output_tokens=1),
+            routing=call_pb2.Routing(disable_fallback=True, max_attempts=1),
         )
         arrival = now()
         return Call(
-            self.call_id, request, arrival, arrival + self.timeout, streaming=False, snapshot=self.chain.snapshot
+            self.call_id,
+            request,
+            arrival,
+            arrival + self.timeout,
+            streaming=False,
+            snapshot=self.chain.snapshot,
+            identity=self.identity,
         )
 
 
@@ -182,16 +191,21 @@ class Prober:
         names = [name for name in sorted(self.probes) if only in ("", name)]
         return await self.round([probe for name in names for probe in self.probes[name]], within)
 
-    async def models(self, chain: Chain, credential: Callable[[str], str], within: float = ROUND) -> list[ProbeResult]:
-        """Ask the default model of each provider that can be called. Takes at most `within` seconds. Costs money."""
+    async def models(
+        self, chain: Chain, identity: Identity, credential: Callable[[str], str], within: float = ROUND
+    ) -> list[ProbeResult]:
+        """Ask the default model of each provider that can be called, on behalf of `identity`.
+
+        Takes at most `within` seconds. Costs money.
+        """
         offers = [offer for _, offer in sorted(chain.snapshot.offers.items()) if _is_askable(offer)]
         # A little less than the probe's own time: a call that ends at its deadline is counted as such.
         share = _share(len(offers), within) * 0.9
-        return await self.round([self._of_model(chain, offer, credential, share) for offer in offers], within)
-
-    def _of_model(self, chain: Chain, offer: Offer, credential: Callable[[str], str], timeout: float) -> ModelProbe:
-        target = call_pb2.Target(provider=offer.provider, model=offer.default_model)
-        return ModelProbe(target, credential(offer.provider), chain, self.new_id(), timeout)
+        targets = [call_pb2.Target(provider=offer.provider, model=offer.default_model) for offer in offers]
+        probes = [
+            ModelProbe(target, credential(target.provider), chain, identity, self.new_id(), share) for target in targets
+        ]
+        return await self.round(probes, within)
 
     async def validate(self, spread: Callable[[float, float], float] = random.uniform) -> None:
         """Ask about every credential now and every five minutes, for ever. Where there is none nothing is asked."""
