@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from apis import APIS, CHAT
 from gateway import gateway, settings_of
+from google.protobuf.json_format import ParseDict
 from make import kinds, text_of
 from upstreams import answer, chunk, head, upstream
 
@@ -199,6 +200,41 @@ async def test_stream_generate(tmp_path: Path, name: str) -> None:
     body = json.loads(sent.body)
     assert body.get("model", expected.model) == expected.model
     assert body.get("stream", False) == (streamed(row, expected.url) == expected.url)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "options", "path"),
+    [
+        ("openai", "gpt-5-pro", {}, "/responses"),
+        ("openai", "gpt-6-astra-pro", {}, "/responses"),
+        ("openai", "gpt-5.3-codex", {}, "/responses"),
+        ("openai", "gpt-5", {}, "/chat/completions"),
+        ("openai", "gpt-5", {"openai_responses": {"store": True}}, "/responses"),
+        ("azure_openai", "gpt-5-pro", {}, "/openai/v1/responses"),
+        # A deployment that says nothing of its model, except by what is configured of it.
+        ("azure_openai", "thorough", {}, "/openai/v1/responses"),
+        ("azure_openai", "chat", {}, "/openai/deployments/chat/chat/completions?api-version=2024-10-21"),
+        ("azure_openai", "chat", {"openai_responses": {"store": True}}, "/openai/v1/responses"),
+        # A deployment may have the name of a model that it is not made of.
+        ("azure_openai", "o3-pro", {}, "/openai/deployments/o3-pro/chat/completions?api-version=2024-10-21"),
+    ],
+)
+async def test_models_that_the_chat_api_does_not_offer_go_to_the_responses_api(
+    tmp_path: Path, name: str, model: str, options: dict[str, Any], path: str
+) -> None:
+    api = next(api for api in APIS if api.kind == "openai_responses") if path.endswith("/responses") else CHAT
+    bases = {"thorough": "o3-pro", "o3-pro": "gpt-4o"} if name == "azure_openai" else {}
+    made = {"kind": name, "api_key": "env:KEY", "models": [model], "base_models": bases}
+    request = ParseDict({"model": f"up/{model}", "prompt": "Hello", "provider_options": options}, pb.GenerateRequest())
+    async with upstream([answer(json.dumps(api.whole).encode(), content_type="application/json")]) as server:
+        document = {"providers": {"up": {**made, "base_url": server.base_url}}}
+        async with gateway(settings_of(tmp_path, document, {"KEY": "k-1"})) as running:
+            response = await running.stub.Generate(request)
+        sent = next(request for request in server.requests if request.body)
+    assert (sent.target, response.message.parts[0].text, list(response.warnings)) == (path, "Hi there", [])
+    header, value = EXPECTED[name].header
+    assert sent.headers[header] == value
+    assert json.loads(sent.body).get("model", model) == model
 
 
 @pytest.mark.parametrize(

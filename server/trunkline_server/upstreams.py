@@ -11,7 +11,7 @@ from trunkline_server.config_secrets import SecretFiles
 from trunkline_server.layers.endpoint import one_of
 from trunkline_server.providers.as_asked import as_asked
 from trunkline_server.providers.auth import Means, build_aws_secrets, build_credentials, headers_of
-from trunkline_server.providers.by_model import by_model, dialects_of
+from trunkline_server.providers.by_model import base_of, by_model, dialects_of
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.discovery import AnyOf, build_lister
 from trunkline_server.providers.guarded import guarded
@@ -140,10 +140,15 @@ class Upstreams:
         known = self._known_as(name, row, state)
         asked = Asked(http, self._dialects[row.dialect], credential.sign)
         ask = {
-            of: named_options(build_upstream(endpoint, self._dialects[of], http, known.limited), name, of)
+            of: named_options(
+                build_upstream(replace(endpoint, base_url=base_of(row, of)), self._dialects[of], http, known.limited),
+                name,
+                of,
+            )
             for of in dialects_of(row)
         }
-        handler = guarded(by_model(row, ask), self._log) if brought else by_model(row, ask)
+        by_dialect = by_model(row, ask, provider.base_models)
+        handler = guarded(by_dialect, self._log) if brought else by_dialect
         lister = build_lister(name, row, endpoint, state.credential, asked, self._lists.get(row.dialect))
         return _Built(known, handler, build_probe(name, row, endpoint, state, asked), lister)
 

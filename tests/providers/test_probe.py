@@ -20,7 +20,6 @@ from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import (
     AT_ONCE,
-    NO_PROBE,
     ROUND,
     VALIDATE_EVERY,
     Asked,
@@ -28,6 +27,7 @@ from trunkline_server.providers.probe import (
     Prober,
     build_probe,
 )
+from trunkline_server.providers.row import NO_PROBE
 from trunkline_server.providers.table import ROWS, Row
 from trunkline_server.providers.upstream import Endpoint
 from trunkline_server.settings import Header, ProviderSettings, Secret

@@ -10,8 +10,10 @@ import yaml
 from trunkline.v1.gateway_service_pb2 import GenerationConfig
 from trunkline_server import config
 from trunkline_server.dialects.openai_chat.settings import EFFORTS
-from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS, Row
+from trunkline_server.providers.row import NO_PROBE
+from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS, Row, configured
 from trunkline_server.routing.catalogue import build_offers
+from trunkline_server.settings import ProviderSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,3 +152,19 @@ def test_a_row_with_a_key_needs_no_file(row: Row) -> None:
     settings = config.load(None, environ | {row.key_env: "k"} if row.key_env else {})
     by_itself = row.key_env and not row.only_configured
     assert (row.name in settings.providers) == bool(by_itself or row.built_in == row.name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dialect", "path"),
+    [
+        # The new dialect's own list of models, where the row's is at another address.
+        ("azure_openai", "openai_responses", ""),
+        ("anthropic", "openai_chat", ""),
+        ("openai", "anthropic_messages", "/v1/models?limit=1"),
+        # What lists the models there asks nobody for a key, whatever is spoken.
+        ("nvidia", "openai_responses", NO_PROBE),
+        ("azure_openai", "openai_chat", ROWS["azure_openai"].probe_path),
+    ],
+)
+def test_another_dialect_has_another_probe(kind: str, dialect: str, path: str) -> None:
+    assert configured(ROWS[kind], ProviderSettings(kind=kind, dialect=dialect)).probe_path == path

@@ -16,6 +16,7 @@ from trunkline.v1.model_pb2 import (
     CAPABILITY_VISION,
 )
 from trunkline_server.dialects.dialect import Quirks
+from trunkline_server.providers.natives import RESPONSES_ONLY
 from trunkline_server.providers.row import Row
 
 _TOOLS = (CAPABILITY_STREAMING, CAPABILITY_TOOLS, CAPABILITY_JSON_SCHEMA, CAPABILITY_JSON_MODE)
@@ -61,6 +62,8 @@ HOSTS = (
         tokens="entra",
         base_url_env="AZURE_OPENAI_ENDPOINT",
         model_env="AZURE_OPENAI_DEPLOYMENT",
+        responses_models=RESPONSES_ONLY,
+        responses_base="/openai/v1",
         quirks=Quirks(
             path="/openai/deployments/{model}/chat/completions",
             api_version="2024-10-21",

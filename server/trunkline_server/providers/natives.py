@@ -25,6 +25,8 @@ _WHOLE = (
 )
 # Of projects, service accounts and administrators. What only begins with sk- is a key of many vendors.
 OPENAI_KEYS = r"sk-(proj|svcacct|admin)-.+"
+# The chat API does not offer these.
+RESPONSES_ONLY = r"(o\d|gpt-\d+(\.\d+)?)(-[a-z]+)?-pro\b.*|.*-deep-research\b.*|.*\bcodex\b.*|computer-use.*"
 
 NATIVES = (
     Row(

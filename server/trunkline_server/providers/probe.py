@@ -14,6 +14,7 @@ from trunkline_server.core import Call, now
 from trunkline_server.dialects.limits import read_limits
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.providers.http import HttpRequest
+from trunkline_server.providers.row import NO_PROBE
 from trunkline_server.providers.upstream import MAX_ERROR_BODY
 from trunkline_server.spans import set_seconds
 
@@ -34,8 +35,6 @@ AT_ONCE: Final = 8
 # Seconds between two rounds of validation; each wait is up to a tenth shorter or longer, so that gateways spread out.
 VALIDATE_EVERY: Final = 300.0
 
-# A row's probe_path for a provider that has no free call in which it looks at the credential.
-NO_PROBE: Final = "-"
 # What lists the models, by dialect; the row's probe_path stands above it.
 _PATHS = {"openai_chat": "/models", "openai_responses": "/models"}
 # What the provider wants to see beside the credential, by dialect.

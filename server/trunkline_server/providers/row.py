@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from trunkline.v1.model_pb2 import CAPABILITY_STREAMING
 from trunkline_server.dialects.dialect import Quirks
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from trunkline_server.settings import Auth
 
 NO_QUIRKS = Quirks()
+# A row's probe_path for a provider that has no free call in which it looks at the credential.
+NO_PROBE: Final = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +58,10 @@ class Row:
     # Seconds for which an answer is read on whose caller went away, because the provider goes on and bills it all the
     # same: what it cost is then known. 0 = it is closed at once.
     read_on: float = 0.0
-    # Models that are asked in `responses_dialect` (a regular expression over their ids).
+    # Models that are asked through the Responses API (a regular expression over their ids, or what they are made of).
     responses_models: str = ""
+    # Where that API stands, after the base URL.
+    responses_base: str = ""
     # Empty: the configuration must say default_model or models.
     default_model: str = ""
     # What is listed unless the configuration lists others.

@@ -17,8 +17,8 @@ from trunkline.v1.model_pb2 import (
 )
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.providers.hosts import CHAT, HOSTS
-from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS
-from trunkline_server.providers.row import Row
+from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS, RESPONSES_ONLY
+from trunkline_server.providers.row import NO_PROBE, Row
 from trunkline_server.providers.vendor_names import NAMES, NO_NAMES
 from trunkline_server.sections import Seconds
 from trunkline_server.settings_scripted import Script
@@ -58,8 +58,7 @@ _ROWS = (
         open=True,
         capabilities=CHAT,
         quirks=Quirks(unsupported=frozenset({"top_k"})),
-        # The chat API does not offer these.
-        responses_models=r"(o[13]|gpt-5(\.\d+)?)-pro\b.*|.*-deep-research\b.*|.*\bcodex\b.*|computer-use.*",
+        responses_models=RESPONSES_ONLY,
         status_url="https://status.openai.com",
     ),
     *NATIVES,
@@ -124,7 +123,11 @@ def configured(row: Row, provider: ProviderSettings) -> Row:
         # What is known of one dialect says nothing of another.
         generic = generic_row(provider.dialect)
         spoken = replace(
-            row if row.name != CUSTOM else generic, dialect=provider.dialect, quirks=generic.quirks, responses_models=""
+            row if row.name != CUSTOM else generic,
+            dialect=provider.dialect,
+            quirks=generic.quirks,
+            responses_models="",
+            probe_path=row.probe_path if row.probe_path == NO_PROBE else generic.probe_path,
         )
     return replace(
         spoken,
