@@ -41,21 +41,21 @@ class Expected(NamedTuple):
 HERE = "(its own address)"
 EXPECTED = {
     "openai": Expected("https://api.openai.com/v1/chat/completions", "gpt-4o-mini", {"OPENAI_API_KEY": "k-1"}),
-    "openai_responses": Expected("https://api.openai.com/v1/responses", "gpt-5-mini", {"OPENAI_API_KEY": "k-1"}),
+    "openai_responses": Expected("https://api.openai.com/v1/responses", "gpt-5.6-terra", {"OPENAI_API_KEY": "k-1"}),
     "anthropic": Expected(
         "https://api.anthropic.com/v1/messages",
-        "claude-sonnet-4-5",
+        "claude-sonnet-5-5",
         {"ANTHROPIC_API_KEY": "k-1"},
         ("x-api-key", "k-1"),
     ),
     "gemini": Expected(
-        "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-flash:generateContent",
-        "gemini-2.5-flash",
+        "https://generativelanguage.googleapis.com/v1beta/models/gemini-3.8-flash:generateContent",
+        "gemini-3.8-flash",
         {"GEMINI_API_KEY": "k-1"},
         ("x-goog-api-key", "k-1"),
     ),
     "vertex": Expected(
-        f"{HERE}/models/gemini-2.5-flash:generateContent", "gemini-2.5-flash", {"VERTEX_ACCESS_TOKEN": "k-1"}
+        f"{HERE}/models/gemini-3.8-flash:generateContent", "gemini-3.8-flash", {"VERTEX_ACCESS_TOKEN": "k-1"}
     ),
     "cohere": Expected("https://api.cohere.com/v2/chat", "command-a-03-2025", {"COHERE_API_KEY": "k-1"}),
     "bedrock": Expected(
@@ -75,7 +75,7 @@ EXPECTED = {
     ),
     "together": Expected(
         "https://api.together.xyz/v1/chat/completions",
-        "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+        "openai/gpt-oss-120b",
         {"TOGETHER_API_KEY": "k-1"},
     ),
     "fireworks": Expected(
@@ -86,10 +86,8 @@ EXPECTED = {
     "openrouter": Expected(
         "https://openrouter.ai/api/v1/chat/completions", "openai/gpt-4o-mini", {"OPENROUTER_API_KEY": "k-1"}
     ),
-    "groq": Expected(
-        "https://api.groq.com/openai/v1/chat/completions", "llama-3.3-70b-versatile", {"GROQ_API_KEY": "k-1"}
-    ),
-    "deepseek": Expected("https://api.deepseek.com/chat/completions", "deepseek-chat", {"DEEPSEEK_API_KEY": "k-1"}),
+    "groq": Expected("https://api.groq.com/openai/v1/chat/completions", "openai/gpt-oss-120b", {"GROQ_API_KEY": "k-1"}),
+    "deepseek": Expected("https://api.deepseek.com/chat/completions", "deepseek-v4-flash", {"DEEPSEEK_API_KEY": "k-1"}),
     "xai": Expected("https://api.x.ai/v1/chat/completions", "grok-4", {"XAI_API_KEY": "k-1"}),
     "cerebras": Expected("https://api.cerebras.ai/v1/chat/completions", "gpt-oss-120b", {"CEREBRAS_API_KEY": "k-1"}),
     "perplexity": Expected("https://api.perplexity.ai/chat/completions", "sonar", {"PERPLEXITY_API_KEY": "k-1"}),

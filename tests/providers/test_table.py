@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import FrozenInstanceError
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from trunkline.v1.gateway_service_pb2 import GenerationConfig
 from trunkline_server import config
 from trunkline_server.dialects.openai_chat.settings import EFFORTS
+from trunkline_server.models.data import entry_of
 from trunkline_server.providers.row import NO_PROBE
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS, Row, configured
 from trunkline_server.routing.catalogue import build_offers
@@ -18,6 +20,8 @@ from trunkline_server.settings import ProviderSettings
 if TYPE_CHECKING:
     from pathlib import Path
 
+# The day of the sources that the packaged data on models is built from.
+DATA_OF = date(2026, 11, 29)
 EACH = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 
 
@@ -38,6 +42,16 @@ def test_a_row_is_consistent(row: Row) -> None:
     assert quirks.media <= {"image", "audio", "file", "file_url", "video"}
     assert quirks.response_formats <= {"json_object", "json_schema"}
     assert not quirks.reasoning_details or quirks.reasoning_field
+
+
+@EACH
+def test_what_a_row_offers_by_itself_is_there_for_a_while(row: Row) -> None:
+    """By the packaged data. Whoever renews that with `make models` moves the day on, and may see this fail."""
+    for model in {row.default_model, *row.models} - {""}:
+        entry = entry_of(row.name, model)
+        if entry is not None:
+            assert entry.deprecated is None or entry.deprecated > DATA_OF, model
+            assert entry.retired is None or entry.retired > DATA_OF + timedelta(days=30), model
 
 
 @EACH

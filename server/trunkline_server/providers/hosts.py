@@ -102,7 +102,7 @@ HOSTS = (
         "together",
         status_url="https://status.together.ai",
         base_url="https://api.together.xyz/v1",
-        default_model="meta-llama/Llama-3.3-70B-Instruct-Turbo",
+        default_model="openai/gpt-oss-120b",
         capabilities=_TOOLS,
         quirks=replace(
             OPEN,
@@ -153,7 +153,7 @@ HOSTS = (
         key_pattern=r"gsk_.+",
         status_url="https://groqstatus.com",
         base_url="https://api.groq.com/openai/v1",
-        default_model="llama-3.3-70b-versatile",
+        default_model="openai/gpt-oss-120b",
         capabilities=_TOOLS,
         quirks=Quirks(
             unsupported=frozenset({"top_k", "top_logprobs"}),
@@ -167,8 +167,8 @@ HOSTS = (
         "deepseek",
         status_url="https://status.deepseek.com",
         base_url="https://api.deepseek.com",
-        default_model="deepseek-chat",
-        models=("deepseek-chat", "deepseek-reasoner"),
+        default_model="deepseek-v4-flash",
+        models=("deepseek-v4-flash", "deepseek-v4-pro"),
         capabilities=(*_TOOLS, CAPABILITY_LOGPROBS, CAPABILITY_REASONING),
         quirks=Quirks(
             max_tokens_field="max_tokens",

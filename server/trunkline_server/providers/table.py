@@ -54,7 +54,7 @@ _ROWS = (
         model_env="OPENAI_MODEL",
         organization_env="OPENAI_ORGANIZATION",
         default_model="gpt-4o-mini",
-        models=("gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"),
+        models=("gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini"),
         open=True,
         capabilities=CHAT,
         quirks=Quirks(unsupported=frozenset({"top_k"})),
