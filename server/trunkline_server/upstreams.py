@@ -14,6 +14,7 @@ from trunkline_server.providers.auth import Means, build_aws_secrets, build_cred
 from trunkline_server.providers.by_model import base_of, by_model, dialects_of
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.discovery import AnyOf, build_lister
+from trunkline_server.providers.gateway import FarGateway
 from trunkline_server.providers.guarded import guarded
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.named_options import named_options
@@ -111,6 +112,20 @@ class Upstreams:
         endpoint = self._known_as(name, row, self._state(name, row, credential))
         guard = with_origin(guarded(handler, self._log))
         return as_asked(self._opened_at(name, row, [endpoint], [guard]), provider.provider_tools)
+
+    def build_gateway(self, name: str, row: Row) -> Handler:
+        """Another Trunkline."""
+        provider = self._settings.providers[name]
+        built = [self._far(name, row, credential) for credential in build_credentials(row, provider, self._means(name))]
+        handler = self._opened_at(name, row, [endpoint for endpoint, _ in built], [handler for _, handler in built])
+        return as_asked(handler, provider.provider_tools)
+
+    def _far(self, name: str, row: Row, credential: Credential) -> tuple[endpoints.Endpoint, Handler]:
+        headers = headers_of(self._settings.providers[name], credential)
+        far = FarGateway(row.base_url, headers, credential.sign, self._settings.limits.connect)
+        self._opened.push_async_callback(far.aclose)
+        known = self._known_as(name, row, self._state(name, row, credential))
+        return known, with_origin(guarded(far.handle, self._log))
 
     def build_inner(self, name: str, row: Row, handler: Handler) -> Handler:
         """A provider that is a part of this process."""

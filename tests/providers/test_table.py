@@ -13,7 +13,7 @@ from trunkline_server import config
 from trunkline_server.dialects.openai_chat.settings import EFFORTS
 from trunkline_server.models.data import entry_of
 from trunkline_server.providers.row import NO_PROBE
-from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS, Row, configured
+from trunkline_server.providers.table import CUSTOM, GATEWAY, ROWS, SCRIPTS, Row, configured
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.settings import ProviderSettings
 
@@ -31,7 +31,7 @@ def test_a_row_is_consistent(row: Row) -> None:
     assert re.fullmatch(r"[a-z0-9_]+", row.name), "what a user may write as kind and as a provider's name"
     assert not row.models or row.default_model in row.models
     assert len(set(row.models)) == len(row.models)
-    assert row.dialect or (not row.base_url and row.auth == "none") or row.name == CUSTOM, "no dialect, no address"
+    assert row.dialect or (not row.base_url and row.auth == "none") or row.name in {CUSTOM, GATEWAY}, "no dialect"
     assert row.open or row.models, "a closed provider without models has nothing to offer"
     assert row.auth != "none" or not (row.key_required or row.key_env)
     assert not row.base_url or re.fullmatch(r"(https://|http://localhost:)[^/]+(/.+)?(?<!/)", row.base_url)
@@ -122,7 +122,7 @@ def test_azure_is_told_by_its_variables() -> None:
 
 # Where the vendor tells nothing in public, or where there is no vendor.
 WITHOUT_STATUS_PAGE = {"perplexity", "nvidia", "zai", "ollama", "litellm", "vllm", "llamacpp", "lmstudio"}
-WITHOUT_STATUS_PAGE |= {"openai_compatible", "custom", "embedded", "scripted"}
+WITHOUT_STATUS_PAGE |= {"openai_compatible", "custom", "trunkline", "embedded", "scripted"}
 
 
 @EACH
@@ -153,6 +153,8 @@ def test_every_row_can_be_configured_under_a_name_of_its_own(row: Row, tmp_path:
 
 def what_it_lacks(row: Row) -> dict[str, str]:
     """What has to be configured, for there is no telling it beforehand."""
+    if row.name == GATEWAY:
+        return {"base_url": "https://example.test", "default_model": "m"}
     if row.name == CUSTOM:
         return {"dialect": "anthropic_messages", "base_url": "https://example.test", "default_model": "m"}
     lacking = {} if row.base_url or not row.dialect else {"base_url": "https://example.test/v1"}

@@ -376,7 +376,7 @@ HOSTS = (
         base_url="http://localhost:1234/v1",
         quirks=replace(OPEN, efforts=("low", "medium", "high"), media=_IMAGES),
     ),
-    # Any other server that speaks OpenAI's chat API, another Trunkline, a vendor that has no row yet.
+    # Any other server that speaks OpenAI's chat API, a vendor that has no row yet.
     Row(
         name="openai_compatible",
         dialect="openai_chat",

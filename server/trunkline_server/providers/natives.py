@@ -15,7 +15,7 @@ from trunkline.v1.model_pb2 import (
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.providers.row import Row
 
-_WHOLE = (
+WHOLE = (
     CAPABILITY_STREAMING,
     CAPABILITY_TOOLS,
     CAPABILITY_JSON_SCHEMA,
@@ -44,7 +44,7 @@ NATIVES = (
         default_model="claude-sonnet-5-5",
         models=("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5"),
         open=True,
-        capabilities=(*_WHOLE, CAPABILITY_PROMPT_CACHE),
+        capabilities=(*WHOLE, CAPABILITY_PROMPT_CACHE),
         probe_path="/v1/models?limit=1",
         status_url="https://status.claude.com",
     ),
@@ -66,7 +66,7 @@ NATIVES = (
         models=("gemini-3.8-flash", "gemini-3.5-flash-lite"),
         probe_path="/models?pageSize=1",
         open=True,
-        capabilities=(*_WHOLE, CAPABILITY_LOGPROBS),
+        capabilities=(*WHOLE, CAPABILITY_LOGPROBS),
         quirks=Quirks(max_stop_sequences=5),
     ),
     # Vertex AI. base_url: https://LOCATION-aiplatform.googleapis.com/v1/projects/P/locations/LOCATION/publishers/google
@@ -86,7 +86,7 @@ NATIVES = (
         default_model="gemini-3.8-flash",
         models=("gemini-3.8-flash", "gemini-3.5-flash-lite"),
         open=True,
-        capabilities=(*_WHOLE, CAPABILITY_LOGPROBS),
+        capabilities=(*WHOLE, CAPABILITY_LOGPROBS),
         quirks=Quirks(max_stop_sequences=5),
     ),
     Row(
@@ -162,6 +162,6 @@ NATIVES = (
         default_model="gpt-5.6-terra",
         models=("gpt-5.6-terra", "gpt-5.6-sol"),
         open=True,
-        capabilities=_WHOLE,
+        capabilities=WHOLE,
     ),
 )

@@ -17,7 +17,7 @@ from trunkline.v1.model_pb2 import (
 )
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.providers.hosts import CHAT, HOSTS
-from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS, RESPONSES_ONLY
+from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS, RESPONSES_ONLY, WHOLE
 from trunkline_server.providers.row import NO_PROBE, Row
 from trunkline_server.providers.vendor_names import NAMES, NO_NAMES
 from trunkline_server.sections import Seconds
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from trunkline_server.settings import ProviderSettings
     from trunkline_server.settings_vendors import GenerationDefaults, QuirkSettings
 
-__all__ = ["CUSTOM", "QUIRKS", "ROWS", "SCRIPTS", "Row", "configured", "generic_row", "has_credential"]
+__all__ = ["CUSTOM", "GATEWAY", "QUIRKS", "ROWS", "SCRIPTS", "Row", "configured", "generic_row", "has_credential"]
 
 _SETS = frozenset({"unsupported", "response_formats", "media"})
 # The kind of a provider whose dialect is configured.
 CUSTOM = "custom"
+# The kind of a provider that is another Trunkline.
+GATEWAY = "trunkline"
 # What a provider of kind scripted says unless the configuration has scripts of its own.
 SCRIPTS: Mapping[str, Script] = {
     "mock-fast": Script(),
@@ -65,6 +67,8 @@ _ROWS = (
     *HOSTS,
     # A vendor that has no row: the configuration says its dialect and its address.
     Row(name=CUSTOM, auth="bearer", open=True),
+    # Another Trunkline, over gRPC. What its models can do is its to say.
+    Row(name=GATEWAY, auth="bearer", open=True, only_configured=True, capabilities=WHOLE),
     Row(
         name="embedded",
         default_model="smollm2-135m-instruct",

@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 
 from trunkline.v1.call_pb2 import Complexity
 from trunkline.v1.call_pb2 import Warning as CallWarning
-from trunkline.v1.gateway_service_pb2 import GenerateRequest
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig
 from trunkline_server.errors import UnknownName
 from trunkline_server.routing.analysis import analyse
 from trunkline_server.routing.policy import PLAIN, Policy, Weights
@@ -207,9 +207,10 @@ def _instruct(request: GenerateRequest, task: TaskSettings) -> None:
         own = request.system_instruction
         request.system_instruction = f"{task.system_prompt}\n\n{own}" if own else task.system_prompt
     config = request.config
-    for name, value in asdict(task.defaults).items():
-        if value is not None and not config.HasField(name):
-            setattr(config, name, value)
+    if task.defaults != _NO_DEFAULTS:
+        said = GenerationConfig(**{name: value for name, value in asdict(task.defaults).items() if value is not None})
+        said.MergeFrom(config)
+        config.CopyFrom(said)
     if task.max_output_tokens is not None:
         asked = config.max_output_tokens if config.HasField("max_output_tokens") else task.max_output_tokens
         config.max_output_tokens = min(asked, task.max_output_tokens)
