@@ -18,7 +18,7 @@ from msgspec import inspect, structs
 from trunkline_server.config_alerts import alert_problems
 from trunkline_server.config_budgets import budget_problems, read_money
 from trunkline_server.config_check import Problem, Walk, join, problems_of, read_seconds
-from trunkline_server.config_credential_check import credential_problems
+from trunkline_server.config_credential_check import credential_problems, key_warnings
 from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
 from trunkline_server.config_doors import door_problems
 from trunkline_server.config_experiments import experiment_problems
@@ -31,8 +31,8 @@ from trunkline_server.config_prices import price_problems, read_moment, read_tok
 from trunkline_server.config_reliability import reliability_problems
 from trunkline_server.config_routing import routing_in, routing_problems
 from trunkline_server.config_secrets import readers
-from trunkline_server.config_tasks import task_problems
-from trunkline_server.entry_points import Extensions, load_extensions
+from trunkline_server.config_tasks import target_warnings, task_problems
+from trunkline_server.entry_points import Extensions, extensions_of, load_extensions
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Reference, Secret, Settings
@@ -138,6 +138,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     if problems:
         raise ConfigError(source, _told_once(problems, origins))
     return settings
+
+
+def warnings_of(settings: Settings) -> Iterator[str]:
+    """What can be lived with, and is hardly meant."""
+    rows = extensions_of(settings).rows
+    yield from key_warnings(settings, rows)
+    yield from target_warnings(settings, rows)
 
 
 def version(settings: Settings) -> str:

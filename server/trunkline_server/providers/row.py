@@ -42,6 +42,8 @@ class Row:
     # What the keys of this vendor, and of no other, look like (a regular expression over a whole key). Not what all of
     # them look like: vendors change that. Empty = nothing tells them.
     key_pattern: str = ""
+    # What all of them look like that are known, others' too; a key that does not gets a warning. Empty = key_pattern.
+    key_form: str = ""
     # Environment variables for what the configuration leaves out. Empty = there is none.
     key_env: str = ""
     key_env_too: str = ""

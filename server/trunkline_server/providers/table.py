@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +22,27 @@ from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS, RESPONSES_O
 from trunkline_server.providers.row import NO_PROBE, Row
 from trunkline_server.providers.vendor_names import NAMES, NO_NAMES
 from trunkline_server.sections import Seconds
+from trunkline_server.settings import Reference
 from trunkline_server.settings_scripted import Script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline_server.settings import ProviderSettings
+    from trunkline_server.settings import ProviderSettings, Secret
     from trunkline_server.settings_vendors import GenerationDefaults, QuirkSettings
 
-__all__ = ["CUSTOM", "GATEWAY", "QUIRKS", "ROWS", "SCRIPTS", "Row", "configured", "generic_row", "has_credential"]
+__all__ = [
+    "CUSTOM",
+    "GATEWAY",
+    "QUIRKS",
+    "ROWS",
+    "SCRIPTS",
+    "Row",
+    "configured",
+    "doubt_of",
+    "generic_row",
+    "has_credential",
+]
 
 _SETS = frozenset({"unsupported", "response_formats", "media"})
 # The kind of a provider whose dialect is configured.
@@ -51,6 +64,7 @@ _ROWS = (
         auth="bearer",
         key_required=True,
         key_pattern=OPENAI_KEYS,
+        key_form=r"sk-.+",
         key_env="OPENAI_API_KEY",
         base_url_env="OPENAI_BASE_URL",
         model_env="OPENAI_MODEL",
@@ -173,3 +187,14 @@ def has_credential(row: Row, provider: ProviderSettings) -> bool:
     if row.tokens == "google" and (provider.service_account is not None or provider.ambient):
         return True
     return bool(provider.all_keys) or (row.tokens == "entra" and bool(provider.client_id or provider.ambient))
+
+
+def doubt_of(key: Secret, row: Row) -> str:
+    """Why it may be no key of this provider's, in words that say nothing of it. Empty = it looks like one.
+
+    At an address of the operator's own, and before it is fetched from a store, nothing can be told.
+    """
+    form = row.key_form or row.key_pattern
+    if not form or isinstance(key, Reference) or row.base_url != ROWS[row.name].base_url:
+        return ""
+    return "" if re.fullmatch(form, key.reveal()) else f"it does not look like a key of {row.name}"
