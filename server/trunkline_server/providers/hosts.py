@@ -249,7 +249,8 @@ HOSTS = (
         status_url="https://status.huggingface.co",
         unlisted="callable",
         key_pattern=r"hf_.+",
-        probe_path="-",
+        # The list of models asks nobody for a key.
+        probe_path="https://huggingface.co/api/whoami-v2",
         base_url="https://router.huggingface.co/v1",
         key_env="HF_TOKEN",
         default_model="openai/gpt-oss-20b",

@@ -90,6 +90,8 @@ class CredentialProbe:
     request: HttpRequest
     asked: Asked
     learner: Learner
+    # Asked at another address than calls are: it tells of the credential, and of nothing else.
+    elsewhere: bool = False
 
     @property
     def credential(self) -> str:
@@ -101,7 +103,8 @@ class CredentialProbe:
         try:
             await self._exchange()
         except UpstreamError as error:
-            self.learner.failed(error)
+            if not self.elsewhere or error.outcome == call_pb2.OUTCOME_AUTH:
+                self.learner.failed(error)
             return error.outcome
         self.learner.succeeded()
         return call_pb2.OUTCOME_SUCCESS
@@ -109,7 +112,8 @@ class CredentialProbe:
     async def _exchange(self) -> None:
         request = await self.asked.sign(self.request) if self.asked.sign is not None else self.request
         async with self.asked.http.exchange(request) as response:
-            self.learner.limited(read_limits(response.headers))
+            if not self.elsewhere:
+                self.learner.limited(read_limits(response.headers))
             if response.status < 300:
                 return  # the list itself is of no use here
             body = await response.read_start(MAX_ERROR_BODY)
@@ -250,5 +254,6 @@ def build_probe(name: str, row: Row, endpoint: Endpoint, learner: Learner, asked
     if path == NO_PROBE or not endpoint.base_url or (row.key_required and not learner.credential):
         return None
     headers = {"accept": "application/json", **_HEADERS.get(row.dialect, {}), **endpoint.headers}
-    request = HttpRequest("GET", endpoint.base_url + path, headers)
-    return CredentialProbe(call_pb2.Target(provider=name), request, asked, learner)
+    elsewhere = path.startswith("https://")
+    request = HttpRequest("GET", path if elsewhere else endpoint.base_url + path, headers)
+    return CredentialProbe(call_pb2.Target(provider=name), request, asked, learner, elsewhere)

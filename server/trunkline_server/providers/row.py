@@ -82,7 +82,8 @@ class Row:
     # The name under which such a provider exists without being configured. Empty = it does not.
     built_in: str = ""
     # The cheapest call in which the provider looks at the credential, after the base URL. Empty = the dialect's list
-    # of models. "-" = there is none that is free: what lists the models there asks nobody for a key.
+    # of models. "-" = there is none that is free: what lists the models there asks nobody for a key. A whole URL = at
+    # another address of the vendor's, which takes the same keys: asked only by whoever asks the vendor at its own.
     probe_path: str = ""
     # Whether its dialect's list of models is there, is free, and names what can be called.
     lists_models: bool = True

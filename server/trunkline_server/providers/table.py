@@ -147,6 +147,8 @@ def configured(row: Row, provider: ProviderSettings) -> Row:
             responses_models="",
             probe_path=row.probe_path if row.probe_path == NO_PROBE else generic.probe_path,
         )
+    if spoken.probe_path.startswith("https://") and provider.base_url not in ("", row.base_url):
+        spoken = replace(spoken, probe_path=NO_PROBE)
     return replace(
         spoken,
         base_url=provider.base_url or spoken.base_url,
