@@ -19,7 +19,14 @@ from trunkline_server.config_alerts import alert_problems
 from trunkline_server.config_budgets import budget_problems, read_money
 from trunkline_server.config_check import Problem, Walk, join, problems_of, read_seconds
 from trunkline_server.config_credential_check import credential_problems, key_warnings
-from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
+from trunkline_server.config_credentials import (
+    address_in,
+    api_version_in,
+    aws_in,
+    credentials_in,
+    has_aws,
+    names_credential,
+)
 from trunkline_server.config_doors import door_problems
 from trunkline_server.config_experiments import experiment_problems
 from trunkline_server.config_fallbacks import fallback_problems
@@ -216,7 +223,8 @@ def _fill_in_provider(
 ) -> None:
     for said in credentials_in(row, provider, environ):
         fill(*said)
-    fill("base_url", row.base_url_env, environ.get(row.base_url_env, ""))
+    fill("base_url", *address_in(row, environ))
+    fill("api_version", *api_version_in(row, environ))
     fill("default_model", row.model_env, environ.get(row.model_env, ""))
     fill("organization", row.organization_env, environ.get(row.organization_env, ""))
     if provider.get("region") and row.signing == "sigv4":
@@ -275,7 +283,7 @@ def _is_meant(row: Row, environ: Mapping[str, str]) -> bool:
         return False
     if row.signing == "sigv4" and has_aws(row, environ):
         return True
-    if not (row.base_url or row.base_url_env in environ) or not (row.default_model or row.model_env in environ):
+    if not (row.base_url or any(address_in(row, environ))) or not (row.default_model or row.model_env in environ):
         return False
     return names_credential(row, environ) or (not row.key_required and row.base_url_env in environ)
 
