@@ -36,9 +36,11 @@ def credential_problems(settings: Settings, rows: Mapping[str, Row]) -> Iterator
 def key_warnings(settings: Settings, rows: Mapping[str, Row]) -> Iterator[str]:
     """Keys that do not look like the vendor's: vendors change what keys look like, so they are used all the same."""
     for name, provider in settings.providers.items():
-        row = rows.get(provider.kind)
-        for at, key in _named(provider) if row is not None else ():
-            if doubt := doubt_of(key, configured(row, provider)):
+        if (known := rows.get(provider.kind)) is None:
+            continue
+        row = configured(known, provider)
+        for at, key in _named(provider):
+            if doubt := doubt_of(key, row):
                 yield f"providers.{name}.{at}: {doubt}"
 
 
