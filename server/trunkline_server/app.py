@@ -336,11 +336,7 @@ class App:
             },
             **{name: upstreams.build_gateway(name, rows[name]) for name, _ in _of_kind(settings, GATEWAY)},
             **{name: upstreams.build_brought(name, rows[name], brought[name]) for name in brought},
-            **{
-                name: upstreams.build(name, row, self._prober, brought=row.dialect not in DIALECTS)
-                for name, row in rows.items()
-                if row.dialect
-            },
+            **{name: upstreams.build(name, row, self._prober) for name, row in rows.items() if row.dialect},
         }
         handler = dispatch({name: with_defaults(each, rows[name].defaults) for name, each in handlers.items()})
         for layer in reversed(self._layers(settings, rules)):

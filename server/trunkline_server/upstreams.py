@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline_server.config_secrets import SecretFiles
+from trunkline_server.formats import DIALECTS
 from trunkline_server.layers.endpoint import one_of
 from trunkline_server.providers.as_asked import as_asked
 from trunkline_server.providers.auth import Means, build_aws_secrets, build_credentials, headers_of
@@ -94,11 +95,11 @@ class Upstreams:
         # By provider: who asks it for its models.
         self.listers: dict[str, Lists] = {}
 
-    def build(self, name: str, row: Row, prober: Prober, *, brought: bool) -> Handler:
-        """The provider of this name over HTTP, known to `prober`. `brought`: a package brought its dialect."""
+    def build(self, name: str, row: Row, prober: Prober) -> Handler:
+        """The provider of this name over HTTP, known to `prober`."""
         provider = self._settings.providers[name]
         credentials = build_credentials(row, provider, self._means(name))
-        built = [self._endpoint(name, row, credential, brought=brought) for credential in credentials]
+        built = [self._endpoint(name, row, credential) for credential in credentials]
         if listers := [(each.endpoint.known.wait, each.lister) for each in built if each.lister is not None]:
             self.listers[name] = AnyOf(listers)
         prober.add(name, [each.probe for each in built if each.probe is not None])
@@ -140,7 +141,7 @@ class Upstreams:
         handler = one_of(built, [self._account(handler) for handler in handlers], random.random)
         return self._drain(handler, row.read_on) if row.read_on > 0 else handler
 
-    def _endpoint(self, name: str, row: Row, credential: Credential, *, brought: bool) -> _Built:
+    def _endpoint(self, name: str, row: Row, credential: Credential) -> _Built:
         """One credential at the provider's address, with connections of its own, and the probe of it."""
         provider = self._settings.providers[name]
         http = self._client(name)
@@ -163,7 +164,8 @@ class Upstreams:
             for of in dialects_of(row)
         }
         by_dialect = by_model(row, ask, provider.base_models)
-        handler = guarded(by_dialect, self._log) if brought else by_dialect
+        # A dialect that a package brings is others' code.
+        handler = by_dialect if row.dialect in DIALECTS else guarded(by_dialect, self._log)
         lister = build_lister(name, row, endpoint, state.credential, asked, self._lists.get(row.dialect))
         return _Built(known, handler, build_probe(name, row, endpoint, state, asked), lister)
 
