@@ -15,7 +15,7 @@ from msgspec import inspect
 from trunkline_server import config
 from trunkline_server.config import ConfigError
 from trunkline_server.config_check import LONGEST_SPAN, Unfit, read_seconds
-from trunkline_server.config_tasks import warnings_of
+from trunkline_server.config_tasks import target_warnings
 from trunkline_server.providers.table import ROWS
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.settings_scripted import ScriptedToolCall
@@ -649,7 +649,7 @@ def test_targets_that_nobody_answers_to_are_warnings_that_name_the_remedy(load: 
         complexity: [{use: mock-slw}]
         last_resort: embeded
     """)
-    told = dict(warning.split(": ", 1) for warning in warnings_of(settings, ROWS))
+    told = dict(warning.split(": ", 1) for warning in target_warnings(settings, ROWS))
     assert {path: warning.partition("; ")[2] for path, warning in told.items()} == {
         "tasks.mine.primary[0]": "did you mean mock-fast or mock/mock-fast or mock-slow?",
         "tasks.mine.fallback[0]": "gpt-4o is a model of openai: set OPENAI_API_KEY to have it",
@@ -662,4 +662,4 @@ def test_targets_that_nobody_answers_to_are_warnings_that_name_the_remedy(load: 
 
 
 def test_nothing_is_said_of_what_is_built_in() -> None:
-    assert [*warnings_of(config.load(None, {}), ROWS)] == []
+    assert [*target_warnings(config.load(None, {}), ROWS)] == []

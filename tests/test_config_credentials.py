@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from gateway import gateway, settings_of
 
+from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server import config
 from trunkline_server.config import ConfigError
 from trunkline_server.providers.addresses import may_have_secrets
@@ -296,3 +298,45 @@ def test_a_region_is_what_is_said_or_what_the_address_names(tmp_path: Path, give
 def test_what_names_no_region_is_told(tmp_path: Path) -> None:
     for given in ({"kind": "openai", "region": "EU West"}, {"kind": "bedrock", "ambient": True, "region": "europe"}):
         assert any("up.region: expected a region" in each for each in problems(tmp_path, {"providers": {"up": given}}))
+
+
+# --- what a key looks like --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "provider", "warned"),
+    [
+        ({"ANTHROPIC_API_KEY": "hello"}, {}, ["providers.anthropic.api_key: it does not look like a key of anthropic"]),
+        ({"ANTHROPIC_API_KEY": "sk-ant-api03-x"}, {}, []),
+        # Older keys of OpenAI's have nothing that is theirs alone, newer ones of Google's begin otherwise.
+        ({"OPENAI_API_KEY": "sk-0123456789"}, {}, []),
+        ({"OPENAI_API_KEY": "0123456789"}, {}, ["providers.openai.api_key: it does not look like a key of openai"]),
+        ({"GEMINI_API_KEY": "AQ.Ab8"}, {}, []),
+        # There is nothing known of these.
+        ({"COHERE_API_KEY": "hello"}, {}, []),
+        # At an address of one's own anything may be a key; in a store, nobody has seen it.
+        ({"GROQ_API_KEY": "hello"}, {"groq": {"base_url": "https://proxy.example/v1"}}, []),
+        ({}, {"groq": {"api_key": "aws-sm:prod/groq"}, "aws": {}}, []),
+        (
+            {"K": "hello"},
+            {"mine": {"kind": "groq", "api_keys": ["env:K"]}},
+            ["providers.mine.api_keys[0]: it does not look like a key of groq"],
+        ),
+    ],
+)
+def test_a_key_that_does_not_look_like_one_is_used_with_a_warning(
+    tmp_path: Path, environ: dict[str, str], provider: dict[str, Any], warned: list[str]
+) -> None:
+    path = tmp_path / "trunkline.yaml"
+    aws = {"aws_secrets": {"region": "eu-west-1", "ambient": True}} if provider.pop("aws", None) is not None else {}
+    path.write_text(yaml.safe_dump({"providers": provider, **aws}))
+    assert [*config.warnings_of(config.load(path, environ))] == warned
+
+
+async def test_health_tells_of_a_key_that_does_not_look_like_one(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, {}, {"ANTHROPIC_API_KEY": "hello-canary"})
+    async with gateway(settings) as running:
+        health = await running.stub.HealthCheck(pb.HealthCheckRequest(include_providers=True))
+    (endpoint,) = next(each for each in health.providers if each.provider == "anthropic").endpoints
+    assert endpoint.credential_reason == "not tried yet; it does not look like a key of anthropic"
+    assert "canary" not in str(health)

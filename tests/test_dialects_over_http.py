@@ -207,12 +207,12 @@ async def test_long_unary_calls_are_streamed_upstream_and_folded(tmp_path: Path)
 @pytest.mark.parametrize(
     ("name", "provider", "model"),
     [
-        ("claude", "anthropic", "claude-sonnet-4-5"),
+        ("claude", "anthropic", "claude-sonnet-5-5"),
         ("claude-sonnet-4.5", "anthropic", "claude-sonnet-4-5"),
         ("Claude-Sonnet-4-5-20250929", "anthropic", "claude-sonnet-4-5"),
         ("anthropic/claude-sonnet-4.5", "anthropic", "claude-sonnet-4-5"),
         ("claude/claude-opus-4-5", "anthropic", "claude-opus-4-5"),
-        ("gemini", "gemini", "gemini-2.5-flash"),
+        ("gemini", "gemini", "gemini-3.8-flash"),
         ("gemini-2-5-pro", "gemini", "gemini-2.5-pro"),
         ("openai/gpt-4o", "openai", "gpt-4o"),
         ("gpt-4o-2024-08-06", "openai", "gpt-4o"),

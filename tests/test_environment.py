@@ -22,6 +22,7 @@ AZURE = {
     "AZURE_OPENAI_DEPLOYMENT": "d",
 }
 AWS = {"AWS_ACCESS_KEY_ID": "AKIA0", "AWS_SECRET_ACCESS_KEY": "s", "AWS_REGION": "eu-west-1"}
+VERTEX = {"VERTEX_ACCESS_TOKEN": "k", "GOOGLE_CLOUD_PROJECT": "p-1", "GOOGLE_CLOUD_LOCATION": "europe-west4"}
 US_EAST = "https://bedrock-runtime.us-east-1.amazonaws.com"
 
 
@@ -81,12 +82,42 @@ def shown(provider: ProviderSettings, field: str) -> Any:
             "https://eu.api.openai.com/v1",
         ),
         (AWS, "bedrock", "https://bedrock-runtime.eu-west-1.amazonaws.com"),
+        (
+            VERTEX,
+            "vertex",
+            "https://europe-west4-aiplatform.googleapis.com/v1/projects/p-1/locations/europe-west4/publishers/google",
+        ),
+        (
+            {**VERTEX, "GOOGLE_CLOUD_LOCATION": "global"},
+            "vertex",
+            "https://aiplatform.googleapis.com/v1/projects/p-1/locations/global/publishers/google",
+        ),
+        ({**VERTEX, "VERTEX_BASE_URL": "https://own.example/v1"}, "vertex", "https://own.example/v1"),
         ({**AWS, "AWS_REGION": "", "AWS_DEFAULT_REGION": "us-east-1"}, "bedrock", US_EAST),
         ({**AWS, "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "eu-west-1"}, "bedrock", US_EAST),
     ],
 )
 def test_an_address_arrives(environ: dict[str, str], provider: str, base_url: str) -> None:
     assert load(environ).providers[provider].base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("more", "version"),
+    [
+        ({}, ""),
+        ({"OPENAI_API_VERSION": "2025-01-01-preview"}, "2025-01-01-preview"),
+        ({"OPENAI_API_VERSION": "2024-10-21", "AZURE_OPENAI_API_VERSION": "2025-03-01"}, "2025-03-01"),
+    ],
+)
+def test_azures_version_arrives(more: dict[str, str], version: str) -> None:
+    settings = load(AZURE | {"OPENAI_API_KEY": "k"} | more)
+    assert settings.providers["azure_openai"].api_version == version
+    assert settings.providers["openai"].api_version == ""
+
+
+def test_a_version_that_is_none_is_named_by_its_variable() -> None:
+    with pytest.raises(config.ConfigError, match="AZURE_OPENAI_API_VERSION: expected a date in quotes"):
+        load(AZURE | {"AZURE_OPENAI_API_VERSION": "newest"})
 
 
 def test_of_two_names_of_a_key_the_vendors_own_stands() -> None:
@@ -115,6 +146,8 @@ def test_all_of_them_together() -> None:
         {"CLAUDE_MODEL": "m"},
         {"AZURE_OPENAI_API_KEY": "k"},
         {"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com"},
+        {"VERTEX_ACCESS_TOKEN": "k", "GOOGLE_CLOUD_PROJECT": "p-1"},
+        {"GOOGLE_CLOUD_PROJECT": "p-1", "GOOGLE_CLOUD_LOCATION": "global"},
         {"AWS_REGION": "us-east-1"},
         {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "k"},
         {"GITHUB_TOKEN": "k"},

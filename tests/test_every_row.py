@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 from apis import APIS, CHAT
 from gateway import gateway, settings_of
+from google.protobuf.json_format import ParseDict
 from make import kinds, text_of
 from upstreams import answer, chunk, head, upstream
 
@@ -40,21 +41,21 @@ class Expected(NamedTuple):
 HERE = "(its own address)"
 EXPECTED = {
     "openai": Expected("https://api.openai.com/v1/chat/completions", "gpt-4o-mini", {"OPENAI_API_KEY": "k-1"}),
-    "openai_responses": Expected("https://api.openai.com/v1/responses", "gpt-5-mini", {"OPENAI_API_KEY": "k-1"}),
+    "openai_responses": Expected("https://api.openai.com/v1/responses", "gpt-5.6-terra", {"OPENAI_API_KEY": "k-1"}),
     "anthropic": Expected(
         "https://api.anthropic.com/v1/messages",
-        "claude-sonnet-4-5",
+        "claude-sonnet-5-5",
         {"ANTHROPIC_API_KEY": "k-1"},
         ("x-api-key", "k-1"),
     ),
     "gemini": Expected(
-        "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.5-flash:generateContent",
-        "gemini-2.5-flash",
+        "https://generativelanguage.googleapis.com/v1beta/models/gemini-3.8-flash:generateContent",
+        "gemini-3.8-flash",
         {"GEMINI_API_KEY": "k-1"},
         ("x-goog-api-key", "k-1"),
     ),
     "vertex": Expected(
-        f"{HERE}/models/gemini-2.5-flash:generateContent", "gemini-2.5-flash", {"VERTEX_ACCESS_TOKEN": "k-1"}
+        f"{HERE}/models/gemini-3.8-flash:generateContent", "gemini-3.8-flash", {"VERTEX_ACCESS_TOKEN": "k-1"}
     ),
     "cohere": Expected("https://api.cohere.com/v2/chat", "command-a-03-2025", {"COHERE_API_KEY": "k-1"}),
     "bedrock": Expected(
@@ -74,7 +75,7 @@ EXPECTED = {
     ),
     "together": Expected(
         "https://api.together.xyz/v1/chat/completions",
-        "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+        "openai/gpt-oss-120b",
         {"TOGETHER_API_KEY": "k-1"},
     ),
     "fireworks": Expected(
@@ -85,10 +86,8 @@ EXPECTED = {
     "openrouter": Expected(
         "https://openrouter.ai/api/v1/chat/completions", "openai/gpt-4o-mini", {"OPENROUTER_API_KEY": "k-1"}
     ),
-    "groq": Expected(
-        "https://api.groq.com/openai/v1/chat/completions", "llama-3.3-70b-versatile", {"GROQ_API_KEY": "k-1"}
-    ),
-    "deepseek": Expected("https://api.deepseek.com/chat/completions", "deepseek-chat", {"DEEPSEEK_API_KEY": "k-1"}),
+    "groq": Expected("https://api.groq.com/openai/v1/chat/completions", "openai/gpt-oss-120b", {"GROQ_API_KEY": "k-1"}),
+    "deepseek": Expected("https://api.deepseek.com/chat/completions", "deepseek-v4-flash", {"DEEPSEEK_API_KEY": "k-1"}),
     "xai": Expected("https://api.x.ai/v1/chat/completions", "grok-4", {"XAI_API_KEY": "k-1"}),
     "cerebras": Expected("https://api.cerebras.ai/v1/chat/completions", "gpt-oss-120b", {"CEREBRAS_API_KEY": "k-1"}),
     "perplexity": Expected("https://api.perplexity.ai/chat/completions", "sonar", {"PERPLEXITY_API_KEY": "k-1"}),
@@ -199,6 +198,41 @@ async def test_stream_generate(tmp_path: Path, name: str) -> None:
     body = json.loads(sent.body)
     assert body.get("model", expected.model) == expected.model
     assert body.get("stream", False) == (streamed(row, expected.url) == expected.url)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "options", "path"),
+    [
+        ("openai", "gpt-5-pro", {}, "/responses"),
+        ("openai", "gpt-6-astra-pro", {}, "/responses"),
+        ("openai", "gpt-5.3-codex", {}, "/responses"),
+        ("openai", "gpt-5", {}, "/chat/completions"),
+        ("openai", "gpt-5", {"openai_responses": {"store": True}}, "/responses"),
+        ("azure_openai", "gpt-5-pro", {}, "/openai/v1/responses"),
+        # A deployment that says nothing of its model, except by what is configured of it.
+        ("azure_openai", "thorough", {}, "/openai/v1/responses"),
+        ("azure_openai", "chat", {}, "/openai/deployments/chat/chat/completions?api-version=2024-10-21"),
+        ("azure_openai", "chat", {"openai_responses": {"store": True}}, "/openai/v1/responses"),
+        # A deployment may have the name of a model that it is not made of.
+        ("azure_openai", "o3-pro", {}, "/openai/deployments/o3-pro/chat/completions?api-version=2024-10-21"),
+    ],
+)
+async def test_models_that_the_chat_api_does_not_offer_go_to_the_responses_api(
+    tmp_path: Path, name: str, model: str, options: dict[str, Any], path: str
+) -> None:
+    api = next(api for api in APIS if api.kind == "openai_responses") if path.endswith("/responses") else CHAT
+    bases = {"thorough": "o3-pro", "o3-pro": "gpt-4o"} if name == "azure_openai" else {}
+    made = {"kind": name, "api_key": "env:KEY", "models": [model], "base_models": bases}
+    request = ParseDict({"model": f"up/{model}", "prompt": "Hello", "provider_options": options}, pb.GenerateRequest())
+    async with upstream([answer(json.dumps(api.whole).encode(), content_type="application/json")]) as server:
+        document = {"providers": {"up": {**made, "base_url": server.base_url}}}
+        async with gateway(settings_of(tmp_path, document, {"KEY": "k-1"})) as running:
+            response = await running.stub.Generate(request)
+        sent = next(request for request in server.requests if request.body)
+    assert (sent.target, response.message.parts[0].text, list(response.warnings)) == (path, "Hi there", [])
+    header, value = EXPECTED[name].header
+    assert sent.headers[header] == value
+    assert json.loads(sent.body).get("model", model) == model
 
 
 @pytest.mark.parametrize(

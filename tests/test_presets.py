@@ -13,7 +13,7 @@ from trunkline.v1.call_pb2 import Routing, Usage
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server import config
 from trunkline_server.config_overlays import BUILT_IN, overlay, presets, text_of, tree_of
-from trunkline_server.config_tasks import _targets, warnings_of
+from trunkline_server.config_tasks import _targets, target_warnings
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.models.data import entry_of
 from trunkline_server.prices.book import PriceBook
@@ -84,7 +84,7 @@ def test_there_are_five_and_each_says_what_it_is() -> None:
 def test_each_loads_without_a_key_and_warns_of_nothing(name: str) -> None:
     settings = loaded(name)
     assert settings.preset == name
-    assert list(warnings_of(settings, extensions_of(settings).rows)) == []
+    assert list(target_warnings(settings, extensions_of(settings).rows)) == []
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -72,7 +72,7 @@ async def test_a_gateway_learns_from_the_calls_that_it_serves(tmp_path: Path) ->
 async def test_a_count_that_a_decision_made_is_held_to_what_the_provider_counted(tmp_path: Path) -> None:
     """The route layer leaves it in the call's story."""
     call = Call("id", GenerateRequest(prompt="Hello"), 0.0, 10.0, streaming=False, snapshot=snapshot_of(tmp_path))
-    call.story.target.provider, call.story.target.model = "anthropic", "claude-haiku-4-5"
+    call.story.target.provider, call.story.target.model = "anthropic", "claude-haiku-5-5"
     call.story.count = Count(1000)
     seen: list[Finished] = []
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from apis import CHAT
 from gateway import gateway, settings_of
 from grpc import StatusCode, aio
 from serving import reason
+from upstreams import answer, upstream
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.call_pb2 import Routing
-from trunkline.v1.gateway_service_pb2 import GenerateRequest, UsageDimension, UsageStatsRequest
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, UsageDimension, UsageStatsRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,3 +145,36 @@ async def test_a_model_that_is_gone_is_replaced_in_a_chain_too(settings: Setting
     assert warning.kind == call_pb2.Warning.KIND_MODEL_REPLACED
     assert "mock/old is gone" in warning.message
     assert "mock/first answers in its place" in warning.message
+
+
+# What a caller says, over what the task says, over what the provider has of its own.
+OF_PROVIDER = {"temperature": 0.9, "top_p": 0.9, "top_k": 9, "max_output_tokens": 900}
+OF_TASK_LONG = {"max_output_tokens": 5000}
+OF_TASK = {"temperature": 0.0, "top_p": 0.5, "max_output_tokens": 500}
+SENT = ("temperature", "top_p", "top_k", "max_tokens", "presence_penalty")
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "sent"),
+    [
+        ("", {}, (0.9, 0.9, 9, 900, None)),
+        ("exact", {}, (0.0, 0.5, 9, 500, None)),
+        ("EXACT", {"temperature": 1.5, "presence_penalty": 1}, (1.5, 0.5, 9, 500, 1)),
+        ("exact", {"max_output_tokens": 200, "top_k": 3}, (0.0, 0.5, 3, 200, None)),
+        # A cap of the task holds for its own default as for the caller's word.
+        ("short", {}, (0.9, 0.9, 9, 100, None)),
+    ],
+)
+async def test_a_tasks_settings_are_sent_where_the_caller_is_silent(
+    tmp_path: Path, task: str, said: dict[str, Any], sent: tuple[float | None, ...]
+) -> None:
+    whole = answer(json.dumps(CHAT.whole).encode(), content_type="application/json")
+    async with upstream([whole]) as server:
+        made = {"kind": "openai_compatible", "base_url": server.base_url, "models": ["m"], "defaults": OF_PROVIDER}
+        tasks = {"exact": {"defaults": OF_TASK}, "short": {"defaults": OF_TASK_LONG, "max_output_tokens": 100}}
+        async with gateway(settings_of(tmp_path, {"providers": {"up": made}, "tasks": tasks})) as running:
+            request = asked("up/m", task=task)
+            request.config.MergeFrom(GenerationConfig(**said))
+            await running.stub.Generate(request)
+        body = json.loads(server.requests[0].body)
+    assert tuple(body.get(name) for name in SENT) == pytest.approx(sent)

@@ -35,7 +35,7 @@ from trunkline_server.providers.discovery import Discoverer
 from trunkline_server.providers.embedded import Embedded
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.scripted import build_scripted
-from trunkline_server.providers.table import configured
+from trunkline_server.providers.table import GATEWAY, configured
 from trunkline_server.routing.catalogue import build_offers, sold_as
 from trunkline_server.routing.gathering import Sources
 from trunkline_server.routing.router import Router
@@ -334,12 +334,9 @@ class App:
                 name: upstreams.build_inner(name, rows[name], build_scripted(provider.scripts))
                 for name, provider in _of_kind(settings, "scripted")
             },
+            **{name: upstreams.build_gateway(name, rows[name]) for name, _ in _of_kind(settings, GATEWAY)},
             **{name: upstreams.build_brought(name, rows[name], brought[name]) for name in brought},
-            **{
-                name: upstreams.build(name, row, self._prober, brought=row.dialect not in DIALECTS)
-                for name, row in rows.items()
-                if row.dialect
-            },
+            **{name: upstreams.build(name, row, self._prober) for name, row in rows.items() if row.dialect},
         }
         handler = dispatch({name: with_defaults(each, rows[name].defaults) for name, each in handlers.items()})
         for layer in reversed(self._layers(settings, rules)):

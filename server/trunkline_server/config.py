@@ -19,8 +19,15 @@ from msgspec import inspect, structs
 from trunkline_server.config_alerts import alert_problems
 from trunkline_server.config_budgets import budget_problems, read_money
 from trunkline_server.config_check import Problem, Walk, join, problems_of, read_seconds
-from trunkline_server.config_credential_check import credential_problems
-from trunkline_server.config_credentials import aws_in, credentials_in, has_aws, names_credential
+from trunkline_server.config_credential_check import credential_problems, key_warnings
+from trunkline_server.config_credentials import (
+    address_in,
+    api_version_in,
+    aws_in,
+    credentials_in,
+    has_aws,
+    names_credential,
+)
 from trunkline_server.config_doors import door_problems
 from trunkline_server.config_experiments import experiment_problems
 from trunkline_server.config_fallbacks import fallback_problems
@@ -32,8 +39,8 @@ from trunkline_server.config_prices import price_problems, read_moment, read_tok
 from trunkline_server.config_reliability import reliability_problems
 from trunkline_server.config_routing import routing_in, routing_problems
 from trunkline_server.config_secrets import readers
-from trunkline_server.config_tasks import task_problems
-from trunkline_server.entry_points import Extensions, load_extensions
+from trunkline_server.config_tasks import target_warnings, task_problems
+from trunkline_server.entry_points import Extensions, extensions_of, load_extensions
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Reference, Secret, Settings
@@ -141,6 +148,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     return settings
 
 
+def warnings_of(settings: Settings) -> Iterator[str]:
+    """What can be lived with, and is hardly meant."""
+    rows = extensions_of(settings).rows
+    yield from key_warnings(settings, rows)
+    yield from target_warnings(settings, rows)
+
+
 def version(settings: Settings) -> str:
     """A short name of this very configuration: the same for the same settings, on every machine and at every start.
 
@@ -210,7 +224,8 @@ def _fill_in_provider(
 ) -> None:
     for said in credentials_in(row, provider, environ):
         fill(*said)
-    fill("base_url", row.base_url_env, environ.get(row.base_url_env, ""))
+    fill("base_url", *address_in(row, environ))
+    fill("api_version", *api_version_in(row, environ))
     fill("default_model", row.model_env, environ.get(row.model_env, ""))
     fill("organization", row.organization_env, environ.get(row.organization_env, ""))
     if provider.get("region") and row.signing == "sigv4":
@@ -271,7 +286,7 @@ def _is_meant(row: Row, environ: Mapping[str, str]) -> bool:
         return False
     if row.signing == "sigv4" and has_aws(row, environ):
         return True
-    if not (row.base_url or row.base_url_env in environ) or not (row.default_model or row.model_env in environ):
+    if not (row.base_url or any(address_in(row, environ))) or not (row.default_model or row.model_env in environ):
         return False
     return names_credential(row, environ) or (not row.key_required and row.base_url_env in environ)
 

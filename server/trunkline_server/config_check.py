@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from msgspec import UNSET, inspect, structs
 
 from trunkline_server.errors import UnknownModel
-from trunkline_server.providers.table import CUSTOM, QUIRKS, configured
+from trunkline_server.providers.table import CUSTOM, GATEWAY, QUIRKS, configured
 from trunkline_server.routing.catalogue import build_offers, default_model
 from trunkline_server.routing.names import LONGEST, find_targets, remedy
 from trunkline_server.sections import Seconds
@@ -254,7 +254,7 @@ def _limits(limits: TimeLimits) -> Iterator[Problem]:
 
 def _provider(path: str, provider: ProviderSettings, known: Row) -> Iterator[Problem]:
     row = configured(known, provider)
-    if known.dialect or row.name == CUSTOM or provider.base_url:
+    if known.dialect or row.name in (CUSTOM, GATEWAY) or provider.base_url:
         yield from _base_url(f"{path}.base_url", provider, row)
     if known.dialect or row.name == CUSTOM:
         yield from _dialect(path, provider, row)
@@ -310,6 +310,8 @@ def _base_url(path: str, provider: ProviderSettings, row: Row) -> Iterator[Probl
         yield Problem(
             path, "an http or https URL without user name, query and fragment, such as http://localhost:8000/v1"
         )
+    elif row.name == GATEWAY and url.path:
+        yield Problem(path, "no path: a gateway is http://host:port or https://host:port")
     elif url.scheme == "http" and not provider.allow_plain_http and not is_loopback(url.hostname or ""):
         yield Problem(path, "https: plain http shows the key to the network (allow_plain_http: true permits it)")
 

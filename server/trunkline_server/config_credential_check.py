@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trunkline_server.config_check import Problem
 from trunkline_server.providers.addresses import may_have_secrets
+from trunkline_server.providers.table import configured, doubt_of
 from trunkline_server.settings import Reference
 
 if TYPE_CHECKING:
@@ -33,6 +34,24 @@ def credential_problems(settings: Settings, rows: Mapping[str, Row]) -> Iterator
     yield from _aws_secrets(settings)
 
 
+def key_warnings(settings: Settings, rows: Mapping[str, Row]) -> Iterator[str]:
+    """Keys that do not look like the vendor's: vendors change what keys look like, so they are used all the same."""
+    for name, provider in settings.providers.items():
+        if (known := rows.get(provider.kind)) is None:
+            continue
+        row = configured(known, provider)
+        for at, key in _named(provider):
+            if doubt := doubt_of(key, row):
+                yield f"providers.{name}.{at}: {doubt}"
+
+
+def _named(provider: ProviderSettings) -> Iterator[tuple[str, Secret]]:
+    """All keys, and where they stand."""
+    if provider.api_key is not None:
+        yield "api_key", provider.api_key
+    yield from ((f"api_keys[{index}]", key) for index, key in enumerate(provider.api_keys))
+
+
 def _local(path: str, settings: TokenSettings) -> Iterator[Problem]:
     for name in _LOCAL_ONLY:
         if isinstance(getattr(settings, name, None), Reference):
@@ -48,8 +67,7 @@ def _keys(path: str, provider: ProviderSettings, row: Row, rows: Mapping[str, Ro
     """Keys that are certainly another vendor's. With an address of the operator's own nothing is certain."""
     if not row.base_url or provider.base_url not in ("", row.base_url):
         return
-    single = [("api_key", provider.api_key)] if provider.api_key is not None else []
-    for name, key in [*single, *((f"api_keys[{index}]", key) for index, key in enumerate(provider.api_keys))]:
+    for name, key in _named(provider):
         if owner := _owner(key, row, rows):
             yield Problem(f"{path}.{name}", f"a key of {row.name}: this one is a key of {owner}")
 

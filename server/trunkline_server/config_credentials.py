@@ -1,9 +1,10 @@
-"""Which environment variables name credentials, as their vendors' own tools have them. Pure; a part of config.py."""
+"""Which environment variables name credentials, and where they are good. Pure; a part of config.py."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,6 +53,24 @@ def has_aws(row: Row, environ: Mapping[str, str]) -> bool:
     web_identity = {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} <= environ.keys()
     by = "AWS_ACCESS_KEY_ID" in environ or web_identity or names_credential(row, environ)
     return by and any(name in environ for _, name, _ in _REGION)
+
+
+def address_in(row: Row, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The variable that says where such a provider is asked, and the address. Empty = none does."""
+    if row.base_url_env in environ:
+        return row.base_url_env, environ[row.base_url_env]
+    project, location = environ.get("GOOGLE_CLOUD_PROJECT", ""), environ.get("GOOGLE_CLOUD_LOCATION", "")
+    if row.tokens != "google" or not project or not location:
+        return "", ""
+    host = "aiplatform.googleapis.com" if location == "global" else f"{location}-aiplatform.googleapis.com"
+    path = f"projects/{quote(project, safe=':')}/locations/{location}/publishers/google"
+    return "GOOGLE_CLOUD_PROJECT and GOOGLE_CLOUD_LOCATION", f"https://{host}/v1/{path}"
+
+
+def api_version_in(row: Row, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The same of the version of Azure's API."""
+    names = ("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION") if row.tokens == "entra" else ()
+    return next(((name, environ[name]) for name in names if name in environ), ("", ""))
 
 
 def credentials_in(row: Row, section: Mapping[str, Any], environ: Mapping[str, str]) -> Iterator[Said]:

@@ -26,7 +26,7 @@ _PASSED_OVER = "it is passed over, for nobody answers to this name"
 
 
 def task_problems(settings: Settings, _: object) -> Iterator[Problem]:
-    """What is wrong with them. That a target is not known is none: warnings_of."""
+    """What is wrong with them. That a target is not known is none: target_warnings."""
     for section in _SECTIONS:
         yield from _spelt_twice(section, getattr(settings, section))
     for name, chain in settings.chains.items():
@@ -44,7 +44,7 @@ def task_problems(settings: Settings, _: object) -> Iterator[Problem]:
     yield from _known("environment", "the name of an environment", settings.environment, settings.environments)
 
 
-def warnings_of(settings: Settings, rows: Mapping[str, Row]) -> Iterator[str]:
+def target_warnings(settings: Settings, rows: Mapping[str, Row]) -> Iterator[str]:
     """What can be lived with: targets that mean nothing here, and what would make them mean something.
 
     Of what is built in nothing is said: it names models of providers that few have all of.

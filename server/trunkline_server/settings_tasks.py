@@ -10,6 +10,7 @@ from trunkline_server.sections import Seconds, Section
 from trunkline_server.settings_experiments import ExperimentSettings, LearningSettings
 from trunkline_server.settings_models import CapabilityName, MeasuredSettings  # noqa: TC001 - msgspec reads it
 from trunkline_server.settings_routing import RoutingSettings, WeightSettings
+from trunkline_server.settings_vendors import GenerationDefaults
 
 # As callers may say it in Routing.task, Routing.agent and Routing.chain.
 RouteName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="at most 64 letters, digits, - and _")]
@@ -39,6 +40,8 @@ class TaskSettings(Section, frozen=True, kw_only=True):
     pinned: bool = False
     # No answer is longer, whatever the caller asks for. Unset = no cap.
     max_output_tokens: _Tokens | None = None
+    # What is said where the caller is silent, before what the provider has of its own.
+    defaults: GenerationDefaults = GenerationDefaults()
     # Why these are asked, in words: for people.
     criteria: str = ""
     # Labels of such calls in the statistics, unless the caller gives them others.

@@ -56,7 +56,7 @@ class QuirkSettings(Section, frozen=True, kw_only=True):
 
 
 class GenerationDefaults(Section, frozen=True, kw_only=True):
-    """What is said to a provider where the caller is silent. Unset = what the row says, if it says anything."""
+    """What is said where the caller is silent. Unset = what the row of the provider says, if it says anything."""
 
     max_output_tokens: Annotated[int, Meta(ge=1, le=1 << 31)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None

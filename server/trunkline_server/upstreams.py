@@ -8,15 +8,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline_server.config_secrets import SecretFiles
+from trunkline_server.formats import DIALECTS
 from trunkline_server.layers.endpoint import one_of
 from trunkline_server.providers.as_asked import as_asked
 from trunkline_server.providers.auth import Means, build_aws_secrets, build_credentials, headers_of
-from trunkline_server.providers.by_model import by_model, dialects_of
+from trunkline_server.providers.by_model import base_of, by_model, dialects_of
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.discovery import AnyOf, build_lister
+from trunkline_server.providers.gateway import FarGateway
 from trunkline_server.providers.guarded import guarded
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.named_options import named_options
+from trunkline_server.providers.origin import with_origin
 from trunkline_server.providers.probe import Asked, build_probe
 from trunkline_server.providers.tokens.asking import build_ask
 from trunkline_server.providers.trace import TracedHttp
@@ -92,11 +95,11 @@ class Upstreams:
         # By provider: who asks it for its models.
         self.listers: dict[str, Lists] = {}
 
-    def build(self, name: str, row: Row, prober: Prober, *, brought: bool) -> Handler:
-        """The provider of this name over HTTP, known to `prober`. `brought`: a package brought its dialect."""
+    def build(self, name: str, row: Row, prober: Prober) -> Handler:
+        """The provider of this name over HTTP, known to `prober`."""
         provider = self._settings.providers[name]
         credentials = build_credentials(row, provider, self._means(name))
-        built = [self._endpoint(name, row, credential, brought=brought) for credential in credentials]
+        built = [self._endpoint(name, row, credential) for credential in credentials]
         if listers := [(each.endpoint.known.wait, each.lister) for each in built if each.lister is not None]:
             self.listers[name] = AnyOf(listers)
         prober.add(name, [each.probe for each in built if each.probe is not None])
@@ -108,8 +111,22 @@ class Upstreams:
         provider = self._settings.providers[name]
         (credential, *_) = build_credentials(row, provider, self._means(name))
         endpoint = self._known_as(name, row, self._state(name, row, credential))
-        guard = guarded(handler, self._log)
+        guard = with_origin(guarded(handler, self._log))
         return as_asked(self._opened_at(name, row, [endpoint], [guard]), provider.provider_tools)
+
+    def build_gateway(self, name: str, row: Row) -> Handler:
+        """Another Trunkline."""
+        provider = self._settings.providers[name]
+        built = [self._far(name, row, credential) for credential in build_credentials(row, provider, self._means(name))]
+        handler = self._opened_at(name, row, [endpoint for endpoint, _ in built], [handler for _, handler in built])
+        return as_asked(handler, provider.provider_tools)
+
+    def _far(self, name: str, row: Row, credential: Credential) -> tuple[endpoints.Endpoint, Handler]:
+        headers = headers_of(self._settings.providers[name], credential)
+        far = FarGateway(row.base_url, headers, credential.sign, self._settings.limits.connect)
+        self._opened.push_async_callback(far.aclose)
+        known = self._known_as(name, row, self._state(name, row, credential))
+        return known, with_origin(guarded(far.handle, self._log))
 
     def build_inner(self, name: str, row: Row, handler: Handler) -> Handler:
         """A provider that is a part of this process."""
@@ -124,7 +141,7 @@ class Upstreams:
         handler = one_of(built, [self._account(handler) for handler in handlers], random.random)
         return self._drain(handler, row.read_on) if row.read_on > 0 else handler
 
-    def _endpoint(self, name: str, row: Row, credential: Credential, *, brought: bool) -> _Built:
+    def _endpoint(self, name: str, row: Row, credential: Credential) -> _Built:
         """One credential at the provider's address, with connections of its own, and the probe of it."""
         provider = self._settings.providers[name]
         http = self._client(name)
@@ -139,10 +156,16 @@ class Upstreams:
         known = self._known_as(name, row, state)
         asked = Asked(http, self._dialects[row.dialect], credential.sign)
         ask = {
-            of: named_options(build_upstream(endpoint, self._dialects[of], http, known.limited), name, of)
+            of: named_options(
+                build_upstream(replace(endpoint, base_url=base_of(row, of)), self._dialects[of], http, known.limited),
+                name,
+                of,
+            )
             for of in dialects_of(row)
         }
-        handler = guarded(by_model(row, ask), self._log) if brought else by_model(row, ask)
+        by_dialect = by_model(row, ask, provider.base_models)
+        # A dialect that a package brings is others' code.
+        handler = by_dialect if row.dialect in DIALECTS else guarded(by_dialect, self._log)
         lister = build_lister(name, row, endpoint, state.credential, asked, self._lists.get(row.dialect))
         return _Built(known, handler, build_probe(name, row, endpoint, state, asked), lister)
 

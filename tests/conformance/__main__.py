@@ -22,6 +22,8 @@ from conformance.expectations import expectations, lost, misread, said_otherwise
 from conformance.live import failures_of_others
 from conformance.table import FEATURES, PASS, Result, print_table, result_of, table_of
 
+from trunkline_server.providers.table import ROWS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -55,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
 def report(every: list[Exchange], results: list[Result], *, is_default: bool, list_passing: bool) -> int:
     """Print all there is to say. Returns the exit code."""
     expected = expectations()
-    table = table_of(results, expected.claims())
+    table = table_of(results, expected.claims(), [name for name, row in ROWS.items() if row.dialect])
     print_table(table)
     _print_counts(every, results)
     if list_passing:
@@ -90,8 +92,8 @@ def _counts(counter: Counter[str]) -> str:
 
 def _print_passing(table: Table) -> None:
     for provider, row in table.items():
-        cells = ", ".join(f'"{name}" = {row[name].shown}' for name in FEATURES if row[name].state == PASS)
-        print(f"{provider} = {{ {cells} }}")
+        if cells := ", ".join(f'"{name}" = {row[name].shown}' for name in FEATURES if row[name].state == PASS):
+            print(f"{provider} = {{ {cells} }}")
 
 
 if __name__ == "__main__":

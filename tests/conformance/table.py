@@ -158,9 +158,13 @@ def result_of(exchange: Exchange) -> Result:
     return Result(exchange, decode(exchange, dialect), say_again(exchange, dialect))
 
 
-def table_of(results: Iterable[Result], claims: Mapping[str, Mapping[str, str]]) -> Table:
-    """One row for each provider that has exchanges or claims."""
+def table_of(
+    results: Iterable[Result], claims: Mapping[str, Mapping[str, str]], providers: Iterable[str] = ()
+) -> Table:
+    """One row for each provider that has exchanges or claims, and for each of these: nothing proven is shown, too."""
     table: Table = defaultdict(lambda: {feature: Cell() for feature in FEATURES})
+    for name in providers:
+        _ = table[name]
     for result in results:
         row = table[result.exchange.provider]
         for feature in result.shows():
@@ -176,9 +180,9 @@ def table_of(results: Iterable[Result], claims: Mapping[str, Mapping[str, str]])
 
 def print_table(table: Table) -> None:
     """The table, and how many cells of each kind it has."""
-    print((f"{'provider':17}" + "".join(f"{feature:16}" for feature in FEATURES)).rstrip())
+    print((f"{'provider':19}" + "".join(f"{feature:16}" for feature in FEATURES)).rstrip())
     for provider, row in table.items():
-        print(f"{provider:17}" + "".join(f"{row[feature]!s:16}" for feature in FEATURES).rstrip())
+        print(f"{provider:19}" + "".join(f"{row[feature]!s:16}" for feature in FEATURES).rstrip())
     states = Counter(cell.state for row in table.values() for cell in row.values())
     order = (PASS, FAKE, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL)
     print("\ncells: " + ", ".join(f"{states[state]} {state}" for state in order))

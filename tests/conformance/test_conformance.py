@@ -13,6 +13,8 @@ from conformance.expectations import Expectations, expectations, lost
 from conformance.said_again import differences
 from conformance.table import FEATURES, result_of, table_of
 
+from trunkline_server.providers.table import ROWS
+
 TESTS = Path(__file__).parents[1]
 ASKED: dict[str, Any] = {
     "model": "claude-sonnet-4-5",
@@ -195,3 +197,10 @@ def test_no_cell_is_claimed_twice() -> None:
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the recordings are not there: ../shared/corpus")
 def test_the_recorded_exchanges_are_as_good_as_the_file_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0, capsys.readouterr().out
+
+
+def test_a_provider_of_which_nothing_is_proven_has_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, exchange("a-chat", ANSWER))[0] == 0
+    lines = {line.split(" ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert {name for name, row in ROWS.items() if row.dialect} <= lines.keys()
+    assert lines["cerebras"].count("not proven") == len(FEATURES)

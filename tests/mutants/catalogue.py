@@ -64,6 +64,27 @@ ALERTS = "state/alerts"
 _MACHINE = ("test_breaker.py", "test_breaker_machine.py")
 
 MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "state goes to another provider of the same dialect",
+        "providers/upstream.py",
+        "own = own_only(call.request, target.provider)",
+        "own = call.request",
+        ("providers/test_origin.py",),
+    ),
+    Mutant(
+        "a probe of a model may be answered by a fallback",
+        "providers/probe.py",
+        "call_pb2.Routing(disable_fallback=True, max_attempts=1)",
+        "call_pb2.Routing()",
+        ("rpc/test_probed_models.py",),
+    ),
+    Mutant(
+        "another gateway has a deadline of its own",
+        "providers/gateway.py",
+        "timeout=max(0.0, call.deadline - now())",
+        "timeout=300.0",
+        ("providers/test_gateway.py",),
+    ),
     _limits(
         "limits are settled twice",
         "state/limits/limits.py",

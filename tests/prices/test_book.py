@@ -101,7 +101,7 @@ def test_models_that_callers_still_name_have_prices_though_they_retired(provider
 
 
 # Their lists are in no source that the book is built from: unpriced, unless the configuration has prices.
-WITHOUT_TABLES = {"custom", "openai_compatible", "litellm", "github_models", "nvidia", "qwen"}
+WITHOUT_TABLES = {"custom", "trunkline", "openai_compatible", "litellm", "github_models", "nvidia", "qwen"}
 
 
 def test_each_kind_of_provider_has_tables_or_is_known_to_have_none() -> None:

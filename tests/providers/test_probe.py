@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,13 +14,12 @@ from upstreams import answer, hold, nobody_listens, upstream
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
-from trunkline_server.core import Call, Chain, Events
+from trunkline_server.core import Call, Chain, Events, Identity
 from trunkline_server.dialects import openai_chat
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import (
     AT_ONCE,
-    NO_PROBE,
     ROUND,
     VALIDATE_EVERY,
     Asked,
@@ -28,7 +27,8 @@ from trunkline_server.providers.probe import (
     Prober,
     build_probe,
 )
-from trunkline_server.providers.table import ROWS, Row
+from trunkline_server.providers.row import NO_PROBE
+from trunkline_server.providers.table import ROWS, Row, configured
 from trunkline_server.providers.upstream import Endpoint
 from trunkline_server.settings import Header, ProviderSettings, Secret
 
@@ -105,6 +105,40 @@ async def test_what_the_provider_says_is_told_and_learnt(script: Script, outcome
     assert "succeeded" not in learnt.told
 
 
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ([answer(b"{}", x_ratelimit_remaining_requests="0")], ["succeeded"]),
+        ([answer(b"", 401)], [call_pb2.OUTCOME_AUTH]),
+        ([answer(b"", 429, retry_after="600")], []),
+        ([answer(b"", 503)], []),
+    ],
+    ids=["taken", "refused", "limited there", "down there"],
+)
+async def test_another_address_tells_of_the_credential_and_of_nothing_else(script: Script, told: list[object]) -> None:
+    learnt, client = Learnt(), HttpClient(max_connections=2, connect_timeout=5)
+    async with upstream(script) as server:
+        asked = replace(probe_of(client, server.base_url, learnt), elsewhere=True)
+        await asked.ask()
+    await client.aclose()
+    assert learnt.told == told
+
+
+def test_another_address_is_asked_by_who_asks_the_vendor_itself() -> None:
+    row = ROWS["huggingface"]
+    asked = Asked(HttpClient(max_connections=1, connect_timeout=1), openai_chat)
+
+    def built(provider: ProviderSettings) -> CredentialProbe | None:
+        its = configured(row, provider)
+        return build_probe("p", its, Endpoint(its.base_url, {}, its.quirks), Learnt(), asked)
+
+    own = built(ProviderSettings())
+    assert own is not None
+    assert (own.request.url, own.elsewhere) == ("https://huggingface.co/api/whoami-v2", True)
+    # Its key may be no key of the vendor's.
+    assert built(ProviderSettings(base_url="https://proxy.example/v1")) is None
+
+
 async def test_a_provider_that_cannot_be_reached_is_told_so() -> None:
     learnt = Learnt()
     async with nobody_listens() as base_url:
@@ -149,7 +183,7 @@ def test_a_provider_without_a_free_call_or_a_credential_is_not_asked() -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS.values() if row.dialect], ids=lambda row: row.name)
 def test_the_paths_of_the_table_are_paths(row: Row) -> None:
-    assert row.probe_path in ("", NO_PROBE) or row.probe_path.startswith("/")
+    assert row.probe_path in ("", NO_PROBE) or row.probe_path.startswith(("/", "https://"))
     assert not row.status_url or row.status_url.startswith("https://")
 
 
@@ -253,6 +287,9 @@ def test_validation_begins_at_once_comes_back_with_jitter_and_leaves_out_what_ha
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
+OPERATOR = Identity(workspace="ops", key="key-1", role="operator")
+
+
 def failing(error: Exception) -> Chain:
     return Chain(snapshot(), playing([error]))
 
@@ -265,12 +302,13 @@ async def test_a_model_is_asked_for_one_token_as_a_caller_would() -> None:
         yield completed()
 
     prober = Prober(lambda: "id-1")
-    (result,) = await prober.models(Chain(snapshot(), handle), lambda _: "shown")
+    (result,) = await prober.models(Chain(snapshot(), handle), OPERATOR, lambda _: "shown")
     assert (result.target.provider, result.target.model, result.credential) == ("p", "m", "shown")
     assert result.outcome == call_pb2.OUTCOME_SUCCESS
     (call,) = seen
     assert (call.id, call.request.model, call.request.config.max_output_tokens) == ("id-1", "p/m", 1)
     assert 0 < call.deadline - call.arrival <= ROUND
+    assert call.identity is OPERATOR
 
 
 @pytest.mark.parametrize(
@@ -294,5 +332,5 @@ async def test_a_model_is_asked_for_one_token_as_a_caller_would() -> None:
 async def test_a_model_that_fails_is_told_as_its_last_attempt(
     error: Exception, outcome: call_pb2.Outcome.ValueType
 ) -> None:
-    (result,) = await Prober(lambda: "id").models(failing(error), lambda _: "")
+    (result,) = await Prober(lambda: "id").models(failing(error), OPERATOR, lambda _: "")
     assert result.outcome == outcome

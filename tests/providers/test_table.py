@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import FrozenInstanceError
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,12 +11,17 @@ import yaml
 from trunkline.v1.gateway_service_pb2 import GenerationConfig
 from trunkline_server import config
 from trunkline_server.dialects.openai_chat.settings import EFFORTS
-from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS, Row
+from trunkline_server.models.data import entry_of
+from trunkline_server.providers.row import NO_PROBE
+from trunkline_server.providers.table import CUSTOM, GATEWAY, ROWS, SCRIPTS, Row, configured
 from trunkline_server.routing.catalogue import build_offers
+from trunkline_server.settings import ProviderSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+# The day of the sources that the packaged data on models is built from.
+DATA_OF = date(2026, 11, 29)
 EACH = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 
 
@@ -25,7 +31,7 @@ def test_a_row_is_consistent(row: Row) -> None:
     assert re.fullmatch(r"[a-z0-9_]+", row.name), "what a user may write as kind and as a provider's name"
     assert not row.models or row.default_model in row.models
     assert len(set(row.models)) == len(row.models)
-    assert row.dialect or (not row.base_url and row.auth == "none") or row.name == CUSTOM, "no dialect, no address"
+    assert row.dialect or (not row.base_url and row.auth == "none") or row.name in {CUSTOM, GATEWAY}, "no dialect"
     assert row.open or row.models, "a closed provider without models has nothing to offer"
     assert row.auth != "none" or not (row.key_required or row.key_env)
     assert not row.base_url or re.fullmatch(r"(https://|http://localhost:)[^/]+(/.+)?(?<!/)", row.base_url)
@@ -36,6 +42,16 @@ def test_a_row_is_consistent(row: Row) -> None:
     assert quirks.media <= {"image", "audio", "file", "file_url", "video"}
     assert quirks.response_formats <= {"json_object", "json_schema"}
     assert not quirks.reasoning_details or quirks.reasoning_field
+
+
+@EACH
+def test_what_a_row_offers_by_itself_is_there_for_a_while(row: Row) -> None:
+    """By the packaged data. Whoever renews that with `make models` moves the day on, and may see this fail."""
+    for model in {row.default_model, *row.models} - {""}:
+        entry = entry_of(row.name, model)
+        if entry is not None:
+            assert entry.deprecated is None or entry.deprecated > DATA_OF, model
+            assert entry.retired is None or entry.retired > DATA_OF + timedelta(days=30), model
 
 
 @EACH
@@ -106,7 +122,7 @@ def test_azure_is_told_by_its_variables() -> None:
 
 # Where the vendor tells nothing in public, or where there is no vendor.
 WITHOUT_STATUS_PAGE = {"perplexity", "nvidia", "zai", "ollama", "litellm", "vllm", "llamacpp", "lmstudio"}
-WITHOUT_STATUS_PAGE |= {"openai_compatible", "custom", "embedded", "scripted"}
+WITHOUT_STATUS_PAGE |= {"openai_compatible", "custom", "trunkline", "embedded", "scripted"}
 
 
 @EACH
@@ -137,6 +153,8 @@ def test_every_row_can_be_configured_under_a_name_of_its_own(row: Row, tmp_path:
 
 def what_it_lacks(row: Row) -> dict[str, str]:
     """What has to be configured, for there is no telling it beforehand."""
+    if row.name == GATEWAY:
+        return {"base_url": "https://example.test", "default_model": "m"}
     if row.name == CUSTOM:
         return {"dialect": "anthropic_messages", "base_url": "https://example.test", "default_model": "m"}
     lacking = {} if row.base_url or not row.dialect else {"base_url": "https://example.test/v1"}
@@ -150,3 +168,19 @@ def test_a_row_with_a_key_needs_no_file(row: Row) -> None:
     settings = config.load(None, environ | {row.key_env: "k"} if row.key_env else {})
     by_itself = row.key_env and not row.only_configured
     assert (row.name in settings.providers) == bool(by_itself or row.built_in == row.name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dialect", "path"),
+    [
+        # The new dialect's own list of models, where the row's is at another address.
+        ("azure_openai", "openai_responses", ""),
+        ("anthropic", "openai_chat", ""),
+        ("openai", "anthropic_messages", "/v1/models?limit=1"),
+        # What lists the models there asks nobody for a key, whatever is spoken.
+        ("nvidia", "openai_responses", NO_PROBE),
+        ("azure_openai", "openai_chat", ROWS["azure_openai"].probe_path),
+    ],
+)
+def test_another_dialect_has_another_probe(kind: str, dialect: str, path: str) -> None:
+    assert configured(ROWS[kind], ProviderSettings(kind=kind, dialect=dialect)).probe_path == path

@@ -40,7 +40,7 @@ PROVIDERS = {
     "off": ProviderSettings(kind="openai", api_key=KEY, enabled=False),
 }
 ALIASES = {
-    "fast": "openai/gpt-4.1-nano",
+    "fast": "openai/gpt-4.1-mini",
     "llama": LLAMA,
     "tiny": "embedded",
     "both": "shared",
@@ -89,7 +89,7 @@ NAMES = {
     "mock": "mock mock-fast",
     "embedded": "embedded smollm2-135m-instruct",
     # 3. an alias
-    "fast": "openai gpt-4.1-nano",
+    "fast": "openai gpt-4.1-mini",
     "llama": f"my-vllm {LLAMA}",
     "tiny": "embedded smollm2-135m-instruct",
     "both": "my-vllm shared",
@@ -196,7 +196,7 @@ def test_an_alias_of_an_alias_means_nothing() -> None:
         (["mock", "embedded"], "", "embedded smollm2-135m-instruct"),
         (["mock", "embedded", "openai"], "mock", "mock mock-fast"),
         (["mock", "openai"], "openai/gpt-9", "openai gpt-9"),
-        (["mock", "openai"], "fast", "openai gpt-4.1-nano"),
+        (["mock", "openai"], "fast", "openai gpt-4.1-mini"),
     ],
 )
 def test_no_name_means(names: list[str], default_model: str, target: str) -> None:
@@ -309,9 +309,9 @@ def test_which_models_a_provider_lists(provider: ProviderSettings, default_model
 
 
 def test_get_model_by_any_of_its_names() -> None:
-    listed = SNAPSHOT.offers["openai"].models["gpt-4.1-nano"]
+    listed = SNAPSHOT.offers["openai"].models["gpt-4.1-mini"]
     assert list(listed.aliases) == ["fast"]
-    for name in ("openai/gpt-4.1-nano", "gpt-4.1-nano", "fast"):
+    for name in ("openai/gpt-4.1-mini", "gpt-4.1-mini", "fast"):
         assert get_model(SNAPSHOT, name) == listed
 
 
@@ -416,7 +416,7 @@ def ids(request: ListModelsRequest, there: Snapshot = SNAPSHOT) -> list[str]:
 def test_models_are_listed_in_the_order_of_their_ids() -> None:
     everything = sorted(model.id for offer in SNAPSHOT.offers.values() for model in offer.models.values())
     assert ids(ListModelsRequest()) == everything
-    assert len(everything) == 12
+    assert len(everything) == 11
 
 
 @pytest.mark.parametrize(
@@ -428,7 +428,7 @@ def test_models_are_listed_in_the_order_of_their_ids() -> None:
         (ListModelsRequest(min_context_window=2048, provider="embedded"), ["embedded/smollm2-135m-instruct"]),
         (ListModelsRequest(min_context_window=0, provider="embedded"), ["embedded/smollm2-135m-instruct"]),
         (ListModelsRequest(min_context_window=2049, provider="embedded"), []),
-        (ListModelsRequest(min_context_window=128_001), [f"openai/gpt-4.1{size}" for size in ("", "-mini", "-nano")]),
+        (ListModelsRequest(min_context_window=128_001), [f"openai/gpt-4.1{size}" for size in ("", "-mini")]),
         (ListModelsRequest(min_context_window=0, provider="my-vllm"), []),
         (
             ListModelsRequest(

@@ -11,7 +11,6 @@ from trunkline_server import config
 from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.cli.terminal import print_line, print_table, tell
 from trunkline_server.config_overlays import BUILT_IN, presets, text_of
-from trunkline_server.config_tasks import warnings_of
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers
@@ -45,7 +44,7 @@ def check(
     if settings.aliases:
         print_table(("alias", "stands for"), settings.aliases.items())
     print_table(("task", "is asked of", "why"), _tasks(settings))
-    for warning in warnings_of(settings, extensions_of(settings).rows):
+    for warning in config.warnings_of(settings):
         tell("warning", warning)
 
 

@@ -15,7 +15,6 @@ from trunkline_server.cli.terminal import tell
 from trunkline_server.config_check import Problem, problems_of
 from trunkline_server.config_doors import door_problems
 from trunkline_server.config_measured import with_measured
-from trunkline_server.config_tasks import warnings_of
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.settings import Settings
 from trunkline_server.settings_limits import CallerLimits
@@ -46,7 +45,7 @@ def serve(
     """
     path = config.find_path(explicit=config_file)
     settings = settings_of(path, listen)
-    for warning in warnings_of(settings, extensions_of(settings).rows):
+    for warning in config.warnings_of(settings):
         tell("warning", warning)
     if workers > 1:
         _serve_with(workers, settings, path, listen)

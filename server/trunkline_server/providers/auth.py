@@ -12,7 +12,7 @@ from trunkline_server.providers.key_file import KeyFile
 from trunkline_server.providers.refreshed import Refreshed
 from trunkline_server.providers.sigv4 import Scope
 from trunkline_server.providers.stores import fetch
-from trunkline_server.providers.table import has_credential
+from trunkline_server.providers.table import doubt_of, has_credential
 from trunkline_server.providers.tokens.aws import access_key, aws_session, is_short_lived, put, secrets_manager
 from trunkline_server.providers.tokens.oauth import entra_token, google_token
 from trunkline_server.settings import Reference, Secret
@@ -107,7 +107,7 @@ def _of_key(row: Row, key: Secret, means: Means) -> Credential:
         return Changing(means.refreshed(get, lambda value: (value or key).hint(), is_key=True), add)
     if key.origin.startswith("file:"):
         return Changing(KeyFile(key, means.files, partial(means.tell, key.origin)), add)
-    return Fixed(key.hint(), {header: before + key.reveal()})
+    return Fixed(key.hint(), {header: before + key.reveal()}, note=doubt_of(key, row))
 
 
 def _add(header: str, before: str, request: HttpRequest, secret: Secret) -> HttpRequest:

@@ -60,10 +60,12 @@ class Credential(Protocol):
 class Fixed:
     """A credential that stays as it is until the gateway ends; also that there is none."""
 
-    def __init__(self, hint: str = "", headers: Mapping[str, str] = {}, sign: Sign | None = None) -> None:
+    def __init__(
+        self, hint: str = "", headers: Mapping[str, str] = {}, sign: Sign | None = None, note: str = ""
+    ) -> None:
         self.headers = headers
         self.sign = sign
-        self._held = Held(hint)
+        self._held = Held(hint, note=note)
 
     def look(self) -> Held:
         """Always the same."""

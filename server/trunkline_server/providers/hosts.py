@@ -16,6 +16,7 @@ from trunkline.v1.model_pb2 import (
     CAPABILITY_VISION,
 )
 from trunkline_server.dialects.dialect import Quirks
+from trunkline_server.providers.natives import RESPONSES_ONLY
 from trunkline_server.providers.row import Row
 
 _TOOLS = (CAPABILITY_STREAMING, CAPABILITY_TOOLS, CAPABILITY_JSON_SCHEMA, CAPABILITY_JSON_MODE)
@@ -61,6 +62,8 @@ HOSTS = (
         tokens="entra",
         base_url_env="AZURE_OPENAI_ENDPOINT",
         model_env="AZURE_OPENAI_DEPLOYMENT",
+        responses_models=RESPONSES_ONLY,
+        responses_base="/openai/v1",
         quirks=Quirks(
             path="/openai/deployments/{model}/chat/completions",
             api_version="2024-10-21",
@@ -99,7 +102,7 @@ HOSTS = (
         "together",
         status_url="https://status.together.ai",
         base_url="https://api.together.xyz/v1",
-        default_model="meta-llama/Llama-3.3-70B-Instruct-Turbo",
+        default_model="openai/gpt-oss-120b",
         capabilities=_TOOLS,
         quirks=replace(
             OPEN,
@@ -150,7 +153,7 @@ HOSTS = (
         key_pattern=r"gsk_.+",
         status_url="https://groqstatus.com",
         base_url="https://api.groq.com/openai/v1",
-        default_model="llama-3.3-70b-versatile",
+        default_model="openai/gpt-oss-120b",
         capabilities=_TOOLS,
         quirks=Quirks(
             unsupported=frozenset({"top_k", "top_logprobs"}),
@@ -164,8 +167,8 @@ HOSTS = (
         "deepseek",
         status_url="https://status.deepseek.com",
         base_url="https://api.deepseek.com",
-        default_model="deepseek-chat",
-        models=("deepseek-chat", "deepseek-reasoner"),
+        default_model="deepseek-v4-flash",
+        models=("deepseek-v4-flash", "deepseek-v4-pro"),
         capabilities=(*_TOOLS, CAPABILITY_LOGPROBS, CAPABILITY_REASONING),
         quirks=Quirks(
             max_tokens_field="max_tokens",
@@ -246,7 +249,8 @@ HOSTS = (
         status_url="https://status.huggingface.co",
         unlisted="callable",
         key_pattern=r"hf_.+",
-        probe_path="-",
+        # The list of models asks nobody for a key.
+        probe_path="https://huggingface.co/api/whoami-v2",
         base_url="https://router.huggingface.co/v1",
         key_env="HF_TOKEN",
         default_model="openai/gpt-oss-20b",
@@ -373,7 +377,7 @@ HOSTS = (
         base_url="http://localhost:1234/v1",
         quirks=replace(OPEN, efforts=("low", "medium", "high"), media=_IMAGES),
     ),
-    # Any other server that speaks OpenAI's chat API, another Trunkline, a vendor that has no row yet.
+    # Any other server that speaks OpenAI's chat API, a vendor that has no row yet.
     Row(
         name="openai_compatible",
         dialect="openai_chat",

@@ -15,7 +15,7 @@ from trunkline.v1.model_pb2 import (
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.providers.row import Row
 
-_WHOLE = (
+WHOLE = (
     CAPABILITY_STREAMING,
     CAPABILITY_TOOLS,
     CAPABILITY_JSON_SCHEMA,
@@ -25,6 +25,8 @@ _WHOLE = (
 )
 # Of projects, service accounts and administrators. What only begins with sk- is a key of many vendors.
 OPENAI_KEYS = r"sk-(proj|svcacct|admin)-.+"
+# The chat API does not offer these.
+RESPONSES_ONLY = r"(o\d|gpt-\d+(\.\d+)?)(-[a-z]+)?-pro\b.*|.*-deep-research\b.*|.*\bcodex\b.*|computer-use.*"
 
 NATIVES = (
     Row(
@@ -39,10 +41,10 @@ NATIVES = (
         model_env="CLAUDE_MODEL",
         spelling="claude",
         stream_above=8192,
-        default_model="claude-sonnet-4-5",
-        models=("claude-sonnet-4-5", "claude-opus-4-5", "claude-haiku-4-5"),
+        default_model="claude-sonnet-5-5",
+        models=("claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5"),
         open=True,
-        capabilities=(*_WHOLE, CAPABILITY_PROMPT_CACHE),
+        capabilities=(*WHOLE, CAPABILITY_PROMPT_CACHE),
         probe_path="/v1/models?limit=1",
         status_url="https://status.claude.com",
     ),
@@ -55,16 +57,17 @@ NATIVES = (
         auth="x-goog-api-key",
         key_required=True,
         key_pattern=r"AIza.+",
+        key_form=r"(AIza|AQ\.).+",
         key_env="GEMINI_API_KEY",
         key_env_too="GOOGLE_API_KEY",
         base_url_env="GEMINI_BASE_URL",
         model_env="GEMINI_MODEL",
         spelling="google",
-        default_model="gemini-2.5-flash",
-        models=("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro"),
+        default_model="gemini-3.8-flash",
+        models=("gemini-3.8-flash", "gemini-3.5-flash-lite"),
         probe_path="/models?pageSize=1",
         open=True,
-        capabilities=(*_WHOLE, CAPABILITY_LOGPROBS),
+        capabilities=(*WHOLE, CAPABILITY_LOGPROBS),
         quirks=Quirks(max_stop_sequences=5),
     ),
     # Vertex AI. base_url: https://LOCATION-aiplatform.googleapis.com/v1/projects/P/locations/LOCATION/publishers/google
@@ -82,10 +85,10 @@ NATIVES = (
         # Its list stands at another address than its models.
         lists_models=False,
         model_env="VERTEX_MODEL",
-        default_model="gemini-2.5-flash",
-        models=("gemini-2.5-flash", "gemini-2.5-pro"),
+        default_model="gemini-3.8-flash",
+        models=("gemini-3.8-flash", "gemini-3.5-flash-lite"),
         open=True,
-        capabilities=(*_WHOLE, CAPABILITY_LOGPROBS),
+        capabilities=(*WHOLE, CAPABILITY_LOGPROBS),
         quirks=Quirks(max_stop_sequences=5),
     ),
     Row(
@@ -157,11 +160,12 @@ NATIVES = (
         key_required=True,
         key_env="OPENAI_API_KEY",
         key_pattern=OPENAI_KEYS,
+        key_form=r"sk-.+",
         only_configured=True,
         status_url="https://status.openai.com",
-        default_model="gpt-5-mini",
-        models=("gpt-5-mini", "gpt-5"),
+        default_model="gpt-5.6-terra",
+        models=("gpt-5.6-terra", "gpt-5.6-sol"),
         open=True,
-        capabilities=_WHOLE,
+        capabilities=WHOLE,
     ),
 )

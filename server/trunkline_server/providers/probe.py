@@ -14,13 +14,14 @@ from trunkline_server.core import Call, now
 from trunkline_server.dialects.limits import read_limits
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.providers.http import HttpRequest
+from trunkline_server.providers.row import NO_PROBE
 from trunkline_server.providers.upstream import MAX_ERROR_BODY
 from trunkline_server.spans import set_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trunkline_server.core import Chain
+    from trunkline_server.core import Chain, Identity
     from trunkline_server.dialects.dialect import Dialect
     from trunkline_server.dialects.limits import Limit
     from trunkline_server.providers.credential import Sign
@@ -34,8 +35,6 @@ AT_ONCE: Final = 8
 # Seconds between two rounds of validation; each wait is up to a tenth shorter or longer, so that gateways spread out.
 VALIDATE_EVERY: Final = 300.0
 
-# A row's probe_path for a provider that has no free call in which it looks at the credential.
-NO_PROBE: Final = "-"
 # What lists the models, by dialect; the row's probe_path stands above it.
 _PATHS = {"openai_chat": "/models", "openai_responses": "/models"}
 # What the provider wants to see beside the credential, by dialect.
@@ -91,6 +90,8 @@ class CredentialProbe:
     request: HttpRequest
     asked: Asked
     learner: Learner
+    # Asked at another address than calls are: it tells of the credential, and of nothing else.
+    elsewhere: bool = False
 
     @property
     def credential(self) -> str:
@@ -102,7 +103,8 @@ class CredentialProbe:
         try:
             await self._exchange()
         except UpstreamError as error:
-            self.learner.failed(error)
+            if not self.elsewhere or error.outcome == call_pb2.OUTCOME_AUTH:
+                self.learner.failed(error)
             return error.outcome
         self.learner.succeeded()
         return call_pb2.OUTCOME_SUCCESS
@@ -110,7 +112,8 @@ class CredentialProbe:
     async def _exchange(self) -> None:
         request = await self.asked.sign(self.request) if self.asked.sign is not None else self.request
         async with self.asked.http.exchange(request) as response:
-            self.learner.limited(read_limits(response.headers))
+            if not self.elsewhere:
+                self.learner.limited(read_limits(response.headers))
             if response.status < 300:
                 return  # the list itself is of no use here
             body = await response.read_start(MAX_ERROR_BODY)
@@ -122,11 +125,13 @@ class CredentialProbe:
 
 @dataclass(frozen=True, slots=True)
 class ModelProbe:
-    """One token of a model, asked for as a caller would: through every layer."""
+    """One token of a model, asked for as its caller would: through every layer, once, and of nobody else."""
 
     target: call_pb2.Target
     credential: str
     chain: Chain
+    # Who asks, and pays.
+    identity: Identity
     call_id: str
     timeout: float
 
@@ -145,10 +150,17 @@ class ModelProbe:
             model=f"{self.target.provider}/{self.target.model}",
             prompt="Hi",
             config=GenerationConfig(max_output_tokens=1),
+            routing=call_pb2.Routing(disable_fallback=True, max_attempts=1),
         )
         arrival = now()
         return Call(
-            self.call_id, request, arrival, arrival + self.timeout, streaming=False, snapshot=self.chain.snapshot
+            self.call_id,
+            request,
+            arrival,
+            arrival + self.timeout,
+            streaming=False,
+            snapshot=self.chain.snapshot,
+            identity=self.identity,
         )
 
 
@@ -182,16 +194,21 @@ class Prober:
         names = [name for name in sorted(self.probes) if only in ("", name)]
         return await self.round([probe for name in names for probe in self.probes[name]], within)
 
-    async def models(self, chain: Chain, credential: Callable[[str], str], within: float = ROUND) -> list[ProbeResult]:
-        """Ask the default model of each provider that can be called. Takes at most `within` seconds. Costs money."""
+    async def models(
+        self, chain: Chain, identity: Identity, credential: Callable[[str], str], within: float = ROUND
+    ) -> list[ProbeResult]:
+        """Ask the default model of each provider that can be called, on behalf of `identity`.
+
+        Takes at most `within` seconds. Costs money.
+        """
         offers = [offer for _, offer in sorted(chain.snapshot.offers.items()) if _is_askable(offer)]
         # A little less than the probe's own time: a call that ends at its deadline is counted as such.
         share = _share(len(offers), within) * 0.9
-        return await self.round([self._of_model(chain, offer, credential, share) for offer in offers], within)
-
-    def _of_model(self, chain: Chain, offer: Offer, credential: Callable[[str], str], timeout: float) -> ModelProbe:
-        target = call_pb2.Target(provider=offer.provider, model=offer.default_model)
-        return ModelProbe(target, credential(offer.provider), chain, self.new_id(), timeout)
+        targets = [call_pb2.Target(provider=offer.provider, model=offer.default_model) for offer in offers]
+        probes = [
+            ModelProbe(target, credential(target.provider), chain, identity, self.new_id(), share) for target in targets
+        ]
+        return await self.round(probes, within)
 
     async def validate(self, spread: Callable[[float, float], float] = random.uniform) -> None:
         """Ask about every credential now and every five minutes, for ever. Where there is none nothing is asked."""
@@ -237,5 +254,6 @@ def build_probe(name: str, row: Row, endpoint: Endpoint, learner: Learner, asked
     if path == NO_PROBE or not endpoint.base_url or (row.key_required and not learner.credential):
         return None
     headers = {"accept": "application/json", **_HEADERS.get(row.dialect, {}), **endpoint.headers}
-    request = HttpRequest("GET", endpoint.base_url + path, headers)
-    return CredentialProbe(call_pb2.Target(provider=name), request, asked, learner)
+    elsewhere = path.startswith("https://")
+    request = HttpRequest("GET", path if elsewhere else endpoint.base_url + path, headers)
+    return CredentialProbe(call_pb2.Target(provider=name), request, asked, learner, elsewhere)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from trunkline.v1.model_pb2 import CAPABILITY_STREAMING
 from trunkline_server.dialects.dialect import Quirks
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from trunkline_server.settings import Auth
 
 NO_QUIRKS = Quirks()
+# A row's probe_path for a provider that has no free call in which it looks at the credential.
+NO_PROBE: Final = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class Row:
     # What the keys of this vendor, and of no other, look like (a regular expression over a whole key). Not what all of
     # them look like: vendors change that. Empty = nothing tells them.
     key_pattern: str = ""
+    # What all of them look like that are known, others' too; a key that does not gets a warning. Empty = key_pattern.
+    key_form: str = ""
     # Environment variables for what the configuration leaves out. Empty = there is none.
     key_env: str = ""
     key_env_too: str = ""
@@ -58,8 +62,10 @@ class Row:
     # Seconds for which an answer is read on whose caller went away, because the provider goes on and bills it all the
     # same: what it cost is then known. 0 = it is closed at once.
     read_on: float = 0.0
-    # Models that are asked in `responses_dialect` (a regular expression over their ids).
+    # Models that are asked through the Responses API (a regular expression over their ids, or what they are made of).
     responses_models: str = ""
+    # Where that API stands, after the base URL.
+    responses_base: str = ""
     # Empty: the configuration must say default_model or models.
     default_model: str = ""
     # What is listed unless the configuration lists others.
@@ -78,7 +84,8 @@ class Row:
     # The name under which such a provider exists without being configured. Empty = it does not.
     built_in: str = ""
     # The cheapest call in which the provider looks at the credential, after the base URL. Empty = the dialect's list
-    # of models. "-" = there is none that is free: what lists the models there asks nobody for a key.
+    # of models. "-" = there is none that is free: what lists the models there asks nobody for a key. A whole URL = at
+    # another address of the vendor's, which takes the same keys: asked only by whoever asks the vendor at its own.
     probe_path: str = ""
     # Whether its dialect's list of models is there, is free, and names what can be called.
     lists_models: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,23 +18,37 @@ from trunkline.v1.model_pb2 import (
 )
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.providers.hosts import CHAT, HOSTS
-from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS
-from trunkline_server.providers.row import Row
+from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS, RESPONSES_ONLY, WHOLE
+from trunkline_server.providers.row import NO_PROBE, Row
 from trunkline_server.providers.vendor_names import NAMES, NO_NAMES
 from trunkline_server.sections import Seconds
+from trunkline_server.settings import Reference
 from trunkline_server.settings_scripted import Script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline_server.settings import ProviderSettings
+    from trunkline_server.settings import ProviderSettings, Secret
     from trunkline_server.settings_vendors import GenerationDefaults, QuirkSettings
 
-__all__ = ["CUSTOM", "QUIRKS", "ROWS", "SCRIPTS", "Row", "configured", "generic_row", "has_credential"]
+__all__ = [
+    "CUSTOM",
+    "GATEWAY",
+    "QUIRKS",
+    "ROWS",
+    "SCRIPTS",
+    "Row",
+    "configured",
+    "doubt_of",
+    "generic_row",
+    "has_credential",
+]
 
 _SETS = frozenset({"unsupported", "response_formats", "media"})
 # The kind of a provider whose dialect is configured.
 CUSTOM = "custom"
+# The kind of a provider that is another Trunkline.
+GATEWAY = "trunkline"
 # What a provider of kind scripted says unless the configuration has scripts of its own.
 SCRIPTS: Mapping[str, Script] = {
     "mock-fast": Script(),
@@ -49,23 +64,25 @@ _ROWS = (
         auth="bearer",
         key_required=True,
         key_pattern=OPENAI_KEYS,
+        key_form=r"sk-.+",
         key_env="OPENAI_API_KEY",
         base_url_env="OPENAI_BASE_URL",
         model_env="OPENAI_MODEL",
         organization_env="OPENAI_ORGANIZATION",
         default_model="gpt-4o-mini",
-        models=("gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"),
+        models=("gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini"),
         open=True,
         capabilities=CHAT,
         quirks=Quirks(unsupported=frozenset({"top_k"})),
-        # The chat API does not offer these.
-        responses_models=r"(o[13]|gpt-5(\.\d+)?)-pro\b.*|.*-deep-research\b.*|.*\bcodex\b.*|computer-use.*",
+        responses_models=RESPONSES_ONLY,
         status_url="https://status.openai.com",
     ),
     *NATIVES,
     *HOSTS,
     # A vendor that has no row: the configuration says its dialect and its address.
     Row(name=CUSTOM, auth="bearer", open=True),
+    # Another Trunkline, over gRPC. What its models can do is its to say.
+    Row(name=GATEWAY, auth="bearer", open=True, only_configured=True, capabilities=WHOLE),
     Row(
         name="embedded",
         default_model="smollm2-135m-instruct",
@@ -124,8 +141,14 @@ def configured(row: Row, provider: ProviderSettings) -> Row:
         # What is known of one dialect says nothing of another.
         generic = generic_row(provider.dialect)
         spoken = replace(
-            row if row.name != CUSTOM else generic, dialect=provider.dialect, quirks=generic.quirks, responses_models=""
+            row if row.name != CUSTOM else generic,
+            dialect=provider.dialect,
+            quirks=generic.quirks,
+            responses_models="",
+            probe_path=row.probe_path if row.probe_path == NO_PROBE else generic.probe_path,
         )
+    if spoken.probe_path.startswith("https://") and provider.base_url not in ("", row.base_url):
+        spoken = replace(spoken, probe_path=NO_PROBE)
     return replace(
         spoken,
         base_url=provider.base_url or spoken.base_url,
@@ -166,3 +189,14 @@ def has_credential(row: Row, provider: ProviderSettings) -> bool:
     if row.tokens == "google" and (provider.service_account is not None or provider.ambient):
         return True
     return bool(provider.all_keys) or (row.tokens == "entra" and bool(provider.client_id or provider.ambient))
+
+
+def doubt_of(key: Secret, row: Row) -> str:
+    """Why it may be no key of this provider's, in words that say nothing of it. Empty = it looks like one.
+
+    At an address of the operator's own, and before it is fetched from a store, nothing can be told.
+    """
+    form = row.key_form or row.key_pattern
+    if not form or isinstance(key, Reference) or row.base_url != ROWS[row.name].base_url:
+        return ""
+    return "" if re.fullmatch(form, key.reveal()) else f"it does not look like a key of {row.name}"

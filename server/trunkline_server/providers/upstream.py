@@ -13,6 +13,7 @@ from trunkline_server.dialects.limits import read_limits
 from trunkline_server.dialects.scrub import without
 from trunkline_server.errors import UnsupportedCapability, UpstreamError, Violation
 from trunkline_server.providers.http import HttpRequest
+from trunkline_server.providers.origin import own_only, stamped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +66,9 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
 
     async def handle(call: Call) -> Events:
         streaming = call.streaming or _is_long(call.request, endpoint.stream_above)
-        encoded = dialect.encode_request(call.request, call.target.model, stream=streaming, quirks=endpoint.quirks)
+        target = call.target
+        own = own_only(call.request, target.provider)
+        encoded = dialect.encode_request(own, target.model, stream=streaming, quirks=endpoint.quirks)
         if encoded.warnings and call.request.routing.strict_params:
             raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in encoded.warnings])
         plain = _request(call, endpoint, encoded, streaming=streaming)
@@ -76,7 +79,7 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
                 aclosing(_answer(response, dialect, limited, streaming=streaming)) as events,
             ):
                 async for event in events:
-                    yield _with_warnings(event, encoded.warnings)
+                    yield _with_warnings(stamped(event, target.provider), encoded.warnings)
         except UpstreamError as error:
             # Some say back what they were sent.
             error.message = without(

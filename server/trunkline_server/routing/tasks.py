@@ -10,9 +10,11 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import asdict
+
 from trunkline.v1.call_pb2 import Complexity
 from trunkline.v1.call_pb2 import Warning as CallWarning
-from trunkline.v1.gateway_service_pb2 import GenerateRequest
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig
 from trunkline_server.errors import UnknownName
 from trunkline_server.routing.analysis import analyse
 from trunkline_server.routing.policy import PLAIN, Policy, Weights
@@ -41,6 +43,7 @@ _NO_TASK, _NO_AGENT, _NO_CHAIN, _NO_ENVIRONMENT = (
     ChainSettings(),
     EnvironmentSettings(),
 )
+_NO_DEFAULTS = _NO_TASK.defaults
 
 
 class Expanded(NamedTuple):
@@ -186,7 +189,8 @@ def _said(given: GenerateRequest, named: _Named) -> GenerateRequest:
     task, routing = named.task, given.routing
     requires = named.chain.requires if routing.chain or not given.model else None
     renamed = (named.task_name, named.agent_name) != (routing.task, routing.agent)
-    if not (renamed or requires or task.system_prompt or task.max_output_tokens or task.labels):
+    says_how = task.system_prompt or task.max_output_tokens or task.defaults != _NO_DEFAULTS
+    if not (renamed or requires or says_how or task.labels):
         return given
     request = GenerateRequest()
     request.CopyFrom(given)
@@ -203,6 +207,10 @@ def _instruct(request: GenerateRequest, task: TaskSettings) -> None:
         own = request.system_instruction
         request.system_instruction = f"{task.system_prompt}\n\n{own}" if own else task.system_prompt
     config = request.config
+    if task.defaults != _NO_DEFAULTS:
+        said = GenerationConfig(**{name: value for name, value in asdict(task.defaults).items() if value is not None})
+        said.MergeFrom(config)
+        config.CopyFrom(said)
     if task.max_output_tokens is not None:
         asked = config.max_output_tokens if config.HasField("max_output_tokens") else task.max_output_tokens
         config.max_output_tokens = min(asked, task.max_output_tokens)

@@ -114,20 +114,28 @@ class Prober(Protocol):
     async def credentials(self, within: float, only: str = "") -> Sequence[pb.ProbeResult]:
         """Make each credential's cheapest authenticated call; of one provider only, if one is named."""
 
-    async def models(self, chain: Chain, credential: Callable[[str], str], within: float) -> Sequence[pb.ProbeResult]:
-        """Ask each provider's default model for a token."""
+    async def models(
+        self, chain: Chain, identity: Identity, credential: Callable[[str], str], within: float
+    ) -> Sequence[pb.ProbeResult]:
+        """Ask each provider's default model for a token, on behalf of `identity`."""
 
 
 async def probed(
-    request: pb.HealthCheckRequest, chain: Chain, states: ProviderStates, prober: Prober, remaining: float | None
+    request: pb.HealthCheckRequest,
+    chain: Chain,
+    identity: Identity,
+    states: ProviderStates,
+    prober: Prober,
+    remaining: float | None,
 ) -> Mapping[str, Sequence[pb.ProbeResult]]:
     """Make the probes that the request asks for, all at once; their results by provider.
 
-    `remaining` is what is left of the caller's own time, in seconds: the answer is to come before its end.
+    `identity` asks, and pays. `remaining` is what is left of the caller's own time, in seconds: the answer is to come
+    before its end.
     """
     within = time_for(PROBE_TIME, remaining)
     rounds = [prober.credentials(within)] if request.probe else []
-    rounds += [prober.models(chain, states.credential, within)] if request.probe_models else []
+    rounds += [prober.models(chain, identity, states.credential, within)] if request.probe_models else []
     return by_provider(result for results in await asyncio.gather(*rounds) for result in results)
 
 

@@ -98,7 +98,7 @@ class Gateway(GatewayServiceServicer):
         chain, identity = self._current.chain, IDENTITY.get()
         if request.probe or request.probe_models:
             require(identity, "operator", "a probe")
-        probes = await probed(request, chain, self._states, self._prober, context.time_remaining())
+        probes = await probed(request, chain, identity, self._states, self._prober, context.time_remaining())
         health = health_of(chain.snapshot, self._serving, self._statistics, self._states, request, probes)
         add_ledger(health, self._reports.health())
         add_limits(health, self._limits.lost)

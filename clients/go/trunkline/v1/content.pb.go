@@ -420,8 +420,8 @@ type Part struct {
 	//	*Part_Refusal
 	//	*Part_ProviderPart
 	Data isPart_Data `protobuf_oneof:"data"`
-	// Opaque state that the provider wants back with this very part, unchanged. Sent to a provider of the same kind only;
-	// left out with a warning elsewhere.
+	// Opaque state that the provider wants back with this very part, unchanged. Sent to the provider that it came from
+	// only; left out with a warning elsewhere.
 	ProviderState *ProviderState `protobuf:"bytes,8,opt,name=provider_state,json=providerState,proto3" json:"provider_state,omitempty"`
 	// What this part rests on.
 	Citations []*Citation `protobuf:"bytes,9,rep,name=citations,proto3" json:"citations,omitempty"`
@@ -611,7 +611,11 @@ type ProviderState struct {
 	// What it is: anthropic.signature, openai.item, gemini.thought_signature, openrouter.reasoning_details, ...
 	Format string `protobuf:"bytes,1,opt,name=format,proto3" json:"format,omitempty"`
 	// As the provider's JSON has it.
-	Data          string `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Data string `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// The provider that it came from, by its name in the gateway's configuration; behind another gateway also its name
+	// there, after a slash. Set by the gateway; send it back unchanged. Empty, as in a history from elsewhere: not known,
+	// and sent to any provider that speaks of `format`.
+	Provider      string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -660,6 +664,13 @@ func (x *ProviderState) GetData() string {
 	return ""
 }
 
+func (x *ProviderState) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
 // A part in a provider's own words.
 type ProviderPart struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -668,7 +679,9 @@ type ProviderPart struct {
 	// The provider's name for it: server_tool_use, web_search_tool_result, executableCode, ...
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// The part as the provider's JSON has it.
-	Json          string `protobuf:"bytes,3,opt,name=json,proto3" json:"json,omitempty"`
+	Json string `protobuf:"bytes,3,opt,name=json,proto3" json:"json,omitempty"`
+	// The provider that it came from, as in ProviderState. Left out with a warning elsewhere.
+	Provider      string `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -720,6 +733,13 @@ func (x *ProviderPart) GetType() string {
 func (x *ProviderPart) GetJson() string {
 	if x != nil {
 		return x.Json
+	}
+	return ""
+}
+
+func (x *ProviderPart) GetProvider() string {
+	if x != nil {
+		return x.Provider
 	}
 	return ""
 }
@@ -1723,14 +1743,16 @@ const file_trunkline_v1_content_proto_rawDesc = "" +
 	"\tcitations\x18\t \x03(\v2\x16.trunkline.v1.CitationR\tcitations\x12H\n" +
 	"\x10cache_breakpoint\x18\n" +
 	" \x01(\v2\x1d.trunkline.v1.CacheBreakpointR\x0fcacheBreakpointB\x06\n" +
-	"\x04data\";\n" +
+	"\x04data\"W\n" +
 	"\rProviderState\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\tR\x06format\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\tR\x04data\"P\n" +
+	"\x04data\x18\x02 \x01(\tR\x04data\x12\x1a\n" +
+	"\bprovider\x18\x03 \x01(\tR\bprovider\"l\n" +
 	"\fProviderPart\x12\x18\n" +
 	"\adialect\x18\x01 \x01(\tR\adialect\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
-	"\x04json\x18\x03 \x01(\tR\x04json\"\x98\x02\n" +
+	"\x04json\x18\x03 \x01(\tR\x04json\x12\x1a\n" +
+	"\bprovider\x18\x04 \x01(\tR\bprovider\"\x98\x02\n" +
 	"\bCitation\x12$\n" +
 	"\vstart_index\x18\x01 \x01(\x05H\x00R\n" +
 	"startIndex\x88\x01\x01\x12 \n" +

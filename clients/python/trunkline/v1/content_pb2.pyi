@@ -186,8 +186,8 @@ class Part(_message.Message):
 
     @_builtins.property
     def provider_state(self) -> Global___ProviderState:
-        """Opaque state that the provider wants back with this very part, unchanged. Sent to a provider of the same kind only;
-        left out with a warning elsewhere.
+        """Opaque state that the provider wants back with this very part, unchanged. Sent to the provider that it came from
+        only; left out with a warning elsewhere.
         """
 
     @_builtins.property
@@ -230,19 +230,26 @@ class ProviderState(_message.Message):
 
     FORMAT_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     format: _builtins.str
     """What it is: anthropic.signature, openai.item, gemini.thought_signature, openrouter.reasoning_details, ..."""
     data: _builtins.str
     """As the provider's JSON has it."""
+    provider: _builtins.str
+    """The provider that it came from, by its name in the gateway's configuration; behind another gateway also its name
+    there, after a slash. Set by the gateway; send it back unchanged. Empty, as in a history from elsewhere: not known,
+    and sent to any provider that speaks of `format`.
+    """
     def __init__(
         self,
         *,
         format: _builtins.str = ...,
         data: _builtins.str = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "format", b"format"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "format", b"format", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,22 +264,26 @@ class ProviderPart(_message.Message):
     DIALECT_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
     dialect: _builtins.str
     """The dialect that understands it: anthropic_messages, gemini_generate_content, ..."""
     type: _builtins.str
     """The provider's name for it: server_tool_use, web_search_tool_result, executableCode, ..."""
     json: _builtins.str
     """The part as the provider's JSON has it."""
+    provider: _builtins.str
+    """The provider that it came from, as in ProviderState. Left out with a warning elsewhere."""
     def __init__(
         self,
         *,
         dialect: _builtins.str = ...,
         type: _builtins.str = ...,
         json: _builtins.str = ...,
+        provider: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialect", b"dialect", "json", b"json", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialect", b"dialect", "json", b"json", "provider", b"provider", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
