@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 BARS: Mapping[str, float] = {
     # With a gateway key and the relaxed ledger.
     "unary_cpu_ratio": 1.7,
+    # With limits of the key and its workspace as well; with a hard budget, which makes every call strict.
+    "limits_cpu_ratio": 1.7,
+    "budget_cpu_ratio": 2.1,
+    "budget_latency_added_ms_p50": 3.0,
     "stream_cpu_ratio": 1.3,
     "merged_us_per_token": 30.0,
     "merged_differences": 0,
@@ -99,6 +103,9 @@ class Results:
         figures = self.figures
         return {
             "unary_cpu_ratio": figures["unary_cpu"].ratios()["median"],
+            "limits_cpu_ratio": figures["limits_cpu"].ratios()["median"],
+            "budget_cpu_ratio": figures["budget_cpu"].ratios()["median"],
+            "budget_latency_added_ms_p50": figures["budget_latency_added_ms_p50"].gateway,
             "stream_cpu_ratio": figures["stream_cpu"].ratios()["median"],
             "merged_us_per_token": figures["merged_cpu"].gateway,
             "merged_differences": self.differences,

@@ -1,6 +1,8 @@
 """Trunkline as `trunkline serve` runs it, with its defaults and its log on, in front of one provider.
 
-python -m bench.gateway http://127.0.0.1:PORT/v1
+python -m bench.gateway http://127.0.0.1:PORT/v1 [plain|limits|budget]
+
+limits: its callers' keys and workspaces have limits. budget: a hard budget pays, so every call is strict.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import uvloop
 from bench.control import obey, usage
@@ -27,16 +29,36 @@ from trunkline_server.settings import (
     ServerSettings,
     Settings,
 )
+from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.settings_limits import MOST, CallerLimit, CallerLimits
 from trunkline_server.settings_models import DiscoverySettings
+from trunkline_server.settings_prices import PriceSettings, TokenPrice
 from trunkline_server.state.audit import COMMAND_LINE
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.store import KeyStore
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 PROVIDER = "bench"
+# Limits and money that never run out: what is measured is counting them.
+_PLENTY = CallerLimit(requests_per_minute=MOST, tokens_per_minute=MOST, concurrency=100_000)
+_MILLION = 10**15
+GUARDS: Mapping[str, dict[str, Any]] = {
+    "plain": {},
+    "limits": {"caller_limits": CallerLimits(each_key=_PLENTY, each_workspace=_PLENTY)},
+    "budget": {
+        "budgets": {"all": BudgetSettings(limit=Money(_MILLION), period="daily", time_zone="Europe/Vienna")},
+        "prices": (PriceSettings(model=f"{PROVIDER}/*", input=TokenPrice(450_000), output=TokenPrice(1_800_000)),),
+    },
+}
 
 
-def settings_for(base_url: str, folder: Path) -> Settings:
-    """The defaults, but for a free port, no waiting at the end, one provider, a ledger and a pepper in `folder`."""
+def settings_for(base_url: str, folder: Path, guard: str = "plain") -> Settings:
+    """The defaults, but for a free port, no waiting at the end, one provider, a ledger and a pepper in `folder`.
+
+    And one of GUARDS.
+    """
     pepper = Secret("0123456789abcdef" * 4)
     provider = ProviderSettings(kind="openai_compatible", base_url=base_url, default_model="unary")
     return Settings(
@@ -47,6 +69,7 @@ def settings_for(base_url: str, folder: Path) -> Settings:
         discovery=DiscoverySettings(every=Seconds(0.0)),
         providers={PROVIDER: provider},
         ledger=LedgerSettings(url=DatabaseUrl(f"sqlite:///{folder / 'ledger.sqlite3'}"), folder=str(folder)),
+        **GUARDS[guard],
     )
 
 
@@ -59,23 +82,23 @@ async def make_key(settings: Settings) -> str:
     return made.secret_key
 
 
-async def serve(base_url: str, folder: Path, log: BinaryIO) -> None:
-    settings = settings_for(base_url, folder)
+async def serve(base_url: str, guard: str, folder: Path, log: BinaryIO) -> None:
+    settings = settings_for(base_url, folder, guard)
     key = await make_key(settings)
     async with running(settings, build_log(log, linger=LINGER)) as address:
         await obey({"usage": usage}, port=int(address.rpartition(":")[2]), key=key)
 
 
-def main(base_url: str) -> None:
+def main(base_url: str, guard: str = "plain") -> None:
     """Serve, and then show the first bugs that the log tells of."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log"
         with path.open("wb") as log:
-            uvloop.run(serve(base_url, Path(folder), log))
+            uvloop.run(serve(base_url, guard, Path(folder), log))
         with path.open() as log:
             bugs = (line for line in log if '"level":"error"' in line)
             print(*islice(bugs, 3), sep="", end="", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -23,17 +23,28 @@ class Took:
     first_ms: dict[str, float]
 
 
+# The gateway with what bench.gateway calls its guards: the one that is measured in all ways, and two more.
+GATEWAYS = {"gateway": "plain", "limits": "limits", "budget": "budget"}
+
+
 class Rig:
-    """Upstream, floor, gateway and load: each a process of its own. They end with the block."""
+    """Upstream, floor, gateways and what loads them: each a process of its own. They end with the block."""
 
     def __enter__(self) -> Rig:
         with ExitStack() as stack:
             upstream = stack.enter_context(Process("bench.upstream"))
             base_url = f"http://127.0.0.1:{upstream.hello['port']}/v1"
-            floor, gateway = (stack.enter_context(Process(f"bench.{name}", base_url)) for name in ("floor", "gateway"))
-            self._servers = {"upstream": upstream, "floor": floor, "gateway": gateway}
-            # The floor is sent the key, too, and does not look at it.
-            self._load = stack.enter_context(Process("bench.load", gateway.hello["key"]))
+            floor = stack.enter_context(Process("bench.floor", base_url))
+            gateways = {
+                name: stack.enter_context(Process("bench.gateway", base_url, guard)) for name, guard in GATEWAYS.items()
+            }
+            self._servers = {"upstream": upstream, "floor": floor, **gateways}
+            loads = {
+                name: stack.enter_context(Process("bench.load", gateway.hello["key"]))
+                for name, gateway in gateways.items()
+            }
+            # The floor is sent a key, too, and does not look at it.
+            self._loads = dict.fromkeys(("upstream", "floor"), loads["gateway"]) | loads
             self._stack = stack.pop_all()
         # How many calls each has had, and how many failed, by server and model.
         self.calls = dict.fromkeys(self._servers, 0)
@@ -53,7 +64,7 @@ class Rig:
 
     def read(self, name: str, model: str) -> dict[str, Any]:
         """One stream: what it says, and in how many messages."""
-        return self._load.ask("read", port=self._port(name), model=model)
+        return self._loads[name].ask("read", port=self._port(name), model=model)
 
     def resident(self, name: str) -> float:
         """Bytes."""
@@ -61,7 +72,7 @@ class Rig:
 
     def _run(self, name: str, do: str, model: str, **arguments: object) -> Took:
         kind, before = "http" if name == "upstream" else "grpc", self._cpu(name)
-        run = self._load.ask(do, kind=kind, port=self._port(name), model=model, **arguments)
+        run = self._loads[name].ask(do, kind=kind, port=self._port(name), model=model, **arguments)
         self.calls[name] += run["calls"]
         if run["errors"]:
             print(f"{name}, {model}: {run['errors']}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.figures import Pair, Results
+from bench.rig import GATEWAYS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,8 @@ CROWD, CROWD_PACED, CROWD_SECONDS = 500, "paced-10-5", 2.0
 CROWD_SHORT = "burst-8"
 # Share of a core that the gateway uses in the runs that measure latency; the others get the same calls.
 HALF = 0.5
+# The gateways that guard more.
+WORDS = {"limits": "limits of keys and workspaces", "budget": "a hard budget"}
 US, MB = 1e6, 1 << 20
 
 
@@ -57,6 +60,7 @@ def measure(rig: Rig, size: Size) -> Results:
     _streamed(rig, size, results)
     _saturated(rig, size, results)
     _latency(rig, size, results)
+    _guarded(rig, size, results)
     _first_token(rig, size, results)
     _crowd(rig, size, results)
     _growth(rig, size, results)
@@ -68,7 +72,7 @@ def measure(rig: Rig, size: Size) -> Results:
 
 def _warm_up(rig: Rig) -> None:
     """Connections, caches and allocators as they are in a process that has run for a while."""
-    for name in ("upstream", "floor", "gateway"):
+    for name in ("upstream", "floor", *GATEWAYS):
         for model, calls, at_once in ((UNARY, 100, 8), (BURST, 20, 8), (CROWD_SHORT, 2 * CROWD, CROWD)):
             rig.closed(name, model, calls, at_once)
 
@@ -118,6 +122,19 @@ def _latency(rig: Rig, size: Size, results: Results) -> None:
             results.add(f"latency_added_ms_{share}", f"latency added to a unary call at half load, {share}, ms", pair)
 
 
+def _guarded(rig: Rig, size: Size, results: Results) -> None:
+    """What limits and a hard budget make of a unary call: each against the floor, and the budget's latency."""
+    for name in ("limits", "budget"):
+        for _ in range(size.cost_pairs):
+            runs = _in_turn(lambda name: rig.closed(name, UNARY, size.unary_calls, 8), name)
+            cpu = _pair(runs, lambda took: took.cpu / size.unary_calls * US)
+            results.add(f"{name}_cpu", f"CPU of a unary call with {WORDS[name]}, us", cpu)
+    rate = HALF / results.figures["budget_cpu"].gateway * US
+    rounds = _rounds(size.latency_pairs, lambda name: rig.open(name, UNARY, rate, size.latency_seconds), "budget")
+    for pair in _added([[took.total_ms["p50"] for took in runs] for runs in rounds]):
+        results.add("budget_latency_added_ms_p50", f"latency added with {WORDS['budget']}, p50, ms", pair)
+
+
 def _first_token(rig: Rig, size: Size, results: Results) -> None:
     figures = results.figures
     rate = HALF / (figures["unary_cpu"].gateway + BRIEF_TOKENS * figures["stream_cpu"].gateway) * US
@@ -152,14 +169,14 @@ def _differences(rig: Rig) -> int:
     return told + missing + int(merged["messages"] >= unmerged["messages"])
 
 
-def _in_turn(run: Callable[[str], Took]) -> list[Took]:
+def _in_turn(run: Callable[[str], Took], gateway: str = "gateway") -> list[Took]:
     """Floor, gateway, and the floor again: the same server against itself."""
-    return [run(name) for name in ("floor", "gateway", "floor")]
+    return [run(name) for name in ("floor", gateway, "floor")]
 
 
-def _rounds(count: int, run: Callable[[str], Took]) -> list[list[Took]]:
+def _rounds(count: int, run: Callable[[str], Took], gateway: str = "gateway") -> list[list[Took]]:
     """Bare upstream, floor and gateway, so many times; every other time in the opposite order."""
-    names = ("upstream", "floor", "gateway")
+    names = ("upstream", "floor", gateway)
     orders = [names[::-1] if number % 2 else names for number in range(count)]
     return [[runs[name] for name in names] for runs in ({name: run(name) for name in order} for order in orders)]
 

@@ -7,10 +7,11 @@ import io
 from pathlib import Path
 
 import make
+import pytest
 from bench import answers
 from bench.callers import GrpcCaller, HttpCaller, normal_form
 from bench.figures import BARS, EXACT, Figure, Pair, missed, table
-from bench.gateway import settings_for
+from bench.gateway import GUARDS, make_key, settings_for
 from bench.load import percentile
 from bench.upstream import Connection
 
@@ -39,6 +40,19 @@ async def test_a_merged_stream_says_what_the_unmerged_one_says(tmp_path: Path) -
     server.close()
     assert normal_form(events) == normal_form(unmerged(MIXED))
     assert len(events) < len(unmerged(MIXED)) / 10
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+async def test_every_gateway_answers_whoever_has_a_key(tmp_path: Path, guard: str) -> None:
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
+    settings = settings_for(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", tmp_path, guard)
+    key = await make_key(settings)
+    async with running(settings, build_log(io.BytesIO())) as address:
+        caller = GrpcCaller(int(address.rpartition(":")[2]), key)
+        for model in ("unary", "burst-3"):
+            assert await caller.call(model) > 0
+        await caller.aclose()
+    server.close()
 
 
 async def test_the_upstream_answers_requests_that_come_in_pieces_and_one_after_the_other() -> None:
