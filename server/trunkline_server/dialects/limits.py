@@ -53,7 +53,8 @@ def read_limits(headers: Mapping[str, str]) -> list[Limit]:
     """
     found: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
-        if match := _HEADER.fullmatch(name):
+        # Asked of every header of every answer: most of them are none.
+        if "ratelimit" in name and (match := _HEADER.fullmatch(name)):
             what = match["what"] or match["what2"]
             dimension = match["dimension"] or match["dimension2"] or ""
             found.setdefault(_DIMENSIONS.get(dimension, dimension), {})[what] = value

@@ -22,7 +22,7 @@ def as_asked(handler: Handler, allowed_tools: Collection[str]) -> Handler:
     """
 
     def handle(call: Call) -> Events:
-        if refused := _refused(call.request, allowed_tools):
+        if call.request.tools and (refused := _refused(call.request, allowed_tools)):
             named = "; ".join(f"{violation.field}: {violation.description}" for violation in refused)
             raise CallError(call_pb2.ERROR_REASON_POLICY_BLOCKED, named, refused)
         hidden = call.request.config.thinking.visibility == Thinking.VISIBILITY_OMITTED

@@ -16,7 +16,7 @@ from trunkline_server.providers.http import HttpRequest
 from trunkline_server.providers.origin import own_only, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_BODY = 64 << 20
 MAX_ERROR_BODY = 64 << 10
 _SHORTEST_SECRET = 6
+# Status codes from here on are errors.
+FAILED = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +76,15 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
         plain = _request(call, endpoint, encoded, streaming=streaming)
         request = plain if endpoint.sign is None else await endpoint.sign(plain)
         try:
-            async with (
-                http.exchange(request) as response,
-                aclosing(_answer(response, dialect, limited, streaming=streaming)) as events,
-            ):
-                async for event in events:
-                    yield _with_warnings(stamped(event, target.provider), encoded.warnings)
+            async with http.exchange(request) as response:
+                limited(read_limits(response.headers))
+                if streaming and response.status < FAILED and not _is_json(response):
+                    async with aclosing(_pieces(response, dialect)) as events:
+                        async for event in events:
+                            yield _with_warnings(stamped(event, target.provider), encoded.warnings)
+                else:
+                    for event in await _whole(response, dialect):
+                        yield _with_warnings(stamped(event, target.provider), encoded.warnings)
         except UpstreamError as error:
             # Some say back what they were sent.
             error.message = without(
@@ -107,18 +112,18 @@ def _request(call: Call, endpoint: Endpoint, encoded: Encoded, *, streaming: boo
     return HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id, call.fate.was_sent)
 
 
-async def _answer(response: HttpResponse, dialect: Dialect, limited: Learn, *, streaming: bool) -> Events:
-    limited(read_limits(response.headers))
-    if response.status >= 300:
-        error = dialect.decode_error(response.status, response.headers, await response.read_start(MAX_ERROR_BODY))
-        if error.outcome != call_pb2.OUTCOME_CONTENT_FILTER:
-            raise error
-        yield _filtered(error)
-        return
-    if not streaming or _is_json(response):
-        for event in dialect.decode_response(await response.read(MAX_BODY)):
-            yield event
-        return
+async def _whole(response: HttpResponse, dialect: Dialect) -> Iterable[StreamGenerateResponse]:
+    """An answer that came in one piece, or the error that came instead."""
+    if response.status < FAILED:
+        return dialect.decode_response(await response.read(MAX_BODY))
+    error = dialect.decode_error(response.status, response.headers, await response.read_start(MAX_ERROR_BODY))
+    if error.outcome != call_pb2.OUTCOME_CONTENT_FILTER:
+        raise error
+    return [_filtered(error)]
+
+
+async def _pieces(response: HttpResponse, dialect: Dialect) -> Events:
+    """An answer piece by piece."""
     decoder = dialect.stream_decoder()
     async with aclosing(response.stream()) as pieces:
         async for data in pieces:
