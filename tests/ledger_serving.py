@@ -23,6 +23,7 @@ from trunkline_server.logs import build_log
 from trunkline_server.rpc.edge import Edge
 from trunkline_server.rpc.feedback import Feedback
 from trunkline_server.rpc.ledger_methods import LedgerMethods
+from trunkline_server.rpc.server import Services
 from trunkline_server.state.audit import Audit
 from trunkline_server.state.ledger.commit import take
 from trunkline_server.state.ledger.reports import LedgerReports
@@ -96,12 +97,13 @@ async def ledger_server(database: Database, now: float) -> AsyncIterator[Serving
     serving = Serving(database, now)
     log = build_log(io.BytesIO())
     edge = Edge(log, serving)  # type: ignore[arg-type] # admits whom the test says
-    server = aio.server(interceptors=[edge])
-    add_GatewayServiceServicer_to_server(_Usage(serving), server)  # type: ignore[abstract] # the rest is not asked for
-    add_FeedbackServiceServicer_to_server(Feedback(serving.reports), server)
+    server = aio.server()
+    services: Any = Services(server, edge)
+    add_GatewayServiceServicer_to_server(_Usage(serving), services)  # type: ignore[abstract] # the rest is not asked for
+    add_FeedbackServiceServicer_to_server(Feedback(serving.reports), services)
     audit = Audit(database, asyncio.ensure_future, log)
     admin = LedgerMethods(serving.reports, audit)  # type: ignore[abstract] # the same
-    add_AdminServiceServicer_to_server(admin, server)
+    add_AdminServiceServicer_to_server(admin, services)
     serving.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:

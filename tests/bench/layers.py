@@ -223,7 +223,7 @@ class Layers:
         name = "StreamGenerate" if streaming else "Generate"
         method: Any = getattr(gateway, name)
         kind: Any = grpc.unary_stream_rpc_method_handler if streaming else grpc.unary_unary_rpc_method_handler
-        wrapped: Any = Edge(self._log, self._gatekeeper)._wrap(f"/trunkline.v1.GatewayService/{name}", kind(method))
+        wrapped: Any = Edge(self._log, self._gatekeeper).wrap(f"/trunkline.v1.GatewayService/{name}", kind(method))
         rpc: Callable[..., Awaitable[Any]] = wrapped.unary_stream if streaming else wrapped.unary_unary
         return rpc
 

@@ -1,4 +1,4 @@
-"""The outermost interceptor: each call gets its id and its caller, and whatever a handler raises one honest status."""
+"""The edge, round every method: a call gets its id and its caller, and what its handler raises one honest status."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def new_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{_RANDOM.getrandbits(64):016x}"
 
 
-class Edge(aio.ServerInterceptor):
+class Edge:
     """Wraps every handler but that of reflection, the only one of streamed requests.
 
     Handlers are coroutines that write, not generators: the clean-up of a generator can run detached from its RPC.
@@ -54,24 +54,11 @@ class Edge(aio.ServerInterceptor):
     def __init__(self, log: Log, gatekeeper: Gatekeeper) -> None:
         self._log = log
         self._gatekeeper = gatekeeper
-        self._wrapped: dict[str, RpcHandler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[RpcHandler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> RpcHandler | None:
-        """The method's handler, wrapped once for each method."""
-        method = handler_call_details.method
-        if method in self._wrapped:
-            return self._wrapped[method]
-        handler: RpcHandler | None = await continuation(handler_call_details)
-        if handler is None or (handler.request_streaming and method in PUBLIC):
-            return handler  # an unknown method, or reflection
-        self._wrapped[method] = wrapped = self._wrap(method, handler)
-        return wrapped
-
-    def _wrap(self, method: str, handler: RpcHandler) -> RpcHandler:
+    def wrap(self, method: str, handler: RpcHandler) -> RpcHandler:
+        """The method's handler, with the edge round it."""
+        if handler.request_streaming and method in PUBLIC:
+            return handler
         codecs = (handler.request_deserializer, handler.response_serializer)
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(self._guarded(method, handler.unary_stream), *codecs)

@@ -24,6 +24,8 @@ from trunkline_server.rpc.tls import server_credentials
 from trunkline_server.state.certificates import Certificates
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from trunkline_server.logs import Log
     from trunkline_server.rpc.admin import Admin
     from trunkline_server.rpc.feedback import Feedback
@@ -38,18 +40,41 @@ REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 Server = aio.Server
 
 
-class _Services:
-    """Where services are added to a server without registering their methods.
+class Services:
+    """Where services are added to a server: the edge is round each of their methods, and none is registered.
 
     For each method that is registered aio.Server keeps a task of its own, and on every call it waits anew for all of
-    them: with three services that is a tenth of a unary call. The methods are found all the same.
+    them: with three services that is a tenth of a unary call. An interceptor in place of this is asked on every call,
+    too. The methods are found all the same.
     """
 
-    def __init__(self, server: aio.Server) -> None:
-        self.add_generic_rpc_handlers = server.add_generic_rpc_handlers
+    def __init__(self, server: aio.Server, edge: Edge) -> None:
+        self._server = server
+        self._edge = edge
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Add these, whose methods are looked for by name."""
+        self._server.add_generic_rpc_handlers(tuple(_Wrapped(handler, self._edge) for handler in handlers))
 
     def add_registered_method_handlers(self, *_: object) -> None:
         """Do nothing."""
+
+
+class _Wrapped(grpc.GenericRpcHandler):
+    """Methods with the edge round them; each is wrapped once."""
+
+    def __init__(self, inner: grpc.GenericRpcHandler, edge: Edge) -> None:
+        self._inner = inner
+        self._edge = edge
+        self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """The handler of a method. None: it is not here."""
+        method = handler_call_details.method
+        found = self._methods.get(method)
+        if found is None and (handler := self._inner.service(handler_call_details)) is not None:
+            found = self._methods[method] = self._edge.wrap(method, handler)
+        return found
 
 
 class AddressTaken(Exception):
@@ -70,34 +95,36 @@ def build_server(  # noqa: PLR0913, PLR0917 - one service each, and what they sh
 
     `shared`: an address in place of that of the settings, on which other processes of ours listen, too.
     """
-    server = aio.server(interceptors=[Edge(log, gatekeeper)], options=options(settings, shared=bool(shared)))
-    services = _Services(server)
+    server = aio.server(options=options(settings, shared=bool(shared)))
+    services = Services(server, Edge(log, gatekeeper))
     gateway_service_pb2_grpc.add_GatewayServiceServicer_to_server(gateway, services)  # type: ignore[arg-type]
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, services)  # type: ignore[arg-type]
     feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(feedback, services)  # type: ignore[arg-type]
     credentials = server_credentials(Certificates(settings.tls, log)) if settings.tls else None
-    return server, _finish(server, serving, SERVICES, shared or settings.listen, credentials)
+    return server, _finish(server, services, serving, SERVICES, shared or settings.listen, credentials)
 
 
 def build_admin_server(
     settings: ServerSettings, address: str, log: Log, admin: Admin, serving: Serving, gatekeeper: Gatekeeper
 ) -> tuple[aio.Server, int]:
     """The same for operators: another port, on the loopback interface and in the clear. Raises AddressTaken."""
-    server = aio.server(interceptors=[Edge(log, gatekeeper)], options=options(settings))
-    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, server)
-    return server, _finish(server, serving, ADMIN_SERVICES, address)
+    server = aio.server(options=options(settings))
+    services = Services(server, Edge(log, gatekeeper))
+    admin_service_pb2_grpc.add_AdminServiceServicer_to_server(admin, services)  # type: ignore[arg-type]
+    return server, _finish(server, services, serving, ADMIN_SERVICES, address)
 
 
 def _finish(
     server: aio.Server,
+    services: Services,
     serving: Serving,
-    services: tuple[str, ...],
+    names: tuple[str, ...],
     address: str,
     credentials: grpc.ServerCredentials | None = None,
 ) -> int:
     """Add what every port has, and bind. Returns the port."""
-    health_pb2_grpc.add_HealthServicer_to_server(Health(serving, services), _Services(server))
-    _add_reflection(server, (*services, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name))
+    health_pb2_grpc.add_HealthServicer_to_server(Health(serving, names), services)
+    _add_reflection(services, (*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name))
     try:
         if credentials is None:
             return server.add_insecure_port(address)
@@ -132,10 +159,10 @@ def options(settings: ServerSettings, *, shared: bool = False) -> list[tuple[str
     ]
 
 
-def _add_reflection(server: aio.Server, services: tuple[str, ...]) -> None:
+def _add_reflection(services: Services, described: tuple[str, ...]) -> None:
     """Reflection under both names: the library knows only v1alpha, and v1 is the same messages under another name."""
     _describe_reflection_v1()
-    names = (*services, REFLECTION_V1, reflection.SERVICE_NAME)
+    names = (*described, REFLECTION_V1, reflection.SERVICE_NAME)
     info = grpc.stream_stream_rpc_method_handler(
         reflection.aio.ReflectionServicer(names).ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
@@ -143,7 +170,7 @@ def _add_reflection(server: aio.Server, services: tuple[str, ...]) -> None:
     )
     for name in (REFLECTION_V1, reflection.SERVICE_NAME):
         handler = grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": info})
-        server.add_generic_rpc_handlers((handler,))
+        services.add_generic_rpc_handlers((handler,))
 
 
 def _describe_reflection_v1() -> None:
