@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from make import delta, part
+from msgspec import structs
 from serving import serving
 from upstreams import chunk, head, hold, upstream
 
@@ -98,11 +99,10 @@ async def gateway(source: Handler, *, awaits: bool) -> AsyncIterator[tuple[Runni
 
 
 def with_plan(below: Handler) -> Handler:
-    from dataclasses import replace
 
     from make import TARGET
 
-    return lambda call: below(replace(call, plan=(TARGET,)))
+    return lambda call: below(structs.replace(call, plan=(TARGET,)))
 
 
 STAGES = ["before the first piece", "after a piece", "blocked in a write"]

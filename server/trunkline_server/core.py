@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from msgspec import Struct
+from msgspec import field as struct_field
+
 from trunkline.v1.call_pb2 import OUTCOME_CANCELLED, OUTCOME_UNSPECIFIED, Cost, Outcome, Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
 from trunkline_server.tape import Tape
@@ -124,8 +127,7 @@ class Fate:
         self.sent = True
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """One call on its way. Times are seconds on the clock of `now()`."""
 
     id: str
@@ -143,19 +145,19 @@ class Call:
     # Set by resolve: what the call's task or chain asks of the choice of a target. None = nothing.
     policy: Policy | None = None
     # Set by attempt: who is asked now, and which try of the call this is, from 1.
-    target: Target = field(default_factory=Target)
+    target: Target = struct_field(default_factory=Target)
     attempt: int = 0
     # The target had failed this call before; it is asked while another one is late.
     again: bool = False
     hedge: bool = False
     # The endpoint whose retry budget pays for the attempt, and which it goes to. None = it is no retry.
     paid_by: object | None = None
-    fate: Fate = field(default_factory=Fate)
+    fate: Fate = struct_field(default_factory=Fate)
     # What the layers learn on the way, for the access log and the statistics: one per call, shared by all copies.
-    story: Story = field(default_factory=Story)
+    story: Story = struct_field(default_factory=Story)
 
     def planned(self, plan: tuple[Target, ...], larger: tuple[Target, ...]) -> Call:
-        """The call with its plan. Faster than dataclasses.replace, as `at` is: every call goes through both."""
+        """The call with its plan. Faster than structs.replace, as `at` is: every call goes through both."""
         return Call(
             self.id,
             self.request,

@@ -28,6 +28,7 @@ from bench.callers import request_for
 from bench.figures import machine
 from bench.ledger import CALLS, ledger_work
 from ledger_serving import no_reports
+from msgspec import structs
 from routed import Taught, everything
 
 from trunkline.v1 import call_pb2
@@ -141,7 +142,9 @@ class Layers:
         self._statistics = Statistics()
         priced = replace(make.snapshot(), prices=PriceBook({"p": "openai"}))
         caller = Identity(workspace="w", key="k")
-        self._template = replace(make.call(timeout=1e6), snapshot=priced, target=PRICED, attempt=1, identity=caller)
+        self._template = structs.replace(
+            make.call(timeout=1e6), snapshot=priced, target=PRICED, attempt=1, identity=caller
+        )
         self._gatekeeper = Gatekeeper(Keyring(OneKey(), PEPPER), always=True)
         self.observe = observe(log, self._statistics.record, lambda _: None)
         self.account = account(Nowhere(), price_of)
@@ -163,11 +166,11 @@ class Layers:
     def choosing(self) -> Work:
         """The route layer for a call that names no model, with the whole built-in catalogue loaded."""
         request = GenerateRequest(messages=[hello()])
-        call = replace(self._template, request=request, snapshot=everything())
+        call = structs.replace(self._template, request=request, snapshot=everything())
         handler = self.route(together(FEW))
 
         async def read() -> None:
-            async for _ in handler(replace(call, story=Story())):
+            async for _ in handler(structs.replace(call, story=Story())):
                 pass
 
         return lambda _: read
@@ -228,7 +231,7 @@ class Layers:
         return rpc
 
     def _call(self, *, streaming: bool) -> Call:
-        return replace(self._template, streaming=streaming, story=Story())
+        return structs.replace(self._template, streaming=streaming, story=Story())
 
     async def wait_idle(self) -> None:
         await self._registry.wait_idle()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 from ledgers import MemoryLedger, price_of, unpriced
 from make import answer, call, completed, delta, part, playing
+from msgspec import structs
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
@@ -148,7 +149,7 @@ def test_what_the_provider_says_of_how_it_processed_the_call_sets_the_price(told
 
 def test_a_fast_call_costs_what_fast_calls_cost() -> None:
     async def main() -> list[int]:
-        it = replace(call(REQUEST), target=call_pb2.Target(provider="anthropic", model="claude-opus-4-8"))
+        it = structs.replace(call(REQUEST), target=call_pb2.Target(provider="anthropic", model="claude-opus-4-8"))
         when = 1_796_000_000 * 10**6
         return [price.price_of(it, USAGE, when, 1.0, tier).cost.total_nano_usd for tier in ("standard", "fast")]
 

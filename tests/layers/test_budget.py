@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import databases
 import pytest
 from ledgers import MemoryLedger, price_of, unpriced
 from make import TARGET, answer, call, completed, delta, kinds, part, playing, text_of
+from msgspec import structs
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
@@ -303,7 +304,7 @@ async def test_what_goes_wrong_before_it_is_in_the_ledger_holds_nothing(world: W
 
     handler = budget(Rules({"b": hard()}), world.ledger.budgets, price_of, faulty)(playing([]))
     with pytest.raises(ValueError, match="a bug"):
-        async for _ in handler(replace(call(asking()), target=TARGET)):
+        async for _ in handler(structs.replace(call(asking()), target=TARGET)):
             pass
     assert await world.settled() == (0, 0)
 
@@ -319,7 +320,7 @@ async def test_as_many_at_once_as_there_is_room_for(world: World) -> None:
 
     async def one(number: int) -> bool:
         try:
-            async for _ in handler(replace(call(asking(), streaming=False), id=f"call-{number}")):
+            async for _ in handler(structs.replace(call(asking(), streaming=False), id=f"call-{number}")):
                 pass
         except CallError:
             return False
@@ -349,7 +350,7 @@ async def test_what_is_spent_is_heard_of_as_it_is_settled(world: World) -> None:
 
     async def ask(number: int, **budgets: Any) -> None:
         handler = world.handler(playing(said("a")), **budgets)
-        async for _ in handler(replace(call(asking()), id=f"call-{number}")):
+        async for _ in handler(structs.replace(call(asking()), id=f"call-{number}")):
             pass
 
     for number in range(2):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import types
-from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from budget_books import LIVE, WRONG
 from layers.test_budget import a_world, asking, hard, said
 from ledgers import price_of
 from make import TARGET, call, delta, part, playing
+from msgspec import structs
 
 from trunkline_server.layers.account import account
 from trunkline_server.layers.budget import budget
@@ -69,7 +69,7 @@ async def test_wherever_a_call_is_cancelled_nothing_stays_held(tmp_path: Path, s
         places, ended = 0, False
         while not ended:
             places += 1
-            asked = replace(call(asking(5000), streaming=streaming), id=f"c{places}", target=TARGET, attempt=1)
+            asked = structs.replace(call(asking(5000), streaming=streaming), id=f"c{places}", target=TARGET, attempt=1)
             task = asyncio.ensure_future(cancelled(pumped(handler, asked), places))
             await asyncio.wait([task])
             ended = not task.cancelled() and not task.result()

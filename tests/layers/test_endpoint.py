@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from ledgers import MemoryLedger, price_of
 from make import TARGET, answer, call, completed, part, playing
+from msgspec import structs
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
@@ -53,7 +53,7 @@ class World:
 
     async def ask(self, behind: Handler, **more: Any) -> str:
         """How a call went: its outcome, or the code of what was not sent."""
-        it = replace(call(**more), target=TARGET)
+        it = structs.replace(call(**more), target=TARGET)
         try:
             async with aclosing(one_of([self.at], [behind], lambda: 0.5)(it)) as events:
                 async for _ in events:
@@ -311,7 +311,7 @@ class Keys:
         return handle
 
     async def ask(self, paid_by: object | None = None) -> None:
-        async with aclosing(self._handler(replace(call(), target=TARGET, paid_by=paid_by))) as events:
+        async with aclosing(self._handler(structs.replace(call(), target=TARGET, paid_by=paid_by))) as events:
             async for _ in events:
                 pass
 

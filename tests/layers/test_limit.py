@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import make
 import pytest
+from msgspec import structs
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
@@ -31,7 +31,7 @@ def call(identity: Identity = ALICE, prompt: str = "hello", most: int = 0) -> Ca
     request = pb.GenerateRequest(prompt=prompt)
     if most:
         request.config.max_output_tokens = most
-    return replace(make.call(request), identity=identity, story=Story())
+    return structs.replace(make.call(request), identity=identity, story=Story())
 
 
 def answering(usage: call_pb2.Usage | None = USED) -> Handler:

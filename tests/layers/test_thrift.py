@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from make import answer, call, playing
+from msgspec import structs
 from virtual_time import run_virtual
 
 from trunkline.v1.call_pb2 import CallContext
@@ -42,7 +42,7 @@ def emphasis(
         return playing(answer("a"))(asked)
 
     async def main() -> None:
-        async for _ in thrift(Rules(budgets), Purses(**near))(below)(replace(asked(), policy=policy)):
+        async for _ in thrift(Rules(budgets), Purses(**near))(below)(structs.replace(asked(), policy=policy)):
             pass
 
     run_virtual(main())
@@ -78,7 +78,7 @@ def test_budgets_of_others_do_not_matter() -> None:
 )
 def test_each_has_its_own_budget_that_wants_to_be_saved(said: dict[str, Any], account: str) -> None:
     request = GenerateRequest(context=CallContext(end_user_id="ann", labels={"team": "red"}))
-    asked = lambda: replace(call(request), identity=Identity(key="k1"))  # noqa: E731
+    asked = lambda: structs.replace(call(request), identity=Identity(key="k1"))  # noqa: E731
     if "user" in said:
         account = f'["each","","{sha256(b"ann").hexdigest()[:16]}"]'
     budgets = {"each": soft(**said)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import make
 import pytest
 from credentials import sent_by
 from google.protobuf.json_format import ParseDict
+from msgspec import structs
 from upstreams import Request, answer, upstream
 
 from trunkline.v1.call_pb2 import Target
@@ -53,7 +53,7 @@ async def ask(
         async with upstream([ANSWER]) as server:
             endpoint = Endpoint(server.base_url, sent_by(row, provider), configured(row, provider).quirks)
             handler = with_defaults(build_upstream(endpoint, openai_chat, client), row.defaults)
-            call = replace(make.call(request, streaming=stream), target=Target(provider=row.name, model=model))
+            call = structs.replace(make.call(request, streaming=stream), target=Target(provider=row.name, model=model))
             async with aclosing(handler(call)) as events:
                 response = fold([event async for event in events])
             return server.requests[0], response

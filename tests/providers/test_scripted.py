@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from make import call, kinds, text_of
+from msgspec import structs
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2, content_pb2
@@ -38,10 +39,9 @@ async def hear(handler: Handler, **request: Any) -> Heard:
     target = call_pb2.Target(provider="mock", model="m")
     turns = [content_pb2.Message(parts=[content_pb2.Part(text="a b c")])]
     message = pb.GenerateRequest(**{"messages": turns, **request})
-    from dataclasses import replace
 
     try:
-        async for event in handler(replace(call(message), target=target)):
+        async for event in handler(structs.replace(call(message), target=target)):
             heard.events.append(event)
             heard.times.append(loop.time() - begin)
     except UpstreamError as error:

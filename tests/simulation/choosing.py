@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from math import exp
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import make
+from msgspec import structs
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
@@ -71,7 +72,7 @@ class World:
 
     def _call(self, name: str, tokens: int) -> Call:
         request = pb.GenerateRequest(prompt="x" * (BYTES_PER_TOKEN * tokens))
-        return replace(make.call(request), target=self._targets[name])
+        return structs.replace(make.call(request), target=self._targets[name])
 
     def now(self) -> float:
         return self._time() - self._start

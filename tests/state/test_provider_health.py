@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from make import call
+from msgspec import structs
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
@@ -242,7 +243,7 @@ async def test_the_last_ten_errors_are_kept_newest_first() -> None:
         record = attempted(
             call_pb2.OUTCOME_SERVER_ERROR, provider_status=500 + number, provider_request_id=f"req-{number}"
         )
-        states.report(replace(call(), id=f"call-{number}"), record)
+        states.report(structs.replace(call(), id=f"call-{number}"), record)
         clock.now += 1
     states.report(call(), attempted(call_pb2.OUTCOME_CANCELLED))
     states.report(call(), attempted(call_pb2.OUTCOME_SUCCESS))

@@ -58,6 +58,8 @@ def read_limits(headers: Mapping[str, str]) -> list[Limit]:
             what = match["what"] or match["what2"]
             dimension = match["dimension"] or match["dimension2"] or ""
             found.setdefault(_DIMENSIONS.get(dimension, dimension), {})[what] = value
+    if not found:
+        return []
     date = headers.get("date", "")
     limits = [_limit(dimension, values, date) for dimension, values in sorted(found.items())]
     return [limit for limit in limits if limit.limit is not None or limit.remaining is not None]

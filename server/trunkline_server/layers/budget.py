@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import structs
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, PartCompleted, StreamGenerateResponse
@@ -150,7 +151,7 @@ class _Hold:
         request = GenerateRequest()
         request.CopyFrom(self._call.request)
         request.config.max_output_tokens = self._tokens
-        return replace(self._call, request=request)
+        return structs.replace(self._call, request=request)
 
     async def covers(self, event: StreamGenerateResponse) -> bool:
         """Whether what came so far is paid for, this event included. Puts aside more in time."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import Fate, now
@@ -29,7 +30,7 @@ def drained(registry: TaskRegistry, below: Handler, patience: float) -> Handler:
     drains = _Drains(registry, patience)
 
     async def handle(call: Call) -> Events:
-        inner = replace(call, fate=Fate())
+        inner = structs.replace(call, fate=Fate())
         ended = _Ended(drains, call, inner.fate)
         call.fate.settle = ended.settle
         tape = registry.start(below(inner))

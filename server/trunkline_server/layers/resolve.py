@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from trunkline.v1.content_pb2 import ROLE_USER
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
@@ -54,7 +55,7 @@ def _told(call: Call, request: GenerateRequest, policy: Policy) -> Call:
     says = None if policy is PLAIN or policy == PLAIN else policy
     if request is call.request and says is None:
         return call
-    return replace(call, request=request, policy=says)
+    return structs.replace(call, request=request, policy=says)
 
 
 def _plain(given: GenerateRequest) -> GenerateRequest:

@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import structs
+
 from trunkline_server.layers.budget import payer_of
 from trunkline_server.routing.policy import PLAIN
 
@@ -51,7 +53,7 @@ def saving(rules: Rules, purses: Purses) -> Callable[[Call], Call]:
         if emphasis == 1.0:
             return call
         policy = call.policy or PLAIN
-        return replace(call, policy=replace(policy, cost_emphasis=policy.cost_emphasis * emphasis))
+        return structs.replace(call, policy=replace(policy, cost_emphasis=policy.cost_emphasis * emphasis))
 
     return save
 

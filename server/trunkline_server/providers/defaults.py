@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
 
@@ -18,7 +19,7 @@ def with_defaults(handler: Handler, defaults: GenerationConfig | None) -> Handle
         return handler
 
     def handle(call: Call) -> Events:
-        return handler(replace(call, request=_filled_in(call.request, defaults)))
+        return handler(structs.replace(call, request=_filled_in(call.request, defaults)))
 
     return handle
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server.errors import InvalidRequest, Violation
@@ -34,7 +35,7 @@ async def _moved(handler: Handler, call: Call, provider: str, dialect: str) -> E
     own = call.request.provider_options[provider].fields
     request.provider_options[dialect].MergeFrom(call.request.provider_options[provider])
     try:
-        async with aclosing(handler(replace(call, request=request))) as events:
+        async with aclosing(handler(structs.replace(call, request=request))) as events:
             async for event in events:
                 yield event
     except InvalidRequest as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from trunkline.v1.content_pb2 import ROLE_ASSISTANT
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
@@ -27,7 +28,7 @@ def with_origin(handler: Handler) -> Handler:
     async def handle(call: Call) -> Events:
         provider = call.target.provider
         own = own_only(call.request, provider)
-        async with aclosing(handler(call if own is call.request else replace(call, request=own))) as events:
+        async with aclosing(handler(call if own is call.request else structs.replace(call, request=own))) as events:
             async for event in events:
                 yield stamped(event, provider)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import exp
 from random import Random
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import make
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2, content_pb2
@@ -44,7 +44,9 @@ class World:
 
     def call(self, model: str = "m", tokens: int = 100, *, streaming: bool = True) -> Call:
         request = pb.GenerateRequest(prompt="four" * tokens)
-        return replace(CALL, target=call_pb2.Target(provider="p", model=model), request=request, streaming=streaming)
+        return structs.replace(
+            CALL, target=call_pb2.Target(provider="p", model=model), request=request, streaming=streaming
+        )
 
     def run(
         self,
