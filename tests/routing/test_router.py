@@ -173,6 +173,20 @@ routing: {strategy: cost_optimized, workspaces: {lab: {strategy: latency_optimiz
     assert world.route().choice.strategy == "cost_optimized"
 
 
+def test_a_strategy_that_is_set_for_a_task_orders_whom_the_task_names(house: World) -> None:
+    names = ("a/dear", "b/good", "a/cheap")
+    task, pinned = Policy(order=names, task="review"), Policy(order=names, task="review", pinned=True)
+    assert house.order(policy=task) == [*names]
+    house.strategies.set("cost_optimized", task="Re-View")
+    assert house.order(policy=task) == ["a/cheap", "b/good", "a/dear"]
+    assert house.route(policy=task).choice.strategy == "cost_optimized"
+    assert house.order(policy=pinned) == ["a/dear", "a/cheap", "b/good"]
+    assert house.order(policy=task, chain="mine") == [*names], "a chain that the call names is no task's"
+    assert house.order(policy=Policy(order=names, task="other")) == [*names]
+    told = house.router.explain(house.call(policy=task))
+    assert [each.id for each in told.targets] == ["a/cheap", "b/good", "a/dear"]
+
+
 def test_a_key_goes_only_by_its_own_strategies(house: World) -> None:
     only = Identity(strategies=("cost-optimized", "round_robin"))
     assert house.route(identity=only).choice.strategy == "cost_optimized"

@@ -19,6 +19,7 @@ from trunkline_server.errors import (
     UnknownModel,
 )
 from trunkline_server.routing.ask import own_tools
+from trunkline_server.routing.chosen import policy_for
 from trunkline_server.routing.decision import Question, choose, rank
 from trunkline_server.routing.explained import explain
 from trunkline_server.routing.gathering import Gathering, budget_of, is_plain, task_of
@@ -141,8 +142,9 @@ class Router:
 
     def _plan(self, call: Call, resolve: _Resolve) -> Plan | None:
         """Whom the call, or the policy for it, names. None: nobody."""
-        settings, request, policy = call.snapshot.settings, call.request, call.policy
-        if policy is not None and (policy.order or policy.tiers):
+        settings, request = call.snapshot.settings, call.request
+        policy = policy_for(call, self._sources.overlay)
+        if policy.order or policy.tiers:
             try:
                 return plan_by(policy, settings, request.routing, resolve)
             except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed):
