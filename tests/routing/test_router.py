@@ -452,6 +452,35 @@ def test_a_plan_says_who_why_and_what_it_costs(house: World) -> None:
     assert "nano-USD" in told.removed[0].detail
 
 
+@pytest.mark.parametrize(
+    ("strategy", "terms"),
+    [
+        ("capability_match", {"coding", "reasoning", "speed", "price"}),
+        ("performance_based", {"quality", "price"}),
+        ("least_loaded", {"unused"}),
+    ],
+)
+def test_a_plan_says_what_strategies_without_weights_go_by(house: World, strategy: str, terms: set[str]) -> None:
+    house.signals = {"a/cheap": Signal(utilisation=0.9), "b/long": Signal(utilisation=0.2)}
+    told = house.router.explain(house.call(strategy=strategy, denied_providers=["embedded"]))
+    assert not told.weights
+    scores = [each.score for each in told.targets]
+    assert len(set(scores)) > 2
+    for each in told.targets:
+        assert set(each.terms) == terms
+        assert each.score == pytest.approx(sum(each.terms.values()))
+    assert scores[:3] == sorted(scores[:3], reverse=True), "the best of each of three providers"
+    assert not house.router.explain(house.call(strategy="round_robin")).targets[0].terms
+
+
+def test_the_fit_in_a_plan_is_the_one_that_is_documented(house: World) -> None:
+    """Simple and not about code: speed counts 0.3, and each USD of the effective price takes 0.003."""
+    told = house.router.explain(house.call(strategy="capability_match"))
+    dear = {each.id: each for each in told.targets}["a/dear"]
+    assert dict(dear.terms) == pytest.approx({"coding": 0, "reasoning": 0, "speed": 0.27, "price": -0.12})
+    assert dear.score == pytest.approx(0.15)
+
+
 def test_a_plan_takes_no_turn(house: World) -> None:
     turns = [house.order(strategy="round_robin")[0] for _ in range(10)]
     for place in range(5):
