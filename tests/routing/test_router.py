@@ -28,6 +28,7 @@ from trunkline_server.routing.record import record, replay
 from trunkline_server.routing.signal import Signal
 from trunkline_server.routing.steering import Figure
 from trunkline_server.routing.strategies import BUILT_IN
+from trunkline_server.routing.tasks import expand
 from trunkline_server.state.signals.affinity import TTL
 
 if TYPE_CHECKING:
@@ -202,6 +203,23 @@ def test_weights_of_the_task_go_before_those_of_the_configuration(tmp_path: Path
     quality = Policy(weights=Weights(cost=0, performance=0, quality=1, specialised=0))
     assert firsts(world, 30, policy=quality) == {"b/good": 30}
     assert firsts(world, 30, policy=quality, strategy="latency_optimized") == {"a/dear": 30}
+
+
+@pytest.mark.parametrize(
+    ("environment", "cost", "quality"), [("development", 0.6 / 1.3, 0.5414), ("production", 0.15 / 0.85, 0.3989)]
+)
+def test_an_environment_weighs_cost_and_the_quality_that_it_aims_at_and_removes_nobody(
+    tmp_path: Path, environment: str, cost: float, quality: float
+) -> None:
+    """Of 0.6 beside a best of 0.95 it counts how near that comes to the threshold: development's is 0.7."""
+    plain, aims = (World(configured(tmp_path, HOUSE + f"\nenvironment: {name}")) for name in ("", environment))
+    policy = expand(aims.snapshot.settings, aims.call().request).policy
+    before, after = plain.router.explain(plain.call()), aims.router.explain(aims.call(policy=policy))
+    assert (before.weights["cost"], after.weights["cost"]) == pytest.approx((0.3, cost))
+    qualities = [{each.id: each.terms["quality"] for each in told.targets} for told in (before, after)]
+    assert [found["a/dear"] for found in qualities] == pytest.approx([0.6, quality], abs=1e-4)
+    assert [found["b/good"] for found in qualities] == pytest.approx([0.95, 0.95])
+    assert qualities[0].keys() == qualities[1].keys()
 
 
 def test_fallbacks_are_ordered_by_a_strategy_of_their_own(tmp_path: Path) -> None:
@@ -415,6 +433,17 @@ def test_who_cannot_be_asked_comes_after_who_can(house: World) -> None:
 def test_a_provider_that_fails_is_followed_by_another_one(house: World) -> None:
     order = house.order(strategy="quality_optimized")
     assert [each.partition("/")[0] for each in order[:3]] == ["b", "a", "home"]
+
+
+def test_how_long_a_provider_usually_takes_is_the_speed_of_what_nobody_measured(tmp_path: Path) -> None:
+    """A mean of 3 s: 1 s / (1 s + 3 s). A score of one's own and a measurement go before it."""
+    house = "models: [good, long, new], usual_latency: {least: 2s, most: 4s}}"
+    world = World(configured(tmp_path, HOUSE.replace("models: [good, long]}", house)))
+    told = {each.id: each for each in world.router.explain(world.call()).targets}
+    assert told["b/new"].terms["performance"] == pytest.approx(0.25)
+    assert told["b/good"].terms["performance"] == pytest.approx(0.4)
+    assert told["b/new"].expected_time_to_first_token.ToTimedelta().total_seconds() == pytest.approx(3.0)
+    assert told["b/new"].measured is False
 
 
 def test_near_equals_share_the_calls(tmp_path: Path) -> None:
