@@ -518,6 +518,33 @@ def test_a_plan_takes_no_turn(house: World) -> None:
         assert house.order(strategy="round_robin")[0] == turns[place]
 
 
+@pytest.mark.parametrize(
+    ("model", "what", "strategy"),
+    [
+        ("b/long", {}, "named"),
+        ("", {"policy": Policy(order=("a/dear", "b/good"))}, "priority"),
+        ("b/long", {"max_cost_nano_usd": 10**12}, "balanced"),
+        ("", {"policy": Policy(order=("a/dear", "b/good")), "strategy": "cost_optimized"}, "cost_optimized"),
+        ("", {}, "balanced"),
+    ],
+)
+def test_a_plan_names_the_strategy_that_the_answer_will(
+    house: World, model: str, what: dict[str, Any], strategy: str
+) -> None:
+    told, routed = house.router.explain(house.call(model, **what)), house.route(model, **what)
+    assert told.experiment_arm == routed.choice.arm
+    assert told.strategy == routed.choice.strategy == strategy
+    if strategy in ("named", "priority"):
+        assert [each.target for each in told.targets] == [*routed.targets]
+
+
+def test_a_plan_of_a_model_that_is_named_is_in_no_experiment(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, HOUSE + "\nexperiments: {x: {arms: {a: 1, b: 1}}}\nrouting: {strategy: x}"))
+    named, open_ = (world.router.explain(world.call(model)) for model in ("a/dear", ""))
+    assert (named.strategy, named.experiment_arm) == ("named", "")
+    assert (open_.strategy, open_.experiment_arm[:2]) == ("x", "x/")
+
+
 def test_a_plan_tells_of_those_that_cannot_be_called(tmp_path: Path) -> None:
     keyless = HOUSE.replace("providers:", "providers:\n  openai: {}", 1)
     world = World(configured(tmp_path, keyless))
