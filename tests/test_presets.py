@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from msgspec import convert, structs
+from routed import World
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.call_pb2 import Routing, Usage
@@ -147,7 +148,18 @@ def test_cogo() -> None:
     assert (fireworks.stream_above, fireworks.default_model) == (5000, coder)
     assert settings.routing.strategy == "enterprise"
     assert settings.routing.strategies["enterprise"].order == ("fireworks", "claude", "openai", "gemini")
-    assert settings.routing.strategies["ab-testing"].shares == {"fireworks": 0.5, "others": 0.5}
+    assert settings.experiments["ab-testing"].arms == {"fireworks": 0.5, "others": 0.5}
+
+
+@pytest.mark.parametrize("said", ["ab-testing", "AB_Testing", "ab_test"])
+def test_cogos_test_is_an_experiment_with_arms_that_callers_stay_in(said: str) -> None:
+    world = World(snapshot(loaded("cogo", FIREWORKS_API_KEY="k" * 40, OPENAI_API_KEY="k" * 40)))
+    found = set()
+    for number in range(40):
+        of = [world.route(strategy=said, sticky_key=f"caller {number}") for _ in range(3)]
+        found.add((of[0].choice.arm, of[0].targets[0].provider == "fireworks"))
+        assert len({each.choice.arm for each in of}) == 1
+    assert found == {("ab-testing/fireworks", True), ("ab-testing/others", False)}
 
 
 def test_a_call_on_fireworks_costs_what_its_price_says() -> None:

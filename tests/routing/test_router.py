@@ -28,6 +28,7 @@ from trunkline_server.routing.record import record, replay
 from trunkline_server.routing.signal import Signal
 from trunkline_server.routing.steering import Figure
 from trunkline_server.routing.strategies import BUILT_IN
+from trunkline_server.routing.tasks import expand
 from trunkline_server.state.signals.affinity import TTL
 
 if TYPE_CHECKING:
@@ -173,6 +174,20 @@ routing: {strategy: cost_optimized, workspaces: {lab: {strategy: latency_optimiz
     assert world.route().choice.strategy == "cost_optimized"
 
 
+def test_a_strategy_that_is_set_for_a_task_orders_whom_the_task_names(house: World) -> None:
+    names = ("a/dear", "b/good", "a/cheap")
+    task, pinned = Policy(order=names, task="review"), Policy(order=names, task="review", pinned=True)
+    assert house.order(policy=task) == [*names]
+    house.strategies.set("cost_optimized", task="Re-View")
+    assert house.order(policy=task) == ["a/cheap", "b/good", "a/dear"]
+    assert house.route(policy=task).choice.strategy == "cost_optimized"
+    assert house.order(policy=pinned) == ["a/dear", "a/cheap", "b/good"]
+    assert house.order(policy=task, chain="mine") == [*names], "a chain that the call names is no task's"
+    assert house.order(policy=Policy(order=names, task="other")) == [*names]
+    told = house.router.explain(house.call(policy=task))
+    assert [each.id for each in told.targets] == ["a/cheap", "b/good", "a/dear"]
+
+
 def test_a_key_goes_only_by_its_own_strategies(house: World) -> None:
     only = Identity(strategies=("cost-optimized", "round_robin"))
     assert house.route(identity=only).choice.strategy == "cost_optimized"
@@ -188,6 +203,23 @@ def test_weights_of_the_task_go_before_those_of_the_configuration(tmp_path: Path
     quality = Policy(weights=Weights(cost=0, performance=0, quality=1, specialised=0))
     assert firsts(world, 30, policy=quality) == {"b/good": 30}
     assert firsts(world, 30, policy=quality, strategy="latency_optimized") == {"a/dear": 30}
+
+
+@pytest.mark.parametrize(
+    ("environment", "cost", "quality"), [("development", 0.6 / 1.3, 0.5414), ("production", 0.15 / 0.85, 0.3989)]
+)
+def test_an_environment_weighs_cost_and_the_quality_that_it_aims_at_and_removes_nobody(
+    tmp_path: Path, environment: str, cost: float, quality: float
+) -> None:
+    """Of 0.6 beside a best of 0.95 it counts how near that comes to the threshold: development's is 0.7."""
+    plain, aims = (World(configured(tmp_path, HOUSE + f"\nenvironment: {name}")) for name in ("", environment))
+    policy = expand(aims.snapshot.settings, aims.call().request).policy
+    before, after = plain.router.explain(plain.call()), aims.router.explain(aims.call(policy=policy))
+    assert (before.weights["cost"], after.weights["cost"]) == pytest.approx((0.3, cost))
+    qualities = [{each.id: each.terms["quality"] for each in told.targets} for told in (before, after)]
+    assert [found["a/dear"] for found in qualities] == pytest.approx([0.6, quality], abs=1e-4)
+    assert [found["b/good"] for found in qualities] == pytest.approx([0.95, 0.95])
+    assert qualities[0].keys() == qualities[1].keys()
 
 
 def test_fallbacks_are_ordered_by_a_strategy_of_their_own(tmp_path: Path) -> None:
@@ -403,6 +435,17 @@ def test_a_provider_that_fails_is_followed_by_another_one(house: World) -> None:
     assert [each.partition("/")[0] for each in order[:3]] == ["b", "a", "home"]
 
 
+def test_how_long_a_provider_usually_takes_is_the_speed_of_what_nobody_measured(tmp_path: Path) -> None:
+    """A mean of 3 s: 1 s / (1 s + 3 s). A score of one's own and a measurement go before it."""
+    house = "models: [good, long, new], usual_latency: {least: 2s, most: 4s}}"
+    world = World(configured(tmp_path, HOUSE.replace("models: [good, long]}", house)))
+    told = {each.id: each for each in world.router.explain(world.call()).targets}
+    assert told["b/new"].terms["performance"] == pytest.approx(0.25)
+    assert told["b/good"].terms["performance"] == pytest.approx(0.4)
+    assert told["b/new"].expected_time_to_first_token.ToTimedelta().total_seconds() == pytest.approx(3.0)
+    assert told["b/new"].measured is False
+
+
 def test_near_equals_share_the_calls(tmp_path: Path) -> None:
     same = """
 providers:
@@ -438,12 +481,68 @@ def test_a_plan_says_who_why_and_what_it_costs(house: World) -> None:
     assert "nano-USD" in told.removed[0].detail
 
 
+@pytest.mark.parametrize(
+    ("strategy", "terms"),
+    [
+        ("capability_match", {"coding", "reasoning", "speed", "price"}),
+        ("performance_based", {"quality", "price"}),
+        ("least_loaded", {"unused"}),
+    ],
+)
+def test_a_plan_says_what_strategies_without_weights_go_by(house: World, strategy: str, terms: set[str]) -> None:
+    house.signals = {"a/cheap": Signal(utilisation=0.9), "b/long": Signal(utilisation=0.2)}
+    told = house.router.explain(house.call(strategy=strategy, denied_providers=["embedded"]))
+    assert not told.weights
+    scores = [each.score for each in told.targets]
+    assert len(set(scores)) > 2
+    for each in told.targets:
+        assert set(each.terms) == terms
+        assert each.score == pytest.approx(sum(each.terms.values()))
+    assert scores[:3] == sorted(scores[:3], reverse=True), "the best of each of three providers"
+    assert not house.router.explain(house.call(strategy="round_robin")).targets[0].terms
+
+
+def test_the_fit_in_a_plan_is_the_one_that_is_documented(house: World) -> None:
+    """Simple and not about code: speed counts 0.3, and each USD of the effective price takes 0.003."""
+    told = house.router.explain(house.call(strategy="capability_match"))
+    dear = {each.id: each for each in told.targets}["a/dear"]
+    assert dict(dear.terms) == pytest.approx({"coding": 0, "reasoning": 0, "speed": 0.27, "price": -0.12})
+    assert dear.score == pytest.approx(0.15)
+
+
 def test_a_plan_takes_no_turn(house: World) -> None:
     turns = [house.order(strategy="round_robin")[0] for _ in range(10)]
     for place in range(5):
         told = house.router.explain(house.call(strategy="round_robin"))
         assert told.targets[0].id == turns[place]
         assert house.order(strategy="round_robin")[0] == turns[place]
+
+
+@pytest.mark.parametrize(
+    ("model", "what", "strategy"),
+    [
+        ("b/long", {}, "named"),
+        ("", {"policy": Policy(order=("a/dear", "b/good"))}, "priority"),
+        ("b/long", {"max_cost_nano_usd": 10**12}, "balanced"),
+        ("", {"policy": Policy(order=("a/dear", "b/good")), "strategy": "cost_optimized"}, "cost_optimized"),
+        ("", {}, "balanced"),
+    ],
+)
+def test_a_plan_names_the_strategy_that_the_answer_will(
+    house: World, model: str, what: dict[str, Any], strategy: str
+) -> None:
+    told, routed = house.router.explain(house.call(model, **what)), house.route(model, **what)
+    assert told.experiment_arm == routed.choice.arm
+    assert told.strategy == routed.choice.strategy == strategy
+    if strategy in ("named", "priority"):
+        assert [each.target for each in told.targets] == [*routed.targets]
+
+
+def test_a_plan_of_a_model_that_is_named_is_in_no_experiment(tmp_path: Path) -> None:
+    world = World(configured(tmp_path, HOUSE + "\nexperiments: {x: {arms: {a: 1, b: 1}}}\nrouting: {strategy: x}"))
+    named, open_ = (world.router.explain(world.call(model)) for model in ("a/dear", ""))
+    assert (named.strategy, named.experiment_arm) == ("named", "")
+    assert (open_.strategy, open_.experiment_arm[:2]) == ("x", "x/")
 
 
 def test_a_plan_tells_of_those_that_cannot_be_called(tmp_path: Path) -> None:

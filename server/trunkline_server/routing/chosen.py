@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trunkline_server.errors import StrategyNotAllowed
@@ -13,7 +14,7 @@ from trunkline_server.settings_tasks import spelling
 if TYPE_CHECKING:
     from trunkline_server.core import Call
     from trunkline_server.routing.gathering import Overlay
-    from trunkline_server.routing.policy import Weights
+    from trunkline_server.routing.policy import Policy, Weights
 
 
 def strategy_for(call: Call, overlay: Overlay) -> str:
@@ -40,6 +41,17 @@ def strategy_for(call: Call, overlay: Overlay) -> str:
     if asked:
         raise StrategyNotAllowed(asked, identity.strategies)
     return identity.strategies[0]
+
+
+def policy_for(call: Call, overlay: Overlay) -> Policy:
+    """The call's policy. A strategy that was set at run time for its task orders whom the task names, as one that the
+    configuration says of the task does: all but the one that is pinned, and not a chain that the call names.
+    """
+    policy, routing = call.policy or PLAIN, call.request.routing
+    if not policy.order or routing.chain or not overlay.of_task(policy.task or routing.task):
+        return policy
+    pinned = 1 if policy.pinned else 0
+    return replace(policy, order=policy.order[:pinned], tiers=(policy.order[pinned:], *policy.tiers))
 
 
 def weights_for(call: Call) -> Weights | None:

@@ -7,17 +7,26 @@ from typing import TYPE_CHECKING
 from trunkline.v1.model_service_pb2 import PlannedTarget, PlanRouteResponse, RemovedTarget
 from trunkline_server.routing.allowed import may_use_model
 from trunkline_server.routing.expected import Expected, Size, expected
+from trunkline_server.routing.fit import fit_terms
 from trunkline_server.routing.ranking import is_scored, scores_by, terms_by
 from trunkline_server.routing.scoring import TERMS, shares_of
+from trunkline_server.routing.strategies import Kind
+from trunkline_server.routing.taught import worths_of
 from trunkline_server.spans import set_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from trunkline_server.core import Call
     from trunkline_server.routing.candidates import Candidate
     from trunkline_server.routing.decision import Decision, Ranking
     from trunkline_server.routing.router import Routed
+    from trunkline_server.routing.taught import Taught
+
+    # How good a row is, and what that is made of.
+    Merit = tuple[float, Mapping[str, float]]
+
+_NO_MERIT: Merit = 0.0, {}
 
 
 def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanRouteResponse:
@@ -55,20 +64,47 @@ def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanR
 
 def _planned(decision: Decision) -> Iterator[PlannedTarget]:
     ranking, question = decision.ranking, decision.ranking.question
-    scored = is_scored(question.strategy)
-    scores = scores_by(ranking.known) if scored else ()
+    merit = _merits(ranking)
     for index in decision.order:
         row, how = question.table.rows[index], ranking.numbers.times(index)
         cost = ranking.numbers.costs[index]
         planned = PlannedTarget(target=row.target, id=row.id, expected_cost_nano_usd=cost, measured=how is not None)
-        if scored:
-            planned.score = scores[index]
-            planned.terms.update(terms_by(ranking.known, index))
+        planned.score, terms = merit(index)
+        planned.terms.update(terms)
         if (first := how[0] if how is not None else _suggested(ranking, index).first_token) is not None:
             set_seconds(planned.expected_time_to_first_token, first)
         if (total := how[1] if how is not None else _suggested(ranking, index).total) is not None:
             set_seconds(planned.expected_total_time, total)
         yield planned
+
+
+def _merits(ranking: Ranking) -> Callable[[int], Merit]:
+    """What the strategy orders each row by. Turns are no merit."""
+    question, known = ranking.question, ranking.known
+    kind, rows = question.strategy.kind, question.table.rows
+    if kind is Kind.CAPABILITY:
+        return lambda index: (known.fits[index], fit_terms(rows[index], question.ask.analysis)._asdict())
+    if kind is Kind.LOAD:
+        return lambda index: (1.0 - known.loads.get(index, 0.0), {"unused": 1.0 - known.loads.get(index, 0.0)})
+    if question.taught is not None:
+        return _worth(ranking, question.taught)
+    if not is_scored(question.strategy):
+        return lambda _: _NO_MERIT
+    scores = scores_by(known)
+    return lambda index: (scores[index], terms_by(known, index))
+
+
+def _worth(ranking: Ranking, taught: Taught) -> Callable[[int], Merit]:
+    """Of those that were chosen among by what was learned."""
+    worths = worths_of(taught, ranking.numbers, [*ranking.learned.chances])
+
+    def merit(index: int) -> Merit:
+        if index not in worths:
+            return _NO_MERIT
+        quality = taught.qualities[index].mean
+        return worths[index], {"quality": quality, "price": worths[index] - quality}
+
+    return merit
 
 
 def _suggested(ranking: Ranking, index: int) -> Expected:

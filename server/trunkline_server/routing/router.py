@@ -19,6 +19,7 @@ from trunkline_server.errors import (
     UnknownModel,
 )
 from trunkline_server.routing.ask import own_tools
+from trunkline_server.routing.chosen import policy_for
 from trunkline_server.routing.decision import Question, choose, rank
 from trunkline_server.routing.explained import explain
 from trunkline_server.routing.gathering import Gathering, budget_of, is_plain, task_of
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 
     Replaced = dict[tuple[str, str], CallWarning]
 
-# The strategy of calls that the policy's last resort answers.
-LAST_RESORT = "last_resort"
+# The strategies of calls that the policy's last resort answers, and that are asked in its order.
+LAST_RESORT, PRIORITY = "last_resort", "priority"
 # Targets that a plan has at most: no call makes more attempts.
 MOST = 10
 
@@ -102,10 +103,8 @@ class Router:
         plan = self._plan(call, resolve)
         if plan is None or not self._is_simple(call, plan):
             return self._decided(call, plan, resolve)
-        policy = call.policy or PLAIN
-        strategy = "priority" if policy.order or policy.tiers else NAMED
         targets = plan.targets[:1] if plan.alone else plan.targets
-        choice = Choice(strategy, f"{self._seed():016x}", task_of(call))
+        choice = Choice(_said_order(call), f"{self._seed():016x}", task_of(call))
         routed = Routed(targets, plan.larger, choice, resolve.replaced)
         if says_only_a_name(call) and not resolve.replaced:
             self._names.remember(call, when, routed, self._rows(call, plan))
@@ -127,8 +126,13 @@ class Router:
     def explain(self, call: Call) -> PlanRouteResponse:
         """Where the call would go, and why. Takes no turn. Raises what `route` raises."""
         resolve = _Resolve(call, self._clock)
-        routed = self._decided(call, self._plan(call, resolve), resolve, peek=True)
-        return explain(call, routed, self._gathering.tables(call).candidates.rows)
+        plan = self._plan(call, resolve)
+        told = explain(
+            call, self._decided(call, plan, resolve, peek=True), self._gathering.tables(call).candidates.rows
+        )
+        if plan is not None and self._is_simple(call, plan):
+            told.strategy, told.experiment_arm = _said_order(call), ""  # as `route` says
+        return told
 
     def ended(self, call: Call, routed: Routed, cost: int | None) -> None:
         """A call that `route` sent there has ended. `cost`: nano-USD of its answer; None = not known."""
@@ -141,8 +145,9 @@ class Router:
 
     def _plan(self, call: Call, resolve: _Resolve) -> Plan | None:
         """Whom the call, or the policy for it, names. None: nobody."""
-        settings, request, policy = call.snapshot.settings, call.request, call.policy
-        if policy is not None and (policy.order or policy.tiers):
+        settings, request = call.snapshot.settings, call.request
+        policy = policy_for(call, self._sources.overlay)
+        if policy.order or policy.tiers:
             try:
                 return plan_by(policy, settings, request.routing, resolve)
             except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed):
@@ -206,6 +211,12 @@ def _targets(call: Call, plan: Plan | None, decision: Decision) -> tuple[tuple[T
     first = [target for target in targets if target not in plan.larger]
     rest = [target for target in targets if target in plan.larger] if first else []
     return tuple((first or targets)[:most]), tuple(rest)
+
+
+def _said_order(call: Call) -> str:
+    """The strategy of calls where nothing is decided: whom they, or their policy, name is asked in that order."""
+    policy = call.policy or PLAIN
+    return PRIORITY if policy.order or policy.tiers else NAMED
 
 
 def _is_alone(call: Call) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.routing.learned.lesson import Lesson
 from trunkline_server.routing.learned.performance import performance_based
-from trunkline_server.routing.learned.utility import Candidates
+from trunkline_server.routing.learned.utility import Candidates, utilities
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,15 +41,23 @@ NOTHING_LEARNED = Learned()
 
 def learned_order(taught: Taught, numbers: Numbers, kept: Sequence[int], number: float) -> Learned:
     """The rows of these indices in order. `number` is random, from 0 to 1."""
+    found = performance_based(_candidates(taught, numbers, kept), taught.exchange, taught.explore, number)
+    return Learned(tuple([kept[place] for place in found.order]), dict(zip(kept, found.propensities, strict=True)))
+
+
+def worths_of(taught: Taught, numbers: Numbers, kept: Sequence[int]) -> Mapping[int, float]:
+    """What each of these indices is worth, in quality, less what its price and its lateness take from that."""
+    return dict(zip(kept, utilities(_candidates(taught, numbers, kept), taught.exchange), strict=True))
+
+
+def _candidates(taught: Taught, numbers: Numbers, kept: Sequence[int]) -> Candidates:
     times = map(numbers.times, kept) if taught.exchange.time_weight else ()
-    candidates = Candidates(
+    return Candidates(
         ids=kept,  # rows stand in the order of their ids
         qualities=[taught.qualities[index] for index in kept],
         costs=[numbers.costs[index] for index in kept],
         seconds=[how[1] if how is not None else None for how in times],
     )
-    found = performance_based(candidates, taught.exchange, taught.explore, number)
-    return Learned(tuple([kept[place] for place in found.order]), dict(zip(kept, found.propensities, strict=True)))
 
 
 def lesson_of(taught: Taught, table: Table, learned: Learned, task: str) -> Lesson:

@@ -989,9 +989,13 @@ type PlannedTarget struct {
 	Target *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
 	// "provider/model".
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	// The weighted sum of the terms, plus what is preferred; the most is the best. 0 where the strategy does not score.
+	// The most is the best. Of strategies with weights the weighted sum of the terms, plus what is preferred; of the others
+	// the sum of the terms. 0 where the strategy takes turns.
 	Score float64 `protobuf:"fixed64,3,opt,name=score,proto3" json:"score,omitempty"`
-	// Score by term, before it is weighed: cost, performance, quality, specialised; from 0 to 1.
+	// What the score is made of. With weights: cost, performance, quality, specialised, from 0 to 1, before they are weighed.
+	// capability_match: coding, reasoning, speed and price, which is not above 0, all weighed. performance_based: the quality
+	// that is expected, and price, what the expected cost and time take from it. least_loaded: unused, the share of the
+	// scarcest limit.
 	Terms map[string]float64 `protobuf:"bytes,4,rep,name=terms,proto3" json:"terms,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	// What the call is expected to cost. Absent: the price is not known.
 	ExpectedCostNanoUsd *int64 `protobuf:"varint,5,opt,name=expected_cost_nano_usd,json=expectedCostNanoUsd,proto3,oneof" json:"expected_cost_nano_usd,omitempty"`

@@ -614,7 +614,9 @@ class PlannedTarget(_message.Message):
     id: _builtins.str
     """"provider/model"."""
     score: _builtins.float
-    """The weighted sum of the terms, plus what is preferred; the most is the best. 0 where the strategy does not score."""
+    """The most is the best. Of strategies with weights the weighted sum of the terms, plus what is preferred; of the others
+    the sum of the terms. 0 where the strategy takes turns.
+    """
     expected_cost_nano_usd: _builtins.int
     """What the call is expected to cost. Absent: the price is not known."""
     measured: _builtins.bool
@@ -625,7 +627,11 @@ class PlannedTarget(_message.Message):
 
     @_builtins.property
     def terms(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Score by term, before it is weighed: cost, performance, quality, specialised; from 0 to 1."""
+        """What the score is made of. With weights: cost, performance, quality, specialised, from 0 to 1, before they are weighed.
+        capability_match: coding, reasoning, speed and price, which is not above 0, all weighed. performance_based: the quality
+        that is expected, and price, what the expected cost and time take from it. least_loaded: unused, the share of the
+        scarcest limit.
+        """
 
     @_builtins.property
     def expected_time_to_first_token(self) -> _duration_pb2.Duration:

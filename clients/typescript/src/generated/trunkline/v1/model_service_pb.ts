@@ -627,14 +627,18 @@ export type PlannedTarget = Message<"trunkline.v1.PlannedTarget"> & {
   id: string;
 
   /**
-   * The weighted sum of the terms, plus what is preferred; the most is the best. 0 where the strategy does not score.
+   * The most is the best. Of strategies with weights the weighted sum of the terms, plus what is preferred; of the others
+   * the sum of the terms. 0 where the strategy takes turns.
    *
    * @generated from field: double score = 3;
    */
   score: number;
 
   /**
-   * Score by term, before it is weighed: cost, performance, quality, specialised; from 0 to 1.
+   * What the score is made of. With weights: cost, performance, quality, specialised, from 0 to 1, before they are weighed.
+   * capability_match: coding, reasoning, speed and price, which is not above 0, all weighed. performance_based: the quality
+   * that is expected, and price, what the expected cost and time take from it. least_loaded: unused, the share of the
+   * scarcest limit.
    *
    * @generated from field: map<string, double> terms = 4;
    */
