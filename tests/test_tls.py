@@ -17,6 +17,7 @@ from test_operators import run_tool
 
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1 import identity_pb2 as ipb
+from trunkline.v1.call_pb2 import Routing
 from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceStub
 from trunkline.v1.model_service_pb2 import ListModelsRequest, PlanRouteRequest
 from trunkline.v1.model_service_pb2_grpc import ModelServiceStub
@@ -104,8 +105,10 @@ async def test_a_certificate_says_who_calls(authority: Authority, tmp_path: Path
         async with secure(running, authority.credentials("research")) as channel:
             models = await ModelServiceStub(channel).ListModels(ListModelsRequest())
             assert [model.id for model in models.models] == ["mock/mock-fast"]
-            planned = await ModelServiceStub(channel).PlanRoute(PlanRouteRequest(request=HI))
-            assert planned.strategy == "priority"
+            forbidden = pb.GenerateRequest(prompt="hi", routing=Routing(strategy="round_robin"))
+            with pytest.raises(aio.AioRpcError) as raised:
+                await ModelServiceStub(channel).PlanRoute(PlanRouteRequest(request=forbidden))
+            assert "priority" in str(raised.value.details())
             with pytest.raises(aio.AioRpcError) as raised:
                 await GatewayServiceStub(channel).HealthCheck(pb.HealthCheckRequest(probe=True))
             assert reason(raised.value) == "ROLE_NOT_ALLOWED"
