@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 _MODULE = "crash.gateway"
 # Calls that are made before a gateway is taken for immortal.
-MOST = 400
+MOST = 4_000
 # Seconds after which a random kill comes at the latest.
 SOON = 0.6
+# Seconds in which a gateway dies that nobody calls any more: what comes later was not brought about by the calls.
+PATIENCE = 10.0
 
 
 async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0, postgres: str = "") -> Report:
@@ -42,7 +44,8 @@ async def run(folder: Path, mode: str, failpoint: str = "", seed: int = 0, postg
             loading = asyncio.create_task(call_until_gone(address, seed, "a", MOST))
             await _end(process, loading, failpoint if not at_start else "", dice)
             calls = await loading
-            await process.wait()
+            async with asyncio.timeout(PATIENCE):
+                await process.wait()
             assert process.returncode == -signal.SIGKILL, f"{failpoint} was not reached: {process.returncode}"
         if at_start:
             await _dies_at_start(configuration, then, failpoint)
