@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from itertools import chain
 
+import pytest
 from virtual_time import run_virtual
 
-from trunkline_server.logs import LINGER, build_log
+from trunkline_server.logs import LINGER, _Lines, build_log
 
 
 class Stream(io.BytesIO):
@@ -79,6 +82,30 @@ def test_what_is_gathered_is_bounded() -> None:
         assert stream.writes < 10
         await asyncio.sleep(LINGER)
         assert stream.events() == [str(number) for number in range(1000)]
+
+    run_virtual(main())
+
+
+class Full(io.RawIOBase):
+    """A disk without room."""
+
+    def write(self, data: object, /) -> int:
+        raise OSError(errno.ENOSPC, "no room")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_lines_that_cannot_be_written_do_not_fill_the_memory(closed: bool) -> None:
+    async def main() -> None:
+        stream = Full()
+        lines = _Lines(stream, LINGER)  # type: ignore[arg-type]
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        if closed:
+            stream.close()
+        for _ in range(1000):
+            with suppress(OSError):
+                lines.info(b"line")
+        await asyncio.sleep(1)
+        assert not lines._gathered
 
     run_virtual(main())
 

@@ -110,6 +110,31 @@ def test_a_cancellation_by_somebody_else_stays_one(when: float) -> None:
     run_virtual(main())
 
 
+def test_an_interruption_while_a_time_limit_within_is_over_is_not_lost() -> None:
+    async def main() -> None:
+        registry, loop, task = TaskRegistry(), asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def at_once() -> None:
+            task.cancel()  # as asyncio.timeout does
+            registry.interrupt(Interrupted)
+
+        async def limited() -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                task.uncancel()
+            await asyncio.sleep(60)
+
+        loop.call_later(1, at_once)
+        with pytest.raises(Interrupted):
+            await within(registry, 100, [], limited())
+        assert now() <= 1002
+        assert cancelling() == 0
+
+    run_virtual(main())
+
+
 async def swallowing() -> None:
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(60)

@@ -356,7 +356,7 @@ class App:
             thrift(rules, self._purses),
             # Knows what the request asks for, and how those did lately who may answer.
             route(self._router, decision_log(self._log)),
-            # The task boundary: what is below runs in a task of its own, which a time limit or a drain can end.
+            # The task boundary: what is streamed below runs in a task of its own. A time limit or a drain can end it.
             attempt(self._registry, self._report, self._experience),
         )
 

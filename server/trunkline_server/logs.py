@@ -72,11 +72,10 @@ class _Lines:
     def write(self) -> None:
         """Write what was gathered."""
         with self._lock:
-            self._timed = False
-            if self._gathered and not self._stream.closed:
-                self._stream.write(b"".join(self._gathered))
+            lines, self._gathered, self._timed = self._gathered, [], False
+            if lines and not self._stream.closed:
+                self._stream.write(b"".join(lines))
                 self._stream.flush()
-                self._gathered.clear()
 
     def _arm(self) -> bool:
         """Write in a while. False: nobody would."""

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from trunkline_server.tape import Tape
+
+# Seconds until it is tried again to end a block whose task somebody else was ending.
+AGAIN = 0.05
 
 
 class Term:
     """The time that a block of the running task has: it ends when the clock reads `until`, or is interrupted.
 
     What runs in the block sees a cancellation, and must let it pass; whoever entered the block sees the error. Before
-    anything is cancelled `ending` is told of it. A cancellation by somebody else stays what it is.
+    anything is cancelled `ending` is told of it. A cancellation by somebody else stays what it is. If that was a time
+    limit within the block, which goes on after it, the block ends a moment later.
     """
 
     def __init__(
         self,
-        playing: set[Any],
+        playing: set[Tape | Term],
         until: float,
         late: Callable[[], Exception],
         ending: Callable[[Exception], None],
@@ -45,11 +51,16 @@ class Term:
             raise self._error from None
 
     def fail(self, error: Exception) -> None:
-        """End it with this error, unless it has ended, or the task is about to."""
-        if self._error is None and self._task.cancelling() <= self._cancelled:
-            self._error = error
-            self._ending(error)
-            self._task.cancel()
+        """End it with this error, unless it has ended."""
+        if self._error is not None:
+            return
+        if self._task.cancelling() > self._cancelled:
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(AGAIN, self.fail, error)
+            return
+        self._error = error
+        self._ending(error)
+        self._task.cancel()
 
     def _expire(self) -> None:
         self.fail(self._late())

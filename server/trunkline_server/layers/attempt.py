@@ -1,7 +1,7 @@
-"""Attempt: a call is tried until it has an answer, under one deadline and one budget. The only task boundary.
+"""Attempt: a call is tried until it has an answer, under one deadline and one budget.
 
 What is streamed or raced is pumped by a task of its own: its reader waits for other things besides. An answer that is
-wanted as a whole, of one target, is read in the caller's own task: that is half of what this layer costs a call.
+wanted as a whole, of one target, is read in the caller's own task: decisions/0038.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def attempt(registry: TaskRegistry, report: Report, endpoints: Endpoints) -> Lay
     Guarantees: exactly one of `completed` and an error; never more attempts than the call's budget, none after its
     deadline, none after a piece was sent unless the caller asked for it; for a streamed call a target's first piece
     within first_token and each next one within between_tokens. A unary call's events are held until the terminal
-    marker. However the call ends, the registry closes what runs below. `report` learns of each attempt once, when it
-    has ended, and must not fail.
+    marker. However the call ends, what runs below is closed: by the registry, of a unary call by its caller.
+    `report` learns of each attempt once, when it has ended, and must not fail.
     """
 
     def layer(below: Handler) -> Handler:

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from trunkline_server.layers.budget import payer_of
 from trunkline_server.routing.policy import PLAIN
+from trunkline_server.state.budgets.purses import NEAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.state.budgets.accounts import Rules
 
-# The share of a budget from which on it is near its end; what the weight of cost is multiplied with at the end.
-NEAR, MOST = 0.8, 5.0
+# What the weight of cost is multiplied with at a budget's end.
+MOST = 5.0
 
 
 class Purses(Protocol):
