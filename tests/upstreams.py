@@ -69,6 +69,9 @@ class Connection(asyncio.StreamReaderProtocol):
         super().connection_lost(exc)
 
     async def send(self, data: bytes) -> None:
+        """Send, even if the peer has closed its side. Raises ConnectionResetError once the connection is gone."""
+        if self._writer.is_closing():  # uvloop's transport, other than asyncio's, does not take a write then
+            raise ConnectionResetError
         self._writer.write(data)
         with suppress(ConnectionError):
             await self._writer.drain()
