@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.upstreams import upstream
+from upstreams import upstream
 
 if TYPE_CHECKING:
-    from tests.upstreams import Connection
+    from upstreams import Connection
 
 
 async def test_what_a_script_sends_after_the_peer_has_gone_is_no_failure_of_the_test() -> None:

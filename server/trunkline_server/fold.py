@@ -62,13 +62,16 @@ class Fold:
         return start.text + "".join([delta.text for delta in deltas])
 
     def response(self) -> GenerateResponse:
-        """The whole answer. Raises ValueError if the stream has not completed: a cut stream has no answer."""
+        """The whole answer, which is not to be changed.
+
+        Raises ValueError if the stream has not completed: a cut stream has no answer.
+        """
         if self._completed is None:
             raise ValueError("the stream did not complete")
+        if self._completed.response.HasField("message"):
+            return self._completed.response
         response = GenerateResponse()
         response.CopyFrom(self._completed.response)
-        if response.HasField("message"):
-            return response
         response.message.role = ROLE_ASSISTANT
         response.message.parts.extend(
             _whole(part, deltas, self._states.get(index)) for index, (part, deltas) in enumerate(self._parts)

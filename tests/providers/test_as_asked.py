@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from make import call, completed, part_completed, playing
 from virtual_time import run_virtual
@@ -11,6 +13,9 @@ from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.errors import CallError
 from trunkline_server.fold import fold
 from trunkline_server.providers.as_asked import as_asked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STATE = content_pb2.ProviderState(format="x.signature", data="s")
 THOUGHT = [
@@ -23,20 +28,26 @@ THOUGHT = [
     part_completed(1),
     completed(),
 ]
+IN_ONE = [pb.StreamGenerateResponse(completed=pb.StreamCompleted(response=fold(THOUGHT)))]
 SEARCH = content_pb2.Tool(provider_tool=content_pb2.ProviderTool(dialect="d", type="web_search"))
 
 
-def answered(request: pb.GenerateRequest, allowed: tuple[str, ...] = ()) -> pb.GenerateResponse:
+def answered(
+    request: pb.GenerateRequest, allowed: tuple[str, ...] = (), events: Sequence[pb.StreamGenerateResponse] = THOUGHT
+) -> pb.GenerateResponse:
     async def main() -> pb.GenerateResponse:
-        return fold([event async for event in as_asked(playing(THOUGHT), allowed)(call(request))])
+        return fold([event async for event in as_asked(playing(events), allowed)(call(request))])
 
     return run_virtual(main())
 
 
+@pytest.mark.parametrize("events", [THOUGHT, IN_ONE], ids=["in pieces", "in one"])
 @pytest.mark.parametrize("visibility", pb.Thinking.Visibility.values())
-def test_reasoning_is_omitted_on_request_and_its_state_stays(visibility: pb.Thinking.Visibility.ValueType) -> None:
+def test_reasoning_is_omitted_on_request_and_its_state_stays(
+    visibility: pb.Thinking.Visibility.ValueType, events: Sequence[pb.StreamGenerateResponse]
+) -> None:
     config = pb.GenerationConfig(thinking=pb.Thinking(visibility=visibility))
-    parts = answered(pb.GenerateRequest(config=config)).message.parts
+    parts = answered(pb.GenerateRequest(config=config), events=events).message.parts
     omitted = visibility == pb.Thinking.VISIBILITY_OMITTED
     assert parts[0].reasoning.text == ("" if omitted else "secret thought")
     assert parts[0].HasField("reasoning")

@@ -320,6 +320,6 @@ class Course:
             failure.usage.CopyFrom(usage)
         if (cost := cost_of(records)) is not None:
             failure.cost.CopyFrom(cost)
-        self.trial.tell(failure.served)
+        self.trial.tell(failure.served, now())
         final.failure = failure
         return final

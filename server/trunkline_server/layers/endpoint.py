@@ -41,12 +41,12 @@ def one_of(endpoints: Sequence[Endpoint], handlers: Sequence[Handler], draw: Cal
             events = handlers[at](call)
             try:
                 async for event in events:
-                    if waiting:
-                        waiting = False
-                        visit.first_token()
                     if event.HasField("completed"):
                         response = event.completed.response
                         visit.completed(response.usage if response.HasField("usage") else None)
+                    elif waiting:
+                        waiting = False
+                        visit.first_token()
                     yield event
             finally:
                 await events.aclose()

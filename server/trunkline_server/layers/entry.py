@@ -204,7 +204,10 @@ class Entry:
 
 
 def _count(usage: call_pb2.Usage, name: _Kind) -> int | None:
-    return _bounded(getattr(usage, name)) if usage.HasField(name) else None
+    if not usage.HasField(name):
+        return None
+    units: int = getattr(usage, name)
+    return units if 0 <= units <= MOST_UNITS else _bounded(units)
 
 
 def _bounded(units: int) -> int:

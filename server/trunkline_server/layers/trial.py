@@ -141,7 +141,7 @@ class Trial:
             with registry.term(due, lambda: self.late(due), self._ended_by):
                 async for event in events:
                     if not answer:
-                        self._begun()
+                        self._begun(now())
                     answer.append(event)
                     if event.HasField("completed"):
                         break
@@ -159,7 +159,7 @@ class Trial:
             await self._wait(tape, self.limit, NEVER)
             taken = taken_from(tape)
             if not events:
-                self._begun()
+                self._begun(now())
             events += taken
         events[-1] = self._completed(events[-1])
         for event in events:
@@ -208,16 +208,16 @@ class Trial:
             return "between_tokens"
         return "first_token" if self.pace.first_token <= self.pace.attempt else "attempt_timeout"
 
-    def _begun(self) -> None:
+    def _begun(self, at: float) -> None:
         """Its first piece is there."""
         self._opened = True
         self._create_time.FromNanoseconds(time.time_ns())
-        self._watched.first_token(now())
+        self._watched.first_token(at)
 
     def _opening(self) -> StreamGenerateResponse:
         """What tells that this target begins to answer."""
-        story, fold = self.call.story, self._shared.fold
-        self._begun()
+        story, fold, at = self.call.story, self._shared.fold, now()
+        self._begun(at)
         if self._resumption is not None:
             restarted = Restarted(
                 discard=self._resumption.discard, target=self.call.target, cause=self._resumption.cause
@@ -227,7 +227,7 @@ class Trial:
                 fold.add(event)
             return event
         story.committed = True
-        story.time_to_first_token = now() - self.call.arrival
+        story.time_to_first_token = at - self.call.arrival
         started = StreamStarted(id=self.call.id, target=self.call.target, create_time=self._create_time)
         return StreamGenerateResponse(started=started)
 
@@ -242,19 +242,20 @@ class Trial:
         response.create_time.CopyFrom(self._create_time)
         for warning in response.warnings:
             warning.target.CopyFrom(self.call.target)
-        self._succeed(response)
+        at = now()
+        self._succeed(response, at)
         if shared.warnings:
             response.warnings.extend(shared.warnings)
-        self.tell(response.served)
+        self.tell(response.served, at)
         return last
 
-    def _succeed(self, response: GenerateResponse) -> None:
-        record = self._attempt(call_pb2.OUTCOME_SUCCESS)
+    def _succeed(self, response: GenerateResponse, at: float) -> None:
+        record = self._attempt(call_pb2.OUTCOME_SUCCESS, at)
         if response.HasField("usage"):
             record.usage.CopyFrom(response.usage)
         if response.HasField("cost"):
             record.cost.CopyFrom(response.cost)
-        self._ended(record)
+        self._ended(record, at)
         if len(self._shared.trials) > 1 and (cost := cost_of(self._shared.records())) is not None:
             response.cost.CopyFrom(cost)
 
@@ -269,7 +270,8 @@ class Trial:
         """It ends so, unless it had ended before."""
         if self.record is not None:
             return
-        record = self._attempt(error.outcome)
+        at = now()
+        record = self._attempt(error.outcome, at)
         record.provider_status = error.status
         record.provider_code = error.code
         record.provider_message = error.message
@@ -281,22 +283,22 @@ class Trial:
             cost = self.call.fate.settle(error.outcome)
         if cost is not None:
             record.cost.CopyFrom(cost)
-        self._ended(record)
+        self._ended(record, at)
 
-    def _attempt(self, outcome: call_pb2.Outcome.ValueType) -> call_pb2.Attempt:
+    def _attempt(self, outcome: call_pb2.Outcome.ValueType, at: float) -> call_pb2.Attempt:
         self.call.fate.outcome = self.call.story.outcome = outcome
         call = self.call
         record = call_pb2.Attempt(target=call.target, outcome=outcome, hedge=call.hedge, retry=call.again)
-        set_seconds(record.duration, now() - self.begin)
+        set_seconds(record.duration, at - self.begin)
         return record
 
-    def _ended(self, record: call_pb2.Attempt) -> None:
+    def _ended(self, record: call_pb2.Attempt, at: float) -> None:
         self.record = record
-        self._watched.ended(record, now())
+        self._watched.ended(record, at)
         self._shared.report(self.call, record)
 
-    def tell(self, served: call_pb2.Served) -> None:
-        """Complete what the provider said of itself."""
+    def tell(self, served: call_pb2.Served, at: float) -> None:
+        """Complete what the provider said of itself. `at`: when the call ends."""
         story = self.call.story
         served.target.CopyFrom(self.call.target)
         served.requested_model = self.call.request.model
@@ -305,7 +307,7 @@ class Trial:
         served.attempts.extend(self._shared.records())
         if story.time_to_first_token is not None:
             set_seconds(served.time_to_first_token, story.time_to_first_token)
-        set_seconds(served.total_time, now() - self.call.arrival)
+        set_seconds(served.total_time, at - self.call.arrival)
 
 
 def taken_from(tape: Tape) -> list[StreamGenerateResponse]:

@@ -10,8 +10,9 @@ from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse, Thinking
 from trunkline_server.errors import CallError, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
+    from trunkline.v1.content_pb2 import Part
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline_server.core import Call, Events, Handler
 
@@ -46,11 +47,20 @@ async def _without_reasoning(events: Events) -> Events:
         async for event in inner:
             if event.part_delta.WhichOneof("delta") == "reasoning_text":
                 continue
-            yield _silent(event) if event.part_started.part.reasoning.text else event
+            yield _silent(event) if any(part.reasoning.text for part in _parts(event)) else event
 
 
 def _silent(event: StreamGenerateResponse) -> StreamGenerateResponse:
     copy = StreamGenerateResponse()
     copy.CopyFrom(event)
-    copy.part_started.part.reasoning.text = ""
+    for part in _parts(copy):
+        if part.HasField("reasoning"):
+            part.reasoning.text = ""
     return copy
+
+
+def _parts(event: StreamGenerateResponse) -> Sequence[Part]:
+    """What begins here, or stands in a whole answer."""
+    if event.HasField("completed"):
+        return event.completed.response.message.parts
+    return [event.part_started.part] if event.HasField("part_started") else []

@@ -12,6 +12,7 @@ from trunkline.v1.gateway_service_pb2 import GenerateResponse, StreamCompleted, 
 from trunkline_server.dialects.limits import read_limits
 from trunkline_server.dialects.scrub import without
 from trunkline_server.errors import UnsupportedCapability, UpstreamError, Violation
+from trunkline_server.fold import fold
 from trunkline_server.providers.http import HttpRequest
 from trunkline_server.providers.origin import own_only, stamped
 
@@ -83,8 +84,9 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
                         async for event in events:
                             yield _with_warnings(stamped(event, target.provider), encoded.warnings)
                 else:
-                    for event in await _whole(response, dialect):
-                        yield _with_warnings(stamped(event, target.provider), encoded.warnings)
+                    answer = [stamped(event, target.provider) for event in await _whole(response, dialect)]
+                    for event in answer if call.streaming else [_in_one(answer)]:
+                        yield _with_warnings(event, encoded.warnings)
         except UpstreamError as error:
             # Some say back what they were sent.
             error.message = without(
@@ -120,6 +122,11 @@ async def _whole(response: HttpResponse, dialect: Dialect) -> Iterable[StreamGen
     if error.outcome != call_pb2.OUTCOME_CONTENT_FILTER:
         raise error
     return [_filtered(error)]
+
+
+def _in_one(events: Iterable[StreamGenerateResponse]) -> StreamGenerateResponse:
+    """An answer that nobody wants in pieces: each event costs every layer a turn."""
+    return StreamGenerateResponse(completed=StreamCompleted(response=fold(events)))
 
 
 async def _pieces(response: HttpResponse, dialect: Dialect) -> Events:

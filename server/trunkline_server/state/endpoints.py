@@ -85,12 +85,13 @@ class Endpoint:
         """
         self.known = known
         limits, most = settings.limits, settings.limits.concurrency or settings.max_connections
-        self._tell, self._draw, self._clock = tell, draw, clock
+        self._tell, self._draw, self.clock = tell, draw, clock
         first_token = settings.first_token or times.first_token
         # Seconds: in the queue at most, for which the attempt's time for a first token goes by; until one is slow.
         self._patience, self._slow = min(times.connect, SLOW * first_token), SLOW * first_token
         self._breaker = Breaker(draw, failures=settings.breaker.failures, recovery=settings.breaker.recovery)
-        self._told, self._times_opened = State.CLOSED, 0
+        # What was told of the breaker, and as of which of its changes.
+        self._told, self._generation, self._times_opened = State.CLOSED, 0, 0
         self._throttle = Throttle()
         self._limits = UpstreamLimits(limits)
         self._queue = AdmissionQueue(most, bound=max(most, SHORTEST_BOUND))
@@ -102,7 +103,7 @@ class Endpoint:
 
     def wait(self) -> float:
         """Seconds until it makes sense to ask it. 0 = now."""
-        now = self._clock()
+        now = self.clock()
         return max(self.known.wait(), self._circuit(now), self._limits.wait(now), self._crowd())
 
     def _circuit(self, now: float) -> float:
@@ -116,17 +117,17 @@ class Endpoint:
 
     def share_away(self) -> float:
         """The share of its traffic that should go elsewhere."""
-        return self._throttle.share_away(self._clock())
+        return self._throttle.share_away(self.clock())
 
     def figure(self) -> Figure:
         """How it does, for the choice among providers."""
-        now = self._clock()
+        now = self.clock()
         return Figure(self._recent.success(now), self._throttle.share_away(now), self.wait())
 
     def utilisation(self) -> float:
         """How much of the scarcest of its limits is in use, from 0 to 1: calls at once, or what it takes a minute."""
         queue = self._queue
-        return max(min(1.0, queue.taken / max(1, queue.limit)), self._limits.used(self._clock()))
+        return max(min(1.0, queue.taken / max(1, queue.limit)), self._limits.used(self.clock()))
 
     def share(self, floor: Floor) -> None:
         """What its own share of retries does not pay for, the floor does, which is the whole provider's."""
@@ -134,7 +135,7 @@ class Endpoint:
 
     def pay_retry(self) -> bool:
         """A call wants to come again. False = it must not; nothing was spent."""
-        return self._retries.withdraw(self._clock())
+        return self._retries.withdraw(self.clock())
 
     async def enter(self, call: Call) -> Visit:
         """Wait until the call may begin. Whoever is given a visit leaves it.
@@ -142,7 +143,7 @@ class Endpoint:
         Raises UpstreamError NOT_SENT, which says why and when to come back: circuit_open, blocked, limit, too_late or
         queue_full. A call that goes away meanwhile leaves nothing behind.
         """
-        now = self._clock()
+        now = self.clock()
         self._fuse(now)
         if self.known.blocked():
             now = await self._pause(call, now)
@@ -151,11 +152,11 @@ class Endpoint:
         try:
             if wait:
                 await asyncio.sleep(wait)
-                now = self._clock()
+                now = self.clock()
             place = await self._enter_queue(call, now, usual)
         except BaseException:
             self._limits.seen(reserved)
-            reserved.release(self._clock())
+            reserved.release(self.clock())
             raise
         return self._begin(call, place, reserved)
 
@@ -170,7 +171,7 @@ class Endpoint:
             if now + block > until:
                 raise _not_sent("blocked", block)
             await asyncio.sleep(block)
-            now = self._clock()
+            now = self.clock()
         return now
 
     def _reserve(self, call: Call, now: float, usual: float) -> tuple[Reserved, float]:
@@ -191,7 +192,7 @@ class Endpoint:
 
     def _begin(self, call: Call, place: Place, reserved: Reserved) -> Visit:
         """What was so before the call waited may have changed."""
-        now = self._clock()
+        now = self.clock()
         block = self.known.blocked()
         trial = None if block else self._breaker.start(now)
         self._notice(now)
@@ -213,11 +214,10 @@ class Endpoint:
         """An answer came, and said this of its limits."""
         if limits:
             self.known.limited(limits)
-            self._limits.learn(limits, self._clock())
+            self._limits.learn(limits, self.clock())
 
-    def first_token(self, visit: Visit) -> None:
+    def first_token(self, visit: Visit, now: float) -> None:
         """A call has the first piece of its answer."""
-        now = self._clock()
         seconds = self._recent.first_token(visit, visit.kind, now)
         slow = visit.kind[1] and seconds > self._slow
         self._breaker.first_token(visit.trial, now, slow=slow)
@@ -231,10 +231,15 @@ class Endpoint:
         self._notice(now)
 
     def ended(
-        self, visit: Visit, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None, *, answered: bool
+        self,
+        visit: Visit,
+        outcome: call_pb2.Outcome.ValueType,
+        usage: call_pb2.Usage | None,
+        now: float,
+        *,
+        answered: bool,
     ) -> None:
         """A call has ended so. `answered`: its first piece had come."""
-        now = self._clock()
         early = outcome == call_pb2.OUTCOME_TIMEOUT and not answered
         if early and not self._recent.is_overdue(visit.kind, visit.began, now):
             outcome = call_pb2.OUTCOME_CANCELLED  # its time went by in the queue, or was short
@@ -273,7 +278,9 @@ class Endpoint:
 
     def _notice(self, now: float) -> None:
         """Tell of another state of the breaker."""
-        state = self._breaker.state(now)
+        if self._breaker.generation == self._generation:
+            return
+        self._generation, state = self._breaker.generation, self._breaker.state(now)
         if state is not self._told:
             self._told = state
             self._times_opened += state is State.OPEN
@@ -294,14 +301,15 @@ class Endpoint:
         """Why it cannot be asked now, and what to do about it. Empty = it can."""
         if told := self.known.hindrance():
             return told
-        now = self._clock()
+        now = self.clock()
         if wait := self._breaker.wait(now):
             return f"it failed too often and is left alone for another {wait:.0f} s: see its recent errors"
         return ""
 
     def health(self) -> pb.EndpointHealth:
         """All of it, as the contract has it."""
-        now, health, recent = self._clock(), self.known.health(), self._recent
+        now, health, recent = self.clock(), self.known.health(), self._recent
+        self._breaker.state(now)
         self._notice(now)
         health.circuit = _CIRCUITS[self._told]
         health.circuit_opened_count = self._times_opened
@@ -337,15 +345,19 @@ class Visit:
 
     def first_token(self) -> None:
         """The first piece of the answer is there."""
+        self._begins(self._at.clock())
+
+    def _begins(self, now: float) -> None:
         if not self._answered:
             self._answered = True
-            self._at.first_token(self)
+            self._at.first_token(self, now)
 
     def completed(self, usage: call_pb2.Usage | None) -> None:
         """The answer is whole."""
-        self.first_token()
+        now = self._at.clock()
+        self._begins(now)
         self._at.known.succeeded()
-        self.end(call_pb2.OUTCOME_SUCCESS, usage)
+        self._end(call_pb2.OUTCOME_SUCCESS, usage, now)
 
     def failed(self, error: UpstreamError) -> None:
         """The provider failed the call."""
@@ -354,9 +366,12 @@ class Visit:
 
     def end(self, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None = None) -> None:
         """It has ended so, unless it had ended before. What it held is free."""
+        self._end(outcome, usage, self._at.clock())
+
+    def _end(self, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None, now: float) -> None:
         if not self._ended:
             self._ended = True
-            self._at.ended(self, outcome, usage, answered=self._answered)
+            self._at.ended(self, outcome, usage, now, answered=self._answered)
 
 
 def _adaptive(most: int, *, local: bool) -> ConcurrencyLimit:

@@ -111,17 +111,14 @@ class Breaker:
         if not self.admits(now):
             return None
         self._probing += self._state is State.HALF_OPEN
-        bucket = self._window.at(now)
         # Counted now and not when it ends: failures are quick and answers slow, and would seem to be all there is.
-        self._window.add(_STARTED, bucket)
-        return Trial(self.generation, bucket)
+        return Trial(self.generation, self._window.count(_STARTED, now))
 
     def first_token(self, trial: Trial, now: float, *, slow: bool = False) -> None:
         """The call has the first piece of its answer: it succeeded. `slow`: much later than it should have."""
         if not self._decides(trial):
             return
-        bucket = self._window.at(now)
-        self._window.add(_DECIDED, bucket)
+        bucket = self._window.count(_DECIDED, now)
         self._in_a_row = 0
         if slow:
             self._window.add(_SLOW, bucket)

@@ -21,13 +21,13 @@ class LastMinutes:
 
     def record(self, value: float, now: float) -> None:
         """It was so this time."""
-        self._forget(now)
+        if now >= self._turn:
+            self._forget(now)
         self._current.record(value)
 
     def _forget(self, now: float) -> None:
-        if now >= self._turn:
-            self._before = self._current if now < self._turn + SPAN else Histogram()
-            self._current, self._turn = Histogram(), now + SPAN
+        self._before = self._current if now < self._turn + SPAN else Histogram()
+        self._current, self._turn = Histogram(), now + SPAN
 
     def quantile(self, share: float, now: float, least: int = 1) -> float | None:
         """What the share of them does not exceed. None: there are fewer than `least`."""
@@ -36,7 +36,8 @@ class LastMinutes:
 
     def both(self, now: float) -> Histogram:
         """All of them. A copy."""
-        self._forget(now)
+        if now >= self._turn:
+            self._forget(now)
         both = Histogram()
         both.merge(self._before)
         both.merge(self._current)

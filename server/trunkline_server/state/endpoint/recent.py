@@ -102,21 +102,18 @@ class Recent:
         """The provider failed it, before its first token or after."""
         self.withdrawn(call, kind)
         self._failures.learn(1.0, now)
-        self._decided(now)
-        self._window.add(_FAILED, self._window.at(now))
+        self._window.count(_DECIDED, now)
+        self._window.count(_FAILED, now)
         self.failed_at = now
 
     def succeeded(self, now: float) -> None:
         """An answer is whole."""
-        self._decided(now)
+        self._window.count(_DECIDED, now)
         self.succeeded_at = now
 
     def withdrawn(self, call: Hashable, kind: Kind) -> None:
         """It says nothing of the endpoint."""
         self._pace(kind).waiting.pop(call, None)
-
-    def _decided(self, now: float) -> None:
-        self._window.add(_DECIDED, self._window.at(now))
 
     def success(self, now: float) -> float:
         """How likely a call that begins now is taken, and in time."""

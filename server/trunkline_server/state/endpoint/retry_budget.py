@@ -47,7 +47,7 @@ class RetryBudget:
 
     def deposit(self, now: float) -> None:
         """A first attempt goes to the endpoint."""
-        self._window.add(_BALANCE, self._window.at(now), DEPOSIT)
+        self._window.count(_BALANCE, now, DEPOSIT)
 
     def withdraw(self, now: float) -> bool:
         """A retry wants to go to the endpoint. False = it must not; nothing was spent."""

@@ -29,9 +29,7 @@ class Throttle:
 
     def start(self, now: float) -> int:
         """A call begins. Returns the bucket, which the other methods are told."""
-        bucket = self._window.at(now)
-        self._window.add(_STARTED, bucket)
-        return bucket
+        return self._window.count(_STARTED, now)
 
     def accepted(self, bucket: int) -> None:
         """The call has its first token, or an answer for which the endpoint is not to blame."""

@@ -41,6 +41,16 @@ class Window:
             self._rows[bucket % len(self._rows)][kind] += count
             self.totals[kind] += count
 
+    def count(self, kind: int, now: float, count: int = 1) -> int:
+        """Count into the bucket of this moment, and return it."""
+        bucket = int(now // self._width)
+        if bucket > self._last:
+            self._forget(bucket)
+        bucket = self._last
+        self._rows[bucket % len(self._rows)][kind] += count
+        self.totals[kind] += count
+        return bucket
+
     def newest(self, kind: int, buckets: int) -> int:
         """The total of the newest `buckets` alone."""
         return sum(self._rows[(self._last - back) % len(self._rows)][kind] for back in range(buckets))

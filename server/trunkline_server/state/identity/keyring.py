@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
+import secrets
 import time
+from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from trunkline_server.core import ANYBODY, Identity, now
@@ -45,6 +46,7 @@ class Keyring:
         """`wall` tells seconds since 1970."""
         self._keys = keys
         self._pepper = pepper
+        self._salt = secrets.token_bytes(32)
         self._wall = wall
         self._remembered: dict[bytes, _Remembered] = {}
         # Goes up with every forget: what was read before is not remembered after.
@@ -109,7 +111,8 @@ class Keyring:
         self._remembered[name] = found
 
     def _name(self, token: str) -> bytes:
-        return hmac.digest(self._pepper, token.encode(), "sha256")
+        """A keyed digest of this process's own, which nothing can be learned from. Once a call: a fast one."""
+        return blake2b(token.encode(), key=self._salt, digest_size=32).digest()
 
     def _microseconds(self) -> int:
         return int(self._wall() * 1e6)

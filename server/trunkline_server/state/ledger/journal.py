@@ -50,7 +50,7 @@ class JournalFailed(Exception):
 class _File:
     """An open file, and how many records in it are still needed."""
 
-    __slots__ = ("_memory", "needed", "path", "room", "size")
+    __slots__ = ("memory", "needed", "path", "room", "size")
 
     def __init__(self, path: Path, room: int) -> None:
         """Have `room` bytes on the disk, all zero. Raises OSError, and leaves nothing."""
@@ -60,22 +60,16 @@ class _File:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             _write_all(descriptor, bytes(room))  # a hole that the disk has no room for would kill us later
-            self._memory = mmap(descriptor, room)
+            self.memory = mmap(descriptor, room)
         except OSError:
             path.unlink()
             raise
         finally:
             os.close(descriptor)
 
-    def append(self, record: bytes) -> None:
-        """Add a record that there is room for."""
-        end = self.size + len(record)
-        self._memory[self.size : end] = record
-        self.size = end
-
     def close(self) -> None:
         """Write no more."""
-        self._memory.close()
+        self.memory.close()
 
 
 class _Call(Struct):
@@ -177,11 +171,16 @@ class Journal:
         return call
 
     def _append(self, kind: bytes, row: Entry) -> _File:
-        record = _record(kind, row)
-        if self._file.size + len(record) > self._file.room:
-            self._rotate(len(record))
-        self._file.append(record)
-        return self._file
+        """Three times a call, and so in one piece."""
+        body = _body(row)
+        size = _HEAD.size + len(body)
+        if self._file.size + size > self._file.room:
+            self._rotate(size)
+        file = self._file
+        end = file.size + size
+        file.memory[file.size : end] = _HEAD.pack(kind, len(body), crc32(body)) + body
+        file.size = end
+        return file
 
     def _release(self, file: _File) -> None:
         file.needed -= 1
@@ -260,15 +259,14 @@ def _write_all(descriptor: int, data: bytes) -> None:
 def append(path: Path, row: AttemptRow | CallRow) -> None:
     """Add a record to a file that is kept for a person to look at."""
     with path.open("ab") as file:
-        file.write(_record(_CALL if isinstance(row, CallRow) else _ATTEMPT, row))
+        file.write(_sealed(_CALL if isinstance(row, CallRow) else _ATTEMPT, _body(row)))
 
 
-def _record(kind: bytes, row: Entry) -> bytes:
+def _body(row: Entry) -> bytes:
     try:
-        body = _ENCODER.encode(row)
+        return _ENCODER.encode(row)
     except (UnicodeError, OverflowError):
-        body = _ENCODER.encode(mended(row))
-    return _sealed(kind, body)
+        return _ENCODER.encode(mended(row))
 
 
 def _sealed(kind: bytes, body: bytes) -> bytes:
