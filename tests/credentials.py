@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from upstreams import answer, upstream
 
-from trunkline_server.config_secrets import SecretFiles
+from trunkline_server.config.secrets import SecretFiles
 from trunkline_server.providers.auth import Means, build_credentials, headers_of
 from trunkline_server.providers.http import HttpClient, HttpRequest
 from trunkline_server.providers.tokens.asking import build_ask

@@ -19,7 +19,7 @@ from trunkline.v1.content_pb2 import FINISH_REASON_BUDGET, FINISH_REASON_MAX_TOK
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, UsageStatsRequest
 from trunkline.v1.model_service_pb2 import PlanRouteRequest
 from trunkline_server.core import Identity
-from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.settings.budgets import BudgetSettings, Money
 from trunkline_server.state.budgets import holds
 from trunkline_server.state.budgets.accounts import Payer, Rules
 from trunkline_server.state.budgets.status import status_of

@@ -14,11 +14,11 @@ from msgspec import inspect
 
 from trunkline_server import config
 from trunkline_server.config import ConfigError
-from trunkline_server.config_check import LONGEST_SPAN, Unfit, read_seconds
-from trunkline_server.config_tasks import target_warnings
+from trunkline_server.config.check import LONGEST_SPAN, Unfit, read_seconds
+from trunkline_server.config.tasks import target_warnings
 from trunkline_server.providers.table import ROWS
 from trunkline_server.settings import ProviderSettings, Settings
-from trunkline_server.settings_scripted import ScriptedToolCall
+from trunkline_server.settings.scripted import ScriptedToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from trunkline_server import config
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trunkline_server.settings_budgets import BudgetSettings
+    from trunkline_server.settings.budgets import BudgetSettings
 
 
 def loaded(tmp_path: Path, **said: Any) -> BudgetSettings:

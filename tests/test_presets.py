@@ -13,8 +13,8 @@ from trunkline.v1 import call_pb2
 from trunkline.v1.call_pb2 import Routing, Usage
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server import config
-from trunkline_server.config_overlays import BUILT_IN, overlay, presets, text_of, tree_of
-from trunkline_server.config_tasks import _targets, target_warnings
+from trunkline_server.config.overlays import BUILT_IN, overlay, presets, text_of, tree_of
+from trunkline_server.config.tasks import _targets, target_warnings
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.models.data import entry_of
 from trunkline_server.prices.book import PriceBook
@@ -25,8 +25,8 @@ from trunkline_server.routing.replaced import targets_of
 from trunkline_server.routing.tasks import expand
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import AlertSettings, ProviderSettings, Settings
-from trunkline_server.settings_reliability import RetrySettings
-from trunkline_server.settings_tasks import RoutingSections, TaskSettings
+from trunkline_server.settings.reliability import RetrySettings
+from trunkline_server.settings.tasks import RoutingSections, TaskSettings
 from trunkline_server.snapshot import Snapshot
 
 NAMES = ("cogo", "echotune", "hugai", "mpllm", "strategy")

@@ -47,7 +47,7 @@ from trunkline_server.rpc.health import Serving, health_of
 from trunkline_server.rpc.server import build_admin_server, build_server, is_free
 from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
-from trunkline_server.settings_limits import CallerLimits
+from trunkline_server.settings.limits import CallerLimits
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.audit import Audit
 from trunkline_server.state.budgets.accounts import Rules

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from trunkline.v1.model_pb2 import Capability
-from trunkline_server.config_check import A_NAME, did_you_mean, is_name
+from trunkline_server.config.check import A_NAME, did_you_mean, is_name
 from trunkline_server.extending import Provider
 from trunkline_server.providers.row import Row
 from trunkline_server.providers.table import ROWS

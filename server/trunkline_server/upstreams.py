@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trunkline_server.config_secrets import SecretFiles
+from trunkline_server.config.secrets import SecretFiles
 from trunkline_server.formats import DIALECTS
 from trunkline_server.layers.endpoint import one_of
 from trunkline_server.providers.as_asked import as_asked

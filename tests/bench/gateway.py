@@ -29,10 +29,10 @@ from trunkline_server.settings import (
     ServerSettings,
     Settings,
 )
-from trunkline_server.settings_budgets import BudgetSettings, Money
-from trunkline_server.settings_limits import MOST, CallerLimit, CallerLimits
-from trunkline_server.settings_models import DiscoverySettings
-from trunkline_server.settings_prices import PriceSettings, TokenPrice
+from trunkline_server.settings.budgets import BudgetSettings, Money
+from trunkline_server.settings.limits import MOST, CallerLimit, CallerLimits
+from trunkline_server.settings.models import DiscoverySettings
+from trunkline_server.settings.prices import PriceSettings, TokenPrice
 from trunkline_server.state.audit import COMMAND_LINE
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.store import KeyStore

@@ -69,9 +69,9 @@ from trunkline_server.rpc.edge import Edge, new_id
 from trunkline_server.rpc.gatekeeper import Gatekeeper
 from trunkline_server.rpc.health import Serving
 from trunkline_server.rpc.service import Gateway
-from trunkline_server.settings_budgets import BudgetSettings, Money
-from trunkline_server.settings_limits import MOST as MOST_LIMIT
-from trunkline_server.settings_limits import CallerLimit, CallerLimits
+from trunkline_server.settings.budgets import BudgetSettings, Money
+from trunkline_server.settings.limits import MOST as MOST_LIMIT
+from trunkline_server.settings.limits import CallerLimit, CallerLimits
 from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint

@@ -19,7 +19,7 @@ from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server.core import Call
 from trunkline_server.errors import UpstreamError
 from trunkline_server.routing.retries import Next, Situation, next_step
-from trunkline_server.settings_reliability import RetrySettings
+from trunkline_server.settings.reliability import RetrySettings
 from trunkline_server.state.endpoint.attempt_budget import AttemptBudget
 from trunkline_server.state.endpoint.breaker import Breaker
 from trunkline_server.state.endpoint.bucket import Admitted, Bucket, Claim, reserve

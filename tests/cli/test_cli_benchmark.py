@@ -9,13 +9,13 @@ import pytest
 
 from trunkline_server import config
 from trunkline_server.cli.benchmarking import PROMPTS
-from trunkline_server.config_measured import FILE_NAME, read_measured, with_measured, write_measured
+from trunkline_server.config.measured import FILE_NAME, read_measured, with_measured, write_measured
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.providers.weights import SMOLLM2
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.described import speed_of
 from trunkline_server.sections import Seconds
-from trunkline_server.settings_models import MeasuredSettings
+from trunkline_server.settings.models import MeasuredSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.layers.validate import RANGES
 from trunkline_server.providers.table import QUIRKS, ROWS, configured
 from trunkline_server.settings import ProviderSettings
-from trunkline_server.settings_vendors import GenerationDefaults, QuirkSettings
+from trunkline_server.settings.vendors import GenerationDefaults, QuirkSettings
 
 if TYPE_CHECKING:
     from upstreams import Request

@@ -26,7 +26,7 @@ from trunkline_server.layers.resolve import resolve
 from trunkline_server.logs import build_log
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
-from trunkline_server.settings_reliability import RetrySettings
+from trunkline_server.settings.reliability import RetrySettings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:

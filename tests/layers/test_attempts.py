@@ -24,8 +24,8 @@ from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
-from trunkline_server.settings_reliability import RetrySettings
-from trunkline_server.settings_routing import RoutingSettings, StrategySettings
+from trunkline_server.settings.reliability import RetrySettings
+from trunkline_server.settings.routing import RoutingSettings, StrategySettings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:

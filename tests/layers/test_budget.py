@@ -27,7 +27,7 @@ from trunkline_server.layers.budget import budget
 from trunkline_server.layers.price import Priced
 from trunkline_server.logs import build_log
 from trunkline_server.settings import LedgerSettings
-from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.settings.budgets import BudgetSettings, Money
 from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.ledger.ledger import begin_ledger

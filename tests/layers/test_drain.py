@@ -22,7 +22,7 @@ from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.drain import drained
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
-from trunkline_server.settings_reliability import RetrySettings
+from trunkline_server.settings.reliability import RetrySettings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from trunkline_server.layers.endpoint import one_of
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, TimeLimits
-from trunkline_server.settings_reliability import ProviderLimits
+from trunkline_server.settings.reliability import ProviderLimits
 from trunkline_server.state.endpoint.breaker import State
 from trunkline_server.state.endpoints import Endpoint
 from trunkline_server.state.provider_endpoints import Endpoints, together

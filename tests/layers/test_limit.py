@@ -16,7 +16,7 @@ from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.core import Call, Events, Handler, Identity, Story, now
 from trunkline_server.errors import CallerLimited, CallError, InvalidRequest
 from trunkline_server.layers.limit import limit
-from trunkline_server.settings_limits import CallerLimit, CallerLimits
+from trunkline_server.settings.limits import CallerLimit, CallerLimits
 from trunkline_server.state.limits.local import LocalLimits
 
 if TYPE_CHECKING:

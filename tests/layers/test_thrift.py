@@ -15,7 +15,7 @@ from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server.core import Call, Events, Identity
 from trunkline_server.layers.thrift import saving, thrift
 from trunkline_server.routing.policy import Policy
-from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.settings.budgets import BudgetSettings, Money
 from trunkline_server.state.budgets.accounts import Rules
 
 if TYPE_CHECKING:

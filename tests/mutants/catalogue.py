@@ -490,7 +490,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _layer(
         "what was reserved by a call that never began is lost",
         STATE,
-        "            reserved.release(self._clock())\n",
+        "            reserved.release(self.clock())\n",
         "",
     ),
     Mutant(
@@ -695,7 +695,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _budget("accounts", "a person's name is kept", "sha256(has.encode()).hexdigest()[:16]", "has", "test_accounts.py"),
     _money(
-        "config_budgets.py",
+        "config/budgets.py",
         "a budget is a float",
         'Money(match[1] + (match[2] or "").ljust(9, "0"))',
         "Money(float(str(text)) * 1e9)",

@@ -16,7 +16,7 @@ from trunkline_server.prices.pricing import add_pricing
 from trunkline_server.prices.rates import Rate, Step
 from trunkline_server.prices.tables import Daily, read_tables
 from trunkline_server.providers.table import ROWS
-from trunkline_server.settings_prices import Moment, PriceSettings, TierSettings, TokenPrice, UnitPrice
+from trunkline_server.settings.prices import Moment, PriceSettings, TierSettings, TokenPrice, UnitPrice
 
 BOOK = PriceBook({"eu": "anthropic", "my-fireworks": "fireworks"})
 

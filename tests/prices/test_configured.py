@@ -12,7 +12,7 @@ from trunkline_server import config
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trunkline_server.settings_prices import PriceSettings
+    from trunkline_server.settings.prices import PriceSettings
 
 
 def load(tmp_path: Path, text: str) -> tuple[PriceSettings, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from credentials import Files
 
-from trunkline_server.config_secrets import SecretFiles
+from trunkline_server.config.secrets import SecretFiles
 from trunkline_server.errors import Unreadable
 from trunkline_server.providers.key_file import LOOK_EVERY, KeyFile
 from trunkline_server.settings import Document, Secret

@@ -16,7 +16,7 @@ from trunkline_server.errors import UpstreamError
 from trunkline_server.fold import fold
 from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.sections import Seconds
-from trunkline_server.settings_scripted import Script, ScriptedFailure, ScriptedToolCall
+from trunkline_server.settings.scripted import Script, ScriptedFailure, ScriptedToolCall
 
 if TYPE_CHECKING:
     from trunkline_server.core import Handler

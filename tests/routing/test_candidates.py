@@ -14,8 +14,8 @@ from trunkline_server.providers.table import ROWS, SCRIPTS
 from trunkline_server.routing.candidates import Candidates, build_candidates
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.settings import ProviderSettings, Secret, Settings
-from trunkline_server.settings_models import ModelSettings
-from trunkline_server.settings_prices import Moment, PriceSettings, TokenPrice
+from trunkline_server.settings.models import ModelSettings
+from trunkline_server.settings.prices import Moment, PriceSettings, TokenPrice
 from trunkline_server.snapshot import Snapshot
 
 if TYPE_CHECKING:

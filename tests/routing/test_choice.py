@@ -11,7 +11,7 @@ from trunkline.v1 import call_pb2
 from trunkline_server.errors import CallError, CredentialMissing, Unpaid, UpstreamError
 from trunkline_server.routing.choice import Candidate, Chosen, Standing, Tried, choices
 from trunkline_server.routing.retries import UNKNOWN_OUTCOMES, WAYS, Way
-from trunkline_server.settings_reliability import Retryable, RetrySettings
+from trunkline_server.settings.reliability import Retryable, RetrySettings
 
 RETRY = RetrySettings(retryable=get_args(Retryable))
 OUTCOMES = [*WAYS, call_pb2.OUTCOME_UNSPECIFIED]

@@ -16,7 +16,7 @@ from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.discovered import MAX_VANISHED, join, learn, shown
 from trunkline_server.routing.names import find_targets
 from trunkline_server.settings import ProviderSettings, Secret, Settings
-from trunkline_server.settings_models import ModelSettings
+from trunkline_server.settings.models import ModelSettings
 from trunkline_server.snapshot import Listed, Snapshot
 
 KEY = Secret("k")

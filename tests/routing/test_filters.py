@@ -22,8 +22,8 @@ from trunkline_server.routing.listing import all_models, list_models
 from trunkline_server.routing.recommend import recommend
 from trunkline_server.routing.signal import UNKNOWN, Signal
 from trunkline_server.settings import ProviderSettings, Secret, Settings
-from trunkline_server.settings_models import ModelSettings
-from trunkline_server.settings_prices import PriceSettings, TokenPrice
+from trunkline_server.settings.models import ModelSettings
+from trunkline_server.settings.prices import PriceSettings, TokenPrice
 from trunkline_server.snapshot import Snapshot
 
 KEY = Secret("k")

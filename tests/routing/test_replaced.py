@@ -19,8 +19,8 @@ from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.discovered import join, learn
 from trunkline_server.routing.replaced import gone_reason, replacement_of, targets_of
 from trunkline_server.settings import ProviderSettings, Secret, Settings
-from trunkline_server.settings_models import ModelSettings
-from trunkline_server.settings_prices import Moment
+from trunkline_server.settings.models import ModelSettings
+from trunkline_server.settings.prices import Moment
 from trunkline_server.snapshot import Listed, Snapshot
 
 if TYPE_CHECKING:

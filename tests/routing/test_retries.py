@@ -28,7 +28,7 @@ from trunkline_server.routing.retries import (
     Step,
     next_step,
 )
-from trunkline_server.settings_reliability import RetrySettings
+from trunkline_server.settings.reliability import RetrySettings
 from trunkline_server.state.endpoint.attempt_budget import AttemptBudget
 
 ALONE = Situation(

@@ -15,8 +15,8 @@ from trunkline_server.routing.policy import PLAIN, Weights
 from trunkline_server.routing.tasks import Expanded, expand
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import Settings
-from trunkline_server.settings_routing import WeightSettings
-from trunkline_server.settings_tasks import (
+from trunkline_server.settings.routing import WeightSettings
+from trunkline_server.settings.tasks import (
     AgentSettings,
     ChainSettings,
     ComplexitySettings,

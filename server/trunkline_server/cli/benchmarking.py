@@ -19,12 +19,12 @@ from trunkline_server.cli.failures import ExitCode, Failed, failed_call
 from trunkline_server.cli.figures import usd
 from trunkline_server.cli.gateway import running
 from trunkline_server.cli.terminal import print_table, tell
-from trunkline_server.config_measured import write_measured
+from trunkline_server.config.measured import write_measured
 from trunkline_server.logs import build_log
 from trunkline_server.routing.described import speed_of
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import LedgerSettings, ServerSettings
-from trunkline_server.settings_models import MeasuredSettings
+from trunkline_server.settings.models import MeasuredSettings
 from trunkline_server.spans import seconds
 
 if TYPE_CHECKING:

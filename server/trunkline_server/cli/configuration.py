@@ -10,7 +10,7 @@ from typer import Argument, Typer
 from trunkline_server import config
 from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.cli.terminal import print_line, print_table, tell
-from trunkline_server.config_overlays import BUILT_IN, presets, text_of
+from trunkline_server.config.overlays import BUILT_IN, presets, text_of
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.providers.table import configured
 from trunkline_server.routing.catalogue import build_offers

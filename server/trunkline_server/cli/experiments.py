@@ -26,7 +26,7 @@ from trunkline_server.routing.verdicts import (
     verdict,
 )
 from trunkline_server.settings import Settings
-from trunkline_server.settings_experiments import ExperimentSettings
+from trunkline_server.settings.experiments import ExperimentSettings
 from trunkline_server.state.ledger.database import StoreFailed
 from trunkline_server.state.ledger.experiments import Arm, arms
 from trunkline_server.state.ledger.ledger import WORDS

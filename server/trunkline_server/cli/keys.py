@@ -17,7 +17,7 @@ from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.cli.keeping import keeping
 from trunkline_server.cli.options import AsJson, ConfigFile
 from trunkline_server.cli.terminal import print_json, print_line, print_table, tell
-from trunkline_server.config_check import SPAN_UNITS
+from trunkline_server.config.check import SPAN_UNITS
 from trunkline_server.errors import CallError, InvalidRequest
 from trunkline_server.routing.tables import check_strategies
 from trunkline_server.state.audit import COMMAND_LINE

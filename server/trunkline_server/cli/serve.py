@@ -12,12 +12,12 @@ from trunkline_server import config
 from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.cli.options import ConfigFile
 from trunkline_server.cli.terminal import tell
-from trunkline_server.config_check import Problem, problems_of
-from trunkline_server.config_doors import door_problems
-from trunkline_server.config_measured import with_measured
+from trunkline_server.config.check import Problem, problems_of
+from trunkline_server.config.doors import door_problems
+from trunkline_server.config.measured import with_measured
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.settings import Settings
-from trunkline_server.settings_limits import CallerLimits
+from trunkline_server.settings.limits import CallerLimits
 
 _MOST_WORKERS = 256
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Call
     from trunkline_server.layers.trial import Report
     from trunkline_server.routing.choice import Chosen
-    from trunkline_server.settings_reliability import Retryable, RetrySettings
+    from trunkline_server.settings.reliability import Retryable, RetrySettings
 
 # What a caller asks for that wants a broken answer again is tried again at the same target, too.
 _BROKEN: tuple[Retryable, ...] = ("timeout", "interrupted", "protocol_error")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Usage
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline_server.core import Call, Events, Handler, Identity, Layer
-    from trunkline_server.settings_limits import CallerLimit, CallerLimits
+    from trunkline_server.settings.limits import CallerLimit, CallerLimits
     from trunkline_server.state.limits.limits import Answer, Dimension, Limits
 
 # Tokens of an answer where the request sets no limit; no more than the caller's limit has.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from trunkline_server.prices.tables import Period
-    from trunkline_server.settings_prices import PriceSettings
+    from trunkline_server.settings.prices import PriceSettings
 
 _UNITS = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING, REQUEST, SECOND)
 _STEPPED = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING)

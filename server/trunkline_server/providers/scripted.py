@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline_server.core import Call, Events, Handler
-    from trunkline_server.settings_scripted import Script, ScriptedFailure
+    from trunkline_server.settings.scripted import Script, ScriptedFailure
 
 FOREVER = 1 << 62
 A_YEAR = 365 * 86400.0

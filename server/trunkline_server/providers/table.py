@@ -23,13 +23,13 @@ from trunkline_server.providers.row import NO_PROBE, Row
 from trunkline_server.providers.vendor_names import NAMES, NO_NAMES
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import Reference
-from trunkline_server.settings_scripted import Script
+from trunkline_server.settings.scripted import Script
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trunkline_server.settings import ProviderSettings, Secret
-    from trunkline_server.settings_vendors import GenerationDefaults, QuirkSettings
+    from trunkline_server.settings.vendors import GenerationDefaults, QuirkSettings
 
 __all__ = [
     "CUSTOM",

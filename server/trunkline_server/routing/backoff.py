@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunkline_server.settings_reliability import RetrySettings
+    from trunkline_server.settings.reliability import RetrySettings
 
 
 def delay(settings: RetrySettings, retries: int, retry_after: float | None, draw: Callable[[], float]) -> float:

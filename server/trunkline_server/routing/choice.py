@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from trunkline_server.errors import UpstreamError
-    from trunkline_server.settings_reliability import RetrySettings
+    from trunkline_server.settings.reliability import RetrySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from trunkline_server.errors import StrategyNotAllowed
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.strategies import DEFAULT
 from trunkline_server.routing.tables import weights_of
-from trunkline_server.settings_tasks import spelling
+from trunkline_server.settings.tasks import spelling
 
 if TYPE_CHECKING:
     from trunkline_server.core import Call

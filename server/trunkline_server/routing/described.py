@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trunkline.v1.model_pb2 import Model
     from trunkline_server.models.data import Entry
     from trunkline_server.settings import Settings
-    from trunkline_server.settings_models import ModelSettings
+    from trunkline_server.settings.models import ModelSettings
 
 _CONFIGURED = "configuration"
 MEASURED = "measured"

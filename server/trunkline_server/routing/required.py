@@ -10,7 +10,7 @@ from trunkline_server.spans import seconds
 
 if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Routing
-    from trunkline_server.settings_tasks import RequirementSettings
+    from trunkline_server.settings.tasks import RequirementSettings
 
 
 def require(routing: Routing, wanted: RequirementSettings, chain: str) -> None:

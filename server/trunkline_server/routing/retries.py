@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from trunkline_server.errors import UpstreamError
-    from trunkline_server.settings_reliability import Retryable, RetrySettings
+    from trunkline_server.settings.reliability import Retryable, RetrySettings
 
 
 class Way(Enum):

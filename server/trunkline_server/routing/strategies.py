@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.routing.experiments import AB_TESTING, Experiment
 from trunkline_server.routing.scoring import BALANCED, BEST, CHEAPEST, FASTEST
-from trunkline_server.settings_tasks import spelling
+from trunkline_server.settings.tasks import spelling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from trunkline_server.routing.names import find_targets
 from trunkline_server.routing.policy import Weights
 from trunkline_server.routing.strategies import Kind, Strategy, find_strategy
 from trunkline_server.routing.table import Table, table_of
-from trunkline_server.settings_tasks import spelling
+from trunkline_server.settings.tasks import spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from trunkline_server.core import Identity
     from trunkline_server.routing.candidates import Candidate, Candidates
     from trunkline_server.settings import Settings
-    from trunkline_server.settings_experiments import ExperimentSettings
-    from trunkline_server.settings_routing import StrategySettings, WeightSettings
+    from trunkline_server.settings.experiments import ExperimentSettings
+    from trunkline_server.settings.routing import StrategySettings, WeightSettings
     from trunkline_server.snapshot import Snapshot
 
 # By name: those that are meant, of whom the best is taken; then those that stand in for them; and so on.

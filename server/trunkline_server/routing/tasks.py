@@ -19,7 +19,7 @@ from trunkline_server.errors import UnknownName
 from trunkline_server.routing.analysis import analyse
 from trunkline_server.routing.policy import PLAIN, Policy, Weights
 from trunkline_server.routing.required import require
-from trunkline_server.settings_tasks import AgentSettings, ChainSettings, EnvironmentSettings, TaskSettings, spelling
+from trunkline_server.settings.tasks import AgentSettings, ChainSettings, EnvironmentSettings, TaskSettings, spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline_server.settings_tasks import spelling
+from trunkline_server.settings.tasks import spelling
 from trunkline_server.state.switches import Switch, to_nobody
 
 if TYPE_CHECKING:

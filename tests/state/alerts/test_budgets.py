@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from state.alerts.test_monitor import Gateway
 
 from trunkline.v1.alerts_pb2 import Alert
-from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.settings.budgets import BudgetSettings, Money
 from trunkline_server.state.alerts import conditions
 from trunkline_server.state.alerts.judgement import OPEN_AFTER, SEEN_ELSEWHERE, Open, judge
 from trunkline_server.state.alerts.monitor import EVERY

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.settings.budgets import BudgetSettings, Money
 from trunkline_server.state.budgets.accounts import Account, Payer, Rules
 
 PAYER = Payer("acme", "k1", "ann", {"team": "search"}, "openai", "gpt-4o")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from ledger_rows import BEGIN, DAY, begun, finished
 
-from trunkline_server.settings_budgets import BudgetSettings, Money
+from trunkline_server.settings.budgets import BudgetSettings, Money
 from trunkline_server.state.budgets import holds
 from trunkline_server.state.budgets.accounts import Account, Payer, Rules
 from trunkline_server.state.budgets.budgets import Budgets

@@ -7,7 +7,7 @@ import pytest
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.call_pb2 import Usage
 from trunkline_server.dialects.limits import Limit
-from trunkline_server.settings_reliability import ProviderLimits
+from trunkline_server.settings.reliability import ProviderLimits
 from trunkline_server.state.endpoint.bucket import Wait
 from trunkline_server.state.endpoint.upstream_limits import NOTHING, Reserved, UpstreamLimits
 

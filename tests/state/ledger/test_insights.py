@@ -17,8 +17,8 @@ from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.filters import Known
 from trunkline_server.routing.insights import insights
 from trunkline_server.settings import ProviderSettings, Settings
-from trunkline_server.settings_models import ModelSettings
-from trunkline_server.settings_prices import PriceSettings, TokenPrice
+from trunkline_server.settings.models import ModelSettings
+from trunkline_server.settings.prices import PriceSettings, TokenPrice
 from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.ledger.spending import read_spent
 

@@ -13,13 +13,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
-from trunkline_server.settings_budgets import EACH
+from trunkline_server.settings.budgets import EACH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
-    from trunkline_server.settings_budgets import BudgetSettings
+    from trunkline_server.settings.budgets import BudgetSettings
 
 _SECOND = 1_000_000
 _HOUR = 3600 * _SECOND

@@ -15,7 +15,7 @@ from trunkline_server.state.ledger.database import Query
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from trunkline_server.settings_budgets import BudgetSettings
+    from trunkline_server.settings.budgets import BudgetSettings
     from trunkline_server.state.budgets.accounts import Account, Rule
     from trunkline_server.state.budgets.holds import Totals
     from trunkline_server.state.ledger.database import Database

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from trunkline.v1.gateway_service_pb2 import BudgetStatus
-from trunkline_server.settings_budgets import EACH
+from trunkline_server.settings.budgets import EACH
 from trunkline_server.state.ledger.database import Query
 from trunkline_server.state.ledger.reading import read_all
 

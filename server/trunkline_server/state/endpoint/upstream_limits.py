@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.call_pb2 import Usage
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
-    from trunkline_server.settings_reliability import ProviderLimits
+    from trunkline_server.settings.reliability import ProviderLimits
 
 # Bytes of a request to a token of it.
 BYTES_PER_TOKEN = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline_server.settings_limits import CallerLimits
+from trunkline_server.settings.limits import CallerLimits
 from trunkline_server.state.limits.local import LocalLimits
 from trunkline_server.state.limits.shared import SharedLimits
 from trunkline_server.state.limits.where import where

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import convert, structs
 
-from trunkline_server.config_check import Problem, did_you_mean, join
-from trunkline_server.config_overlays import BUILT_IN, tree_of
+from trunkline_server.config.check import Problem, did_you_mean, join
+from trunkline_server.config.overlays import BUILT_IN, tree_of
 from trunkline_server.errors import UnknownModel
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.names import find_targets, remedy
-from trunkline_server.settings_tasks import RoutingSections, spelling
+from trunkline_server.settings.tasks import RoutingSections, spelling
 from trunkline_server.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.providers.table import Row
     from trunkline_server.settings import Settings
-    from trunkline_server.settings_tasks import ChainSettings
+    from trunkline_server.settings.tasks import ChainSettings
 
 _SECTIONS = ("tasks", "agents", "chains", "environments")
 _PASSED_OVER = "it is passed over, for nobody answers to this name"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from trunkline_server.config_check import Problem
+from trunkline_server.config.check import Problem
 from trunkline_server.providers.addresses import may_have_secrets
 from trunkline_server.providers.table import configured, doubt_of
 from trunkline_server.settings import Reference

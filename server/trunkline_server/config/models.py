@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline_server.config_check import A_NAME, Problem, did_you_mean, is_name, join
+from trunkline_server.config.check import A_NAME, Problem, did_you_mean, is_name, join
 from trunkline_server.providers.table import configured
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.providers.table import Row
     from trunkline_server.settings import Settings
-    from trunkline_server.settings_models import ModelSettings
+    from trunkline_server.settings.models import ModelSettings
 
 
 def model_problems(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from trunkline_server.config_check import Problem, Unfit, join
+from trunkline_server.config.check import Problem, Unfit, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from trunkline_server.config_check import Problem, join
+from trunkline_server.config.check import Problem, join
 from trunkline_server.errors import InvalidRequest
 from trunkline_server.routing.strategies import BUILT_IN, NAMED, find_strategy
 from trunkline_server.routing.tables import own_strategies
-from trunkline_server.settings_tasks import spelling
+from trunkline_server.settings.tasks import spelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trunkline_server.settings import Settings
-    from trunkline_server.settings_routing import StrategySettings
+    from trunkline_server.settings.routing import StrategySettings
 
 _SWITCHES = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _STRATEGIES = ("LLM_ROUTING_STRATEGY", "DEFAULT_MODEL_STRATEGY")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import yaml
 from msgspec import inspect, structs
 
-from trunkline_server.config_check import Walk, read_seconds
-from trunkline_server.config_file import read_tree
+from trunkline_server.config.check import Walk, read_seconds
+from trunkline_server.config.file import read_tree
 from trunkline_server.sections import Seconds
-from trunkline_server.settings_models import MeasuredSettings
+from trunkline_server.settings.models import MeasuredSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

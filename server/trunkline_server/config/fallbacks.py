@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from trunkline_server.config_check import Problem, is_name, join
+from trunkline_server.config.check import Problem, is_name, join
 from trunkline_server.errors import UnknownModel
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.names import LONGEST, find_targets, remedy

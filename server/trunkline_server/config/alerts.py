@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline_server.config_check import Problem
+from trunkline_server.config.check import Problem
 from trunkline_server.providers.addresses import may_have_secrets
 from trunkline_server.settings import Reference
 

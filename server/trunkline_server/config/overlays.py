@@ -10,9 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trunkline_server.config_check import Problem, did_you_mean
-from trunkline_server.config_file import read_tree
-from trunkline_server.settings_tasks import spelling
+from trunkline_server.config.check import Problem, did_you_mean
+from trunkline_server.config.file import read_tree
+from trunkline_server.settings.tasks import spelling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

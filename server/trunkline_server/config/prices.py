@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from trunkline_server.config_check import Problem, Unfit, did_you_mean, shown
-from trunkline_server.settings_prices import Moment, TokenPrice, UnitPrice
+from trunkline_server.config.check import Problem, Unfit, did_you_mean, shown
+from trunkline_server.settings.prices import Moment, TokenPrice, UnitPrice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from trunkline_server.providers.table import Row
     from trunkline_server.settings import Settings
-    from trunkline_server.settings_prices import PriceSettings
+    from trunkline_server.settings.prices import PriceSettings
 
 
 def _read(value: object, decimals: int, what: str) -> int:

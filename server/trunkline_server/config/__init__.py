@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect, structs
 
-from trunkline_server.config_alerts import alert_problems
-from trunkline_server.config_budgets import budget_problems, read_money
-from trunkline_server.config_check import Problem, Walk, join, problems_of, read_seconds
-from trunkline_server.config_credential_check import credential_problems, key_warnings
-from trunkline_server.config_credentials import (
+from trunkline_server.config.alerts import alert_problems
+from trunkline_server.config.budgets import budget_problems, read_money
+from trunkline_server.config.check import Problem, Walk, join, problems_of, read_seconds
+from trunkline_server.config.credential_check import credential_problems, key_warnings
+from trunkline_server.config.credentials import (
     address_in,
     api_version_in,
     aws_in,
@@ -28,24 +28,24 @@ from trunkline_server.config_credentials import (
     has_aws,
     names_credential,
 )
-from trunkline_server.config_doors import door_problems
-from trunkline_server.config_experiments import experiment_problems
-from trunkline_server.config_fallbacks import fallback_problems
-from trunkline_server.config_file import read_tree
-from trunkline_server.config_ledger import ledger_problems
-from trunkline_server.config_models import measured_problems, model_problems
-from trunkline_server.config_overlays import fill_in_environment, underlaid
-from trunkline_server.config_prices import price_problems, read_moment, read_token_price, read_unit_price
-from trunkline_server.config_reliability import reliability_problems
-from trunkline_server.config_routing import routing_in, routing_problems
-from trunkline_server.config_secrets import readers
-from trunkline_server.config_tasks import target_warnings, task_problems
+from trunkline_server.config.doors import door_problems
+from trunkline_server.config.experiments import experiment_problems
+from trunkline_server.config.fallbacks import fallback_problems
+from trunkline_server.config.file import read_tree
+from trunkline_server.config.ledger import ledger_problems
+from trunkline_server.config.models import measured_problems, model_problems
+from trunkline_server.config.overlays import fill_in_environment, underlaid
+from trunkline_server.config.prices import price_problems, read_moment, read_token_price, read_unit_price
+from trunkline_server.config.reliability import reliability_problems
+from trunkline_server.config.routing import routing_in, routing_problems
+from trunkline_server.config.secrets import readers
+from trunkline_server.config.tasks import target_warnings, task_problems
 from trunkline_server.entry_points import Extensions, extensions_of, load_extensions
 from trunkline_server.providers.table import CUSTOM, ROWS, SCRIPTS
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Reference, Secret, Settings
-from trunkline_server.settings_budgets import Money
-from trunkline_server.settings_prices import Moment, TokenPrice, UnitPrice
+from trunkline_server.settings.budgets import Money
+from trunkline_server.settings.prices import Moment, TokenPrice, UnitPrice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
-from trunkline_server.settings_budgets import MoneySections
-from trunkline_server.settings_limits import CallerLimits
-from trunkline_server.settings_models import DiscoverySettings, LatencySettings, ModelSettings
-from trunkline_server.settings_prices import PriceSettings  # noqa: TC001 - msgspec reads it
-from trunkline_server.settings_reliability import BreakerSettings, ProviderLimits, RetrySettings
-from trunkline_server.settings_scripted import Script  # noqa: TC001 - msgspec reads it
-from trunkline_server.settings_vendors import GenerationDefaults, QuirkSettings
+from trunkline_server.settings.budgets import MoneySections
+from trunkline_server.settings.limits import CallerLimits
+from trunkline_server.settings.models import DiscoverySettings, LatencySettings, ModelSettings
+from trunkline_server.settings.prices import PriceSettings  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings.reliability import BreakerSettings, ProviderLimits, RetrySettings
+from trunkline_server.settings.scripted import Script  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings.vendors import GenerationDefaults, QuirkSettings
 
 # A file by reference, read anew when it changes.
 FileReference = Annotated[str, Meta(pattern=r"^file:(/|[A-Za-z]:[/\\]).+$", description="file:/an/absolute/path")]

@@ -6,14 +6,14 @@ import re
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from trunkline_server.config_check import Problem, Unfit, did_you_mean, join, shown
-from trunkline_server.settings_budgets import EACH, Money
+from trunkline_server.config.check import Problem, Unfit, did_you_mean, join, shown
+from trunkline_server.settings.budgets import EACH, Money
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trunkline_server.settings import Settings
-    from trunkline_server.settings_budgets import BudgetSettings
+    from trunkline_server.settings.budgets import BudgetSettings
 
 
 def read_money(value: object) -> Money:

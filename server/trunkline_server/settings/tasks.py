@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
-from trunkline_server.settings_experiments import ExperimentSettings, LearningSettings
-from trunkline_server.settings_models import CapabilityName, MeasuredSettings  # noqa: TC001 - msgspec reads it
-from trunkline_server.settings_routing import RoutingSettings, WeightSettings
-from trunkline_server.settings_vendors import GenerationDefaults
+from trunkline_server.settings.experiments import ExperimentSettings, LearningSettings
+from trunkline_server.settings.models import CapabilityName, MeasuredSettings  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings.routing import RoutingSettings, WeightSettings
+from trunkline_server.settings.vendors import GenerationDefaults
 
 # As callers may say it in Routing.task, Routing.agent and Routing.chain.
 RouteName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="at most 64 letters, digits, - and _")]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from trunkline_server.config_check import Problem, did_you_mean, join
+from trunkline_server.config.check import Problem, did_you_mean, join
 from trunkline_server.errors import UnknownModel
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.experiments import OTHERS
 from trunkline_server.routing.names import find_targets, remedy
-from trunkline_server.settings_tasks import spelling
+from trunkline_server.settings.tasks import spelling
 from trunkline_server.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.providers.table import Row
     from trunkline_server.settings import Settings
-    from trunkline_server.settings_experiments import ExperimentSettings
+    from trunkline_server.settings.experiments import ExperimentSettings
 
 
 def experiment_problems(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline_server.config_check import Problem
+from trunkline_server.config.check import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

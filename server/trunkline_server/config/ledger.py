@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from trunkline_server.config_check import Problem
+from trunkline_server.config.check import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from trunkline_server.config_check import Unfit
-from trunkline_server.config_file import read_text
-from trunkline_server.config_ledger import is_database_url
-from trunkline_server.config_valkey import is_valkey_url
+from trunkline_server.config.check import Unfit
+from trunkline_server.config.file import read_text
+from trunkline_server.config.ledger import is_database_url
+from trunkline_server.config.valkey import is_valkey_url
 from trunkline_server.errors import Unreadable
 from trunkline_server.settings import (
     SECRETS_GROUP,

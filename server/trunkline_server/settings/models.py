@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Seconds, Section
-from trunkline_server.settings_prices import Moment  # noqa: TC001 - msgspec reads it
+from trunkline_server.settings.prices import Moment  # noqa: TC001 - msgspec reads it
 
 CapabilityName = Literal[
     "streaming",

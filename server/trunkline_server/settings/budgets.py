@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from trunkline_server.sections import Section
-from trunkline_server.settings_tasks import LabelName, LabelText, RouteName, RoutingSections
+from trunkline_server.settings.tasks import LabelName, LabelText, RouteName, RoutingSections
 
 # A workspace, a key, a person, a provider or a model; * = each of them by itself.
 _Whose = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]{0,256}$", description="at most 256 characters, in one line")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline_server.config_check import Problem, is_address
+from trunkline_server.config.check import Problem, is_address
 from trunkline_server.settings import TlsSettings
 from trunkline_server.state.certificates import CertificatesUnfit, read_pems
 
