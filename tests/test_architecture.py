@@ -14,7 +14,19 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVER = ROOT / "server" / "trunkline_server"
 CLIENT = ROOT / "clients" / "python" / "trunkline_client"
 MODULES = sorted(SERVER.rglob("*.py"))
-VOCABULARY = {"core", "errors", "fold", "snapshot", "spans", "logs", "sections", "settings", "__init__"}
+VOCABULARY = {
+    "core",
+    "errors",
+    "fold",
+    "snapshot",
+    "spans",
+    "logs",
+    "sections",
+    "settings",
+    "spelling",
+    "listed",
+    "__init__",
+}
 
 # Which packages a package may import, beside the contract, the vocabulary and itself. None = any.
 MAY_IMPORT: dict[str, set[str] | None] = {
@@ -39,7 +51,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     },
     # The rows and the data on models are what the catalogue is built from; what is asked of it hangs on prices.
     "routing": {"providers.table", "models.data", "prices"},
-    "layers": {"state", "routing", "prices", "tape"},
+    "layers": {"state", "routing", "prices", "tape", "registry"},
     "rpc": {"state", "routing", "prices"},
     "cli": None,
 }

@@ -14,7 +14,7 @@ from serving import serving
 from upstreams import chunk, head, hold, upstream
 
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import Call, Events, Handler, Layer, TaskRegistry, now
+from trunkline_server.core import Call, Events, Handler, Layer, now
 from trunkline_server.dialects import openai_chat
 from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.layers.attempt import attempt
@@ -22,6 +22,7 @@ from trunkline_server.layers.observe import observe
 from trunkline_server.logs import build_log
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.upstream import Endpoint, build_upstream
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from make import call, delta, playing, text_of
 from virtual_time import run_virtual
 
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import Events, TaskRegistry, now
+from trunkline_server.core import Events, now
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.tape import Tape
 
 FAR = 1e12

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from virtual_time import run_virtual
 
-from trunkline_server.core import TaskRegistry, now
+from trunkline_server.core import now
+from trunkline_server.registry import TaskRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

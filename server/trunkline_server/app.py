@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1.gateway_service_pb2 import HealthCheckRequest, HealthCheckResponse, ProviderHealth
 from trunkline_server import config
 from trunkline_server.alerting import Alerting
-from trunkline_server.core import Chain, Current, TaskRegistry, now
+from trunkline_server.core import Chain, Current, now
 from trunkline_server.entry_points import extensions_of
 from trunkline_server.errors import Draining
 from trunkline_server.formats import DIALECTS, LISTS
@@ -36,6 +36,7 @@ from trunkline_server.providers.embedded import Embedded
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.scripted import build_scripted
 from trunkline_server.providers.table import GATEWAY, configured
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.routing.catalogue import build_offers, sold_as
 from trunkline_server.routing.gathering import Sources
 from trunkline_server.routing.router import Router

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -14,8 +13,6 @@ from msgspec import field as struct_field
 
 from trunkline.v1.call_pb2 import OUTCOME_CANCELLED, OUTCOME_UNSPECIFIED, Cost, Outcome, Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
-from trunkline_server.tape import Tape
-from trunkline_server.term import Term
 
 if TYPE_CHECKING:
     from trunkline_server.routing.policy import Policy
@@ -223,59 +220,3 @@ class Current:
     """The chain that new calls run on. A reload swaps it; calls keep the one they began with."""
 
     chain: Chain
-
-
-class TaskRegistry:
-    """Holds every task that must outlive the RPC that began it; the drain awaits them."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._playing: set[Tape | Term] = set()
-        # Nothing is begun any more that outlives its call.
-        self.interrupted = False
-
-    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run `work` in a task of its own."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    @contextmanager
-    def play(self, events: Events) -> Iterator[Tape]:
-        """Pump `events` into a tape until the block is left; closing them is seen to by the registry, not awaited."""
-        tape = self.start(events)
-        try:
-            yield tape
-        finally:
-            self.end(tape)
-
-    def start(self, events: Events) -> Tape:
-        """Pump `events` into a tape. Whoever starts it ends it."""
-        tape = Tape(events)
-        tape.stop = self.spawn(tape.pump()).cancel
-        self._playing.add(tape)
-        return tape
-
-    def end(self, tape: Tape) -> None:
-        """Close what the tape plays; that is not awaited."""
-        self._playing.discard(tape)
-        tape.close()
-
-    def term(self, until: float, late: Callable[[], Exception], ending: Callable[[Exception], None]) -> Term:
-        """A time for a block of the running task, which `interrupt` ends as well; see Term."""
-        return Term(self._playing, until, late, ending)
-
-    def interrupt(self, make_error: Callable[[], Exception]) -> None:
-        """End every tape that still plays, and every term; its reader sees an error of its own."""
-        self.interrupted = True
-        for playing in tuple(self._playing):
-            playing.fail(make_error())
-
-    async def wait_idle(self) -> None:
-        """Wait until no task is left."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def __len__(self) -> int:
-        return len(self._tasks)

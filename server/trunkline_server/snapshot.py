@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from trunkline_server.prices.book import PriceBook
+from trunkline_server.spelling import by_spelling, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from re import Pattern
 
     from trunkline.v1.model_pb2 import Capability, Model
-    from trunkline_server.routing.discovered import Known
+    from trunkline_server.listed import Known
     from trunkline_server.settings import Settings
-
-_DATED = re.compile(r"-(latest|20\d{6}|20\d\d-\d\d-\d\d)$")
-
-
-def plain(model: str) -> str:
-    """A model's id without what people write differently: letters' case, dots and underscores, dates, "latest"."""
-    return _DATED.sub("", re.sub(r"[._]", "-", model.lower()))
-
-
-def by_spelling(models: Iterable[str]) -> Mapping[str, str]:
-    """Which of these is meant by each plain spelling: the first without a date, else the newest."""
-    found: dict[str, list[str]] = {}
-    for model in models:
-        found.setdefault(plain(model), []).append(model)
-    return {name: next((id_ for id_ in ids if not _DATED.search(id_)), max(ids)) for name, ids in found.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A model as its provider's own list has it."""
-
-    id: str
-    # Other ids that the provider takes for it.
-    aliases: tuple[str, ...] = ()
-    # Tokens that go in and come out together. None = the list does not say.
-    context_window: int | None = None
-    # What the list says that it can do, and cannot. Of everything else it says nothing.
-    can: frozenset[Capability.ValueType] = frozenset()
-    cannot: frozenset[Capability.ValueType] = frozenset()
-    # Whether it answers a prompt with text: lists have models for embeddings, images and speech, too.
-    generates: bool = True
 
 
 @dataclass(frozen=True, slots=True)

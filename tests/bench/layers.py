@@ -34,7 +34,7 @@ from routed import Taught, everything
 from trunkline.v1 import call_pb2
 from trunkline.v1.content_pb2 import ROLE_USER, Message, Part
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
-from trunkline_server.core import Chain, Current, Identity, Story, TaskRegistry, now
+from trunkline_server.core import Chain, Current, Identity, Story, now
 from trunkline_server.dialects import openai_chat
 from trunkline_server.fold import fold, merge
 from trunkline_server.layers.account import account
@@ -53,6 +53,7 @@ from trunkline_server.prices.book import PriceBook
 from trunkline_server.providers.credential import Fixed
 from trunkline_server.providers.probe import Prober
 from trunkline_server.providers.table import ROWS
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.candidates import build_candidates
 from trunkline_server.routing.decision import Question, choose, rank

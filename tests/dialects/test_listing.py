@@ -23,7 +23,7 @@ from trunkline_server.dialects.cohere_chat import listing as cohere
 from trunkline_server.dialects.gemini_generate_content import listing as gemini
 from trunkline_server.dialects.ollama_chat import listing as ollama
 from trunkline_server.dialects.openai_chat import listing as openai
-from trunkline_server.snapshot import Listed
+from trunkline_server.listed import Listed
 
 if TYPE_CHECKING:
     from trunkline_server.dialects.dialect import ModelList

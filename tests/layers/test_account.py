@@ -15,7 +15,7 @@ from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import TaskRegistry, now
+from trunkline_server.core import now
 from trunkline_server.errors import CallError, UnsupportedCapability, UpstreamError
 from trunkline_server.layers import price
 from trunkline_server.layers.account import account
@@ -24,6 +24,7 @@ from trunkline_server.layers.observe import observe
 from trunkline_server.layers.price import Priced
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.logs import build_log
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.settings.reliability import RetrySettings

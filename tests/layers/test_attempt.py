@@ -14,11 +14,12 @@ from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import Call, Handler, TaskRegistry, now
+from trunkline_server.core import Call, Handler, now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import fold
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.state.endpoint.experience import Experience

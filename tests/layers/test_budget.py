@@ -19,13 +19,14 @@ from msgspec import structs
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import TaskRegistry, now
+from trunkline_server.core import now
 from trunkline_server.errors import CallError, UpstreamError, usd
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.budget import budget
 from trunkline_server.layers.price import Priced
 from trunkline_server.logs import build_log
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.settings import LedgerSettings
 from trunkline_server.settings.budgets import BudgetSettings, Money
 from trunkline_server.state.budgets.accounts import Rules

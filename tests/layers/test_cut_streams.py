@@ -15,7 +15,7 @@ from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import TaskRegistry, now
+from trunkline_server.core import now
 from trunkline_server.errors import CallError
 from trunkline_server.fold import fold
 from trunkline_server.formats import DIALECTS
@@ -28,6 +28,7 @@ from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.resume import overlap
 from trunkline_server.logs import build_log
 from trunkline_server.providers.credential import Fixed
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.endpoints import Endpoint

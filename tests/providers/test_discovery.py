@@ -16,13 +16,13 @@ from virtual_time import run_virtual
 from trunkline.v1 import call_pb2
 from trunkline_server.errors import UpstreamError
 from trunkline_server.formats import DIALECTS, LISTS
+from trunkline_server.listed import Listed
 from trunkline_server.providers.discovery import AT_ONCE, MAX_PAGES, RETRY, WITHIN, Discoverer, Lister, build_lister
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import Asked
 from trunkline_server.providers.table import ROWS
 from trunkline_server.providers.upstream import Endpoint
 from trunkline_server.settings import ProviderSettings, Secret
-from trunkline_server.snapshot import Listed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -11,13 +11,14 @@ from trunkline.v1.call_pb2 import ERROR_REASON_MODEL_NOT_FOUND, Target
 from trunkline.v1.model_pb2 import CAPABILITY_STREAMING, CAPABILITY_TOOLS, CAPABILITY_VISION
 from trunkline.v1.model_service_pb2 import ListModelsRequest
 from trunkline_server.errors import ModelGone, NoCandidate, UnknownModel
+from trunkline_server.listed import Listed
 from trunkline_server.providers.table import ROWS
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.discovered import MAX_VANISHED, join, learn, shown
 from trunkline_server.routing.names import find_targets
 from trunkline_server.settings import ProviderSettings, Secret, Settings
 from trunkline_server.settings.models import ModelSettings
-from trunkline_server.snapshot import Listed, Snapshot
+from trunkline_server.snapshot import Snapshot
 
 KEY = Secret("k")
 OPENAI = ProviderSettings(kind="openai", api_key=KEY)

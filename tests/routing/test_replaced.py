@@ -14,6 +14,7 @@ from trunkline.v1.call_pb2 import Warning as CallWarning
 from trunkline.v1.model_service_pb2 import ListModelsRequest
 from trunkline_server.core import Identity
 from trunkline_server.errors import ModelGone, ModelNotAllowed, NoCandidate
+from trunkline_server.listed import Listed
 from trunkline_server.providers.table import ROWS, configured
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.discovered import join, learn
@@ -21,7 +22,7 @@ from trunkline_server.routing.replaced import gone_reason, replacement_of, targe
 from trunkline_server.settings import ProviderSettings, Secret, Settings
 from trunkline_server.settings.models import ModelSettings
 from trunkline_server.settings.prices import Moment
-from trunkline_server.snapshot import Listed, Snapshot
+from trunkline_server.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from trunkline_server.routing.replaced import Meant

@@ -14,7 +14,8 @@ from trunkline_server.providers.table import ROWS, Row
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.names import find_targets
 from trunkline_server.settings import ProviderSettings, Secret, Settings
-from trunkline_server.snapshot import Snapshot, plain
+from trunkline_server.snapshot import Snapshot
+from trunkline_server.spelling import plain
 
 EVERYBODY = [row.name for row in ROWS.values() if row.name not in ("scripted", "custom")]
 FIREWORKS = "accounts/fireworks/models/"

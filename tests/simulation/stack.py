@@ -18,7 +18,7 @@ from simulation.upstream import Upstream
 
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.model_pb2 import Model
-from trunkline_server.core import Call, Handler, TaskRegistry
+from trunkline_server.core import Call, Handler
 from trunkline_server.errors import CallError, reason_name
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
@@ -29,6 +29,7 @@ from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
 from trunkline_server.providers.credential import Fixed
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.routing.gathering import Sources
 from trunkline_server.routing.router import Router
 from trunkline_server.sections import Seconds

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from virtual_time import run_virtual
 
 from trunkline.v1.identity_pb2 import AuditEvent
-from trunkline_server.core import TaskRegistry
 from trunkline_server.logs import build_log
+from trunkline_server.registry import TaskRegistry
 from trunkline_server.state.audit import REFUSALS_AT_ONCE, SECONDS_A_REFUSAL, Actor, Audit
 from trunkline_server.state.ledger.database import StoreFailed
 

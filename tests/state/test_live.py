@@ -14,12 +14,13 @@ from make import playing
 from trunkline.v1 import call_pb2
 from trunkline_server.core import Chain, Current
 from trunkline_server.errors import ModelGone, NoCandidate, UnknownModel, UpstreamError
+from trunkline_server.listed import Listed
 from trunkline_server.logs import build_log
 from trunkline_server.providers.table import ROWS
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.names import find_targets
 from trunkline_server.settings import ProviderSettings, Settings
-from trunkline_server.snapshot import Listed, Snapshot
+from trunkline_server.snapshot import Snapshot
 from trunkline_server.state.live import Live
 
 PROVIDERS = {

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
     from trunkline_server.errors import UpstreamError
-    from trunkline_server.snapshot import Listed
+    from trunkline_server.listed import Listed
 
 
 @dataclass(frozen=True, slots=True)

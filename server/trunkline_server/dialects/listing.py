@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import DecodeError, Raw
 
 from trunkline_server.dialects.lenient import decode_json
-from trunkline_server.snapshot import Listed
+from trunkline_server.listed import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

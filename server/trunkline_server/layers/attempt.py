@@ -19,9 +19,10 @@ from trunkline_server.layers.trial import HEARTBEAT, NEVER
 
 if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
-    from trunkline_server.core import Call, Events, Handler, Layer, TaskRegistry
+    from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.layers.course import Endpoints
     from trunkline_server.layers.trial import Report
+    from trunkline_server.registry import TaskRegistry
     from trunkline_server.tape import Tape
 
 

@@ -13,7 +13,8 @@ from trunkline_server.core import Fate, now
 
 if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Cost
-    from trunkline_server.core import Call, Events, Handler, TaskRegistry
+    from trunkline_server.core import Call, Events, Handler
+    from trunkline_server.registry import TaskRegistry
     from trunkline_server.tape import Tape
 
 # Answers of one provider that are read on at once; of more than these what was used is estimated.

@@ -12,9 +12,10 @@ from trunkline_server.routing.retries import Way, way_of
 from trunkline_server.tape import wait_any
 
 if TYPE_CHECKING:
-    from trunkline_server.core import Events, Handler, TaskRegistry
+    from trunkline_server.core import Events, Handler
     from trunkline_server.layers.course import Course
     from trunkline_server.layers.trial import Trial
+    from trunkline_server.registry import TaskRegistry
     from trunkline_server.tape import Tape
 
 

@@ -27,9 +27,10 @@ from trunkline_server.spans import seconds, set_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunkline_server.core import Call, Events, Handler, TaskRegistry
+    from trunkline_server.core import Call, Events, Handler
     from trunkline_server.fold import Fold
     from trunkline_server.layers.resume import Resumption
+    from trunkline_server.registry import TaskRegistry
     from trunkline_server.tape import Tape
 
     Report = Callable[[Call, call_pb2.Attempt], None]

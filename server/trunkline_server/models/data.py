@@ -18,7 +18,7 @@ from trunkline.v1.model_pb2 import (
     CAPABILITY_TOOLS,
     CAPABILITY_VISION,
 )
-from trunkline_server.snapshot import by_spelling, plain
+from trunkline_server.spelling import by_spelling, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

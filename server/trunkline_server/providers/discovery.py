@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from trunkline_server.dialects.dialect import ModelList, Page
+    from trunkline_server.listed import Listed
     from trunkline_server.providers.probe import Asked
     from trunkline_server.providers.row import Row
     from trunkline_server.providers.upstream import Endpoint
-    from trunkline_server.snapshot import Listed
 
 # Seconds that a provider may take to tell all of its models, and how many are asked at once.
 WITHIN: Final = 15.0

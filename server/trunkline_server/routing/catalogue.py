@@ -12,7 +12,8 @@ from trunkline_server.models.data import TOLD, entry_of, names_of
 from trunkline_server.providers.table import configured, has_credential
 from trunkline_server.routing.described import describe, own_of, tell_end, tell_own, tell_speed
 from trunkline_server.routing.names import find_targets, fine_tuned_of
-from trunkline_server.snapshot import Offer, Snapshot, plain
+from trunkline_server.snapshot import Offer, Snapshot
+from trunkline_server.spelling import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trunkline.v1.model_pb2 import CAPABILITY_STREAMING, Model
+from trunkline_server.listed import Known
 from trunkline_server.models.data import entry_of
 from trunkline_server.routing.catalogue import aliases_by_target
 from trunkline_server.routing.described import describe, own_of, set_capabilities, tell_end, tell_own, tell_speed
-from trunkline_server.snapshot import Snapshot, plain
+from trunkline_server.snapshot import Snapshot
+from trunkline_server.spelling import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from trunkline_server.listed import Listed
     from trunkline_server.providers.table import Row
     from trunkline_server.settings import Settings
-    from trunkline_server.snapshot import Listed, Offer
+    from trunkline_server.snapshot import Offer
 
 # Ids of models that a provider listed once and does not list any more: so many are remembered of each.
 MAX_VANISHED = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a provider's lists have told so far."""
-
-    # By id: the last list.
-    listed: Mapping[str, Listed]
-    # Ids that generated text in an earlier list and are not in the last one.
-    vanished: tuple[str, ...] = ()
-    # Every id and alias of the last list, and their plain spellings.
-    names: frozenset[str] = field(init=False, repr=False, compare=False)
-    spellings: frozenset[str] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Prepare what every model is looked up in."""
-        names = frozenset(name for each in self.listed.values() for name in (each.id, *each.aliases))
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "spellings", frozenset(map(plain, names)))
-
-    def has(self, model: str) -> bool:
-        """Whether the last list has this model, under whatever name it is written."""
-        return model in self.names or plain(model) in self.spellings
-
-    def generating(self) -> Iterator[Listed]:
-        """Those of the last list that answer with text."""
-        return (each for each in self.listed.values() if each.generates)
 
 
 def learn(before: Known | None, listed: Iterable[Listed]) -> Known:

@@ -15,7 +15,7 @@ from trunkline_server.prices.cost import cost_of
 from trunkline_server.prices.rates import CACHE_READ, INPUT, REQUEST, SECOND, Prices, Rate
 from trunkline_server.routing.filters import quality_of
 from trunkline_server.routing.listing import all_models, model_at
-from trunkline_server.snapshot import plain
+from trunkline_server.spelling import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

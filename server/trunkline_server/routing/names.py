@@ -12,7 +12,7 @@ from trunkline_server.core import ANYBODY
 from trunkline_server.errors import InvalidRequest, ModelNotAllowed, NoCandidate, UnknownModel, Violation
 from trunkline_server.providers.table import ROWS
 from trunkline_server.routing.allowed import may_see, may_use, may_use_model, usable
-from trunkline_server.snapshot import plain
+from trunkline_server.spelling import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

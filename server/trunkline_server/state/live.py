@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from trunkline_server.core import Current
     from trunkline_server.errors import UpstreamError
+    from trunkline_server.listed import Known, Listed
     from trunkline_server.logs import Log
     from trunkline_server.providers.table import Row
-    from trunkline_server.routing.discovered import Known
-    from trunkline_server.snapshot import Listed, Offer
+    from trunkline_server.snapshot import Offer
 
 # Ids in one line of the log.
 _LOGGED = 20

@@ -23,7 +23,7 @@ from trunkline_server.dialects.listing import decode_entries, make_listed, strin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline_server.snapshot import Listed
+    from trunkline_server.listed import Listed
 
 HEADERS: Mapping[str, str] = {}
 

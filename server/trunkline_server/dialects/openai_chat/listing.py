@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trunkline.v1.model_pb2 import Capability
-    from trunkline_server.snapshot import Listed
+    from trunkline_server.listed import Listed
 
 HEADERS: Mapping[str, str] = {}
 
