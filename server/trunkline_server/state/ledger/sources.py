@@ -42,8 +42,9 @@ def are_cells(source: Source) -> bool:
     return source in {"hour_cells", "detail_cells"} or are_whole(source)
 
 
-# Rows are counted in about this many parts: a small sort is faster than a large one.
-_PARTS = 60
+# Rows are counted in about this many parts: a small sort is faster than a large one. In fewer, where each part has so
+# many groups that putting the parts together takes longer than sorting.
+PARTS, FEW = 60, 4
 _COARSE = frozenset(
     {
         UsageDimension.KIND_WORKSPACE,
@@ -226,13 +227,14 @@ def _clipped(piece: Piece, start: int, end: int) -> Piece | None:
     return Piece(piece.source, low, high) if low < high else None
 
 
-def slices(cut: Iterable[Segment], first: int, last: int) -> Iterator[Segment]:
+def slices(cut: Iterable[Segment], first: int, last: int, parts: int = PARTS) -> Iterator[Segment]:
     """The segments in parts, which bound what one query reads and sorts. No row is outside of `first` and `last`."""
+    longest = DAY * PARTS // parts
     for each in cut:
         low, high = each.start, each.end
         if each.source in ROWS:
             low, high = max(low, first), min(high, last + 1)
-        width = min(DAY, max((high - low) // _PARTS, 15 * MINUTE)) if each.source in ROWS else 8 * DAY
+        width = min(longest, max(-(-(high - low) // parts), 15 * MINUTE)) if each.source in ROWS else 8 * DAY
         for start in range(low, high, width):
             yield each._replace(start=start, end=min(start + width, high))
 
