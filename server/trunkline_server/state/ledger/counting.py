@@ -71,11 +71,12 @@ class Kept(NamedTuple):
 
 async def sources_of(database: Database, question: Question, kept: Kept) -> Sources:
     """What serves the question. Raises LedgerUnreadable."""
-    rollups, cells = rollups_for(question), cells_for(question)
-    if cells is None:
-        return Sources(rollups)
-    days = await read(database, *usable(cells, max(question.start, kept.complete), question.end))
-    return Sources(rollups, cells, frozenset(day for (day,) in days))
+    rollups = rollups_for(question)
+    for cells in cells_for(question):
+        days = await read(database, *usable(cells, max(question.start, kept.complete), question.end))
+        if days:
+            return Sources(rollups, cells, frozenset(day for (day,) in days))
+    return Sources(rollups)
 
 
 async def kept_rows(database: Database) -> Kept:
