@@ -269,7 +269,7 @@ async def test_groups_that_are_chosen_first_are_told_the_same(
 
 
 async def test_groups_are_chosen_only_where_they_are_many(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen, choose = list[int](), usage.choose
+    chosen, choose = list[int](), choosing.choose
 
     async def watched(*given: Any) -> Any:
         found = await choose(*given)
