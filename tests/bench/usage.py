@@ -41,6 +41,7 @@ ROLLUP, ROWS = 100.0, 1500.0
 FIRST = datetime.fromtimestamp(BEGIN // 10**6, UTC)
 END = FIRST + timedelta(days=DAYS)
 NOW = round(END.timestamp()) * 10**6
+BERLIN = {"bucket": "day", "time_zone": "Europe/Berlin"}
 ONE_DAY = {"start_time": END - timedelta(days=1)}
 
 
@@ -61,7 +62,7 @@ QUESTIONS = (
     Question("by key and task", ROWS, {"group_by": ["api_key", "task"]}),
     Question("the last day, by model", ROLLUP, {"group_by": ["model"], **ONE_DAY}),
     Question("the last day, by hour", ROLLUP, {"bucket": "hour", **ONE_DAY}),
-    Question("by model, days of Berlin", ROWS, {"group_by": ["model"], "bucket": "day", "time_zone": "Europe/Berlin"}),
+    Question("by model, days of Berlin", ROWS, {"group_by": ["model"], **BERLIN}),
     Question("by label team", ROWS, {"group_by": ["label:team"]}),
     Question("by execution", ROWS, {"group_by": ["execution"]}),
     Question("by end user", ROWS, {"group_by": ["end_user"]}),
@@ -74,11 +75,18 @@ QUESTIONS = (
     Question("by end user and provider", ROWS, {"group_by": ["end_user", "provider"]}),
     Question("by end user and outcome", ROWS, {"group_by": ["end_user", "outcome"]}),
     Question("by execution and model", ROWS, {"group_by": ["execution", "model"]}),
+    Question("by execution, end user and model", ROWS, {"group_by": ["execution", "end_user", "model"]}),
+    Question("by execution and workspace", ROWS, {"group_by": ["execution", "workspace"]}),
+    Question("of one execution, by model", ROWS, {"group_by": ["model"], "filters": {"execution": "run-7"}}),
     Question(
-        "by label team, days of Berlin",
+        "by end user of one team, slowest",
         ROWS,
-        {"group_by": ["label:team"], "bucket": "day", "time_zone": "Europe/Berlin"},
+        {"group_by": ["end_user"], "filters": {"label:team": "a"}, "order_by": "total_time.p99 desc"},
     ),
+    Question("by label team and hour", ROWS, {"group_by": ["label:team"], "bucket": "hour"}),
+    Question("by label team, days of Berlin", ROWS, {"group_by": ["label:team"], **BERLIN}),
+    Question("by execution, days of Berlin", ROWS, {"group_by": ["execution"], **BERLIN}),
+    Question("by end user, days of Berlin", ROWS, {"group_by": ["end_user"], **BERLIN}),
 )
 
 

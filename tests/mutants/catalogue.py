@@ -576,6 +576,13 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{LEDGER}/test_usage.py",
     ),
     _money(
+        "state/ledger/choosing.py",
+        "rows of a group on the page are left out",
+        "values = {row[index] for row in rows}",
+        "values = {row[index] for row in rows[1:]}",
+        f"{LEDGER}/test_usage.py",
+    ),
+    _money(
         "state/identity/keys.py",
         "a key is compared by its beginning",
         "hmac.compare_digest(current.digest, digest)",

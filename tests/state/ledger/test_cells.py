@@ -59,6 +59,7 @@ ASKED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "detail_cells": (("API_KEY", "TASK"), {}),
     "user": (("END_USER", "MODEL", "OUTCOME"), {}),
     "label:team": (("LABEL", "PROVIDER"), {}),
+    "hours:team": (("LABEL", "WORKSPACE"), BERLIN),
 }
 
 
@@ -119,9 +120,11 @@ async def test_labels_and_people_have_cells_where_these_are_few(
     await some_calls(database, "d", BEGIN, labels={"color": "red"}, end_user="red")
     await make_cells(database, OVER)
     kinds = await database.fetch(
-        "SELECT kind, worth FROM cell_days WHERE kind LIKE 'label%' OR kind = 'user' ORDER BY 1"
+        "SELECT kind, worth FROM cell_days WHERE kind LIKE 'label%' OR kind LIKE 'hours%' OR kind = 'user' ORDER BY 1"
     )
-    assert kinds == [("label:color", 1), ("user", 1)], "run has too many values, and more cells have a color than rare"
+    assert kinds == [("hours:color", 1), ("label:color", 1), ("user", 1)], (
+        "run has too many values, and more cells have a color than rare"
+    )
     told = await answer(
         database, "MODEL", filters=[{"dimension": {"kind": "KIND_LABEL", "label": "color"}, "values": ["red"]}]
     )

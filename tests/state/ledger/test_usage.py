@@ -16,7 +16,8 @@ from state.ledger.usage_oracle import expected
 
 from trunkline.v1.gateway_service_pb2 import UsageDimension, UsageFilter, UsageStatsRequest
 from trunkline_server.core import Identity
-from trunkline_server.state.ledger import cells, tally
+from trunkline_server.errors import InvalidRequest
+from trunkline_server.state.ledger import cells, choosing, tally, usage
 from trunkline_server.state.ledger.cells import make_cells
 from trunkline_server.state.ledger.commit import take
 from trunkline_server.state.ledger.database import Statement, script
@@ -232,6 +233,65 @@ async def test_rollups_rows_and_plain_python_agree(
         agrees(totals, groups[key])
     together = UsageStatsRequest(filters=request.filters)
     agrees(fast.totals, expected(together, rows.attempts, rows.calls, rows.scores, start, end)[start, ()])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32))
+async def test_groups_that_are_chosen_first_are_told_the_same(
+    database: Database, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Page by page, each of which has its groups chosen before they are counted, and all at once."""
+    monkeypatch.setattr(cells, "PAUSE", 0)
+    chance = Random(seed)
+    rows, request = Rows(chance, calls=60), some_request(chance)
+    request.group_by.extend(each for each in chance.sample(GROUPABLE, 2) if each not in request.group_by)
+    await rows.into(database)
+    if chance.random() < 0.3:
+        await make_cells(database, SPRING + LENGTH + 2 * DAY)
+    request.filters.append(rows.only())
+    end, request.page_size = request.end_time.ToMicroseconds(), 10_000
+    monkeypatch.setattr(usage, "WORTH", 10**6)
+    whole = await usage_stats(database, request, ADMIN, now=end, rollups=False)
+    monkeypatch.setattr(usage, "WORTH", 0)
+    monkeypatch.setattr(choosing, "_CROWDED", chance.choice((0, 1000)))
+    request.page_size = chance.choice((1, 3, 7))
+    paged = await usage_stats(database, request, ADMIN, now=end, rollups=False)
+    same_totals, token = paged.totals, paged.next_page_token
+    while token:
+        request.page_token = token
+        page = await usage_stats(database, request, ADMIN, now=end, rollups=chance.random() < 0.5)
+        assert len(page.rows) <= request.page_size
+        paged.rows.extend(page.rows)
+        token = page.next_page_token
+        paged.next_page_token = ""
+        assert page.totals.requests == same_totals.requests
+    same(whole, paged)
+
+
+async def test_groups_are_chosen_only_where_they_are_many(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen, choose = list[int](), choosing.choose
+
+    async def watched(*given: Any) -> Any:
+        found = await choose(*given)
+        chosen.append(len(found.groups))
+        return found
+
+    monkeypatch.setattr(usage, "choose", watched)
+    rows = Rows(Random(1), calls=200)
+    await rows.into(database)
+    request = UsageStatsRequest(group_by=GROUPABLE[:4], filters=[rows.only()], page_size=1)
+    request.start_time.FromMicroseconds(SPRING)
+    monkeypatch.setattr(usage, "WORTH", 1)
+    page = await usage_stats(database, request, ADMIN, now=SPRING + LENGTH, rollups=False)
+    assert (chosen, len(page.rows), bool(page.next_page_token)) == ([1], 1, True)
+    request.order_by = "cost_nano_usd desc"
+    dearest = await usage_stats(database, request, ADMIN, now=SPRING + LENGTH, rollups=False)
+    assert chosen == [1], "the order needs everybody's cost"
+    assert dearest.totals.requests == page.totals.requests
+    monkeypatch.setattr(choosing, "MAX_ROWS", 3)
+    request.order_by = ""
+    with pytest.raises(InvalidRequest, match="group_by"):
+        await usage_stats(database, request, ADMIN, now=SPRING + LENGTH, rollups=False)
 
 
 async def test_histograms_may_be_counted_in_between(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

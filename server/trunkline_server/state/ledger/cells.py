@@ -3,6 +3,7 @@
 who           Days by all that a caller says of a call, labels and end user among it, and why it failed.
 user          Days by the rollups' dimensions of targets and an end user; by these and one label, for labels that most
 label:NAME    calls have and that have few values. Only where they are far fewer than the calls.
+hours:NAME    Hours by one of these labels and little else, for days of other time zones.
 hour_cells    Hours and days in the dimensions of the rollups `hour` and `detail`, which lack distributions.
 detail_cells
 
@@ -24,7 +25,7 @@ from trunkline_server.state.ledger.calendar import HOUR
 from trunkline_server.state.ledger.database import Query, Statement
 from trunkline_server.state.ledger.figures import ATTEMPT_SUMS, CALL_SUMS, DISTRIBUTIONS, TOKENS
 from trunkline_server.state.ledger.queries import figures_of_calls
-from trunkline_server.state.ledger.sources import LABEL, are_whole
+from trunkline_server.state.ledger.sources import HOURS, LABEL, are_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,7 +55,7 @@ DIMENSIONS: Mapping[Cells, Sequence[str]] = {
     "hour_cells": _COARSE,
     "detail_cells": (*_COARSE, "api_key", "task", "agent", "strategy", "arm"),
 }  # fmt: skip
-_OF_LABEL = (*_COARSE, "labels")
+_OF_LABEL, _OF_HOURS = (*_COARSE, "labels"), ("workspace", "operation", "labels")
 
 # How many calls a day has, and how many its cells count.
 _CALLS = """
@@ -97,6 +98,7 @@ async def _make(database: Database, kind: Cells, day: int, calls: int) -> None:
     made = await _read(database, kind, day, calls)
     for name in made.labels() if kind == "who" else ():
         await _make(database, LABEL + name, day, calls)
+        await _make(database, HOURS + name, day, calls)
     rows = await asyncio.to_thread(made.rows)
     await database.transact(lambda: _replace(made, rows, erasures, database.dialect))
     await asyncio.sleep(PAUSE)
@@ -115,11 +117,11 @@ async def _read(database: Database, kind: Cells, day: int, calls: int) -> _Day:
 
 def _names(kind: Cells) -> tuple[str, ...]:
     """Of cells of a label its name."""
-    return (kind.removeprefix(LABEL),) if kind.startswith(LABEL) else ()
+    return (kind.partition(":")[2],) if kind.startswith((LABEL, HOURS)) else ()
 
 
 def _dimensions(kind: Cells) -> Sequence[str]:
-    return DIMENSIONS.get(kind, _OF_LABEL)
+    return DIMENSIONS.get(kind, _OF_HOURS if kind.startswith(HOURS) else _OF_LABEL)
 
 
 class _Day:
@@ -137,7 +139,7 @@ class _Day:
         """Whether the cells are few enough to be kept."""
         if self._cells is None:
             return False
-        sparse = self.kind == "user" or self.kind.startswith(LABEL)
+        sparse = self.kind == "user" or bool(_names(self.kind))
         return not sparse or len(self._cells) * WORTH <= max(self.calls, SMALL)
 
     def labels(self) -> list[str]:
@@ -215,9 +217,9 @@ def expire_cells(before: int) -> Script[None]:
 
 def _select(kind: Cells, dialect: Dialect) -> str:
     """The SQL that adds up calls: when the cell begins, its dimensions and sums, the buckets, and how many calls."""
-    width = HOUR if kind == "hour_cells" else DAY
+    width = HOUR if kind == "hour_cells" or kind.startswith(HOURS) else DAY
     columns = (f"t.started - t.started % {width}", *(f"t.{name}" for name in _dimensions(kind)))
-    if kind.startswith(LABEL):
+    if _names(kind):
         columns = (*columns[:-1], f"coalesce({dialect.label.format(column='t.labels', key='?')}, '')")
     figures = (*figures_of_calls(dialect, held=are_whole(kind)), "COUNT(*)")
     by = ", ".join(map(str, range(1, len(columns) + 1)))

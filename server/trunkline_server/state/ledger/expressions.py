@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from trunkline.v1.call_pb2 import Outcome
 from trunkline.v1.gateway_service_pb2 import UsageDimension
 
@@ -51,6 +53,13 @@ def expression(dimension: Dimension, dialect: Dialect, *, of_attempts: bool) -> 
     return Sql(_COLUMNS[dimension.kind])
 
 
+def raw(dimension: Dimension, dialect: Dialect, *, of_attempts: bool) -> Sql:
+    """A dimension's value as it stands in a row, which is fast to find and to compare: of a label, all labels."""
+    if dimension.kind == UsageDimension.KIND_LABEL:
+        return Sql("t.labels")
+    return expression(dimension, dialect, of_attempts=of_attempts)
+
+
 def condition(each: Filter, dialect: Dialect, *, of_attempts: bool) -> Sql:
     """Lets through what the filter does."""
     value = expression(each.dimension, dialect, of_attempts=of_attempts)
@@ -63,6 +72,13 @@ def told(dimension: Dimension, value: Any) -> str:
     if not _is_outcome(dimension):
         return str(value)
     return Outcome.Name(value).removeprefix("OUTCOME_") if value else ""
+
+
+def told_of_raw(dimension: Dimension, value: Any) -> str:
+    """The same of a `raw` value."""
+    if dimension.kind != UsageDimension.KIND_LABEL:
+        return told(dimension, value)
+    return msgspec.json.decode(value, type=dict[str, str]).get(dimension.label, "")
 
 
 def all_of(conditions: Iterable[Sql]) -> Sql:

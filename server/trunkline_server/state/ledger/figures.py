@@ -15,7 +15,7 @@ from trunkline.v1.gateway_service_pb2 import Percentiles, Score, UsageTotals
 from trunkline_server.state.histogram import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 # Sums of distributions are in millionths: of times microseconds, of rates millionths of a token a second.
 MILLION = 1_000_000
@@ -101,8 +101,11 @@ class Figures:
         for metric, (count, total) in other.scores.items():
             self.add_scores(metric, count, total)
 
-    def totals(self) -> UsageTotals:
-        """The figures as the contract has them, with what follows from them. Nothing is told of what did not occur."""
+    def totals(self, distributions: Container[str] = DISTRIBUTIONS) -> UsageTotals:
+        """The figures as the contract has them, with what follows from them. Nothing is told of what did not occur.
+
+        Percentiles are what takes time: those of `distributions` are told.
+        """
         of = self.sums.get
         successes, errors, cancelled, attempts = (
             of(name, 0) for name in ("successes", "errors", "cancelled", "attempts")
@@ -125,7 +128,9 @@ class Figures:
             estimated_attempts=of("estimated_attempts", 0),
             usage=self._usage(),
             scores={metric: _score(*each) for metric, each in self.scores.items() if each[0]},
-            **{name: percentiles(each) for name, each in self.distributions.items()},  # type: ignore[arg-type]
+            **{  # type: ignore[arg-type]
+                name: percentiles(each) for name, each in self.distributions.items() if name in distributions
+            },
         )
         _derive(totals, of("provider_faults", 0))
         return totals

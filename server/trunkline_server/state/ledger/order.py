@@ -9,6 +9,7 @@ import msgspec
 from google.protobuf.descriptor import FieldDescriptor
 
 from trunkline.v1.gateway_service_pb2 import UsageTotals
+from trunkline_server.state.ledger.figures import DISTRIBUTIONS
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
@@ -46,9 +47,17 @@ class Order:
     path: tuple[str, ...] = ()
     descending: bool = False
 
-    def key(self, bucket: int, group: tuple[str, ...], figures: Figures) -> Key:
-        """What to sort by; no two rows of an answer have the same. `bucket` is when it begins."""
-        value = _value(figures.totals(), self.path) if self.path else 0
+    @property
+    def by_distribution(self) -> bool:
+        """Whether it takes the distributions to tell which row comes first."""
+        return self.path[:1] != () and self.path[0] in DISTRIBUTIONS
+
+    def key(self, bucket: int, group: tuple[str, ...], figures: Figures | None = None) -> Key:
+        """What to sort by; no two rows of an answer have the same.
+
+        `bucket` is when it begins. Without a path the figures do not matter.
+        """
+        value = _value(figures.totals(self.path[:1]), self.path) if figures is not None and self.path else 0
         if value is None:
             return True, 0, bucket, group
         return False, -value if self.descending else value, bucket, group

@@ -90,9 +90,12 @@ class Merged:
         self._low = self._total = 0
         self._room = _MANY
 
-    def add(self, packed: bytes | Sequence[int] | None) -> None:
-        """Add what the database returned; None is an empty one."""
+    def add(self, packed: bytes | Sequence[int] | Merged | None) -> None:
+        """Add what the database returned, or another sum; None is an empty one."""
         if packed is None:
+            return
+        if isinstance(packed, Merged):
+            self._wide = self._wide.plus(packed.widened())
             return
         lane, low, total = _parsed(packed) if isinstance(packed, bytes) else (_WIDE, packed[0], _integer(packed[1:]))
         if lane == _WIDE:
@@ -108,6 +111,12 @@ class Merged:
         if not self._room:
             self._widen()
 
+    def widened(self) -> _Counts:
+        """All of it."""
+        if self._total:
+            self._widen()
+        return self._wide
+
     def _widen(self) -> None:
         self._wide = self._wide.plus(_Counts(_NARROW, self._low, self._total).widened())
         self._low = self._total = 0
@@ -115,9 +124,8 @@ class Merged:
 
     def buckets(self) -> dict[int, int]:
         """The counts by bucket; only buckets that have any."""
-        if self._total:
-            self._widen()
-        return {bucket: count for bucket, count in enumerate(self._wide.array(), self._wide.low) if count}
+        wide = self.widened()
+        return {bucket: count for bucket, count in enumerate(wide.array(), wide.low) if count}
 
     def histogram(self, total: float) -> Histogram:
         """As a histogram of values whose sum is `total`."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trunkline.v1 import call_pb2
 from trunkline_server.state.ledger.database import Query
-from trunkline_server.state.ledger.expressions import Sql, all_of, condition, expression
+from trunkline_server.state.ledger.expressions import Sql, all_of, condition, expression, raw
 from trunkline_server.state.ledger.figures import (
     ATTEMPT_SUMS,
     CALL_SUMS,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trunkline_server.state.ledger.database import Dialect
+    from trunkline_server.state.ledger.dimensions import Dimension
     from trunkline_server.state.ledger.question import Question
     from trunkline_server.state.ledger.sources import Segment
 
@@ -86,12 +87,29 @@ _CELL_CALLS = tuple(f"SUM(t.{name})" for name in (*CALL_SUMS, *DISTRIBUTIONS))
 _HISTOGRAMS = ("t.time_buckets", "t.first_token_buckets", "t.rate_buckets")
 
 
+class Only(NamedTuple):
+    """Lets through what has any of these values of a dimension, which are `raw`."""
+
+    dimension: Dimension
+    values: Sequence[Any]
+
+
 class Queries:
     """The queries of one question."""
 
-    def __init__(self, question: Question, dialect: Dialect) -> None:
+    def __init__(self, question: Question, dialect: Dialect, only: Only | None = None) -> None:
+        """`only` goes with questions that are counted from rows alone."""
         self._question = question
         self._dialect = dialect
+        self._only = only
+
+    def keys(self, segment: Segment) -> Query:
+        """The groups of calls, `raw`: nothing else is found."""
+        return self._raw("calls AS t", segment)
+
+    def keys_of_attempts(self, segment: Segment) -> Query:
+        """The groups of attempts that `keys` has not found."""
+        return self._raw("attempts AS t", segment, _ended(segment), of_attempts=True)
 
     def attempts(self, segment: Segment) -> Query:
         """What attempts add up to."""
@@ -152,11 +170,24 @@ class Queries:
     ) -> Query:
         """`extra`: how many of the figures are grouped by, too."""
         keys = [self._bucket(segment), *self._groups(of_attempts=of_attempts)]
-        where = all_of([_in_time(segment), *([also] if also else []), *self._conditions(of_attempts=of_attempts)])
+        where = self._where(segment, also, of_attempts=of_attempts)
         columns = ", ".join([*(key.text for key in keys), *figures])
         by = f" GROUP BY {', '.join(map(str, range(1, len(keys) + 1 + extra)))}" if grouped else ""
         params = (*(param for key in keys for param in key.params), *where.params)
         return Query(f"SELECT {columns} FROM {source} WHERE {where.text}{by}", params)
+
+    def _raw(self, source: str, segment: Segment, also: Sql | None = None, *, of_attempts: bool = False) -> Query:
+        keys = [
+            self._bucket(segment),
+            *(raw(each, self._dialect, of_attempts=of_attempts) for each in self._question.group_by),
+        ]
+        where = self._where(segment, also, of_attempts=of_attempts)
+        columns = ", ".join(key.text for key in keys)
+        params = (*(param for key in keys for param in key.params), *where.params)
+        return Query(f"SELECT DISTINCT {columns} FROM {source} WHERE {where.text}", params)
+
+    def _where(self, segment: Segment, also: Sql | None, *, of_attempts: bool) -> Sql:
+        return all_of([_in_time(segment), *([also] if also else []), *self._conditions(of_attempts=of_attempts)])
 
     def _bucket(self, segment: Segment) -> Sql:
         if not self._question.bucketed:
@@ -170,7 +201,12 @@ class Queries:
         return [expression(each, self._dialect, of_attempts=of_attempts) for each in self._question.group_by]
 
     def _conditions(self, *, of_attempts: bool) -> list[Sql]:
-        return [condition(each, self._dialect, of_attempts=of_attempts) for each in self._question.filters]
+        asked = [condition(each, self._dialect, of_attempts=of_attempts) for each in self._question.filters]
+        if self._only is None:
+            return asked
+        value = raw(self._only.dimension, self._dialect, of_attempts=of_attempts)
+        found = f"{value.text} IN ({', '.join('?' * len(self._only.values))})"
+        return [*asked, Sql(found, (*value.params, *self._only.values))]
 
 
 def figures_of_calls(dialect: Dialect, *, held: bool = False) -> tuple[str, ...]:

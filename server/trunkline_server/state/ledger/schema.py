@@ -332,6 +332,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     STRATEGIES,
     # Days that are over are added up anew, by labels and end users with targets, too.
     ("DELETE FROM cell_days WHERE kind = 'who'",),
+    # And by labels and hours.
+    ("DELETE FROM cell_days WHERE kind = 'who'",),
 )
 
 

@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from trunkline_server.state.ledger.dimensions import Dimension, Kind
     from trunkline_server.state.ledger.question import Question
 
-# who, user, hour_cells, detail_cells, or LABEL and a label's name.
+# who, user, hour_cells, detail_cells, or LABEL or HOURS and a label's name.
 Cells = str
 # rows, minutes, hour, day, detail, or cells.
 Source = str
 # Those that read `attempts` and `calls`.
 ROWS: frozenset[Source] = frozenset({"rows", "minutes"})
-LABEL = "label:"
+LABEL, HOURS = "label:", "hours:"
 
 DAY = 24 * HOUR
 
 
 def are_whole(source: Source) -> bool:
     """Whether these are cells that count the attempts that calls hold, too."""
-    return source in {"who", "user"} or source.startswith(LABEL)
+    return source in {"who", "user"} or source.startswith((LABEL, HOURS))
 
 
 def are_cells(source: Source) -> bool:
@@ -42,8 +42,9 @@ def are_cells(source: Source) -> bool:
     return source in {"hour_cells", "detail_cells"} or are_whole(source)
 
 
-# Rows are counted in about this many parts: a small sort is faster than a large one.
-_PARTS = 60
+# Rows are counted in about this many parts: a small sort is faster than a large one. In fewer, where each part has so
+# many groups that putting the parts together takes longer than sorting.
+PARTS, FEW = 60, 4
 _COARSE = frozenset(
     {
         UsageDimension.KIND_WORKSPACE,
@@ -78,6 +79,9 @@ _WHO = frozenset(
 )
 
 
+_OF_HOURS = frozenset({UsageDimension.KIND_WORKSPACE, UsageDimension.KIND_OPERATION, UsageDimension.KIND_LABEL})
+
+
 class Piece(NamedTuple):
     """A span of time and where it is counted from."""
 
@@ -105,21 +109,26 @@ def rollups_for(question: Question) -> tuple[Source, ...]:
     return ("detail",) if kinds <= _DETAIL else ()
 
 
-def cells_for(question: Question) -> Cells | None:
-    """The cells that have all dimensions of the question, and what its rollups lack."""
+def cells_for(question: Question) -> Iterator[Cells]:
+    """The cells that have all dimensions of the question, and what its rollups lack; the best first."""
     kinds = _kinds(question)
-    if kinds <= _COARSE:
-        return "hour_cells"
-    if kinds <= _DETAIL:
-        return "detail_cells"
-    if kinds <= _WHO:
-        return "who"
-    if kinds <= _COARSE | {UsageDimension.KIND_END_USER}:
-        return "user"
     labels = {each.label for each in _dimensions(question) if each.kind == UsageDimension.KIND_LABEL}
-    if kinds <= _COARSE | {UsageDimension.KIND_LABEL} and len(labels) == 1:
-        return LABEL + labels.pop()
-    return None
+    if kinds <= _COARSE:
+        yield "hour_cells"
+    elif kinds <= _DETAIL:
+        yield "detail_cells"
+    elif kinds <= _WHO:
+        if kinds <= _OF_HOURS and len(labels) == 1 and _cuts_days(question):
+            yield HOURS + labels.pop()
+        yield "who"
+    elif kinds <= _COARSE | {UsageDimension.KIND_END_USER}:
+        yield "user"
+    elif kinds <= _COARSE | {UsageDimension.KIND_LABEL} and len(labels) == 1:
+        yield LABEL + labels.pop()
+
+
+def _cuts_days(question: Question) -> bool:
+    return question.bucketed and any(begins % DAY for begins in question.buckets)
 
 
 def _kinds(question: Question) -> set[Kind.ValueType]:
@@ -150,7 +159,7 @@ def with_cells(question: Question, cut: Iterable[Piece], kind: Cells, days: Cont
 
 
 def _by_cells(piece: Piece, kind: Cells, days: Container[int]) -> Iterator[Piece]:
-    width = HOUR if kind == "hour_cells" else DAY
+    width = HOUR if kind == "hour_cells" or kind.startswith(HOURS) else DAY
     low, high = -(-piece.start // width) * width, piece.end // width * width
     if low >= high:
         yield piece
@@ -226,13 +235,14 @@ def _clipped(piece: Piece, start: int, end: int) -> Piece | None:
     return Piece(piece.source, low, high) if low < high else None
 
 
-def slices(cut: Iterable[Segment], first: int, last: int) -> Iterator[Segment]:
+def slices(cut: Iterable[Segment], first: int, last: int, parts: int = PARTS) -> Iterator[Segment]:
     """The segments in parts, which bound what one query reads and sorts. No row is outside of `first` and `last`."""
+    longest = DAY * PARTS // parts
     for each in cut:
         low, high = each.start, each.end
         if each.source in ROWS:
             low, high = max(low, first), min(high, last + 1)
-        width = min(DAY, max((high - low) // _PARTS, 15 * MINUTE)) if each.source in ROWS else 8 * DAY
+        width = min(longest, max(-(-(high - low) // parts), 15 * MINUTE)) if each.source in ROWS else 8 * DAY
         for start in range(low, high, width):
             yield each._replace(start=start, end=min(start + width, high))
 

@@ -104,8 +104,9 @@ class SqliteDatabase:
     def _open_reader(self) -> sqlite3.Connection:
         connection = self._connect()
         connection.execute("PRAGMA query_only=ON")
+        # Of pages, and of what is sorted before a temporary file is used. temp_store=MEMORY would have no file, but
+        # an allocation for each row that is sorted, and allocations of two readers wait for each other.
         connection.execute(f"PRAGMA cache_size={-32 << 10}")
-        connection.execute("PRAGMA temp_store=MEMORY")
         return connection
 
     def _connect(self) -> sqlite3.Connection:

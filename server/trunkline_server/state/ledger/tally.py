@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,8 @@ _CALL_VALUES = len(CALL_SUMS) + len(DISTRIBUTIONS)
 Key = tuple[Any, ...]
 
 
-class _Gathered:
-    """What was found of one group, as cheap to add to as can be: it is made sense of once, at the end."""
+class Gathered:
+    """What was found of one group, as cheap to add to as can be: only what is told is made sense of."""
 
     __slots__ = ("attempts", "calls", "characters", "figures", "packed")
 
@@ -52,11 +53,13 @@ class _Gathered:
         self.characters: list[str] = []
         # Packed histograms, one for each of DISTRIBUTIONS: cheap to add and dear to unpack.
         self.packed: tuple[Merged, ...] = ()
+        # Units, scores, and the characters that are counted already.
         self.figures = Figures()
 
-    def add_packed(self, packed: Row) -> None:
+    def add_packed(self, packed: Sequence[Any]) -> None:
+        """Add one for each of DISTRIBUTIONS, or none."""
         self.packed = self.packed or tuple(Merged() for _ in DISTRIBUTIONS)
-        for one, more in zip(self.packed, packed, strict=True):
+        for one, more in zip(self.packed, packed, strict=False):
             one.add(more)
 
     def count(self) -> None:
@@ -68,20 +71,27 @@ class _Gathered:
             counts.pop(chr(ABSENT), None)
             _add_buckets(self.figures, name, {ord(each) - FIRST_CHARACTER: count for each, count in counts.items()})
 
-    def settled(self) -> Figures:
-        """All of it. It is not to be used any more."""
-        figures = self.figures
+    def summed(self) -> Figures:
+        """All but the distributions, which are dear."""
+        figures = Figures(units=self.figures.units, scores=self.figures.scores)
         # PostgreSQL's sums are decimals.
         for name, value in zip((*_ATTEMPT_NAMES, *CALL_SUMS), (*self.attempts, *self.calls), strict=False):
             if value:
                 figures.add(name, int(value))
+        return figures
+
+    def settled(self) -> Figures:
+        """All of it."""
+        if self.characters:
+            self.count()
+        figures = self.summed()
+        for name, histogram in self.figures.distributions.items():
+            figures.distribution(name).merge(histogram)
+        for name, merged in zip(DISTRIBUTIONS, self.packed, strict=False):
+            _add_buckets(figures, name, merged.buckets())
         for name, total in zip(DISTRIBUTIONS, self.calls[len(CALL_SUMS) :], strict=True):
             if total:
                 figures.distribution(name).sum += float(total) * _SCALE.get(name, 1)
-        if self.characters:
-            self.count()
-        for name, merged in zip(DISTRIBUTIONS, self.packed, strict=False):
-            _add_buckets(figures, name, merged.buckets())
         return figures
 
 
@@ -90,7 +100,7 @@ class Tally:
 
     def __init__(self, group_by: Sequence[Dimension]) -> None:
         self._group_by = group_by
-        self._groups: dict[Key, _Gathered] = {}
+        self._groups: dict[Key, Gathered] = {}
         self._characters = 0
 
     def add_attempts(self, rows: Iterable[Row]) -> None:
@@ -133,23 +143,35 @@ class Tally:
         for key, (metric, count, total) in self._keyed(rows):
             self._of(key).figures.add_scores(metric, count, total)
 
-    def results(self) -> dict[tuple[int, tuple[str, ...]], Figures]:
-        """The figures by bucket and group. The tally is not to be used any more."""
+    def groups(self) -> dict[tuple[int, tuple[str, ...]], Gathered]:
+        """What was found, by bucket and group as it is told."""
         return {
-            (bucket, tuple(map(told, self._group_by, values))): group.settled()
+            (bucket, tuple(map(told, self._group_by, values))): group
             for (bucket, *values), group in self._groups.items()
         }
+
+    def together(self) -> Figures:
+        """The figures of all groups. They are added up before they are made sense of: there may be thousands."""
+        everything, groups = Gathered(), [*self._groups.values()]
+        if groups:
+            everything.attempts = [*map(sum, zip(*(group.attempts for group in groups), strict=True))]
+            everything.calls = [*map(sum, zip(*(group.calls for group in groups), strict=True))]
+        everything.characters = [*chain.from_iterable(group.characters for group in groups)]
+        for group in groups:
+            everything.add_packed(group.packed)
+            everything.figures.merge(group.figures)
+        return everything.settled()
 
     def _keyed(self, rows: Iterable[Row]) -> Iterable[tuple[Key, Row]]:
         size = 1 + len(self._group_by)
         return ((row[:size], row[size:]) for row in rows)
 
-    def _of(self, key: Key) -> _Gathered:
+    def _of(self, key: Key) -> Gathered:
         found = self._groups.get(key)
         if found is None:
             if len(self._groups) >= MAX_ROWS:
-                raise _too_many()
-            found = self._groups[key] = _Gathered()
+                raise too_many()
+            found = self._groups[key] = Gathered()
         return found
 
 
@@ -159,6 +181,7 @@ def _add_buckets(figures: Figures, name: str, buckets: dict[int, int]) -> None:
     figures.distribution(name).merge(more)
 
 
-def _too_many() -> InvalidRequest:
+def too_many() -> InvalidRequest:
+    """An answer would have more than MAX_ROWS."""
     remedy = f"makes more than {MAX_ROWS} rows: group by less, take longer buckets, or filter"
     return InvalidRequest([Violation("group_by", remedy)])
