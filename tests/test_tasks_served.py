@@ -74,7 +74,7 @@ def asked(model: str = "", system: str = "", **routing: Any) -> GenerateRequest:
         (asked(chain="nobody"), "second", 1),
         (asked(task="monthly_report"), "first", 1),
         # What is built in names models that nobody here has: whoever is there answers, and is told how.
-        (asked(task="complex_reasoning"), "first", 1),
+        (asked(task="complex_reasoning"), "first", 20),
     ],
 )
 async def test_who_answers_and_what_he_is_told(

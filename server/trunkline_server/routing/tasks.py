@@ -124,6 +124,7 @@ def _policy(settings: Settings, request: GenerateRequest, named: _Named) -> Poli
         weights=_weights(task),
         order=order,
         tiers=tiers,
+        then_anybody=task.then_anybody and not request.model and not request.routing.chain,
         pinned=task.pinned and not request.model and not request.routing.chain,
         max_output_tokens=task.max_output_tokens,
         quality_target=environment.quality_threshold,

@@ -36,6 +36,8 @@ class TaskSettings(Section, frozen=True, kw_only=True):
     fallback: tuple[str, ...] = ()
     # A chain whose targets are asked after those.
     chain: str = ""
+    # After all of those whoever else may be asked: there is always somebody.
+    then_anybody: bool = False
     # The first of them stays first, whatever is measured.
     pinned: bool = False
     # No answer is longer, whatever the caller asks for. Unset = no cap.
