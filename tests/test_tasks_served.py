@@ -15,6 +15,7 @@ from upstreams import answer, upstream
 from trunkline.v1 import call_pb2
 from trunkline.v1.call_pb2 import Routing
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, UsageDimension, UsageStatsRequest
+from trunkline.v1.model_service_pb2 import PlanRouteRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,6 +146,16 @@ async def test_a_model_that_is_gone_is_replaced_in_a_chain_too(settings: Setting
     assert warning.kind == call_pb2.Warning.KIND_MODEL_REPLACED
     assert "mock/old is gone" in warning.message
     assert "mock/first answers in its place" in warning.message
+
+
+async def test_a_plan_warns_of_a_replacement_as_the_call_does(settings: Settings) -> None:
+    async with gateway(settings) as running:
+        for request in (asked(chain="retired"), asked("mock/old")):
+            told = await running.models.PlanRoute(PlanRouteRequest(request=request))
+            answer = await running.stub.Generate(request)
+            assert list(told.warnings) == list(answer.warnings)
+            assert told.warnings
+        assert not (await running.models.PlanRoute(PlanRouteRequest(request=asked(chain="down")))).warnings
 
 
 # What a caller says, over what the task says, over what the provider has of its own.

@@ -53,6 +53,7 @@ SETTINGS = Settings(
                 min_quality=0.5,
                 max_cost=0.01,
                 max_time_to_first_token=Seconds(2),
+                max_expected_total_time=Seconds(10),
                 local_only=True,
                 prefer_open_weights=True,
                 providers=("p", "q"),
@@ -241,6 +242,7 @@ def test_a_chain_may_say_what_its_targets_have_to_be() -> None:
     assert list(routing.required_capabilities) == [CAPABILITY_TOOLS, CAPABILITY_VISION]
     assert (routing.min_context_window, routing.min_quality, routing.max_cost_nano_usd) == (1000, 0.5, 10_000_000)
     assert routing.max_time_to_first_token.ToTimedelta().total_seconds() == 2
+    assert routing.max_expected_total_time.ToTimedelta().total_seconds() == 10
     assert (routing.local_only, routing.prefer_open_weights) == (True, True)
     assert list(routing.allowed_providers) == ["p", "q"]
 
@@ -250,13 +252,15 @@ def test_a_chain_may_say_what_its_targets_have_to_be() -> None:
     quality=st.floats(0, 1),
     cost=st.integers(0, 30_000_000),
     first=st.integers(1, 4000),
+    total=st.integers(1, 20_000),
     providers=st.sets(st.sampled_from(["p", "q", "r"])),
 )
 def test_of_what_both_ask_for_the_stricter_holds(
-    window: int, quality: float, cost: int, first: int, providers: set[str]
+    window: int, quality: float, cost: int, first: int, total: int, providers: set[str]
 ) -> None:
     routing = Routing(chain="able", min_context_window=window, min_quality=quality, max_cost_nano_usd=cost)
     routing.max_time_to_first_token.FromMilliseconds(first)
+    routing.max_expected_total_time.FromMilliseconds(total)
     routing.allowed_providers.extend(providers)
     if providers == {"r"}:
         with pytest.raises(InvalidRequest, match="has none of the providers of chain able: p, q"):
@@ -267,6 +271,7 @@ def test_of_what_both_ask_for_the_stricter_holds(
     assert found.min_quality == max(quality, 0.5)
     assert found.max_cost_nano_usd == min(cost, 10_000_000)
     assert found.max_time_to_first_token.ToMilliseconds() == min(first, 2000)
+    assert found.max_expected_total_time.ToMilliseconds() == min(total, 10_000)
     assert set(found.allowed_providers) == (providers or {"p", "q"}) & {"p", "q"}
 
 
