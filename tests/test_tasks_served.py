@@ -35,6 +35,7 @@ DOCUMENT: dict[str, Any] = {
     "tasks": {
         "writing": {"system_prompt": "Write well today.", "primary": ["mock/second"], "labels": {"team": "words"}},
         "capped": {"primary": ["mock/long"], "max_output_tokens": 2},
+        "monthly_report": {},
         "resting": {"primary": ["mock/failing"], "chain": "down"},
     },
     "agents": {"writer": {"task": "writing"}, "own": {"model": "mock/first", "task": "writing"}},
@@ -96,13 +97,24 @@ async def test_an_answer_is_no_longer_than_its_task_allows(settings: Settings) -
 
 async def test_a_slip_is_told_and_nothing_else_changes(settings: Settings) -> None:
     async with gateway(settings) as running:
-        answer = await running.stub.Generate(asked(task="writting"))
-        strict = await refused(running, asked(task="writting", strict_params=True))
+        answer = await running.stub.Generate(asked(agent="writter"))
+        strict = await refused(running, asked(agent="writter", strict_params=True))
     [warning] = answer.warnings
-    assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, "routing.task")
-    assert "writing" in warning.message
+    assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, "routing.agent")
+    assert "writer" in warning.message
     assert answer.usage.input_tokens == 1
     assert strict == (StatusCode.NOT_FOUND, "NAME_NOT_FOUND")
+
+
+async def test_a_task_that_nobody_knows_is_refused_with_what_is_near_and_what_to_do_instead(settings: Settings) -> None:
+    async with gateway(settings) as running:
+        for request in (asked(task="writting"), asked(model="mock/first", task="writting")):
+            with pytest.raises(aio.AioRpcError) as caught:
+                await running.stub.Generate(request)
+            assert (caught.value.code(), reason(caught.value)) == (StatusCode.NOT_FOUND, "NAME_NOT_FOUND")
+            told = str(caught.value.details())
+            assert "routing.task: no task 'writting' is configured; did you mean writing" in told
+            assert "context.labels" in told
 
 
 async def refused(running: Any, request: GenerateRequest) -> tuple[StatusCode, str]:

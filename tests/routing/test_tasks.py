@@ -185,25 +185,40 @@ def test_an_agent_without_a_task() -> None:
 # --- names that nobody knows ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("what", "name"), [("task", "nightly_report"), ("agent", "billing")])
-def test_any_other_name_counts_for_statistics(what: str, name: str) -> None:
-    request, _, warnings = asked(model="m", **said(what, name))
-    assert getattr(request.routing, what) == name
+def test_any_other_agent_counts_for_statistics() -> None:
+    request, _, warnings = asked(model="m", agent="billing")
+    assert request.routing.agent == "billing"
     assert not warnings
 
 
-@pytest.mark.parametrize(("what", "name"), [("task", "code_genration"), ("agent", "implementation-agnt")])
-def test_what_looks_like_a_slip_is_warned_about(what: str, name: str) -> None:
-    [warning] = asked(model="m", **said(what, name)).warnings
-    assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, f"routing.{what}")
-    assert "code_generation" in warning.message or "Implementation-Agent" in warning.message
+def test_an_agent_that_looks_like_a_slip_is_warned_about() -> None:
+    [warning] = asked(model="m", agent="implementation-agnt").warnings
+    assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, "routing.agent")
+    assert "Implementation-Agent" in warning.message
 
 
-@pytest.mark.parametrize("what", ["task", "agent"])
-def test_strict_callers_are_refused_instead(what: str) -> None:
-    with pytest.raises(UnknownName, match=f"routing.{what}: no {what} 'nightly'") as caught:
-        asked(model="m", strict_params=True, **said(what, "nightly"))
+def test_strict_callers_are_refused_instead() -> None:
+    with pytest.raises(UnknownName, match=r"routing\.agent: no agent 'nightly'") as caught:
+        asked(model="m", strict_params=True, agent="nightly")
     assert caught.value.reason == call_pb2.ERROR_REASON_NAME_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("code_genration", "did you mean code_generation"), ("nightly", "there are code_generation, ranked, pinned")],
+)
+@pytest.mark.parametrize("model", ["m", ""])
+def test_any_other_task_is_refused(model: str, name: str, hint: str) -> None:
+    with pytest.raises(UnknownName, match=f"routing.task: no task '{name}' is configured; {hint}") as caught:
+        asked(model=model, task=name)
+    assert caught.value.reason == call_pb2.ERROR_REASON_NAME_NOT_FOUND
+    assert "a label (context.labels), or a task that says nothing" in str(caught.value)
+
+
+def test_a_task_that_says_nothing_only_counts() -> None:
+    settings = Settings(tasks={"nightly": TaskSettings()})
+    assert asked(settings, model="m", task="nightly").request.routing.task == "nightly"
+    assert asked(settings, task="Nightly").policy.order == ()
 
 
 def test_a_chain_has_to_be_there() -> None:
