@@ -87,6 +87,7 @@ def keyed_settings(tmp_path: Path, server: Mapping[str, Any], document: Mapping[
         {
             "default_model": "mock",
             "ledger": {"url": f"sqlite:///{tmp_path}/ledger.sqlite3"},
+            "tasks": {"task_of_theirs": {}},
             **(document or {}),
             "server": {"pepper": "env:PEPPER", **server},
         },

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from msgspec import convert, structs
-from routed import World
+from routed import World, snapshot_of
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.call_pb2 import Routing, Usage
@@ -197,7 +197,7 @@ def test_echotune() -> None:
 
 def test_mpllm() -> None:
     settings = loaded("mpllm")
-    assert (settings.default_model, settings.routing.strategy) == ("openai", "balanced")
+    assert (settings.default_model, settings.routing.strategy) == ("openai", "openai-first")
     names = ("openai", "anthropic", "mistral", "ollama", "together")
     assert {name: usual(settings, name) for name in names} == {
         "openai": [0.5, 1.5],
@@ -215,7 +215,8 @@ def test_mpllm() -> None:
             "ollama/mistral",
         ],
         "fast_latency": ["openai/gpt-3.5-turbo", "anthropic/claude-3-haiku", "ollama/mistral"],
-        "local_only": ["ollama/mistral", "ollama/llama2", "ollama/codellama"],
+        # The last is ours: MPLLM had none of its own.
+        "local_only": ["ollama/mistral", "ollama/llama2", "ollama/codellama", "embedded"],
         "code_generation": [
             "openai/gpt-4",
             "anthropic/claude-3-sonnet",
@@ -231,6 +232,27 @@ def test_mpllm() -> None:
         "together": [0.0002, 0.0009],
         "ollama": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("keys", "first"),
+    [
+        (("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "MISTRAL_API_KEY"), "openai"),
+        (("ANTHROPIC_API_KEY",), "anthropic"),
+        ((), ""),
+    ],
+)
+def test_mpllms_default_is_openai_and_then_balanced(keys: tuple[str, ...], first: str) -> None:
+    world = World(snapshot_of(loaded("mpllm", **dict.fromkeys(keys, "k" * 30))))
+    hosted = [each for each in world.order() if not each.startswith(("embedded/", "ollama/"))]
+    assert all(order.partition("/")[0] == first for order in hosted[:1])
+    assert bool(hosted) is bool(first)
+    if first == "openai":
+        assert hosted[0] == f"openai/{world.snapshot.offers['openai'].default_model}"
+        assert {each.partition("/")[0] for each in hosted} == {"openai", "anthropic", "mistral"}
+        # What a call says goes before.
+        assert {world.order(strategy="balanced")[0].partition("/")[0] for _ in range(40)} != {"openai"}
+    assert world.route().choice.strategy == "openai-first"
 
 
 def test_a_context_window_is_no_longest_answer() -> None:

@@ -41,6 +41,7 @@ SAID = answer(
 def two_models(tmp_path: Path, base_url: str, **more: Any) -> Settings:
     document: dict[str, Any] = {
         "server": {"admin_listen": "127.0.0.1:0"},
+        "tasks": {"review": {}, "other": {}},
         "providers": {"up": {"kind": "openai_compatible", "base_url": base_url, "models": ["cheap", "good"]}},
         "prices": [{"model": "up/cheap", "input": 1, "output": 1}, {"model": "up/good", "input": 20, "output": 20}],
         "model_data": {"up/cheap": {"scores": {"quality": 0.2}}, "up/good": {"scores": {"quality": 0.9}}},

@@ -59,7 +59,7 @@ def snapshot_of(tmp_path: Path) -> Snapshot:
 
 
 async def test_a_gateway_learns_from_the_calls_that_it_serves(tmp_path: Path) -> None:
-    async with gateway(settings_of(tmp_path, {})) as served:
+    async with gateway(settings_of(tmp_path, {"tasks": {"greeting": {}}})) as served:
         request = GenerateRequest(model="mock", prompt="Hello", routing=Routing(task="greeting"))
         answers = [await served.stub.Generate(request) for _ in range(LEAST)]
         target, tokens = answers[0].served.target, answers[0].usage.output_tokens

@@ -15,6 +15,7 @@ from upstreams import answer, upstream
 from trunkline.v1 import call_pb2
 from trunkline.v1.call_pb2 import Routing
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, UsageDimension, UsageStatsRequest
+from trunkline.v1.model_service_pb2 import PlanRouteRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,7 @@ DOCUMENT: dict[str, Any] = {
     "tasks": {
         "writing": {"system_prompt": "Write well today.", "primary": ["mock/second"], "labels": {"team": "words"}},
         "capped": {"primary": ["mock/long"], "max_output_tokens": 2},
+        "monthly_report": {},
         "resting": {"primary": ["mock/failing"], "chain": "down"},
     },
     "agents": {"writer": {"task": "writing"}, "own": {"model": "mock/first", "task": "writing"}},
@@ -74,7 +76,7 @@ def asked(model: str = "", system: str = "", **routing: Any) -> GenerateRequest:
         (asked(chain="nobody"), "second", 1),
         (asked(task="monthly_report"), "first", 1),
         # What is built in names models that nobody here has: whoever is there answers, and is told how.
-        (asked(task="complex_reasoning"), "first", 1),
+        (asked(task="complex_reasoning"), "first", 20),
     ],
 )
 async def test_who_answers_and_what_he_is_told(
@@ -95,13 +97,24 @@ async def test_an_answer_is_no_longer_than_its_task_allows(settings: Settings) -
 
 async def test_a_slip_is_told_and_nothing_else_changes(settings: Settings) -> None:
     async with gateway(settings) as running:
-        answer = await running.stub.Generate(asked(task="writting"))
-        strict = await refused(running, asked(task="writting", strict_params=True))
+        answer = await running.stub.Generate(asked(agent="writter"))
+        strict = await refused(running, asked(agent="writter", strict_params=True))
     [warning] = answer.warnings
-    assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, "routing.task")
-    assert "writing" in warning.message
+    assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, "routing.agent")
+    assert "writer" in warning.message
     assert answer.usage.input_tokens == 1
     assert strict == (StatusCode.NOT_FOUND, "NAME_NOT_FOUND")
+
+
+async def test_a_task_that_nobody_knows_is_refused_with_what_is_near_and_what_to_do_instead(settings: Settings) -> None:
+    async with gateway(settings) as running:
+        for request in (asked(task="writting"), asked(model="mock/first", task="writting")):
+            with pytest.raises(aio.AioRpcError) as caught:
+                await running.stub.Generate(request)
+            assert (caught.value.code(), reason(caught.value)) == (StatusCode.NOT_FOUND, "NAME_NOT_FOUND")
+            told = str(caught.value.details())
+            assert "routing.task: no task 'writting' is configured; did you mean writing" in told
+            assert "context.labels" in told
 
 
 async def refused(running: Any, request: GenerateRequest) -> tuple[StatusCode, str]:
@@ -145,6 +158,16 @@ async def test_a_model_that_is_gone_is_replaced_in_a_chain_too(settings: Setting
     assert warning.kind == call_pb2.Warning.KIND_MODEL_REPLACED
     assert "mock/old is gone" in warning.message
     assert "mock/first answers in its place" in warning.message
+
+
+async def test_a_plan_warns_of_a_replacement_as_the_call_does(settings: Settings) -> None:
+    async with gateway(settings) as running:
+        for request in (asked(chain="retired"), asked("mock/old")):
+            told = await running.models.PlanRoute(PlanRouteRequest(request=request))
+            answer = await running.stub.Generate(request)
+            assert list(told.warnings) == list(answer.warnings)
+            assert told.warnings
+        assert not (await running.models.PlanRoute(PlanRouteRequest(request=asked(chain="down")))).warnings
 
 
 # What a caller says, over what the task says, over what the provider has of its own.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from modelbook.inherited import inherit
 from modelbook.windows import Windows
 from pricebook.build import pattern_of
 from pricebook.check import read_table, target_of
@@ -33,6 +34,7 @@ DATA = HERE.parent / "trunkline_server" / "models" / "models.json"
 OVERRIDES = HERE / "overrides.toml"
 SCORES = HERE / "scores.toml"
 FAMILIES = HERE / "families.toml"
+LINES = HERE / "lines.toml"
 
 # A model in the making: the fields of Entry.
 Draft = dict[str, Any]
@@ -82,8 +84,9 @@ def main(genai: Path, litellm: Path) -> None:
     windows = Windows(overrides["input_share"])
     drafts = drafts_of(read_table(litellm), read_providers(genai), windows)
     override(drafts, overrides["model"])
-    add_scores(drafts, tomllib.loads(SCORES.read_text()))
     add_families(drafts, tomllib.loads(FAMILIES.read_text())["family"])
+    unlisted = add_scores(drafts, tomllib.loads(SCORES.read_text()))
+    inherit(drafts, unlisted, tomllib.loads(LINES.read_text()))
     sources = {"g": _stem(genai), "l": _stem(litellm), "o": "modelbook/overrides.toml"}
     data = packed(drafts, overrides["kinds"], sources)
     DATA.write_bytes(written(data))
@@ -176,15 +179,25 @@ def override(drafts: Drafts, own: list[dict[str, Any]]) -> None:
             drafts[each["table"]][id_] = draft
 
 
-def add_scores(drafts: Drafts, scores: dict[str, Any]) -> None:
-    """What boards measured, of the models that they name. Raises ValueError for one that is not known."""
+def add_scores(drafts: Drafts, scores: dict[str, Any]) -> dict[str, dict[str, Score]]:
+    """What boards measured, of the models that they name; by kind of score, what they measured of those not sold.
+
+    Raises ValueError for one that is not known.
+    """
+    unlisted: dict[str, dict[str, Score]] = defaultdict(dict)
     for board in scores["board"]:
         for name, value in board["models"].items():
             kind, _, id_ = name.partition("/")
             if id_ not in drafts[kind]:
                 raise ValueError(f"{name} is scored and not known")
-            found = drafts[kind][id_].setdefault("scores", {})
-            found[board["score"]] = Score(round(value / board["of"], 6), board["source"])
+            drafts[kind][id_].setdefault("scores", {})[board["score"]] = _score(board, value)
+        for name, value in board.get("unlisted", {}).items():
+            unlisted[board["score"]][name] = _score(board, value)
+    return unlisted
+
+
+def _score(board: dict[str, Any], value: float) -> Score:
+    return Score(round(value / board["of"], 6), board["source"])
 
 
 def add_families(drafts: Drafts, families: list[dict[str, Any]]) -> None:

@@ -115,11 +115,11 @@ class UnknownModel(CallError):
 class UnknownName(CallError):
     """The caller's fault: no task, agent or chain is configured under this name."""
 
-    def __init__(self, field: str, what: str, name: str, known: Iterable[str]) -> None:
-        """`what` it should be: a task, a chain; `known`: those that are."""
+    def __init__(self, field: str, what: str, name: str, known: Iterable[str], remedy: str = "") -> None:
+        """`what` it should be: a task, a chain; `known`: those that are; `remedy`: what else to do."""
         close = get_close_matches(name.lower(), known := [*known], n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
-        message = f"{field}: no {what} {name!r} is configured; {hint}"
+        message = f"{field}: no {what} {name!r} is configured; {hint}{f'; {remedy}' if remedy else ''}"
         super().__init__(call_pb2.ERROR_REASON_NAME_NOT_FOUND, message, resource=name)
 
 

@@ -115,6 +115,24 @@ def test_a_table_that_cannot_be_read_is_refused_by_name(line: str, said: str, tm
     assert main([str(path)]) == 1
 
 
+@pytest.mark.parametrize("useful", [True, False])
+def test_a_bar_that_is_missed_is_named_and_ends_with_1(
+    useful: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    """Where prompts say nothing of who is right, nothing beats the best single model."""
+    lines = rows(4, 2000, tasks=not useful, latency=False, split=True)
+    for line in lines if not useful else ():
+        line["prompt"], line["task"] = "the same", "the same"
+        line["score"] = {name: float(place == 3) for place, name in enumerate(line["score"])}
+    path = written(tmp_path, lines)
+    monkeypatch.setattr("bench_routing.__main__.SHARED", tmp_path)
+    assert main([]) == (0 if useful else 1)
+    out = capsys.readouterr().out
+    assert ("every bar is met" in out) is useful
+    assert ("missed: t: performance_based, no labels: better than" in out) is not useful
+    assert main([str(path)]) == 0
+
+
 def test_without_tables_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
     monkeypatch.setattr("bench_routing.__main__.SHARED", tmp_path)
     assert main([]) == 0

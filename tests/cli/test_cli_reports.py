@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from databases import Failing
@@ -126,6 +126,45 @@ async def test_models_are_listed_with_why_they_cannot_be_called(command: Command
     assert "mock/mock-fast" in {model["id"] for model in told}
 
 
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        ((), "abcd"),
+        (("--can", "tools"), "ab"),
+        (("--max-input-price", "2.5"), "ac"),
+        (("--max-output-price", "2"), "a"),
+        (("--max-cost", "0.005"), "ac"),
+        (("--max-cost", "0.004", "--output-tokens", "0", "--input-tokens", "2000"), "a"),
+        (("--min-window", "9000"), "a"),
+        (("--min-quality", "0.5"), "ab"),
+        (("--min-speed", "0.8"), "b"),
+        (("--max-first-token", "0.001"), "abcd"),
+        (("--open",), "c"),
+        (("--available", "--provider", "up", "--can", "tools", "--min-quality", "0.6"), "b"),
+    ],
+)
+async def test_models_are_filtered(command: Command, tmp_path: Path, options: tuple[str, ...], ids: str) -> None:
+    """What was never measured is not left out for its time."""
+    up = {"kind": "openai_compatible", "base_url": "http://127.0.0.1:1", "models": ["a", "b", "c", "d"]}
+    plain = {"capabilities": ["streaming"]}
+    more: dict[str, Any] = {
+        "up/a": {"context_window": 9000, "scores": {"quality": 0.5}},
+        "up/b": {"context_window": 8000, "scores": {"quality": 0.6, "speed": 0.9}},
+        "up/c": {**plain, "open_weights": True},
+        "up/d": plain,
+    }
+    prices = [
+        {"model": f"up/{name}", "input": cost, "output": cost + 1} for name, cost in (("a", 1), ("b", 9), ("c", 2.5))
+    ]
+    document = {"providers": {"up": up}, "model_data": more, "prices": prices}
+    async with gateway(settings_of(tmp_path, document)) as running:
+        ran = await command.later("models", "--provider", "up", "--json", *options, "--address", running.address)
+        bad = await command.later("models", "--max-input-price", "x", "--address", running.address)
+    found = json.loads(ran.out or "{}").get("models", [])
+    assert "".join(each["id"].removeprefix("up/") for each in found) == ids
+    assert (bad.code, "--max-input-price" in bad.err) == (2, True)
+
+
 async def test_a_recommendation_says_why(command: Command, tmp_path: Path) -> None:
     up = {"kind": "openai_compatible", "base_url": "http://127.0.0.1:1", "models": ["a", "b"]}
     more = {"up/a": {"context_window": 9000, "scores": {"quality": 0.5}}, "up/b": {"context_window": 8000}}
@@ -136,6 +175,7 @@ async def test_a_recommendation_says_why(command: Command, tmp_path: Path) -> No
         wide = await command.later("recommend", "--min-window", "9000", "--json", *at)
         cheap = await command.later("recommend", "--max-cost", "0.01", *at)
         local = await command.later("recommend", "--local", "--min-quality", "0.5", "--prefer-open", *at)
+        fast = await command.later("recommend", "--max-first-token", "0.1", "--json", *at)
         wrong = [
             await command.later("recommend", *bad, *at)
             for bad in (("--can", "fly"), ("--by", "luck"), ("--max-cost", "x"), ("--max-cost", "-1"))
@@ -143,6 +183,7 @@ async def test_a_recommendation_says_why(command: Command, tmp_path: Path) -> No
     unknown = "its price is not known; quality 0.500 (configuration); its speed is not known"
     assert best.out.splitlines()[:2] == ["model\tscore\twhy", f"up/a\t0.500\t{unknown}"]
     assert [each["model"]["id"] for each in json.loads(wide.out)["recommendations"]] == ["up/a"]
+    assert {each["model"]["id"] for each in json.loads(fast.out)["recommendations"]} == {"up/a", "up/b"}
     assert len(cheap.out.splitlines()) == len(local.out.splitlines()) == 1, "nothing fits"
     assert [ran.code for ran in wrong] == [2] * 4
     assert "'fly' is none of streaming, tools" in wrong[0].err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gateway import gateway
+from gateway import gateway, settings_of
 from test_routing_served import SAID, two_models
 from upstreams import upstream
 
@@ -37,3 +37,24 @@ async def test_the_command_line_plans_and_sets(command: Command, tmp_path: Path)
     assert task.out == f"task review: balanced, {lasts}; before: none of its own\n"
     assert reset.out == "gateway: balanced, as the configuration has it; before: cost_optimized\n"
     assert (bad.code, "there are balanced" in bad.err) == (2, True)
+
+
+async def test_a_plan_for_an_agent_of_some_quality_with_a_model_that_is_gone(command: Command, tmp_path: Path) -> None:
+    document = {
+        "default_model": "mock/first",
+        "providers": {"mock": {"scripts": {"first": {"text": "one"}, "old": {"text": "two"}}}},
+        "agents": {"writer": {"model": "mock/old"}},
+        "model_data": {
+            "mock/old": {"retirement": "2020-01-01", "replacement": "first"},
+            "mock/first": {"scores": {"quality": 0.4}},
+        },
+    }
+    async with gateway(settings_of(tmp_path, document)) as running:
+        at = ("--address", running.address)
+        plan = await command.later("route", "hello", "--agent", "writer", "--min-quality", "0.3", *at)
+        unmet = await command.later("route", "hello", "--agent", "writer", "--min-quality", "0.5", *at)
+        wrong = await command.later("route", "hello", "--min-quality", "5", *at)
+    assert "\nmock/old is gone" in f"\n{plan.err.replace('warning: ', '')}"
+    assert "1\tmock/first" in plan.out
+    assert (unmet.code, wrong.code) == (2, 2)
+    assert "mock/first" in unmet.err

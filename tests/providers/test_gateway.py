@@ -42,7 +42,7 @@ FAR: dict[str, Any] = {"providers": {"mock": {"scripts": SCRIPTS, "retry": {"max
 
 def near(base_url: str, **more: Any) -> dict[str, Any]:
     far = {"kind": "trunkline", "base_url": base_url, "models": ["mock/fast"], "retry": {"max_attempts": 1}, **more}
-    return {"providers": {"far": far}}
+    return {"providers": {"far": far}, "tasks": {"writing": {}}}
 
 
 @asynccontextmanager

@@ -53,6 +53,7 @@ SETTINGS = Settings(
                 min_quality=0.5,
                 max_cost=0.01,
                 max_time_to_first_token=Seconds(2),
+                max_expected_total_time=Seconds(10),
                 local_only=True,
                 prefer_open_weights=True,
                 providers=("p", "q"),
@@ -184,25 +185,40 @@ def test_an_agent_without_a_task() -> None:
 # --- names that nobody knows ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("what", "name"), [("task", "nightly_report"), ("agent", "billing")])
-def test_any_other_name_counts_for_statistics(what: str, name: str) -> None:
-    request, _, warnings = asked(model="m", **said(what, name))
-    assert getattr(request.routing, what) == name
+def test_any_other_agent_counts_for_statistics() -> None:
+    request, _, warnings = asked(model="m", agent="billing")
+    assert request.routing.agent == "billing"
     assert not warnings
 
 
-@pytest.mark.parametrize(("what", "name"), [("task", "code_genration"), ("agent", "implementation-agnt")])
-def test_what_looks_like_a_slip_is_warned_about(what: str, name: str) -> None:
-    [warning] = asked(model="m", **said(what, name)).warnings
-    assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, f"routing.{what}")
-    assert "code_generation" in warning.message or "Implementation-Agent" in warning.message
+def test_an_agent_that_looks_like_a_slip_is_warned_about() -> None:
+    [warning] = asked(model="m", agent="implementation-agnt").warnings
+    assert (warning.kind, warning.field) == (call_pb2.Warning.KIND_NAME_UNKNOWN, "routing.agent")
+    assert "Implementation-Agent" in warning.message
 
 
-@pytest.mark.parametrize("what", ["task", "agent"])
-def test_strict_callers_are_refused_instead(what: str) -> None:
-    with pytest.raises(UnknownName, match=f"routing.{what}: no {what} 'nightly'") as caught:
-        asked(model="m", strict_params=True, **said(what, "nightly"))
+def test_strict_callers_are_refused_instead() -> None:
+    with pytest.raises(UnknownName, match=r"routing\.agent: no agent 'nightly'") as caught:
+        asked(model="m", strict_params=True, agent="nightly")
     assert caught.value.reason == call_pb2.ERROR_REASON_NAME_NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("code_genration", "did you mean code_generation"), ("nightly", "there are code_generation, ranked, pinned")],
+)
+@pytest.mark.parametrize("model", ["m", ""])
+def test_any_other_task_is_refused(model: str, name: str, hint: str) -> None:
+    with pytest.raises(UnknownName, match=f"routing.task: no task '{name}' is configured; {hint}") as caught:
+        asked(model=model, task=name)
+    assert caught.value.reason == call_pb2.ERROR_REASON_NAME_NOT_FOUND
+    assert "a label (context.labels), or a task that says nothing" in str(caught.value)
+
+
+def test_a_task_that_says_nothing_only_counts() -> None:
+    settings = Settings(tasks={"nightly": TaskSettings()})
+    assert asked(settings, model="m", task="nightly").request.routing.task == "nightly"
+    assert asked(settings, task="Nightly").policy.order == ()
 
 
 def test_a_chain_has_to_be_there() -> None:
@@ -241,6 +257,7 @@ def test_a_chain_may_say_what_its_targets_have_to_be() -> None:
     assert list(routing.required_capabilities) == [CAPABILITY_TOOLS, CAPABILITY_VISION]
     assert (routing.min_context_window, routing.min_quality, routing.max_cost_nano_usd) == (1000, 0.5, 10_000_000)
     assert routing.max_time_to_first_token.ToTimedelta().total_seconds() == 2
+    assert routing.max_expected_total_time.ToTimedelta().total_seconds() == 10
     assert (routing.local_only, routing.prefer_open_weights) == (True, True)
     assert list(routing.allowed_providers) == ["p", "q"]
 
@@ -250,13 +267,15 @@ def test_a_chain_may_say_what_its_targets_have_to_be() -> None:
     quality=st.floats(0, 1),
     cost=st.integers(0, 30_000_000),
     first=st.integers(1, 4000),
+    total=st.integers(1, 20_000),
     providers=st.sets(st.sampled_from(["p", "q", "r"])),
 )
 def test_of_what_both_ask_for_the_stricter_holds(
-    window: int, quality: float, cost: int, first: int, providers: set[str]
+    window: int, quality: float, cost: int, first: int, total: int, providers: set[str]
 ) -> None:
     routing = Routing(chain="able", min_context_window=window, min_quality=quality, max_cost_nano_usd=cost)
     routing.max_time_to_first_token.FromMilliseconds(first)
+    routing.max_expected_total_time.FromMilliseconds(total)
     routing.allowed_providers.extend(providers)
     if providers == {"r"}:
         with pytest.raises(InvalidRequest, match="has none of the providers of chain able: p, q"):
@@ -267,6 +286,7 @@ def test_of_what_both_ask_for_the_stricter_holds(
     assert found.min_quality == max(quality, 0.5)
     assert found.max_cost_nano_usd == min(cost, 10_000_000)
     assert found.max_time_to_first_token.ToMilliseconds() == min(first, 2000)
+    assert found.max_expected_total_time.ToMilliseconds() == min(total, 10_000)
     assert set(found.allowed_providers) == (providers or {"p", "q"}) & {"p", "q"}
 
 

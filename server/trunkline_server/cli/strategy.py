@@ -9,9 +9,9 @@ from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline.v1.model_service_pb2 import PlannedTarget, PlanRouteResponse
 from trunkline_client import AdminClient
 from trunkline_server.cli.connection import DEFAULT_ADMIN_ADDRESS, PATIENCE, AdminAddress, ApiKey, Connection, calling
-from trunkline_server.cli.models import nano_usd
+from trunkline_server.cli.models import MinQuality, nano_usd
 from trunkline_server.cli.options import AsJson, MaxTokens
-from trunkline_server.cli.terminal import print_json, print_line, print_table
+from trunkline_server.cli.terminal import print_json, print_line, print_table, tell
 
 commands = Typer(name="strategy", help="Say how a gateway chooses the targets of calls that name none.")
 
@@ -57,13 +57,15 @@ def route(  # noqa: PLR0913 - each is an option
     model: Annotated[str, Option(metavar="M", help="As of generate. Default: whoever the strategy chooses.")] = "",
     strategy: Annotated[str, Option(metavar="S", help="balanced, cost_optimized, ... Default: the gateway's.")] = "",
     task: Annotated[str, Option(metavar="T", help="What the call is for.")] = "",
+    agent: Annotated[str, Option(metavar="A", help="Who calls: an agent of the configuration.")] = "",
     chain: Annotated[str, Option(metavar="C", help="A chain of the configuration.")] = "",
     max_tokens: MaxTokens = None,
     max_cost: Annotated[str, Option(metavar="USD", help="Only where the call is expected to cost at most this.")] = "",
+    min_quality: MinQuality = None,
     local: Annotated[bool, Option("--local", help="Only models that run on the gateway's own machine.")] = False,
 ) -> None:
     """Show whom a call would go to and why, and who would not be asked. Nothing is sent to a provider."""
-    routing = Routing(strategy=strategy, task=task, chain=chain, local_only=local)
+    routing = Routing(strategy=strategy, task=task, agent=agent, chain=chain, local_only=local, min_quality=min_quality)
     if max_cost:
         routing.max_cost_nano_usd = nano_usd(max_cost)
     request = GenerateRequest(model=model, prompt=prompt, routing=routing)
@@ -89,6 +91,8 @@ def _tell(told: PlanRouteResponse) -> None:
     if terms:
         print_line("weights: " + ", ".join(f"{name} {told.weights[name]:.2f}" for name in sorted(terms)))
     print_table(("", "target", "score", "terms", "cost USD", "first token", "whole answer"), _rows(told))
+    for warning in told.warnings:
+        tell("warning", warning.message)
     if told.removed:
         print_line("not asked:")
         print_table(("target", "removed by", "why"), ((each.id, each.constraint, each.detail) for each in told.removed))

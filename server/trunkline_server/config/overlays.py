@@ -17,11 +17,15 @@ from trunkline_server.settings.tasks import spelling
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    Keys = tuple[str, ...]
+
 BUILT_IN = "built_in"
 # Sections whose names callers say: they are the same however they are spelt.
 _SPELT = ("tasks", "agents", "chains", "environments")
 # A chain says one of these.
 _FORMS = ("targets", "tiers", "requires")
+# A task that says one of the first loses those of the second that it leaves out: who says whom to ask asks nobody else.
+_ASKED, _ASKED_AFTER = ("primary", "fallback", "chain"), ("chain", "then_anybody")
 # By an environment's `fallback`: how often a provider is asked, and how many attempts a call may take.
 _ATTEMPTS = {"quick_degradation": (1, 4), "maximum_resilience": (6, 10)}
 
@@ -66,14 +70,20 @@ def overlay(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         lower, upper = under.get(section), over.get(section)
         if isinstance(lower, dict) and isinstance(upper, dict):
             merged[section] = _merged(_spelt_as(lower, upper), upper)
-    for name, chain in _items(over.get("chains")):
-        if isinstance(chain, dict) and any(chain.get(form) is not None for form in _FORMS):
-            dropped = {form for form in _FORMS if chain.get(form) is None}
-            merged["chains"][name] = {k: v for k, v in merged["chains"][name].items() if k not in dropped}
+    _drop(merged, over, "chains", _FORMS, _FORMS)
+    _drop(merged, over, "tasks", _ASKED, _ASKED_AFTER)
     if isinstance(under.get("prices"), list) and isinstance(over.get("prices"), list):
         named = {str(own.get("model")).lower() for own in over["prices"] if isinstance(own, dict)}
         merged["prices"] = [*over["prices"], *(own for own in under["prices"] if own["model"].lower() not in named)]
     return merged
+
+
+def _drop(merged: Mapping[str, Any], over: Mapping[str, Any], section: str, said: Keys, lost: Keys) -> None:
+    """Whatever in a section of `over` says one of `said` has none of `lost` but its own."""
+    for name, own in _items(over.get(section)):
+        if isinstance(own, dict) and any(own.get(key) is not None for key in said):
+            dropped = {key for key in lost if own.get(key) is None}
+            merged[section][name] = {k: v for k, v in merged[section][name].items() if k not in dropped}
 
 
 def fill_in_environment(tree: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ from trunkline_server.spans import set_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from trunkline.v1.call_pb2 import Target
+    from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline_server.core import Call
     from trunkline_server.routing.candidates import Candidate
     from trunkline_server.routing.decision import Decision, Ranking
@@ -41,6 +43,7 @@ def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanR
             task=choice.task,
             config_version=call.snapshot.version,
             targets=[PlannedTarget(target=each, id=f"{each.provider}/{each.model}") for each in routed.targets],
+            warnings=_warnings(routed, routed.targets),
         )
     question = decision.ranking.question
     told = PlanRouteResponse(
@@ -53,6 +56,7 @@ def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanR
         complexity=question.ask.analysis.complexity,
         config_version=call.snapshot.version,
         targets=_planned(decision),
+        warnings=_warnings(routed, (question.table.targets[index] for index in decision.order)),
     )
     if is_scored(question.strategy):
         weights = question.effective_weights()
@@ -60,6 +64,11 @@ def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanR
     removed = [*_removed(decision), *(_missing(call, everybody) if question.is_open else ())]
     told.removed.extend(sorted(removed, key=lambda each: each.id))
     return told
+
+
+def _warnings(routed: Routed, targets: Iterable[Target]) -> Iterator[CallWarning]:
+    found = (routed.replaced.get((target.provider, target.model)) for target in targets)
+    return (warning for warning in found if warning is not None)
 
 
 def _planned(decision: Decision) -> Iterator[PlannedTarget]:

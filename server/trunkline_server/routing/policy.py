@@ -28,6 +28,8 @@ class Policy:
     # Names of targets by tier: the strategy orders those of a tier, and all of them come before the next tier's.
     # With `order` too, `order` comes first.
     tiers: tuple[tuple[str, ...], ...] = ()
+    # After all of those whoever else may be asked.
+    then_anybody: bool = False
     # The first of `order` stays first, whatever was measured.
     pinned: bool = False
     # Tokens that come out at most: the lesser of this and of what the request says holds.

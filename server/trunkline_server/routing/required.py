@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trunkline.v1.model_pb2 import Capability
 from trunkline_server.errors import InvalidRequest, Violation
@@ -29,17 +29,20 @@ def require(routing: Routing, wanted: RequirementSettings, chain: str) -> None:
         routing.max_cost_nano_usd = (
             min(routing.max_cost_nano_usd, most) if routing.HasField("max_cost_nano_usd") else most
         )
-    _within(routing, wanted.max_time_to_first_token)
+    _within(routing, "max_time_to_first_token", wanted.max_time_to_first_token)
+    _within(routing, "max_expected_total_time", wanted.max_expected_total_time)
     routing.local_only = routing.local_only or wanted.local_only
     routing.prefer_open_weights = routing.prefer_open_weights or wanted.prefer_open_weights
     if wanted.providers:
         _among(routing, wanted.providers, chain)
 
 
-def _within(routing: Routing, most: float | None) -> None:
-    said = routing.HasField("max_time_to_first_token")
-    if most is not None and not (said and seconds(routing.max_time_to_first_token) <= most):
-        routing.max_time_to_first_token.FromNanoseconds(round(most * 1e9))
+def _within(
+    routing: Routing, name: Literal["max_time_to_first_token", "max_expected_total_time"], most: float | None
+) -> None:
+    time = getattr(routing, name)
+    if most is not None and not (routing.HasField(name) and seconds(time) <= most):
+        time.FromNanoseconds(round(most * 1e9))
 
 
 def _among(routing: Routing, providers: tuple[str, ...], chain: str) -> None:

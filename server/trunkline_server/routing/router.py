@@ -149,7 +149,8 @@ class Router:
         policy = policy_for(call, self._sources.overlay)
         if policy.order or policy.tiers:
             try:
-                return plan_by(policy, settings, request.routing, resolve)
+                plan = plan_by(policy, settings, request.routing, resolve)
+                return self._open_ended(call, plan) if policy.then_anybody else plan
             except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed):
                 if request.routing.chain:
                     raise
@@ -159,6 +160,17 @@ class Router:
         if settings.default_model and is_plain(request.routing) and not self._gathering.is_said(call):
             return plan_of(settings, "", request.routing, resolve)
         return None
+
+    def _open_ended(self, call: Call, plan: Plan) -> Plan:
+        """The plan, everybody else after it, the embedded model last. Who says a strategy chooses of those named."""
+        if plan.alone or call.request.routing.strategy:
+            return plan
+        table = self._gathering.tables(call).open_to(call.identity)
+        last = [table.targets[index] for index in table.embedded]
+        groups = [tuple(target for target in group if target not in last) for group in plan.groups]
+        named = {f"{target.provider}/{target.model}" for group in groups for target in group}
+        rest = [table.targets[index] for index in table.hosted if table.rows[index].id not in named]
+        return plan._replace(groups=tuple(filter(None, (*groups, tuple(rest), tuple(last)))))
 
     def _decided(self, call: Call, plan: Plan | None, resolve: _Resolve, *, peek: bool = False) -> Routed:
         question, strategy, arm, prefix = self._gathering.gather(call, plan, resolve, peek=peek)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trunkline_server.routing.candidates import Candidate, Tariff
     from trunkline_server.routing.tokens import Shape
 
-# Of what nobody knows: how good and how fast a model is taken to be, from 0 to 1. The quality is about the median of
+# Of what nobody knows: how good and how fast a model is taken to be, from 0 to 1. The quality is below most of
 # the catalogue's scores.
 UNKNOWN_QUALITY = 0.3
 UNKNOWN_SPEED = 0.5

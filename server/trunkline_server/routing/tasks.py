@@ -37,6 +37,8 @@ MAX_LABELS = 32
 _SLIP = 0.8
 # Names come from callers: only so many are remembered.
 _REMEMBERED = 4096
+# What to do with a task that only tells calls apart.
+_LABELS = "a name for statistics alone is a label (context.labels), or a task that says nothing (tasks: {NAME: {}})"
 _NO_TASK, _NO_AGENT, _NO_CHAIN, _NO_ENVIRONMENT = (
     TaskSettings(),
     AgentSettings(),
@@ -71,8 +73,8 @@ class _Named(NamedTuple):
 def expand(settings: Settings, request: GenerateRequest) -> Expanded:
     """The request with what its task, agent, chain and environment say, and the policy for who is asked.
 
-    A task or an agent that is not configured counts for statistics only. Raises UnknownName for a chain that is not
-    configured, and with strict_params for tasks and agents.
+    An agent that is not configured counts for statistics only. Raises UnknownName for a task or a chain that is not
+    configured, and with strict_params for agents.
     """
     routing = request.routing
     if request.model and not (routing.task or routing.agent or routing.chain or settings.environment):
@@ -84,6 +86,8 @@ def expand(settings: Settings, request: GenerateRequest) -> Expanded:
 def _named(settings: Settings, routing: Routing) -> _Named:
     agent_name, agent = _find(settings.agents, routing.agent, _NO_AGENT)
     task_name, task = _find(settings.tasks, routing.task or agent.task, _NO_TASK)
+    if task is _NO_TASK and routing.task:
+        raise UnknownName("routing.task", "task", routing.task, settings.tasks, _LABELS)
     chain_name, chain = _find(settings.chains, routing.chain or task.chain, _NO_CHAIN)
     if chain is _NO_CHAIN and routing.chain:
         raise UnknownName("routing.chain", "chain", routing.chain, settings.chains)
@@ -124,6 +128,7 @@ def _policy(settings: Settings, request: GenerateRequest, named: _Named) -> Poli
         weights=_weights(task),
         order=order,
         tiers=tiers,
+        then_anybody=task.then_anybody and not request.model and not request.routing.chain,
         pinned=task.pinned and not request.model and not request.routing.chain,
         max_output_tokens=task.max_output_tokens,
         quality_target=environment.quality_threshold,
@@ -221,15 +226,15 @@ def _instruct(request: GenerateRequest, task: TaskSettings) -> None:
 
 
 def _slips(settings: Settings, routing: Routing) -> Iterator[CallWarning]:
-    """Names that nothing stands for though something is called nearly so. Raises UnknownName with strict_params."""
-    for what, name, known in (("task", routing.task, settings.tasks), ("agent", routing.agent, settings.agents)):
-        if not name or name in known or _spelt(name, tuple(known)):
-            continue
-        if routing.strict_params:
-            raise UnknownName(f"routing.{what}", what, name, known)
-        if close := _nearest(name, tuple(known)):
-            yield CallWarning(
-                kind=CallWarning.KIND_NAME_UNKNOWN,
-                field=f"routing.{what}",
-                message=f"no {what} of this name is configured: it counts for statistics only; is {close} meant?",
-            )
+    """An agent that is not configured though one is called nearly so. Raises UnknownName with strict_params."""
+    name, known = routing.agent, settings.agents
+    if not name or name in known or _spelt(name, tuple(known)):
+        return
+    if routing.strict_params:
+        raise UnknownName("routing.agent", "agent", name, known)
+    if close := _nearest(name, tuple(known)):
+        yield CallWarning(
+            kind=CallWarning.KIND_NAME_UNKNOWN,
+            field="routing.agent",
+            message=f"no agent of this name is configured: it counts for statistics only; is {close} meant?",
+        )

@@ -36,6 +36,8 @@ class TaskSettings(Section, frozen=True, kw_only=True):
     fallback: tuple[str, ...] = ()
     # A chain whose targets are asked after those.
     chain: str = ""
+    # After all of those whoever else may be asked: there is always somebody.
+    then_anybody: bool = False
     # The first of them stays first, whatever is measured.
     pinned: bool = False
     # No answer is longer, whatever the caller asks for. Unset = no cap.
@@ -66,6 +68,8 @@ class RequirementSettings(Section, frozen=True, kw_only=True):
     # USD that a call is expected to cost at most.
     max_cost: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
     max_time_to_first_token: Seconds | None = None
+    # Until the last token of the answer.
+    max_expected_total_time: Seconds | None = None
     # Only models on this machine.
     local_only: bool = False
     prefer_open_weights: bool = False

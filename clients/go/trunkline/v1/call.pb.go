@@ -386,7 +386,7 @@ const (
 	ErrorReason_ERROR_REASON_MODEL_NOT_FOUND ErrorReason = 5
 	// NOT_FOUND. No such call in the ledger, or it is another workspace's.
 	ErrorReason_ERROR_REASON_CALL_NOT_FOUND ErrorReason = 27
-	// NOT_FOUND. No chain of this name is configured, or with strict_params no task or agent; ResourceInfo names it.
+	// NOT_FOUND. No task or chain of this name is configured, or with strict_params no agent; ResourceInfo names it.
 	ErrorReason_ERROR_REASON_NAME_NOT_FOUND ErrorReason = 29
 	// FAILED_PRECONDITION. No configured target can take this call: a key is missing, an engine is not installed.
 	ErrorReason_ERROR_REASON_NO_CANDIDATE ErrorReason = 6
@@ -542,7 +542,7 @@ const (
 	// The model that was named is gone, and the one that replaces it answered: message names both, Served.target has the one
 	// that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
 	Warning_KIND_MODEL_REPLACED Warning_Kind = 4
-	// No task or agent of this name is configured, but one of nearly the same: it counts for statistics only. With
+	// No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
 	// routing.strict_params the call fails instead (NAME_NOT_FOUND).
 	Warning_KIND_NAME_UNKNOWN Warning_Kind = 5
 )
@@ -671,12 +671,12 @@ type Routing struct {
 	Strategy string `protobuf:"bytes,1,opt,name=strategy,proto3" json:"strategy,omitempty"`
 	// What the caller is doing: code_generation, security_review. At most 64 letters, digits, "_" and "-"; in the names of tasks,
 	// agents and chains case, "-" and "_" do not matter. A task that is configured may put instructions in front of
-	// system_instruction, cap max_output_tokens, add labels and, for calls without `model`, say who is asked. Any other name
-	// counts for statistics only, with a warning (KIND_NAME_UNKNOWN) if it looks like a slip; with strict_params it is refused
-	// (NOT_FOUND, NAME_NOT_FOUND).
+	// system_instruction, cap max_output_tokens, add labels and, for calls without `model`, say who is asked. Any other name is
+	// refused (NOT_FOUND, NAME_NOT_FOUND; the message names the nearest). What only tells calls apart is CallContext.labels.
 	Task string `protobuf:"bytes,2,opt,name=task,proto3" json:"task,omitempty"`
 	// Which of the caller's agents is doing it. One that is configured stands for a task, unless `task` says another, and may
-	// have a model of its own, which is asked before the task's. Other names are as in task.
+	// have a model of its own, which is asked before the task's. Any other name counts for statistics only, with a warning
+	// (KIND_NAME_UNKNOWN) if it looks like a slip; with strict_params it is refused (NOT_FOUND, NAME_NOT_FOUND).
 	Agent string `protobuf:"bytes,3,opt,name=agent,proto3" json:"agent,omitempty"`
 	// A chain of the configuration: its targets are asked in their order, after `model` if that is set, or those are that meet
 	// what it requires. NOT_FOUND (NAME_NOT_FOUND) if there is none of this name: the message names those that there are.

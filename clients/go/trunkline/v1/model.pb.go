@@ -258,7 +258,8 @@ type ModelScore struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// From 0 to 1, on the source's own scale: scores of different sources do not compare.
 	Value float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
-	// Who says so: a benchmark and its date, or "configuration".
+	// Who says so: a benchmark and its date, or "configuration". "inherited from X: ..." is what X has, whose place this
+	// model took; "the same model as X: ..." is what was measured at another seller.
 	Source        string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

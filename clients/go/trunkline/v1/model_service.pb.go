@@ -871,6 +871,8 @@ type PlanRouteResponse struct {
 	Complexity Complexity `protobuf:"varint,10,opt,name=complexity,proto3,enum=trunkline.v1.Complexity" json:"complexity,omitempty"`
 	// The configuration that it would run on, as in Served.
 	ConfigVersion string `protobuf:"bytes,11,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
+	// Of the targets that stand in for a model that is gone, in their order: what the answer would say if it were theirs.
+	Warnings      []*Warning `protobuf:"bytes,12,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -980,6 +982,13 @@ func (x *PlanRouteResponse) GetConfigVersion() string {
 		return x.ConfigVersion
 	}
 	return ""
+}
+
+func (x *PlanRouteResponse) GetWarnings() []*Warning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // A target that would be asked.
@@ -1254,7 +1263,7 @@ const file_trunkline_v1_model_service_proto_rawDesc = "" +
 	"\vmodel_count\x18\x04 \x01(\x05R\n" +
 	"modelCount\"K\n" +
 	"\x10PlanRouteRequest\x127\n" +
-	"\arequest\x18\x01 \x01(\v2\x1d.trunkline.v1.GenerateRequestR\arequest\"\xc4\x04\n" +
+	"\arequest\x18\x01 \x01(\v2\x1d.trunkline.v1.GenerateRequestR\arequest\"\xf7\x04\n" +
 	"\x11PlanRouteResponse\x125\n" +
 	"\atargets\x18\x01 \x03(\v2\x1b.trunkline.v1.PlannedTargetR\atargets\x125\n" +
 	"\aremoved\x18\x02 \x03(\v2\x1b.trunkline.v1.RemovedTargetR\aremoved\x12\x1a\n" +
@@ -1269,7 +1278,8 @@ const file_trunkline_v1_model_service_proto_rawDesc = "" +
 	"complexity\x18\n" +
 	" \x01(\x0e2\x18.trunkline.v1.ComplexityR\n" +
 	"complexity\x12%\n" +
-	"\x0econfig_version\x18\v \x01(\tR\rconfigVersion\x1a:\n" +
+	"\x0econfig_version\x18\v \x01(\tR\rconfigVersion\x121\n" +
+	"\bwarnings\x18\f \x03(\v2\x15.trunkline.v1.WarningR\bwarnings\x1a:\n" +
 	"\fWeightsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xf2\x03\n" +
@@ -1340,7 +1350,8 @@ var file_trunkline_v1_model_service_proto_goTypes = []any{
 	(Outcome)(0),                          // 19: trunkline.v1.Outcome
 	(*GenerateRequest)(nil),               // 20: trunkline.v1.GenerateRequest
 	(Complexity)(0),                       // 21: trunkline.v1.Complexity
-	(*Target)(nil),                        // 22: trunkline.v1.Target
+	(*Warning)(nil),                       // 22: trunkline.v1.Warning
+	(*Target)(nil),                        // 23: trunkline.v1.Target
 }
 var file_trunkline_v1_model_service_proto_depIdxs = []int32{
 	16, // 0: trunkline.v1.ListModelsRequest.required_capabilities:type_name -> trunkline.v1.Capability
@@ -1358,26 +1369,27 @@ var file_trunkline_v1_model_service_proto_depIdxs = []int32{
 	13, // 12: trunkline.v1.PlanRouteResponse.removed:type_name -> trunkline.v1.RemovedTarget
 	14, // 13: trunkline.v1.PlanRouteResponse.weights:type_name -> trunkline.v1.PlanRouteResponse.WeightsEntry
 	21, // 14: trunkline.v1.PlanRouteResponse.complexity:type_name -> trunkline.v1.Complexity
-	22, // 15: trunkline.v1.PlannedTarget.target:type_name -> trunkline.v1.Target
-	15, // 16: trunkline.v1.PlannedTarget.terms:type_name -> trunkline.v1.PlannedTarget.TermsEntry
-	17, // 17: trunkline.v1.PlannedTarget.expected_time_to_first_token:type_name -> google.protobuf.Duration
-	17, // 18: trunkline.v1.PlannedTarget.expected_total_time:type_name -> google.protobuf.Duration
-	22, // 19: trunkline.v1.RemovedTarget.target:type_name -> trunkline.v1.Target
-	1,  // 20: trunkline.v1.ModelService.ListModels:input_type -> trunkline.v1.ListModelsRequest
-	3,  // 21: trunkline.v1.ModelService.GetModel:input_type -> trunkline.v1.GetModelRequest
-	4,  // 22: trunkline.v1.ModelService.RecommendModels:input_type -> trunkline.v1.RecommendModelsRequest
-	10, // 23: trunkline.v1.ModelService.PlanRoute:input_type -> trunkline.v1.PlanRouteRequest
-	7,  // 24: trunkline.v1.ModelService.RefreshModels:input_type -> trunkline.v1.RefreshModelsRequest
-	2,  // 25: trunkline.v1.ModelService.ListModels:output_type -> trunkline.v1.ListModelsResponse
-	18, // 26: trunkline.v1.ModelService.GetModel:output_type -> trunkline.v1.Model
-	5,  // 27: trunkline.v1.ModelService.RecommendModels:output_type -> trunkline.v1.RecommendModelsResponse
-	11, // 28: trunkline.v1.ModelService.PlanRoute:output_type -> trunkline.v1.PlanRouteResponse
-	8,  // 29: trunkline.v1.ModelService.RefreshModels:output_type -> trunkline.v1.RefreshModelsResponse
-	25, // [25:30] is the sub-list for method output_type
-	20, // [20:25] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	22, // 15: trunkline.v1.PlanRouteResponse.warnings:type_name -> trunkline.v1.Warning
+	23, // 16: trunkline.v1.PlannedTarget.target:type_name -> trunkline.v1.Target
+	15, // 17: trunkline.v1.PlannedTarget.terms:type_name -> trunkline.v1.PlannedTarget.TermsEntry
+	17, // 18: trunkline.v1.PlannedTarget.expected_time_to_first_token:type_name -> google.protobuf.Duration
+	17, // 19: trunkline.v1.PlannedTarget.expected_total_time:type_name -> google.protobuf.Duration
+	23, // 20: trunkline.v1.RemovedTarget.target:type_name -> trunkline.v1.Target
+	1,  // 21: trunkline.v1.ModelService.ListModels:input_type -> trunkline.v1.ListModelsRequest
+	3,  // 22: trunkline.v1.ModelService.GetModel:input_type -> trunkline.v1.GetModelRequest
+	4,  // 23: trunkline.v1.ModelService.RecommendModels:input_type -> trunkline.v1.RecommendModelsRequest
+	10, // 24: trunkline.v1.ModelService.PlanRoute:input_type -> trunkline.v1.PlanRouteRequest
+	7,  // 25: trunkline.v1.ModelService.RefreshModels:input_type -> trunkline.v1.RefreshModelsRequest
+	2,  // 26: trunkline.v1.ModelService.ListModels:output_type -> trunkline.v1.ListModelsResponse
+	18, // 27: trunkline.v1.ModelService.GetModel:output_type -> trunkline.v1.Model
+	5,  // 28: trunkline.v1.ModelService.RecommendModels:output_type -> trunkline.v1.RecommendModelsResponse
+	11, // 29: trunkline.v1.ModelService.PlanRoute:output_type -> trunkline.v1.PlanRouteResponse
+	8,  // 30: trunkline.v1.ModelService.RefreshModels:output_type -> trunkline.v1.RefreshModelsResponse
+	26, // [26:31] is the sub-list for method output_type
+	21, // [21:26] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_trunkline_v1_model_service_proto_init() }

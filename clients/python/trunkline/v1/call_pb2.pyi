@@ -246,7 +246,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 27
     """NOT_FOUND. No such call in the ledger, or it is another workspace's."""
     ERROR_REASON_NAME_NOT_FOUND: _ErrorReason.ValueType  # 29
-    """NOT_FOUND. No chain of this name is configured, or with strict_params no task or agent; ResourceInfo names it."""
+    """NOT_FOUND. No task or chain of this name is configured, or with strict_params no agent; ResourceInfo names it."""
     ERROR_REASON_NO_CANDIDATE: _ErrorReason.ValueType  # 6
     """FAILED_PRECONDITION. No configured target can take this call: a key is missing, an engine is not installed."""
     ERROR_REASON_KEY_MISSING: _ErrorReason.ValueType  # 7
@@ -318,7 +318,7 @@ ERROR_REASON_MODEL_NOT_FOUND: ErrorReason.ValueType  # 5
 ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 27
 """NOT_FOUND. No such call in the ledger, or it is another workspace's."""
 ERROR_REASON_NAME_NOT_FOUND: ErrorReason.ValueType  # 29
-"""NOT_FOUND. No chain of this name is configured, or with strict_params no task or agent; ResourceInfo names it."""
+"""NOT_FOUND. No task or chain of this name is configured, or with strict_params no agent; ResourceInfo names it."""
 ERROR_REASON_NO_CANDIDATE: ErrorReason.ValueType  # 6
 """FAILED_PRECONDITION. No configured target can take this call: a key is missing, an engine is not installed."""
 ERROR_REASON_KEY_MISSING: ErrorReason.ValueType  # 7
@@ -464,13 +464,13 @@ class Routing(_message.Message):
     task: _builtins.str
     """What the caller is doing: code_generation, security_review. At most 64 letters, digits, "_" and "-"; in the names of tasks,
     agents and chains case, "-" and "_" do not matter. A task that is configured may put instructions in front of
-    system_instruction, cap max_output_tokens, add labels and, for calls without `model`, say who is asked. Any other name
-    counts for statistics only, with a warning (KIND_NAME_UNKNOWN) if it looks like a slip; with strict_params it is refused
-    (NOT_FOUND, NAME_NOT_FOUND).
+    system_instruction, cap max_output_tokens, add labels and, for calls without `model`, say who is asked. Any other name is
+    refused (NOT_FOUND, NAME_NOT_FOUND; the message names the nearest). What only tells calls apart is CallContext.labels.
     """
     agent: _builtins.str
     """Which of the caller's agents is doing it. One that is configured stands for a task, unless `task` says another, and may
-    have a model of its own, which is asked before the task's. Other names are as in task.
+    have a model of its own, which is asked before the task's. Any other name counts for statistics only, with a warning
+    (KIND_NAME_UNKNOWN) if it looks like a slip; with strict_params it is refused (NOT_FOUND, NAME_NOT_FOUND).
     """
     chain: _builtins.str
     """A chain of the configuration: its targets are asked in their order, after `model` if that is set, or those are that meet
@@ -969,7 +969,7 @@ class Warning(_message.Message):
         that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
         """
         KIND_NAME_UNKNOWN: Warning._Kind.ValueType  # 5
-        """No task or agent of this name is configured, but one of nearly the same: it counts for statistics only. With
+        """No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
         routing.strict_params the call fails instead (NAME_NOT_FOUND).
         """
 
@@ -989,7 +989,7 @@ class Warning(_message.Message):
     that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
     """
     KIND_NAME_UNKNOWN: Warning.Kind.ValueType  # 5
-    """No task or agent of this name is configured, but one of nearly the same: it counts for statistics only. With
+    """No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
     routing.strict_params the call fails instead (NAME_NOT_FOUND).
     """
 

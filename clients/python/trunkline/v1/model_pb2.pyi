@@ -122,7 +122,9 @@ class ModelScore(_message.Message):
     value: _builtins.float
     """From 0 to 1, on the source's own scale: scores of different sources do not compare."""
     source: _builtins.str
-    """Who says so: a benchmark and its date, or "configuration"."""
+    """Who says so: a benchmark and its date, or "configuration". "inherited from X: ..." is what X has, whose place this
+    model took; "the same model as X: ..." is what was measured at another seller.
+    """
     def __init__(
         self,
         *,

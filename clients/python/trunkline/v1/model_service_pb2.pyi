@@ -526,6 +526,7 @@ class PlanRouteResponse(_message.Message):
     EXPECTED_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     COMPLEXITY_FIELD_NUMBER: _builtins.int
     CONFIG_VERSION_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     strategy: _builtins.str
     """As in Served."""
     task: _builtins.str
@@ -554,6 +555,10 @@ class PlanRouteResponse(_message.Message):
     def weights(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """By term: what counts how much in a score. They add up to 1. Empty: the strategy does not score."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Warning]:
+        """Of the targets that stand in for a model that is gone, in their order: what the answer would say if it were theirs."""
+
     def __init__(
         self,
         *,
@@ -568,10 +573,11 @@ class PlanRouteResponse(_message.Message):
         expected_output_tokens: _builtins.int = ...,
         complexity: _call_pb2.Complexity.ValueType = ...,
         config_version: _builtins.str = ...,
+        warnings: _abc.Iterable[_call_pb2.Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complexity", b"complexity", "config_version", b"config_version", "expected_output_tokens", b"expected_output_tokens", "experiment_arm", b"experiment_arm", "input_tokens", b"input_tokens", "input_tokens_exact", b"input_tokens_exact", "removed", b"removed", "strategy", b"strategy", "targets", b"targets", "task", b"task", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complexity", b"complexity", "config_version", b"config_version", "expected_output_tokens", b"expected_output_tokens", "experiment_arm", b"experiment_arm", "input_tokens", b"input_tokens", "input_tokens_exact", b"input_tokens_exact", "removed", b"removed", "strategy", b"strategy", "targets", b"targets", "task", b"task", "warnings", b"warnings", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,9 +75,8 @@ export type Routing = Message<"trunkline.v1.Routing"> & {
   /**
    * What the caller is doing: code_generation, security_review. At most 64 letters, digits, "_" and "-"; in the names of tasks,
    * agents and chains case, "-" and "_" do not matter. A task that is configured may put instructions in front of
-   * system_instruction, cap max_output_tokens, add labels and, for calls without `model`, say who is asked. Any other name
-   * counts for statistics only, with a warning (KIND_NAME_UNKNOWN) if it looks like a slip; with strict_params it is refused
-   * (NOT_FOUND, NAME_NOT_FOUND).
+   * system_instruction, cap max_output_tokens, add labels and, for calls without `model`, say who is asked. Any other name is
+   * refused (NOT_FOUND, NAME_NOT_FOUND; the message names the nearest). What only tells calls apart is CallContext.labels.
    *
    * @generated from field: string task = 2;
    */
@@ -85,7 +84,8 @@ export type Routing = Message<"trunkline.v1.Routing"> & {
 
   /**
    * Which of the caller's agents is doing it. One that is configured stands for a task, unless `task` says another, and may
-   * have a model of its own, which is asked before the task's. Other names are as in task.
+   * have a model of its own, which is asked before the task's. Any other name counts for statistics only, with a warning
+   * (KIND_NAME_UNKNOWN) if it looks like a slip; with strict_params it is refused (NOT_FOUND, NAME_NOT_FOUND).
    *
    * @generated from field: string agent = 3;
    */
@@ -690,7 +690,7 @@ export enum Warning_Kind {
   MODEL_REPLACED = 4,
 
   /**
-   * No task or agent of this name is configured, but one of nearly the same: it counts for statistics only. With
+   * No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
    * routing.strict_params the call fails instead (NAME_NOT_FOUND).
    *
    * @generated from enum value: KIND_NAME_UNKNOWN = 5;
@@ -1110,7 +1110,7 @@ export enum ErrorReason {
   CALL_NOT_FOUND = 27,
 
   /**
-   * NOT_FOUND. No chain of this name is configured, or with strict_params no task or agent; ResourceInfo names it.
+   * NOT_FOUND. No task or chain of this name is configured, or with strict_params no agent; ResourceInfo names it.
    *
    * @generated from enum value: ERROR_REASON_NAME_NOT_FOUND = 29;
    */

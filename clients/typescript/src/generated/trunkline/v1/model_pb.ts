@@ -37,7 +37,8 @@ export type ModelScore = Message<"trunkline.v1.ModelScore"> & {
   value: number;
 
   /**
-   * Who says so: a benchmark and its date, or "configuration".
+   * Who says so: a benchmark and its date, or "configuration". "inherited from X: ..." is what X has, whose place this
+   * model took; "the same model as X: ..." is what was measured at another seller.
    *
    * @generated from field: string source = 3;
    */
