@@ -20,6 +20,7 @@ from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import (
     AT_ONCE,
+    MODELS_ROUND,
     ROUND,
     VALIDATE_EVERY,
     Asked,
@@ -288,6 +289,7 @@ def test_validation_begins_at_once_comes_back_with_jitter_and_leaves_out_what_ha
 
 
 OPERATOR = Identity(workspace="ops", key="key-1", role="operator")
+M = call_pb2.Target(provider="p", model="m")
 
 
 def failing(error: Exception) -> Chain:
@@ -302,7 +304,7 @@ async def test_a_model_is_asked_for_one_token_as_a_caller_would() -> None:
         yield completed()
 
     prober = Prober(lambda: "id-1")
-    (result,) = await prober.models(Chain(snapshot(), handle), OPERATOR, lambda _: "shown")
+    (result,) = await prober.models(Chain(snapshot(), handle), OPERATOR, [M], lambda _: "shown")
     assert (result.target.provider, result.target.model, result.credential) == ("p", "m", "shown")
     assert result.outcome == call_pb2.OUTCOME_SUCCESS
     (call,) = seen
@@ -332,5 +334,44 @@ async def test_a_model_is_asked_for_one_token_as_a_caller_would() -> None:
 async def test_a_model_that_fails_is_told_as_its_last_attempt(
     error: Exception, outcome: call_pb2.Outcome.ValueType
 ) -> None:
-    (result,) = await Prober(lambda: "id").models(failing(error), OPERATOR, lambda _: "")
+    (result,) = await Prober(lambda: "id").models(failing(error), OPERATOR, [M], lambda _: "")
     assert result.outcome == outcome
+
+
+def test_models_that_hang_take_a_minute_together_at_most_and_no_place_of_a_credential() -> None:
+    async def main() -> None:
+        times: list[tuple[float, float]] = []
+
+        async def hang(call: Call) -> Events:
+            times.append((call.arrival, call.deadline))
+            await asyncio.sleep(1e6)
+            yield completed()
+
+        prober, loop = Prober(lambda: "id"), asyncio.get_running_loop()
+        prober.add("free", [Fake("free", 1.0, [0])])
+        targets = [call_pb2.Target(provider="p", model=f"m{number}") for number in range(8 * AT_ONCE)]
+        begin = loop.time()
+        asking = loop.create_task(prober.models(Chain(snapshot(), hang), OPERATOR, targets, lambda _: ""))
+        await asyncio.sleep(0.1)
+        (free,) = await prober.credentials()
+        assert (free.outcome, loop.time() - begin) == (call_pb2.OUTCOME_SUCCESS, pytest.approx(1.1))
+        results = await asking
+        assert loop.time() - begin == pytest.approx(MODELS_ROUND)
+        assert [result.target for result in results] == targets
+        assert {result.outcome for result in results} == {call_pb2.OUTCOME_TIMEOUT}
+        assert all(deadline - arrival < MODELS_ROUND / 8 for arrival, deadline in times)
+
+    run_virtual(main())
+
+
+def test_one_model_that_hangs_takes_ten_seconds() -> None:
+    async def main() -> None:
+        async def hang(_: Call) -> Events:
+            await asyncio.sleep(1e6)
+            yield completed()
+
+        begin = asyncio.get_running_loop().time()
+        await Prober(lambda: "id").models(Chain(snapshot(), hang), OPERATOR, [M], lambda _: "")
+        assert asyncio.get_running_loop().time() - begin <= ROUND
+
+    run_virtual(main())
