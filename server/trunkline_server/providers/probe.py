@@ -85,7 +85,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class CredentialProbe:
-    """The provider's cheapest call in which it looks at the credential: a GET, never billed."""
+    """The provider's cheapest call in which it looks at the credential: never billed."""
 
     target: call_pb2.Target
     request: HttpRequest
@@ -257,5 +257,8 @@ def build_probe(name: str, row: Row, endpoint: Endpoint, learner: Learner, asked
         return None
     headers = {"accept": "application/json", **_HEADERS.get(row.dialect, {}), **endpoint.headers}
     elsewhere = path.startswith("https://")
-    request = HttpRequest("GET", path if elsewhere else endpoint.base_url + path, headers)
+    url = path if elsewhere else endpoint.base_url + path
+    request = HttpRequest("GET", url, headers)
+    if row.probe_body:
+        request = HttpRequest("POST", url, {"content-type": "application/json", **headers}, row.probe_body)
     return CredentialProbe(call_pb2.Target(provider=name), request, asked, learner, elsewhere)
