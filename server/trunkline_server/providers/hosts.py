@@ -63,6 +63,8 @@ HOSTS = (
         base_url_env="AZURE_OPENAI_ENDPOINT",
         model_env="AZURE_OPENAI_DEPLOYMENT",
         responses_models=RESPONSES_ONLY,
+        # The v1 API: no deployment in the path, no api-version. The one before it, /openai/responses?api-version=, is a
+        # preview. https://learn.microsoft.com/en-us/azure/foundry/openai/how-to/responses
         responses_base="/openai/v1",
         quirks=Quirks(
             path="/openai/deployments/{model}/chat/completions",
