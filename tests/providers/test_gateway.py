@@ -254,7 +254,9 @@ async def test_state_of_a_provider_behind_it_finds_its_way_back(tmp_path: Path) 
 
 
 MEDIA = {
-    "an image's bytes": content_pb2.Media(mime_type="image/png", data=bytes(range(256)) * 40, detail="DETAIL_LOW"),
+    "an image's bytes": content_pb2.Media(
+        mime_type="image/png", data=bytes(range(256)) * 40, detail=content_pb2.Media.DETAIL_LOW
+    ),
     "an image's address": content_pb2.Media(mime_type="image/png", uri="https://img.example/a.png"),
     "a document's bytes": content_pb2.Media(mime_type="application/pdf", data=b"%PDF-1.7 \xff\x00", name="a.pdf"),
     "a document's address": content_pb2.Media(mime_type="application/pdf", uri="https://doc.example/a.pdf"),

@@ -144,7 +144,10 @@ def test_another_address_is_asked_by_who_asks_the_vendor_itself() -> None:
 # --- rows whose probe is not a list of models -------------------------------------------------------------------------
 
 BEDROCK = "https://bedrock-runtime.us-east-1.amazonaws.com"
-ACCESS_KEY = {"access_key_id": Secret("AKIDEXAMPLE", "env:ID"), "secret_access_key": Secret("s3cr3t", "env:SECRET")}
+ACCESS_KEY: dict[str, Any] = {
+    "access_key_id": Secret("AKIDEXAMPLE", "env:ID"),
+    "secret_access_key": Secret("s3cr3t", "env:SECRET"),
+}
 TAKEN = b"<GetCallerIdentityResponse/>"
 NO_TOKEN = b'{"Error": {"Code": "InvalidClientTokenId", "Message": "The security token is invalid."}}'
 
@@ -165,8 +168,8 @@ def built(row: Row, provider: ProviderSettings, learnt: Learnt, http: HttpClient
 async def test_a_credential_is_looked_at_where_calls_go(name: str, base_url: str, target: str, refusal: bytes) -> None:
     learnt, http = Learnt(), HttpClient(max_connections=2, connect_timeout=5)
     async with upstream([answer(b'{"totalTokens": 1}')], [answer(refusal, 401)]) as server:
-        settings = {"base_url": server.base_url + base_url, "default_model": "gemini-x"}
-        probe = built(ROWS[name], ProviderSettings(api_key=KEY, **settings), learnt, http)
+        settings = ProviderSettings(api_key=KEY, base_url=server.base_url + base_url, default_model="gemini-x")
+        probe = built(ROWS[name], settings, learnt, http)
         assert probe is not None
         assert await probe.ask() == call_pb2.OUTCOME_SUCCESS
         assert await probe.ask() == call_pb2.OUTCOME_AUTH
@@ -443,7 +446,8 @@ def test_models_that_hang_take_a_minute_together_at_most_and_no_place_of_a_crede
         asking = loop.create_task(prober.models(Chain(snapshot(), hang), OPERATOR, targets, lambda _: ""))
         await asyncio.sleep(0.1)
         (free,) = await prober.credentials()
-        assert (free.outcome, loop.time() - begin) == (call_pb2.OUTCOME_SUCCESS, pytest.approx(1.1))
+        assert free.outcome == call_pb2.OUTCOME_SUCCESS
+        assert loop.time() - begin == pytest.approx(1.1)
         results = await asking
         assert loop.time() - begin == pytest.approx(MODELS_ROUND)
         assert [result.target for result in results] == targets

@@ -19,7 +19,13 @@ def offer(provider: str, models: str = "", discovered: str = "", **more: Any) ->
         for names in (models, discovered)
     )
     default = next(iter(named), "")
-    known = {"default_model": default, "open": True, "spelling": "", "builtin": False, "unavailable_reason": ""}
+    known: dict[str, Any] = {
+        "default_model": default,
+        "open": True,
+        "spelling": "",
+        "builtin": False,
+        "unavailable_reason": "",
+    }
     return Offer(provider, named, discovered=listed, **(known | more))
 
 
