@@ -44,7 +44,7 @@ from trunkline_server.rpc.admin import Admin
 from trunkline_server.rpc.edge import new_id
 from trunkline_server.rpc.feedback import Feedback
 from trunkline_server.rpc.gatekeeper import Gatekeeper, identities
-from trunkline_server.rpc.health import Serving, health_of
+from trunkline_server.rpc.health import Probed, Serving, health_of
 from trunkline_server.rpc.server import build_admin_server, build_server, is_free
 from trunkline_server.rpc.service import Gateway, Models
 from trunkline_server.settings import ADMIN_LISTEN
@@ -278,7 +278,7 @@ class App:
     def health(self) -> HealthCheckResponse:
         """What HealthCheck tells an operator."""
         request, snapshot = HealthCheckRequest(include_providers=True), self.current.chain.snapshot
-        return health_of(snapshot, self._serving, self._statistics, self._states, request, {})
+        return health_of(snapshot, self._serving, self._statistics, self._states, request, Probed())
 
     def _provider_health(self) -> list[ProviderHealth]:
         """How each provider is that calls may go to."""

@@ -33,6 +33,7 @@ _VERTEX = "/v1/projects/p/locations/l/publishers/google"
 PATHS: Mapping[str, Mapping[str, str]] = {
     "aimock": {
         "openai": "/v1",
+        "openai_compatible": "/v1",
         "azure_openai": "",
         "openrouter": "/api/v1",
         "openai_responses": "/v1",
@@ -45,6 +46,7 @@ PATHS: Mapping[str, Mapping[str, str]] = {
     },
     "llmock": {
         "openai": "/v1",
+        "openai_compatible": "/v1",
         "openai_responses": "/v1",
         "anthropic": "/anthropic",
         "gemini": "/gemini/v1beta",
@@ -55,7 +57,14 @@ PATHS: Mapping[str, Mapping[str, str]] = {
         "perplexity": "/perplexity/v1",
         "xai": "/xai/v1",
     },
-    "katan": {"openai": "/v1", "azure_openai": "", "anthropic": "", "vertex": _VERTEX, "bedrock": ""},
+    "katan": {
+        "openai": "/v1",
+        "openai_compatible": "/v1",
+        "azure_openai": "",
+        "anthropic": "",
+        "vertex": _VERTEX,
+        "bedrock": "",
+    },
 }
 WEATHER = content_pb2.FunctionTool(
     name="get_weather",

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from apis import ANTHROPIC
+from apis import ANTHROPIC, APIS
 from certificates import Authority
 from gateway import Gateway, gateway, settings_of
 from grpc import StatusCode, aio
@@ -17,7 +17,7 @@ from make import kinds, text_of
 from serving import details, reason
 from upstreams import answer, upstream
 
-from trunkline.v1 import call_pb2
+from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.errors import STATUS_CODES
 from trunkline_server.providers.gateway_errors import BY_CODE, OUTCOMES
@@ -251,6 +251,61 @@ async def test_state_of_a_provider_behind_it_finds_its_way_back(tmp_path: Path) 
         bodies = [request.body for request in server.requests if request.body]
     assert b"c2ln" in bodies[1]
     assert list(again.warnings) == []
+
+
+MEDIA = {
+    "an image's bytes": content_pb2.Media(
+        mime_type="image/png", data=bytes(range(256)) * 40, detail=content_pb2.Media.DETAIL_LOW
+    ),
+    "an image's address": content_pb2.Media(mime_type="image/png", uri="https://img.example/a.png"),
+    "a document's bytes": content_pb2.Media(mime_type="application/pdf", data=b"%PDF-1.7 \xff\x00", name="a.pdf"),
+    "a document's address": content_pb2.Media(mime_type="application/pdf", uri="https://doc.example/a.pdf"),
+    "a sound's bytes": content_pb2.Media(mime_type="audio/wav", data=b"RIFF\x00\xff"),
+    "a file": content_pb2.Media(mime_type="application/pdf", provider_file_id="https://files.example/f-1"),
+}
+GEMINI = next(api for api in APIS if api.kind == "gemini")
+
+
+@pytest.mark.parametrize("media", MEDIA.values(), ids=[*MEDIA])
+async def test_media_reach_the_provider_behind_it_as_if_it_were_asked_itself(
+    tmp_path: Path, media: content_pb2.Media
+) -> None:
+    """What the provider is sent is the same to the byte, and so is what the caller is warned of."""
+    whole = answer(json.dumps(GEMINI.whole).encode(), content_type="application/json")
+    streamed = answer(GEMINI.stream, content_type="text/event-stream")
+    parts = [content_pb2.Part(media=media), content_pb2.Part(text="What is it?")]
+    message = content_pb2.Message(role=content_pb2.ROLE_USER, parts=parts)
+    through, direct = (pb.GenerateRequest(model=name, messages=[message]) for name in ("far/one/m", "one/m"))
+    async with upstream([whole], [streamed], [whole], [streamed]) as server:
+        one = {"kind": "gemini", "base_url": server.base_url, "api_key": "env:KEY", "models": ["m"]}
+        async with two(tmp_path, {"providers": {"one": one}}, {"KEY": "k-1"}, models=["one/m"]) as (here, there):
+            answers = []
+            for running, request in ((here, through), (there, direct)):
+                response = await running.stub.Generate(request)
+                events = [event async for event in running.stub.StreamGenerate(request)]
+                assert (response.message.parts[0].text, text_of(events)) == ("Hi there", "Hi there")
+                last = events[-1].completed.response
+                answers.append([[(each.kind, each.field) for each in told.warnings] for told in (response, last)])
+        bodies = [request.body for request in server.requests]
+    # The gateway in between streams whatever it is asked.
+    assert len(bodies) == 4
+    assert len(set(bodies)) == 1
+    assert answers[0] == answers[1]
+
+
+async def test_media_that_a_provider_makes_come_back_through_it(tmp_path: Path) -> None:
+    picture = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+    made = {"candidates": [{"content": {"role": "model", "parts": [picture]}, "finishReason": "STOP"}]}
+    streamed = answer(f"data: {json.dumps(made)}\n\n".encode(), content_type="text/event-stream")
+    async with upstream([streamed]) as server:
+        one = {"kind": "gemini", "base_url": server.base_url, "api_key": "env:KEY", "models": ["m"]}
+        async with two(tmp_path, {"providers": {"one": one}}, {"KEY": "k-1"}, models=["one/m"]) as (here, _):
+            response = await here.stub.Generate(asked("far/one/m"))
+            events = [event async for event in here.stub.StreamGenerate(asked("far/one/m"))]
+    begun = [event.part_started.part.media for event in events if event.WhichOneof("event") == "part_started"]
+    for media in (response.message.parts[0].media, *begun):
+        assert (media.mime_type, media.data) == ("image/png", b"\x89PNG\r\n\x1a\n")
+    assert len(begun) == 1
 
 
 @pytest.mark.parametrize(

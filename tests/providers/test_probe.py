@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from credentials import fixed, sent_by
@@ -17,9 +17,11 @@ from trunkline.v1 import call_pb2
 from trunkline_server.core import Call, Chain, Events, Identity
 from trunkline_server.dialects import openai_chat
 from trunkline_server.errors import CallError, UpstreamError
+from trunkline_server.formats import DIALECTS
 from trunkline_server.providers.http import HttpClient
 from trunkline_server.providers.probe import (
     AT_ONCE,
+    MODELS_ROUND,
     ROUND,
     VALIDATE_EVERY,
     Asked,
@@ -137,6 +139,97 @@ def test_another_address_is_asked_by_who_asks_the_vendor_itself() -> None:
     assert (own.request.url, own.elsewhere) == ("https://huggingface.co/api/whoami-v2", True)
     # Its key may be no key of the vendor's.
     assert built(ProviderSettings(base_url="https://proxy.example/v1")) is None
+
+
+# --- rows whose probe is not a list of models -------------------------------------------------------------------------
+
+BEDROCK = "https://bedrock-runtime.us-east-1.amazonaws.com"
+ACCESS_KEY: dict[str, Any] = {
+    "access_key_id": Secret("AKIDEXAMPLE", "env:ID"),
+    "secret_access_key": Secret("s3cr3t", "env:SECRET"),
+}
+TAKEN = b"<GetCallerIdentityResponse/>"
+NO_TOKEN = b'{"Error": {"Code": "InvalidClientTokenId", "Message": "The security token is invalid."}}'
+
+
+def built(row: Row, provider: ProviderSettings, learnt: Learnt, http: HttpClient) -> CredentialProbe | None:
+    its, credential = configured(row, provider), fixed(row, provider)
+    endpoint = Endpoint(its.base_url, credential.headers, its.quirks)
+    return build_probe("p", its, endpoint, learnt, Asked(http, DIALECTS[its.dialect], credential.sign))
+
+
+@pytest.mark.parametrize(
+    ("name", "base_url", "target", "refusal"),
+    [
+        ("perplexity", "", "/async/chat/completions", b'{"error": {"message": "Invalid API key", "code": 401}}'),
+        ("vertex", "/v1/publishers/google", "/v1/publishers/google/models/gemini-x:countTokens", b"{}"),
+    ],
+)
+async def test_a_credential_is_looked_at_where_calls_go(name: str, base_url: str, target: str, refusal: bytes) -> None:
+    learnt, http = Learnt(), HttpClient(max_connections=2, connect_timeout=5)
+    async with upstream([answer(b'{"totalTokens": 1}')], [answer(refusal, 401)]) as server:
+        settings = ProviderSettings(api_key=KEY, base_url=server.base_url + base_url, default_model="gemini-x")
+        probe = built(ROWS[name], settings, learnt, http)
+        assert probe is not None
+        assert await probe.ask() == call_pb2.OUTCOME_SUCCESS
+        assert await probe.ask() == call_pb2.OUTCOME_AUTH
+        request = server.requests[0]
+    await http.aclose()
+    assert request.target == target
+    assert request.head.startswith(b"POST" if request.body else b"GET")
+    assert request.body == ROWS[name].probe_body
+    assert request.headers["authorization"] == f"Bearer {KEY.reveal()}"
+    assert [told for told in learnt.told if told != []] == ["succeeded", call_pb2.OUTCOME_AUTH]
+
+
+def test_a_token_of_github_is_looked_at_by_github_itself() -> None:
+    http = HttpClient(max_connections=1, connect_timeout=1)
+    probe = built(ROWS["github_models"], ProviderSettings(api_key=KEY), Learnt(), http)
+    assert probe is not None
+    assert (probe.request.url, probe.elsewhere) == ("https://api.github.com/rate_limit", True)
+    elsewhere = ProviderSettings(api_key=KEY, base_url="https://proxy.example/v1")
+    assert built(ROWS["github_models"], elsewhere, Learnt(), http) is None
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome", "told"),
+    [
+        ([answer(TAKEN)], call_pb2.OUTCOME_SUCCESS, ["succeeded"]),
+        ([answer(NO_TOKEN, 403)], call_pb2.OUTCOME_AUTH, [call_pb2.OUTCOME_AUTH]),
+        ([answer(b"", 503)], call_pb2.OUTCOME_OVERLOADED, []),
+    ],
+    ids=["taken", "refused", "down"],
+)
+async def test_an_access_key_is_looked_at_by_sts_and_signed_for_it(
+    script: Script, outcome: call_pb2.Outcome.ValueType, told: list[object]
+) -> None:
+    learnt, http = Learnt(), HttpClient(max_connections=2, connect_timeout=5)
+    provider = ProviderSettings(base_url=BEDROCK, region="us-east-1", **ACCESS_KEY)
+    probe = built(ROWS["bedrock"], provider, learnt, http)
+    assert probe is not None
+    assert probe.request.url == "https://sts.us-east-1.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15"
+    assert probe.asked.sign is not None
+    signed = await probe.asked.sign(probe.request)
+    assert "/us-east-1/sts/aws4_request" in signed.headers["authorization"]
+    called = await probe.asked.sign(replace(probe.request, url=f"{BEDROCK}/model/m/converse"))
+    assert "/us-east-1/bedrock/aws4_request" in called.headers["authorization"]
+    async with upstream(script) as server:
+        assert await replace(probe, request=replace(probe.request, url=server.base_url)).ask() == outcome
+    await http.aclose()
+    assert learnt.told == told
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"api_key": KEY, "base_url": BEDROCK, "region": "us-east-1"},
+        {"base_url": "https://proxy.example", "region": "us-east-1", **ACCESS_KEY},
+    ],
+    ids=["a key of Bedrock's own", "a proxy"],
+)
+def test_sts_is_not_asked_about_what_is_no_access_key_of_aws(settings: dict[str, Any]) -> None:
+    http = HttpClient(max_connections=1, connect_timeout=1)
+    assert built(ROWS["bedrock"], ProviderSettings(**settings), Learnt(), http) is None
 
 
 async def test_a_provider_that_cannot_be_reached_is_told_so() -> None:
@@ -288,6 +381,7 @@ def test_validation_begins_at_once_comes_back_with_jitter_and_leaves_out_what_ha
 
 
 OPERATOR = Identity(workspace="ops", key="key-1", role="operator")
+M = call_pb2.Target(provider="p", model="m")
 
 
 def failing(error: Exception) -> Chain:
@@ -302,7 +396,7 @@ async def test_a_model_is_asked_for_one_token_as_a_caller_would() -> None:
         yield completed()
 
     prober = Prober(lambda: "id-1")
-    (result,) = await prober.models(Chain(snapshot(), handle), OPERATOR, lambda _: "shown")
+    (result,) = await prober.models(Chain(snapshot(), handle), OPERATOR, [M], lambda _: "shown")
     assert (result.target.provider, result.target.model, result.credential) == ("p", "m", "shown")
     assert result.outcome == call_pb2.OUTCOME_SUCCESS
     (call,) = seen
@@ -332,5 +426,45 @@ async def test_a_model_is_asked_for_one_token_as_a_caller_would() -> None:
 async def test_a_model_that_fails_is_told_as_its_last_attempt(
     error: Exception, outcome: call_pb2.Outcome.ValueType
 ) -> None:
-    (result,) = await Prober(lambda: "id").models(failing(error), OPERATOR, lambda _: "")
+    (result,) = await Prober(lambda: "id").models(failing(error), OPERATOR, [M], lambda _: "")
     assert result.outcome == outcome
+
+
+def test_models_that_hang_take_a_minute_together_at_most_and_no_place_of_a_credential() -> None:
+    async def main() -> None:
+        times: list[tuple[float, float]] = []
+
+        async def hang(call: Call) -> Events:
+            times.append((call.arrival, call.deadline))
+            await asyncio.sleep(1e6)
+            yield completed()
+
+        prober, loop = Prober(lambda: "id"), asyncio.get_running_loop()
+        prober.add("free", [Fake("free", 1.0, [0])])
+        targets = [call_pb2.Target(provider="p", model=f"m{number}") for number in range(8 * AT_ONCE)]
+        begin = loop.time()
+        asking = loop.create_task(prober.models(Chain(snapshot(), hang), OPERATOR, targets, lambda _: ""))
+        await asyncio.sleep(0.1)
+        (free,) = await prober.credentials()
+        assert free.outcome == call_pb2.OUTCOME_SUCCESS
+        assert loop.time() - begin == pytest.approx(1.1)
+        results = await asking
+        assert loop.time() - begin == pytest.approx(MODELS_ROUND)
+        assert [result.target for result in results] == targets
+        assert {result.outcome for result in results} == {call_pb2.OUTCOME_TIMEOUT}
+        assert all(deadline - arrival < MODELS_ROUND / 8 for arrival, deadline in times)
+
+    run_virtual(main())
+
+
+def test_one_model_that_hangs_takes_ten_seconds() -> None:
+    async def main() -> None:
+        async def hang(_: Call) -> Events:
+            await asyncio.sleep(1e6)
+            yield completed()
+
+        begin = asyncio.get_running_loop().time()
+        await Prober(lambda: "id").models(Chain(snapshot(), hang), OPERATOR, [M], lambda _: "")
+        assert asyncio.get_running_loop().time() - begin <= ROUND
+
+    run_virtual(main())

@@ -15,7 +15,7 @@ from upstreams import answer, hold, upstream
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.rpc.health import SERVICES, Health, Serving, health_of
+from trunkline_server.rpc.health import SERVICES, Health, Probed, Serving, health_of
 from trunkline_server.state.provider_health import ProviderStates
 from trunkline_server.state.statistics import Statistics
 
@@ -193,14 +193,12 @@ async def test_models_are_probed_through_every_layer(tmp_path: Path) -> None:
             health = await running.stub.HealthCheck(pb.HealthCheckRequest(probe_models=True))
             lines = {line["target"]: line for line in running.lines("call")}
     assert b'"max_completion_tokens":1' in server.requests[0].body.replace(b"max_tokens", b"max_completion_tokens")
-    probes = {probe.target.provider: probe for provider in health.providers for probe in provider.probes}
-    assert {name: probe.outcome for name, probe in probes.items()} == {
-        "mock": call_pb2.OUTCOME_SUCCESS,
-        "up": call_pb2.OUTCOME_SUCCESS,
-    }
-    assert probes["up"].target.model == "m"
-    assert set(lines) == {"up/m", "mock/mock-fast"}
-    assert len({line["id"] for line in lines.values()}) == 2
+    probes = [probe for provider in health.providers for probe in provider.probes]
+    assert {f"{probe.target.provider}/{probe.target.model}": probe.outcome for probe in probes} == dict.fromkeys(
+        ("mock/mock-fast", "mock/mock-slow", "up/m"), call_pb2.OUTCOME_SUCCESS
+    )
+    assert set(lines) == {"up/m", "mock/mock-fast", "mock/mock-slow"}
+    assert len({line["id"] for line in lines.values()}) == 3
 
 
 async def test_a_silent_provider_is_told_within_the_callers_own_time(tmp_path: Path) -> None:
@@ -238,7 +236,7 @@ async def test_the_state_of_the_gateway(tmp_path: Path, providers: dict[str, Any
 def test_a_gateway_that_drains_says_so_whatever_its_providers() -> None:
     serving = Serving(0.0)
     serving.drain()
-    told = health_of(snapshot(), serving, Statistics(), ProviderStates(), pb.HealthCheckRequest(), {})
+    told = health_of(snapshot(), serving, Statistics(), ProviderStates(), pb.HealthCheckRequest(), Probed())
     assert told.state == State.STATE_DRAINING
 
 

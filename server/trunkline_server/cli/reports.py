@@ -21,8 +21,9 @@ from trunkline_server.cli.terminal import print_json, print_line, print_table
 from trunkline_server.spans import seconds
 
 State = HealthCheckResponse.State
-# Seconds that the gateway takes for probes, at most.
+# Seconds that the gateway takes for probes, at most: of credentials, and of models.
 PROBE_TIME = 10.0
+MODELS_TIME = 60.0
 WORKS = (HealthCheckResponse.STATE_SERVING, HealthCheckResponse.STATE_DEGRADED)
 
 
@@ -34,11 +35,11 @@ def health(
     providers: Annotated[bool, Option("--providers", help="Tell of each provider, too.")] = False,
     probe: Annotated[bool, Option("--probe", help="Ask each provider about its credential now; free.")] = False,
     models: Annotated[
-        bool, Option("--models", help="Ask each provider's default model for one token now; costs money.")
+        bool, Option("--models", help="Ask each model, 64 at most, for one token now; costs money.")
     ] = False,
 ) -> int:
     """Tell how the gateway is. The exit code is 0 if it can be called, else 3."""
-    patience = PATIENCE + PROBE_TIME if probe or models else PATIENCE
+    patience = PATIENCE + (MODELS_TIME if models else PROBE_TIME if probe else 0.0)
     with connection.client(patience) as client:
         told = client.health(include_providers=providers, probe=probe, probe_models=models)
     if as_json:
@@ -139,6 +140,11 @@ def _probe_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
         yield probe.target.model or "-", probe.credential or "-", _outcome(probe.outcome), took
 
 
+def _unprobed_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
+    if provider.unprobed_models:
+        yield (str(provider.unprobed_models),)
+
+
 def _status_rows(provider: ProviderHealth) -> Iterator[tuple[str, ...]]:
     if provider.status_url:
         yield (provider.status_url,)
@@ -165,6 +171,7 @@ _DETAILS: tuple[tuple[tuple[str, ...], Callable[[ProviderHealth], Iterator[tuple
     (("credential", "held to", "left", "a minute"), _kept_rows),
     (("failed", "how", "status", "call", "provider's id"), _error_rows),
     (("probed model", "credential", "outcome", "seconds"), _probe_rows),
+    (("models not asked, there are too many",), _unprobed_rows),
     (("tells how it is at",), _status_rows),
 )
 

@@ -116,17 +116,22 @@ def _add(header: str, before: str, request: HttpRequest, secret: Secret) -> Http
 
 
 def _of_aws(provider: ProviderSettings, means: Means) -> Credential:
-    scope = Scope(provider.region, "bedrock")
     if is_short_lived(provider):
         hint = provider.role_arn or "the machine's role"
         session = means.refreshed(lambda: aws_session(provider, means.ask, means.read), lambda _: hint)
-        return Changing(session, partial(put, scope))
+        return Changing(session, partial(_put_aws, provider.region))
     credentials = access_key(provider)
 
     async def sign(request: HttpRequest) -> HttpRequest:
-        return put(scope, request, credentials)
+        return _put_aws(provider.region, request, credentials)
 
     return Fixed(provider.access_key_id.hint() if provider.access_key_id is not None else "", sign=sign)
+
+
+def _put_aws(region: str, request: HttpRequest, credentials: Credentials) -> HttpRequest:
+    """The request, signed for whom it goes to: calls to Bedrock, the probe to STS."""
+    service = "sts" if request.url.startswith("https://sts.") else "bedrock"
+    return put(Scope(region, service), request, credentials)
 
 
 def _of_google(provider: ProviderSettings, means: Means) -> Credential:

@@ -63,6 +63,8 @@ HOSTS = (
         base_url_env="AZURE_OPENAI_ENDPOINT",
         model_env="AZURE_OPENAI_DEPLOYMENT",
         responses_models=RESPONSES_ONLY,
+        # The v1 API: no deployment in the path, no api-version. The one before it, /openai/responses?api-version=, is a
+        # preview. https://learn.microsoft.com/en-us/azure/foundry/openai/how-to/responses
         responses_base="/openai/v1",
         quirks=Quirks(
             path="/openai/deployments/{model}/chat/completions",
@@ -218,7 +220,8 @@ HOSTS = (
     _host(
         "perplexity",
         key_pattern=r"pplx-.+",
-        probe_path="-",
+        # Lists the account's asynchronous requests: https://docs.perplexity.ai/api-reference/async-chat-completions-get
+        probe_path="/async/chat/completions",
         lists_models=False,
         base_url="https://api.perplexity.ai",
         default_model="sonar",
@@ -239,6 +242,7 @@ HOSTS = (
     _host(
         "nvidia",
         key_pattern=r"nvapi-.+",
+        # The list of models asks nobody for a key; what NGC has for keys wants them in a body, and is not documented.
         probe_path="-",
         base_url="https://integrate.api.nvidia.com/v1",
         default_model="meta/llama-3.3-70b-instruct",
@@ -261,7 +265,9 @@ HOSTS = (
         "github_models",
         status_url="https://www.githubstatus.com",
         key_pattern=r"(ghp|gho|ghu|ghs|github_pat)_.+",
-        probe_path="-",
+        # The catalogue of models asks nobody for a key. This does not count against the account's own limit, and a
+        # token that is none is refused: https://docs.github.com/en/rest/rate-limit/rate-limit
+        probe_path="https://api.github.com/rate_limit",
         lists_models=False,
         base_url="https://models.github.ai/inference",
         default_model="openai/gpt-4.1-mini",
@@ -277,6 +283,7 @@ HOSTS = (
     _host(
         "sambanova",
         status_url="https://status.sambanova.ai",
+        # The list of models asks nobody for a key, and its API reference has nothing else that is free.
         probe_path="-",
         base_url="https://api.sambanova.ai/v1",
         default_model="Meta-Llama-3.3-70B-Instruct",

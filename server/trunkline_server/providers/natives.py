@@ -84,6 +84,10 @@ NATIVES = (
         region_in=r"/locations/([a-z0-9-]{1,63})/",
         # Its list stands at another address than its models.
         lists_models=False,
+        # Wants the permission that calls want, and is free: "Use the Count Tokens API",
+        # https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/get-token-count
+        probe_path="/models/{model}:countTokens",
+        probe_body=b'{"contents":[{"role":"user","parts":[{"text":"Hi"}]}]}',
         model_env="VERTEX_MODEL",
         default_model="gemini-3.8-flash",
         models=("gemini-3.8-flash", "gemini-3.5-flash-lite"),
@@ -129,6 +133,9 @@ NATIVES = (
         region_in=r"^https://bedrock-runtime(?:-fips)?\.([a-z]{2}(?:-[a-z]+)+-[0-9])\.",
         # So does this one's.
         lists_models=False,
+        # Of access keys; nothing is free that looks at a Bedrock key. "No permissions are required to perform this
+        # operation": https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+        probe_path="https://sts.{region}.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15",
         model_env="BEDROCK_MODEL",
         default_model="amazon.nova-lite-v1:0",
         models=("amazon.nova-lite-v1:0", "amazon.nova-pro-v1:0"),

@@ -1,4 +1,4 @@
-"""Probes: what a provider says to a credential, asked for nothing, and to its default model, asked for one token."""
+"""Probes: what a provider says to a credential, asked for nothing, and to its models, asked for one token each."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from trunkline_server.providers.credential import Sign
     from trunkline_server.providers.row import Row
     from trunkline_server.providers.upstream import Endpoint, Http
-    from trunkline_server.snapshot import Offer
 
-# Seconds that all probes of a round take together, at most, and how many are under way at once.
+# Seconds that all probes of a round take together, at most, and how many are under way at once. One alone takes no
+# longer than the first of them, either.
 ROUND: Final = 10.0
+MODELS_ROUND: Final = 60.0
 AT_ONCE: Final = 8
 # Seconds between two rounds of validation; each wait is up to a tenth shorter or longer, so that gateways spread out.
 VALIDATE_EVERY: Final = 300.0
@@ -84,7 +85,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class CredentialProbe:
-    """The provider's cheapest call in which it looks at the credential: a GET, never billed."""
+    """The provider's cheapest call in which it looks at the credential: never billed."""
 
     target: call_pb2.Target
     request: HttpRequest
@@ -179,8 +180,10 @@ class Prober:
     new_id: Callable[[], str]
     # By provider: one for each credential.
     probes: dict[str, Sequence[Probe]] = field(default_factory=dict)
-    # For all rounds together: however many ask for health, providers are asked no more at once.
+    # For all rounds together: however many ask for health, providers are asked no more at once. Models answer slowly:
+    # they take no place of a question about a credential.
     _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
+    _free_for_models: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     def add(self, name: str, probes: Sequence[Probe]) -> None:
         """This provider is asked so from now on; with no probes not at all."""
@@ -195,20 +198,20 @@ class Prober:
         return await self.round([probe for name in names for probe in self.probes[name]], within)
 
     async def models(
-        self, chain: Chain, identity: Identity, credential: Callable[[str], str], within: float = ROUND
+        self,
+        chain: Chain,
+        identity: Identity,
+        targets: Sequence[call_pb2.Target],
+        credential: Callable[[str], str],
+        within: float = MODELS_ROUND,
     ) -> list[ProbeResult]:
-        """Ask the default model of each provider that can be called, on behalf of `identity`.
-
-        Takes at most `within` seconds. Costs money.
-        """
-        offers = [offer for _, offer in sorted(chain.snapshot.offers.items()) if _is_askable(offer)]
+        """Ask each of these models, on behalf of `identity`. Takes at most `within` seconds. Costs money."""
         # A little less than the probe's own time: a call that ends at its deadline is counted as such.
-        share = _share(len(offers), within) * 0.9
-        targets = [call_pb2.Target(provider=offer.provider, model=offer.default_model) for offer in offers]
+        share = _share(len(targets), within) * 0.9
         probes = [
             ModelProbe(target, credential(target.provider), chain, identity, self.new_id(), share) for target in targets
         ]
-        return await self.round(probes, within)
+        return await self.round(probes, within, self._free_for_models)
 
     async def validate(self, spread: Callable[[float, float], float] = random.uniform) -> None:
         """Ask about every credential now and every five minutes, for ever. Where there is none nothing is asked."""
@@ -216,36 +219,35 @@ class Prober:
             await self.round([probe for probes in self.probes.values() for probe in probes if probe.credential])
             await asyncio.sleep(VALIDATE_EVERY * spread(0.9, 1.1))
 
-    async def round(self, probes: Sequence[Probe], within: float = ROUND) -> list[ProbeResult]:
+    async def round(
+        self, probes: Sequence[Probe], within: float = ROUND, free: asyncio.Semaphore | None = None
+    ) -> list[ProbeResult]:
         """Ask all of them. Each gets its turn: with more than AT_ONCE of them, a share of the time. Never fails.
 
         One that ran out of time is a TIMEOUT; one that did not get its turn in time was NOT_SENT.
         """
         end, share = asyncio.get_running_loop().time() + within, _share(len(probes), within)
-        return await asyncio.gather(*(self._ask(probe, end, share) for probe in probes))
+        return await asyncio.gather(*(_ask(probe, end, share, free or self._free) for probe in probes))
 
-    async def _ask(self, probe: Probe, end: float, share: float) -> ProbeResult:
-        begin, outcome = now(), call_pb2.OUTCOME_NOT_SENT
-        try:
-            async with asyncio.timeout_at(end), self._free:
-                begin, outcome = now(), call_pb2.OUTCOME_TIMEOUT
-                async with asyncio.timeout(share):
-                    outcome = await probe.ask()
-        except TimeoutError:
-            pass
-        except Exception:  # noqa: BLE001 - health must be told whatever one provider does to us
-            outcome = call_pb2.OUTCOME_PROTOCOL_ERROR
-        result = ProbeResult(target=probe.target, credential=probe.credential, outcome=outcome)
-        set_seconds(result.duration, max(0.0, now() - begin))
-        return result
+
+async def _ask(probe: Probe, end: float, share: float, free: asyncio.Semaphore) -> ProbeResult:
+    begin, outcome = now(), call_pb2.OUTCOME_NOT_SENT
+    try:
+        async with asyncio.timeout_at(end), free:
+            begin, outcome = now(), call_pb2.OUTCOME_TIMEOUT
+            async with asyncio.timeout(share):
+                outcome = await probe.ask()
+    except TimeoutError:
+        pass
+    except Exception:  # noqa: BLE001 - health must be told whatever one provider does to us
+        outcome = call_pb2.OUTCOME_PROTOCOL_ERROR
+    result = ProbeResult(target=probe.target, credential=probe.credential, outcome=outcome)
+    set_seconds(result.duration, max(0.0, now() - begin))
+    return result
 
 
 def _share(count: int, within: float) -> float:
-    return within / max(1, -(-count // AT_ONCE))
-
-
-def _is_askable(offer: Offer) -> bool:
-    return not offer.unavailable_reason and bool(offer.default_model)
+    return min(ROUND, within / max(1, -(-count // AT_ONCE)))
 
 
 def build_probe(name: str, row: Row, endpoint: Endpoint, learner: Learner, asked: Asked) -> CredentialProbe | None:
@@ -255,5 +257,8 @@ def build_probe(name: str, row: Row, endpoint: Endpoint, learner: Learner, asked
         return None
     headers = {"accept": "application/json", **_HEADERS.get(row.dialect, {}), **endpoint.headers}
     elsewhere = path.startswith("https://")
-    request = HttpRequest("GET", path if elsewhere else endpoint.base_url + path, headers)
+    url = path if elsewhere else endpoint.base_url + path
+    request = HttpRequest("GET", url, headers)
+    if row.probe_body:
+        request = HttpRequest("POST", url, {"content-type": "application/json", **headers}, row.probe_body)
     return CredentialProbe(call_pb2.Target(provider=name), request, asked, learner, elsewhere)

@@ -86,7 +86,10 @@ class Row:
     # The cheapest call in which the provider looks at the credential, after the base URL. Empty = the dialect's list
     # of models. "-" = there is none that is free: what lists the models there asks nobody for a key. A whole URL = at
     # another address of the vendor's, which takes the same keys: asked only by whoever asks the vendor at its own.
+    # {model} stands for the default model, {region} for the configured one.
     probe_path: str = ""
+    # What is posted there. Empty = it is a GET.
+    probe_body: bytes = b""
     # Whether its dialect's list of models is there, is free, and names what can be called.
     lists_models: bool = True
     # What it means for a configured model not to be in that list. gone: it cannot be called. callable: it can all the

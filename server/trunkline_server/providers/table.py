@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from msgspec.structs import asdict
 
@@ -127,6 +128,7 @@ def generic_row(dialect: str) -> Row:
         capabilities=known.capabilities,
         quirks=known.quirks,
         probe_path=known.probe_path,
+        probe_body=known.probe_body,
     )
 
 
@@ -146,11 +148,11 @@ def configured(row: Row, provider: ProviderSettings) -> Row:
             quirks=generic.quirks,
             responses_models="",
             probe_path=row.probe_path if row.probe_path == NO_PROBE else generic.probe_path,
+            probe_body=generic.probe_body,
         )
-    if spoken.probe_path.startswith("https://") and provider.base_url not in ("", row.base_url):
-        spoken = replace(spoken, probe_path=NO_PROBE)
     return replace(
         spoken,
+        probe_path=_probe_path(row, spoken, provider),
         base_url=provider.base_url or spoken.base_url,
         auth=spoken.auth if provider.auth is None else provider.auth,
         key_required=spoken.key_required if provider.key_required is None else provider.key_required,
@@ -160,6 +162,21 @@ def configured(row: Row, provider: ProviderSettings) -> Row:
         read_on=spoken.read_on if provider.read_on is None else provider.read_on,
         status_url=provider.status_url or spoken.status_url,
     )
+
+
+def _probe_path(row: Row, spoken: Row, provider: ProviderSettings) -> str:
+    """The path with what is configured in it. Another address of the vendor's is for those who ask the vendor."""
+    path = spoken.probe_path
+    if path.startswith("https://") and not _asks_the_vendor(row, provider):
+        return NO_PROBE
+    if row.signing and provider.all_keys:
+        return NO_PROBE  # they are good for the calls alone
+    model = provider.default_model or next(iter(provider.models), spoken.default_model)
+    return path.replace("{model}", quote(model, safe="")).replace("{region}", provider.region)
+
+
+def _asks_the_vendor(row: Row, provider: ProviderSettings) -> bool:
+    return provider.base_url in ("", row.base_url) or bool(row.home and re.fullmatch(row.home, provider.base_url))
 
 
 def _quirks(known: Quirks, provider: ProviderSettings) -> Quirks:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,12 +14,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server import __version__
 from trunkline_server.routing.allowed import may_see
+from trunkline_server.routing.probed import ToAsk, models_to_ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from grpc import aio
 
+    from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Chain, Identity
     from trunkline_server.snapshot import Offer, Snapshot
     from trunkline_server.state.ledger.ledger import LedgerHealth
@@ -30,8 +34,10 @@ if TYPE_CHECKING:
 SERVICES = ("trunkline.v1.GatewayService", "trunkline.v1.ModelService", "trunkline.v1.FeedbackService")
 ADMIN_SERVICES = ("trunkline.v1.AdminService",)
 State = pb.HealthCheckResponse.State
-# Seconds that probes may take, and the part of the caller's own time: the rest is for the answer.
+# Seconds that probes of credentials and of models may take, and the part of the caller's own time: the rest is for the
+# answer.
 PROBE_TIME = 10.0
+MODELS_TIME = 60.0
 _OF_THE_CALLERS_TIME = 0.9
 
 
@@ -115,9 +121,22 @@ class Prober(Protocol):
         """Make each credential's cheapest authenticated call; of one provider only, if one is named."""
 
     async def models(
-        self, chain: Chain, identity: Identity, credential: Callable[[str], str], within: float
+        self,
+        chain: Chain,
+        identity: Identity,
+        targets: Sequence[Target],
+        credential: Callable[[str], str],
+        within: float,
     ) -> Sequence[pb.ProbeResult]:
-        """Ask each provider's default model for a token, on behalf of `identity`."""
+        """Ask each of these models for a token, on behalf of `identity`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """How probes went, and which models were not asked, by provider."""
+
+    results: Mapping[str, Sequence[pb.ProbeResult]] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 async def probed(
@@ -127,16 +146,18 @@ async def probed(
     states: ProviderStates,
     prober: Prober,
     remaining: float | None,
-) -> Mapping[str, Sequence[pb.ProbeResult]]:
-    """Make the probes that the request asks for, all at once; their results by provider.
+) -> Probed:
+    """Make the probes that the request asks for, all at once.
 
     `identity` asks, and pays. `remaining` is what is left of the caller's own time, in seconds: the answer is to come
     before its end.
     """
-    within = time_for(PROBE_TIME, remaining)
-    rounds = [prober.credentials(within)] if request.probe else []
-    rounds += [prober.models(chain, identity, states.credential, within)] if request.probe_models else []
-    return by_provider(result for results in await asyncio.gather(*rounds) for result in results)
+    asked = models_to_ask(chain.snapshot, int(time.time())) if request.probe_models else ToAsk((), {})
+    within = time_for(MODELS_TIME, remaining)
+    rounds = [prober.credentials(time_for(PROBE_TIME, remaining))] if request.probe else []
+    rounds += [prober.models(chain, identity, asked.targets, states.credential, within)] if asked.targets else []
+    told = by_provider(result for results in await asyncio.gather(*rounds) for result in results)
+    return Probed(told, asked.left_out)
 
 
 def time_for(most: float, remaining: float | None) -> float:
@@ -158,13 +179,15 @@ def health_of(
     statistics: Statistics,
     states: ProviderStates,
     request: pb.HealthCheckRequest,
-    probes: Mapping[str, Sequence[pb.ProbeResult]],
+    probes: Probed,
 ) -> pb.HealthCheckResponse:
     """The answer of HealthCheck."""
     providers = [
-        provider_health(offer, statistics, states, probes.get(name, ()))
+        provider_health(offer, statistics, states, probes.results.get(name, ()))
         for name, offer in sorted(snapshot.offers.items())
     ]
+    for each in providers:
+        each.unprobed_models = probes.left_out.get(each.provider, 0)
     told = request.include_providers or request.probe or request.probe_models
     return pb.HealthCheckResponse(
         state=_state(snapshot, serving, providers),

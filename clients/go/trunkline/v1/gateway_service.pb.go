@@ -1737,7 +1737,10 @@ type HealthCheckRequest struct {
 	IncludeProviders bool `protobuf:"varint,1,opt,name=include_providers,json=includeProviders,proto3" json:"include_providers,omitempty"`
 	// Make each credential's cheapest authenticated call now, and tell how it went; free. Implies include_providers.
 	Probe bool `protobuf:"varint,2,opt,name=probe,proto3" json:"probe,omitempty"`
-	// Ask each provider's default model for one token now, and tell how it went; costs money. Implies include_providers.
+	// Ask models for one token each now, and tell how it went; costs money, of the caller's. Implies include_providers. Every model
+	// that can be called is asked, and of more than 64 these first: each provider's default, what the configuration names, what it
+	// lists, what providers list. Takes at most a minute; a model that has no answer within ten seconds, or less where there are
+	// many, is a TIMEOUT, and one whose turn did not come is NOT_SENT.
 	ProbeModels   bool `protobuf:"varint,3,opt,name=probe_models,json=probeModels,proto3" json:"probe_models,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2054,8 +2057,10 @@ type ProviderHealth struct {
 	LastSuccessTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_success_time,json=lastSuccessTime,proto3" json:"last_success_time,omitempty"`
 	// When it last failed. Unset: not yet.
 	LastFailureTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_failure_time,json=lastFailureTime,proto3" json:"last_failure_time,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// With probe_models: how many of its models were not asked, because there are too many.
+	UnprobedModels int32 `protobuf:"varint,10,opt,name=unprobed_models,json=unprobedModels,proto3" json:"unprobed_models,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ProviderHealth) Reset() {
@@ -2149,6 +2154,13 @@ func (x *ProviderHealth) GetLastFailureTime() *timestamppb.Timestamp {
 		return x.LastFailureTime
 	}
 	return nil
+}
+
+func (x *ProviderHealth) GetUnprobedModels() int32 {
+	if x != nil {
+		return x.UnprobedModels
+	}
+	return 0
 }
 
 // A credential at an endpoint: what a limit and a refusal belong to.
@@ -3693,7 +3705,7 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"\x0efailing_reason\x18\x02 \x01(\tR\rfailingReason\x12H\n" +
 	"\x12failing_since_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x10failingSinceTime\x12!\n" +
 	"\frefused_rows\x18\x04 \x01(\x03R\vrefusedRows\x12)\n" +
-	"\x10unrecorded_calls\x18\x05 \x01(\x03R\x0funrecordedCalls\"\xe3\x03\n" +
+	"\x10unrecorded_calls\x18\x05 \x01(\x03R\x0funrecordedCalls\"\x8c\x04\n" +
 	"\x0eProviderHealth\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12=\n" +
 	"\x05state\x18\x02 \x01(\x0e2'.trunkline.v1.HealthCheckResponse.StateR\x05state\x12:\n" +
@@ -3704,7 +3716,9 @@ const file_trunkline_v1_gateway_service_proto_rawDesc = "" +
 	"status_url\x18\x06 \x01(\tR\tstatusUrl\x12\x16\n" +
 	"\x06reason\x18\a \x01(\tR\x06reason\x12F\n" +
 	"\x11last_success_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x0flastSuccessTime\x12F\n" +
-	"\x11last_failure_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0flastFailureTime\"\x82\v\n" +
+	"\x11last_failure_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0flastFailureTime\x12'\n" +
+	"\x0funprobed_models\x18\n" +
+	" \x01(\x05R\x0eunprobedModels\"\x82\v\n" +
 	"\x0eEndpointHealth\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x1e\n" +
 	"\n" +

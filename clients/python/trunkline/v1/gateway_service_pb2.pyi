@@ -738,7 +738,11 @@ class HealthCheckRequest(_message.Message):
     probe: _builtins.bool
     """Make each credential's cheapest authenticated call now, and tell how it went; free. Implies include_providers."""
     probe_models: _builtins.bool
-    """Ask each provider's default model for one token now, and tell how it went; costs money. Implies include_providers."""
+    """Ask models for one token each now, and tell how it went; costs money, of the caller's. Implies include_providers. Every model
+    that can be called is asked, and of more than 64 these first: each provider's default, what the configuration names, what it
+    lists, what providers list. Takes at most a minute; a model that has no answer within ten seconds, or less where there are
+    many, is a TIMEOUT, and one whose turn did not come is NOT_SENT.
+    """
     def __init__(
         self,
         *,
@@ -930,6 +934,7 @@ class ProviderHealth(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_TIME_FIELD_NUMBER: _builtins.int
+    UNPROBED_MODELS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Its name in the gateway's configuration."""
     state: Global___HealthCheckResponse.State.ValueType
@@ -938,6 +943,8 @@ class ProviderHealth(_message.Message):
     """Where the provider itself tells how it is."""
     reason: _builtins.str
     """If not SERVING, why, and what to do about it."""
+    unprobed_models: _builtins.int
+    """With probe_models: how many of its models were not asked, because there are too many."""
     @_builtins.property
     def endpoints(self) -> _containers.RepeatedCompositeFieldContainer[Global___EndpointHealth]:
         """Each of its credentials at its endpoint."""
@@ -970,10 +977,11 @@ class ProviderHealth(_message.Message):
         reason: _builtins.str = ...,
         last_success_time: _timestamp_pb2.Timestamp | None = ...,
         last_failure_time: _timestamp_pb2.Timestamp | None = ...,
+        unprobed_models: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "probes", b"probes", "provider", b"provider", "reason", b"reason", "recent_errors", b"recent_errors", "state", b"state", "status_url", b"status_url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoints", b"endpoints", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "probes", b"probes", "provider", b"provider", "reason", b"reason", "recent_errors", b"recent_errors", "state", b"state", "status_url", b"status_url", "unprobed_models", b"unprobed_models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
