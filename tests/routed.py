@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Identity
     from trunkline_server.routing.learned.lesson import Lesson
     from trunkline_server.routing.policy import Policy
-    from trunkline_server.routing.router import Routed
+    from trunkline_server.routing.routed import Routed
     from trunkline_server.routing.signal import Signal
     from trunkline_server.routing.steering import Figure
 

@@ -155,3 +155,23 @@ def test_decisions_have_a_number_each_and_are_short() -> None:
         lines = page.read_text().splitlines()
         assert lines[0].startswith(f"# {number}. "), page
         assert len(lines) <= 40, page
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(SERVER).with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    """For types neither: who has to read two modules at once to understand one has one module."""
+    names = {module_of(path) for path in MODULES}
+    takes = {module_of(path): modules_in(imports(path), names) - {module_of(path)} for path in MODULES}
+    while free := {module for module, others in takes.items() if not others & takes.keys()}:
+        takes = {module: others for module, others in takes.items() if module not in free}
+    assert takes == {}, "these import one another, or what does"
+
+
+def modules_in(imported: set[str], names: set[str]) -> set[str]:
+    """Of dotted names the modules. From a package's module the package itself is not taken."""
+    inner = {name.removeprefix("trunkline_server.") for name in imported if name.startswith("trunkline_server.")}
+    found = inner & names
+    return {name for name in found if not any(other.startswith(name + ".") for other in found)}

@@ -16,7 +16,7 @@ from trunkline_server.routing.record import record, replay
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trunkline_server.routing.router import Routed
+    from trunkline_server.routing.routed import Routed
 
 HOUSE = """
 providers:

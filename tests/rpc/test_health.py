@@ -68,8 +68,9 @@ async def told_when(running: Gateway, fits: Callable[[pb.EndpointHealth], bool])
     return endpoint
 
 
-async def generate(running: Gateway) -> None:
-    await running.stub.Generate(pb.GenerateRequest(model="up", prompt="x"))
+async def generate(running: Gateway, max_attempts: int | None = None) -> None:
+    routing = call_pb2.Routing(max_attempts=max_attempts)
+    await running.stub.Generate(pb.GenerateRequest(model="up", prompt="x", routing=routing))
 
 
 async def test_a_call_leaves_the_credential_valid_and_the_limits_known(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ async def test_a_rate_limit_blocks_until_the_time_that_the_provider_says(tmp_pat
     async with upstream([limited]) as server:
         async with gateway(settings_with(tmp_path, server.base_url, api_key=None)) as running:
             with pytest.raises(aio.AioRpcError):
-                await generate(running)
+                await generate(running, max_attempts=1)  # it would wait and ask again
             up = await told(running)
         assert up.state == State.STATE_NOT_SERVING
         assert "asked us to wait" in up.reason

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.routing.decision import Decision
-    from trunkline_server.routing.router import Replaced, Routed, Router
+    from trunkline_server.routing.routed import Replaced, Routed
+    from trunkline_server.routing.router import Router
 
 
 def route(router: Router, report: Callable[[Call, Decision], None]) -> Layer:

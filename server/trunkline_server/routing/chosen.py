@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trunkline_server.errors import StrategyNotAllowed
 from trunkline_server.routing.policy import PLAIN
@@ -13,8 +13,20 @@ from trunkline_server.settings.tasks import spelling
 
 if TYPE_CHECKING:
     from trunkline_server.core import Call
-    from trunkline_server.routing.gathering import Overlay
     from trunkline_server.routing.policy import Policy, Weights
+
+
+class Overlay(Protocol):
+    """Strategies that were set while the gateway runs; empty names = none."""
+
+    def of_task(self, task: str) -> str:
+        """What holds for a task."""
+
+    def of_workspace(self, workspace: str) -> str:
+        """What holds for a workspace."""
+
+    def of_gateway(self) -> str:
+        """What holds for all."""
 
 
 def strategy_for(call: Call, overlay: Overlay) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from trunkline_server.core import Call
     from trunkline_server.routing.candidates import Candidate
     from trunkline_server.routing.decision import Decision, Ranking
-    from trunkline_server.routing.router import Routed
+    from trunkline_server.routing.routed import Routed
     from trunkline_server.routing.taught import Taught
 
     # How good a row is, and what that is made of.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from trunkline.v1 import call_pb2
 from trunkline_server.routing.ask import ask_of
-from trunkline_server.routing.chosen import strategy_for, weights_for
+from trunkline_server.routing.chosen import Overlay, strategy_for, weights_for
 from trunkline_server.routing.constraints import NONE, constraints_of
 from trunkline_server.routing.decision import Question
 from trunkline_server.routing.experiments import arm_of, unit_of
@@ -51,19 +51,6 @@ _DECIDING = frozenset(
         "min_quality", "max_cost_nano_usd", "max_time_to_first_token", "local_only", "max_expected_total_time",
     )
 )  # fmt: skip
-
-
-class Overlay(Protocol):
-    """Strategies that were set while the gateway runs; empty names = none."""
-
-    def of_task(self, task: str) -> str:
-        """What holds for a task."""
-
-    def of_workspace(self, workspace: str) -> str:
-        """What holds for a workspace."""
-
-    def of_gateway(self) -> str:
-        """What holds for all."""
 
 
 class Learner(Protocol):

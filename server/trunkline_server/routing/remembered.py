@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Call
     from trunkline_server.routing.candidates import Candidate
-    from trunkline_server.routing.router import Routed
+    from trunkline_server.routing.routed import Routed
     from trunkline_server.snapshot import Snapshot
 
 # Names that are remembered: a caller may name any model of an open provider.

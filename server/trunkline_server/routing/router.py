@@ -6,7 +6,7 @@ routing/decision.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import Choice
@@ -27,60 +27,26 @@ from trunkline_server.routing.plan import plan_by, plan_of
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.remembered import Names, says_only_a_name
 from trunkline_server.routing.replaced import targets_of
+from trunkline_server.routing.routed import Routed
 from trunkline_server.routing.strategies import NAMED
-from trunkline_server.routing.taught import lesson_of
 from trunkline_server.routing.window import may_outgrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from trunkline.v1.call_pb2 import Target
-    from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call
     from trunkline_server.routing.candidates import Candidate
     from trunkline_server.routing.decision import Decision
     from trunkline_server.routing.gathering import Sources
-    from trunkline_server.routing.learned.lesson import Lesson
     from trunkline_server.routing.plan import Plan
-
-    Replaced = dict[tuple[str, str], CallWarning]
+    from trunkline_server.routing.routed import Replaced
 
 # The strategies of calls that the policy's last resort answers, and that are asked in its order.
 LAST_RESORT, PRIORITY = "last_resort", "priority"
 # Targets that a plan has at most: no call makes more attempts.
 MOST = 10
-
-
-class Routed(NamedTuple):
-    """Where a call goes."""
-
-    # Whom to ask, in order; at least one. And whom, if the request is too long for those.
-    targets: tuple[Target, ...]
-    larger: tuple[Target, ...]
-    choice: Choice
-    # By provider and model of those that stand in for others: what to tell the caller.
-    replaced: Replaced
-    # None: the call named whom to ask, and there was nothing to decide.
-    decision: Decision | None = None
-    # Of what the prompt begins with, to know who has read it. Empty = nobody would read it for less.
-    prefix: bytes = b""
-
-    @property
-    def is_followed(self) -> bool:
-        """Whether the call's end teaches something, or its caller has to be told something."""
-        taught = self.decision is not None and self.decision.ranking.question.taught is not None
-        return taught or self.replaced != {} or self.prefix != b""
-
-    @property
-    def lesson(self) -> Lesson | None:
-        """What can be learned from it. None: nothing was decided by what was learned."""
-        if self.decision is None:
-            return None
-        question = self.decision.ranking.question
-        if question.taught is None:
-            return None
-        return lesson_of(question.taught, question.table, self.decision.ranking.learned, self.choice.task)
 
 
 class Router:
