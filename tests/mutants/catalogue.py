@@ -659,8 +659,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _budget(
         "holds",
         "a hold is settled twice",
-        'WHERE {_ONE} AND state = ? "\n    "RETURNING account, amount, posted"',
-        'WHERE {_ONE} AND state >= ? "\n    "RETURNING account, amount, posted"',
+        'WHERE {_ONE} "\n    "RETURNING account, amount, posted"',
+        'WHERE call_id = ? AND attempt = ? "\n    "RETURNING account, amount, posted"',
         "test_machine.py",
     ),
     _budget(
@@ -674,8 +674,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _budget(
         "holds",
         "what is over is held all the same",
-        "FROM budget_holds WHERE account = ? AND state = ?",
-        "FROM budget_holds WHERE account = ? AND state >= ?",
+        "FROM budget_holds WHERE account = ? AND {_PENDING}",
+        "FROM budget_holds WHERE account = ?",
         "test_machine.py",
     ),
     _budget(
@@ -696,8 +696,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _budget(
         "holds",
         "an extension is held in one account of an attempt only",
-        "rows = [(granted, *attempt, account.id, PENDING) for account in accounts]",
-        "rows = [(granted, *attempt, account.id, PENDING) for account in accounts[:1]]",
+        "rows = [(granted, *attempt, account.id) for account in accounts]",
+        "rows = [(granted, *attempt, account.id) for account in accounts[:1]]",
         "test_machine.py",
     ),
     _budget("accounts", "a person's name is kept", "sha256(has.encode()).hexdigest()[:16]", "has", "test_accounts.py"),

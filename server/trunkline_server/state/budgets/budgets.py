@@ -100,7 +100,7 @@ class Budgets:
             owner = self._owner()
             await self._database.transact(lambda: holds.renew(live, owner))
         now = self._clock()
-        if await self._database.fetch(holds.LOST, (holds.PENDING, now)):
+        if await self._database.fetch(holds.LOST, (now,)):
             await self._database.transact(lambda: holds.sweep(now))
 
     async def aclose(self) -> None:

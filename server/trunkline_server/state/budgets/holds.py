@@ -70,7 +70,7 @@ def extend(attempt: Attempt, accounts: Sequence[Account], least: int, most: int)
     granted = yield from _available(accounts, least, most)
     if isinstance(granted, Denied):
         return granted
-    rows = [(granted, *attempt, account.id, PENDING) for account in accounts]
+    rows = [(granted, *attempt, account.id) for account in accounts]
     grown = yield Statement(_GROW, rows, returns=True)
     return granted if len(grown) == len(accounts) else 0
 
@@ -79,7 +79,7 @@ def _available(accounts: Sequence[Account], least: int, most: int) -> Script[int
     granted = most
     for account in sorted(accounts, key=_id):
         ((posted,),) = yield Statement(_LOCK, [(account.id,)], returns=True)
-        ((held,),) = yield Statement(_HELD, [(account.id, PENDING)], returns=True)
+        ((held,),) = yield Statement(_HELD, [(account.id,)], returns=True)
         left = account.limit - posted - held
         if left < least:
             return Denied(account, left)
@@ -89,7 +89,7 @@ def _available(accounts: Sequence[Account], least: int, most: int) -> Script[int
 
 def settle(ended: Iterable[Settlement]) -> Script[Totals]:
     """What these attempts held is spent, as far as they cost it. What is resolved already stays as it is."""
-    rows = [(SETTLED, each.cost, each.call_id, each.attempt, PENDING) for each in ended]
+    rows = [(each.cost, each.call_id, each.attempt) for each in ended]
     if not rows:
         return ()
     found = yield Statement(_SETTLE, rows, returns=True)
@@ -114,17 +114,17 @@ def _post(costs: Iterable[tuple[str, int, int]]) -> Script[Totals]:
 
 def void(attempts: Iterable[Attempt]) -> Script[None]:
     """Nothing was sent: what they held is free."""
-    yield Statement(_VOID, [(VOID, *attempt, PENDING) for attempt in attempts])
+    yield Statement(_VOID, list(attempts))
 
 
 def renew(attempts: Iterable[Attempt], owner: Owner) -> Script[None]:
     """Their owner lives."""
-    yield Statement(_RENEW, [(owner.expires, *attempt, owner.instance, PENDING) for attempt in attempts])
+    yield Statement(_RENEW, [(owner.expires, *attempt, owner.instance) for attempt in attempts])
 
 
 def abandon(instance: str) -> Script[None]:
     """Their owner is dead: `sweep` need not wait for the lease."""
-    yield Statement(_ABANDON, [(LEASE + 1, instance, PENDING)])
+    yield Statement(_ABANDON, [(LEASE + 1, instance)])
 
 
 def sweep(now: int) -> Script[int]:
@@ -133,8 +133,8 @@ def sweep(now: int) -> Script[int]:
     An attempt is in the ledger before it is sent: one that is not there was never sent. One that has ended is settled.
     One that is open there is ended by whoever recovers the ledger's rows, and its hold with it.
     """
-    voided = yield Statement(_SWEEP, [(VOID, PENDING, now)], returns=True)
-    ended = yield Statement(_ENDED, [(PENDING, now)], returns=True)
+    voided = yield Statement(_SWEEP, [(now,)], returns=True)
+    ended = yield Statement(_ENDED, [(now,)], returns=True)
     yield from settle(Settlement(*row) for row in ended)
     return len(voided) + len(ended)
 
@@ -143,21 +143,23 @@ def _id(account: Account) -> str:
     return account.id
 
 
+# A literal: a database plans a statement anew whose parameter decides whether a partial index fits.
+_PENDING = f"state = {PENDING}"
+_ONE = f"call_id = ? AND attempt = ? AND {_PENDING}"
 POSTED: Final = "SELECT posted FROM budget_accounts WHERE account = ?"
 # Finds a row if there may be something to sweep.
-LOST: Final = "SELECT 1 FROM budget_holds WHERE state = ? AND expires < ? LIMIT 1"
+LOST: Final = f"SELECT 1 FROM budget_holds WHERE {_PENDING} AND expires < ? LIMIT 1"
 _LOCK = (
     "INSERT INTO budget_accounts (account, posted, overage) VALUES (?, 0, 0) "
     "ON CONFLICT (account) DO UPDATE SET posted = budget_accounts.posted RETURNING posted"
 )
-_HELD = "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM budget_holds WHERE account = ? AND state = ?"
+_HELD = f"SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM budget_holds WHERE account = ? AND {_PENDING}"
 _HOLD = (
     "INSERT INTO budget_holds (call_id, attempt, account, owner, expires, amount, state) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_ONE = "call_id = ? AND attempt = ?"
-_GROW = f"UPDATE budget_holds SET amount = amount + ? WHERE {_ONE} AND account = ? AND state = ? RETURNING account"
+_GROW = f"UPDATE budget_holds SET amount = amount + ? WHERE {_ONE} AND account = ? RETURNING account"
 _SETTLE = (
-    f"UPDATE budget_holds SET state = ?, posted = COALESCE(?, amount) WHERE {_ONE} AND state = ? "
+    f"UPDATE budget_holds SET state = {SETTLED}, posted = COALESCE(?, amount) WHERE {_ONE} "
     "RETURNING account, amount, posted"
 )
 _POST = (
@@ -165,15 +167,15 @@ _POST = (
     "posted = budget_accounts.posted + excluded.posted, overage = budget_accounts.overage + excluded.overage "
     "RETURNING account, posted"
 )
-_VOID = f"UPDATE budget_holds SET state = ?, posted = 0 WHERE {_ONE} AND state = ?"
-_RENEW = f"UPDATE budget_holds SET expires = ? WHERE {_ONE} AND owner = ? AND state = ?"
-_ABANDON = "UPDATE budget_holds SET expires = expires - ? WHERE owner = ? AND state = ?"
+_VOID = f"UPDATE budget_holds SET state = {VOID}, posted = 0 WHERE {_ONE}"
+_RENEW = f"UPDATE budget_holds SET expires = ? WHERE {_ONE} AND owner = ?"
+_ABANDON = f"UPDATE budget_holds SET expires = expires - ? WHERE owner = ? AND {_PENDING}"
 _ITS_ATTEMPT = "attempts.call_id = budget_holds.call_id AND attempts.attempt = budget_holds.attempt"
 _SWEEP = (
-    "UPDATE budget_holds SET state = ?, posted = 0 WHERE state = ? AND expires < ? "
+    f"UPDATE budget_holds SET state = {VOID}, posted = 0 WHERE {_PENDING} AND expires < ? "
     f"AND NOT EXISTS (SELECT 1 FROM attempts WHERE {_ITS_ATTEMPT}) RETURNING 1"
 )
 _ENDED = (
     "SELECT DISTINCT attempts.call_id, attempts.attempt, attempts.cost FROM budget_holds JOIN attempts "
-    f"ON {_ITS_ATTEMPT} WHERE budget_holds.state = ? AND expires < ? AND duration IS NOT NULL"
+    f"ON {_ITS_ATTEMPT} WHERE budget_holds.{_PENDING} AND expires < ? AND duration IS NOT NULL"
 )
