@@ -9,6 +9,7 @@ from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.core import Call
 from trunkline_server.settings import ProviderSettings, Settings
+from trunkline_server.settings.tasks import TaskSettings
 from trunkline_server.snapshot import Offer, Snapshot
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def answer(*texts: str) -> list[pb.StreamGenerateResponse]:
 
 
 def snapshot(settings: Settings | None = None) -> Snapshot:
-    settings = settings or Settings(providers={"p": ProviderSettings(kind="scripted")})
+    settings = settings or Settings(
+        providers={"p": ProviderSettings(kind="scripted")}, tasks={"review": TaskSettings()}
+    )
     offer = Offer(
         provider="p", models={}, default_model="m", open=True, spelling="", builtin=False, unavailable_reason=""
     )

@@ -28,6 +28,7 @@ from trunkline_server.registry import TaskRegistry
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.settings.reliability import RetrySettings
+from trunkline_server.settings.tasks import TaskSettings
 from trunkline_server.state.endpoint.experience import Experience
 
 if TYPE_CHECKING:
@@ -165,7 +166,8 @@ def test_an_unknown_price_is_no_price() -> None:
     assert not seen.last.cost.HasField("total_nano_usd")
 
 
-ONCE = Settings(providers={"p": ProviderSettings(retry=RetrySettings(max_attempts=1))})
+TASKS = {"review": TaskSettings()}
+ONCE = Settings(providers={"p": ProviderSettings(retry=RetrySettings(max_attempts=1))}, tasks=TASKS)
 REFUSED = UpstreamError(call_pb2.OUTCOME_RATE_LIMITED, status=429, code="rate_limit_exceeded")
 CUT = UpstreamError(call_pb2.OUTCOME_INTERRUPTED, code="cut")
 BILLED = UpstreamError(call_pb2.OUTCOME_SERVER_ERROR, status=500, usage=USAGE)
@@ -261,7 +263,9 @@ def test_the_end_is_told_when_the_ledger_has_it_and_not_before() -> None:
     assert run_virtual(main())[-1] == "completed"
 
 
-HURRIED = Settings(providers={"p": ProviderSettings(first_token=Seconds(1), retry=RetrySettings(max_attempts=1))})
+HURRIED = Settings(
+    providers={"p": ProviderSettings(first_token=Seconds(1), retry=RetrySettings(max_attempts=1))}, tasks=TASKS
+)
 
 
 @pytest.mark.parametrize(
