@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from gateway import gateway, settings_of
 from grpc import aio
@@ -121,6 +122,8 @@ async def test_a_strategy_that_is_set_holds_from_the_next_call_on_and_not_for_th
             back = await admin.SetStrategy(SetStrategyRequest())
             with pytest.raises(aio.AioRpcError) as unknown:
                 await admin.SetStrategy(SetStrategyRequest(strategy="best"))
+            with pytest.raises(aio.AioRpcError) as nothing:
+                await admin.SetStrategy(SetStrategyRequest(strategy="balanced", task="nothing"))
             with pytest.raises(aio.AioRpcError) as both:
                 await admin.SetStrategy(SetStrategyRequest(strategy="balanced", workspace="a", task="b"))
             runs.cancel()
@@ -134,6 +137,8 @@ async def test_a_strategy_that_is_set_holds_from_the_next_call_on_and_not_for_th
     assert (back.strategy, back.lasts) == ("cost_optimized", "as the configuration has it")
     assert "did you mean" in (unknown.value.details() or "") or "balanced" in (unknown.value.details() or "")
     assert "task" in (both.value.details() or "")
+    assert nothing.value.code() == grpc.StatusCode.NOT_FOUND
+    assert "no task 'nothing' is configured" in (nothing.value.details() or "")
 
 
 async def test_a_configured_strategy_has_late_answers_asked_for_elsewhere_unless_the_call_says_no(
@@ -163,7 +168,7 @@ async def test_a_configured_strategy_has_late_answers_asked_for_elsewhere_unless
 
 
 async def test_setting_a_strategy_is_an_admins_and_is_audited(tmp_path: Path) -> None:
-    document = {"server": {"admin_listen": "127.0.0.1:0"}}
+    document = {"server": {"admin_listen": "127.0.0.1:0"}, "tasks": {"review": {}}}
     async with keyed(tmp_path, document) as world, aio.insecure_channel(world.running.admin_address) as channel:
         admin: Any = AdminServiceStub(channel)
         operator, keeper = await world.key("operator"), await world.key("admin")

@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 
 from msgspec import UNSET, inspect, structs
 
-from trunkline_server.errors import UnknownModel
 from trunkline_server.providers.table import CUSTOM, GATEWAY, QUIRKS, configured
 from trunkline_server.routing.catalogue import build_offers, default_model
-from trunkline_server.routing.names import LONGEST, find_targets, remedy
+from trunkline_server.routing.names import LONGEST, is_known, remedy
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import is_loopback
 from trunkline_server.snapshot import Snapshot
@@ -362,7 +361,7 @@ def _names(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem]:
             yield Problem(join("aliases", alias), expected)
         if target in settings.aliases:
             yield Problem(join("aliases", alias), "a model or a provider, not another alias")
-        elif not _is_known(snapshot, target):
+        elif not is_known(snapshot, target):
             yield Problem(join("aliases", alias), f"the name of a model; {remedy(snapshot, target)}")
     yield from _default(settings, rows)
 
@@ -380,15 +379,7 @@ def _default(settings: Settings, rows: Mapping[str, Row]) -> Iterator[Problem]:
     snapshot = Snapshot("", settings, build_offers(settings, rows, {}))
     name = settings.default_model
     row = rows.get(name.partition("/")[0])
-    if name and not _is_known(snapshot, name):
+    if name and not is_known(snapshot, name):
         missing = row and row.key_env and row.name not in settings.providers
         hint = f"set {row.key_env} to have {row.name}" if row and missing else remedy(snapshot, name)
         yield Problem("default_model", f"a model, an alias or a provider; {hint}")
-
-
-def _is_known(snapshot: Snapshot, name: str) -> bool:
-    try:
-        find_targets(snapshot, name)
-    except UnknownModel:
-        return False
-    return True

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from trunkline_server.config.check import Problem, did_you_mean, join
-from trunkline_server.errors import UnknownModel
 from trunkline_server.routing.catalogue import build_offers
 from trunkline_server.routing.experiments import OTHERS
-from trunkline_server.routing.names import find_targets, remedy
+from trunkline_server.routing.names import is_known, remedy
 from trunkline_server.settings.tasks import spelling
 from trunkline_server.snapshot import Snapshot
 
@@ -45,17 +44,9 @@ def _arms(path: str, own: ExperimentSettings, snapshot: Snapshot) -> Iterator[Pr
             yield Problem(join(f"{path}.groups", arm), "the name of an arm" + did_you_mean(arm, own.arms))
     for arm in own.arms:
         group, where = own.groups.get(arm), join(f"{path}.arms", arm)
-        if group is None and arm != OTHERS and not _is_known(snapshot, arm):
+        if group is None and arm != OTHERS and not is_known(snapshot, arm):
             yield Problem(where, f"a name in {path}.groups, or the name of a model; {remedy(snapshot, arm)}")
         for index, name in enumerate(group or ()):
-            if not _is_known(snapshot, name):
+            if not is_known(snapshot, name):
                 at = f"{join(f'{path}.groups', arm)}[{index}]"
                 yield Problem(at, f"the name of a model; {remedy(snapshot, name)}")
-
-
-def _is_known(snapshot: Snapshot, name: str) -> bool:
-    try:
-        find_targets(snapshot, name)
-    except UnknownModel:
-        return False
-    return True

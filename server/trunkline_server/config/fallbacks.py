@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from trunkline_server.config.check import Problem, is_name, join
-from trunkline_server.errors import UnknownModel
 from trunkline_server.routing.catalogue import build_offers
-from trunkline_server.routing.names import LONGEST, find_targets, remedy
+from trunkline_server.routing.names import LONGEST, is_known, remedy
 from trunkline_server.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -32,13 +31,5 @@ def fallback_problems(settings: Settings, rows: Mapping[str, Row]) -> Iterator[P
             if not is_name(name):
                 yield Problem(path, A_NAME)
             for index, other in enumerate(others):
-                if not _is_known(snapshot, other):
+                if not is_known(snapshot, other):
                     yield Problem(f"{path}[{index}]", f"the name of a model; {remedy(snapshot, other)}")
-
-
-def _is_known(snapshot: Snapshot, name: str) -> bool:
-    try:
-        find_targets(snapshot, name)
-    except UnknownModel:
-        return False
-    return True

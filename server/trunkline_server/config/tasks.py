@@ -8,9 +8,8 @@ from msgspec import convert, structs
 
 from trunkline_server.config.check import Problem, did_you_mean, join
 from trunkline_server.config.overlays import BUILT_IN, tree_of
-from trunkline_server.errors import UnknownModel
 from trunkline_server.routing.catalogue import build_offers
-from trunkline_server.routing.names import find_targets, remedy
+from trunkline_server.routing.names import is_known, remedy
 from trunkline_server.settings.tasks import RoutingSections, spelling
 from trunkline_server.snapshot import Snapshot
 
@@ -54,7 +53,7 @@ def target_warnings(settings: Settings, rows: Mapping[str, Row]) -> Iterator[str
     snapshot = Snapshot("", configured, build_offers(configured, rows, {}))
     built_in = {*_targets(convert(tree_of(BUILT_IN), type=RoutingSections))}
     for path, name in _targets(settings):
-        if (path, name) not in built_in and not _is_known(snapshot, name):
+        if (path, name) not in built_in and not is_known(snapshot, name):
             yield f"{path}: {_PASSED_OVER}; {remedy(snapshot, name)}"
 
 
@@ -103,11 +102,3 @@ def _targets(settings: RoutingSections) -> Iterator[tuple[str, str]]:
 
 def _numbered(path: str, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     return ((f"{path}[{index}]", name) for index, name in enumerate(names))
-
-
-def _is_known(snapshot: Snapshot, name: str) -> bool:
-    try:
-        find_targets(snapshot, name)
-    except UnknownModel:
-        return False
-    return True

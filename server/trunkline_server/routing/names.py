@@ -67,6 +67,15 @@ def find_targets(snapshot: Snapshot, name: str, identity: Identity = ANYBODY) ->
     return targets
 
 
+def is_known(snapshot: Snapshot, name: str) -> bool:
+    """Whether anything answers to this name."""
+    try:
+        find_targets(snapshot, name)
+    except UnknownModel:
+        return False
+    return True
+
+
 def known_provider(snapshot: Snapshot, name: str) -> None:
     """Raises InvalidRequest, naming the field `provider`, unless the configuration has this provider."""
     known = snapshot.settings.providers

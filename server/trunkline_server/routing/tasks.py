@@ -86,13 +86,18 @@ def expand(settings: Settings, request: GenerateRequest) -> Expanded:
 def _named(settings: Settings, routing: Routing) -> _Named:
     agent_name, agent = _find(settings.agents, routing.agent, _NO_AGENT)
     task_name, task = _find(settings.tasks, routing.task or agent.task, _NO_TASK)
-    if task is _NO_TASK and routing.task:
-        raise UnknownName("routing.task", "task", routing.task, settings.tasks, _LABELS)
+    check_task(settings, routing.task, "routing.task")
     chain_name, chain = _find(settings.chains, routing.chain or task.chain, _NO_CHAIN)
     if chain is _NO_CHAIN and routing.chain:
         raise UnknownName("routing.chain", "chain", routing.chain, settings.chains)
     _, environment = _find(settings.environments, settings.environment, _NO_ENVIRONMENT)
     return _Named(task_name, task, agent_name, agent, chain_name, chain, environment)
+
+
+def check_task(settings: Settings, name: str, field: str) -> None:
+    """Raises UnknownName if no task is configured under the name that `field` says, in any spelling."""
+    if name and _find(settings.tasks, name, _NO_TASK)[1] is _NO_TASK:
+        raise UnknownName(field, "task", name, settings.tasks, _LABELS)
 
 
 def _find(known: Mapping[str, T], name: str, nothing: T) -> tuple[str, T]:

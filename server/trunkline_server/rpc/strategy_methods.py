@@ -10,6 +10,7 @@ from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.routing.strategies import DEFAULT, find_strategy
 from trunkline_server.routing.tables import own_strategies
+from trunkline_server.routing.tasks import check_task
 from trunkline_server.rpc.keys import actor_of
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class StrategyMethods(AdminServiceServicer):
         wanted = request.strategy
         if wanted:
             wanted = find_strategy(wanted, own_strategies(settings), "strategy").name
+            check_task(settings, request.task, "task")
         before = self._holding(settings, request)
         changed = self._strategies.set(wanted, request.workspace, request.task)
         self._audit.record(AuditEvent.KIND_STRATEGY_CHANGED, actor_of(context), _scope(request), detail=wanted)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from trunkline_server.state.endpoint.concurrency import ConcurrencyLimit
     from trunkline_server.state.endpoint.queue import Place
     from trunkline_server.state.endpoint.recent import Kind
-    from trunkline_server.state.endpoint.upstream_limits import Reserved
-    from trunkline_server.state.provider_health import EndpointState, Limit
+    from trunkline_server.state.endpoint.upstream_limits import Limit, Reserved
+    from trunkline_server.state.provider_health import EndpointState
 
     # The breaker has another state: told once each time.
     Tell = Callable[[State], None]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.core import Call
     from trunkline_server.errors import UpstreamError
+    from trunkline_server.state.endpoint.upstream_limits import Limit
 
     Clock = Callable[[], float]
     Tell = Callable[[AuditEvent.Kind.ValueType, str, str], None]
@@ -57,26 +58,6 @@ _NOT_THEIR_FAULT = frozenset(
         call_pb2.OUTCOME_NOT_SENT,
     }
 )
-
-
-class Limit(Protocol):
-    """What an answer said of one limit; see RateLimitSnapshot."""
-
-    @property
-    def dimension(self) -> str:
-        """What is limited."""
-
-    @property
-    def limit(self) -> int | None:
-        """How much in all."""
-
-    @property
-    def remaining(self) -> int | None:
-        """How much is left."""
-
-    @property
-    def reset_after(self) -> float | None:
-        """Seconds until it is full again."""
 
 
 class Shown(Protocol):
