@@ -553,7 +553,7 @@ type SetStrategyRequest struct {
 	Strategy string `protobuf:"bytes,1,opt,name=strategy,proto3" json:"strategy,omitempty"`
 	// Only for calls of this workspace.
 	Workspace string `protobuf:"bytes,2,opt,name=workspace,proto3" json:"workspace,omitempty"`
-	// Only for calls of this task. Not together with workspace.
+	// Only for calls of this task. Not together with workspace. NOT_FOUND if none is configured under this name.
 	Task          string `protobuf:"bytes,3,opt,name=task,proto3" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -298,7 +298,7 @@ class SetStrategyRequest(_message.Message):
     workspace: _builtins.str
     """Only for calls of this workspace."""
     task: _builtins.str
-    """Only for calls of this task. Not together with workspace."""
+    """Only for calls of this task. Not together with workspace. NOT_FOUND if none is configured under this name."""
     def __init__(
         self,
         *,

@@ -339,7 +339,7 @@ export type SetStrategyRequest = Message<"trunkline.v1.SetStrategyRequest"> & {
   workspace: string;
 
   /**
-   * Only for calls of this task. Not together with workspace.
+   * Only for calls of this task. Not together with workspace. NOT_FOUND if none is configured under this name.
    *
    * @generated from field: string task = 3;
    */
