@@ -138,7 +138,7 @@ async def test_callers_see_the_budgets_of_their_workspace(tmp_path: Path, role: 
     database = await databases.migrated(open_database(f"sqlite:///{tmp_path}/l.sqlite3"))
     for workspace in ("acme", "zeta"):
         accounts = rules.accounts(Payer(workspace, "", "", {}, "p", "m"), 0)
-        script = partial(holds.count, [(account.id, 7) for account in accounts])
+        script = partial(holds.spend, [], [(account.id, 7) for account in accounts])
         await database.transact(script)
     found = await status_of(database, rules, Identity(workspace="acme", role=role), 0)
     await database.aclose()

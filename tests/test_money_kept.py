@@ -83,7 +83,6 @@ async def money(running: Gateway) -> tuple[int, int]:
     """What is spent of all budgets, and what is held, once everything is written down."""
     ledger = running.app._ledger
     await ledger.flush()
-    await ledger.budgets.aclose()
     ((posted,),) = await ledger.database.fetch("SELECT COALESCE(SUM(posted), 0) FROM budget_accounts")
     ((held,),) = await ledger.database.fetch("SELECT COALESCE(SUM(amount), 0) FROM budget_holds WHERE state = 0")
     return posted, held

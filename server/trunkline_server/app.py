@@ -25,7 +25,7 @@ from trunkline_server.layers.dispatch import dispatch
 from trunkline_server.layers.drain import drained
 from trunkline_server.layers.limit import limit
 from trunkline_server.layers.observe import observe
-from trunkline_server.layers.price import price_of
+from trunkline_server.layers.price import most_of, price_of
 from trunkline_server.layers.resolve import plain, resolve
 from trunkline_server.layers.route import route
 from trunkline_server.layers.thrift import saving, thrift
@@ -59,8 +59,7 @@ from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
 from trunkline_server.state.identity.store import KeyStore
 from trunkline_server.state.learned.learner import Learner
-from trunkline_server.state.ledger.database import StoreFailed
-from trunkline_server.state.ledger.ledger import WORDS
+from trunkline_server.state.ledger.database import WORDS, StoreFailed
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.lengths import Lengths
@@ -322,7 +321,7 @@ class App:
             self._log,
             self._opened,
             # In the attempt's own task: what is about to be sent is paid for and written down, and what became of it.
-            budget(rules, self._ledger.budgets, price_of, account(self._ledger, price_of)),
+            budget(rules, self._ledger, most_of, account(self._ledger, price_of)),
             self._open,
             self._audit,
             partial(drained, self._registry),

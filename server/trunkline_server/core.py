@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trunkline_server.routing.policy import Policy
     from trunkline_server.routing.tokens import Count
     from trunkline_server.snapshot import Snapshot
-    from trunkline_server.state.ledger.rows import Subject
+    from trunkline_server.state.ledger.rows import AttemptRow, Subject
 
 try:
     import uvloop
@@ -111,8 +111,11 @@ class Fate:
     written: Awaitable[None] | None = None
     # The request is on its way to the provider. Set by whoever sends it, and known of providers over HTTP only.
     sent: bool = False
-    # Set by account: it is in the ledger, which will write down its end.
+    # Set by account: it is in the ledger, or on its way there, which will write down its end.
     begun: bool = False
+    # Set by budget where money has to be held first: put the row into the ledger if there is enough; the call as it may
+    # be sent for that.
+    admit: Callable[[AttemptRow], Awaitable[Call]] | None = None
     # Set by budget: money is held for it; and the accounts that hold none where its cost counts all the same.
     reserved: bool = False
     counted: tuple[str, ...] = ()

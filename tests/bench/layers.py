@@ -45,7 +45,7 @@ from trunkline_server.layers.decision_log import decision_log
 from trunkline_server.layers.endpoint import one_of
 from trunkline_server.layers.limit import limit
 from trunkline_server.layers.observe import observe
-from trunkline_server.layers.price import price_of
+from trunkline_server.layers.price import most_of, price_of
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.layers.route import route
 from trunkline_server.logs import build_log
@@ -150,9 +150,9 @@ class Layers:
         self.observe = observe(log, self._statistics.record, lambda _: None)
         self.account = account(Nowhere(), price_of)
         # Without budgets, and with one that is about another workspace's calls.
-        self.without_budgets = budget(Rules({}), NO_BUDGETS, price_of, self.account)
+        self.without_budgets = budget(Rules({}), NO_BUDGETS, most_of, self.account)
         others = BudgetSettings(limit=Money(0), period="total", workspace="elsewhere")
-        self.budgets_of_others = budget(Rules({"others": others}), NO_BUDGETS, price_of, self.account)
+        self.budgets_of_others = budget(Rules({"others": others}), NO_BUDGETS, most_of, self.account)
         most = CallerLimit(requests_per_minute=MOST_LIMIT, tokens_per_minute=MOST_LIMIT, concurrency=1000)
         self.limit = limit(CallerLimits(each_key=most, each_workspace=most), LocalLimits(now))
         self._endpoints = Endpoints()

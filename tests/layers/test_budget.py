@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import databases
 import pytest
-from ledgers import MemoryLedger, price_of, unpriced
-from make import TARGET, answer, call, completed, delta, kinds, part, playing, text_of
+from ledgers import most_of, price_of, unpriced
+from make import answer, call, completed, delta, kinds, part, playing, text_of
 from msgspec import structs
 
 from trunkline.v1 import call_pb2, content_pb2
@@ -31,6 +31,7 @@ from trunkline_server.settings import LedgerSettings
 from trunkline_server.settings.budgets import BudgetSettings, Money
 from trunkline_server.state.budgets.accounts import Rules
 from trunkline_server.state.endpoint.experience import Experience
+from trunkline_server.state.ledger.journal import JournalFailed
 from trunkline_server.state.ledger.ledger import begin_ledger
 from trunkline_server.state.ledger.sqlite import SqliteDatabase
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.core import Call, Events, Handler
     from trunkline_server.layers.entry import PriceOf
+    from trunkline_server.layers.worst import MostOf
     from trunkline_server.state.budgets.holds import Totals
     from trunkline_server.state.ledger.ledger import Ledger
 
@@ -58,18 +60,19 @@ class World:
     registry: TaskRegistry = field(default_factory=TaskRegistry)
     asked: list[Call] = field(default_factory=list)
 
-    def handler(self, below: Handler, price: PriceOf = price_of, **budgets: BudgetSettings) -> Handler:
+    def handler(
+        self, below: Handler, price: PriceOf = price_of, most: MostOf = most_of, **budgets: BudgetSettings
+    ) -> Handler:
         def seen(asked: Call) -> Events:
             self.asked.append(asked)
             return below(asked)
 
-        layer = budget(Rules(budgets), self.ledger.budgets, price, account(self.ledger, price))
+        layer = budget(Rules(budgets), self.ledger, most, account(self.ledger, price))
         return attempt(self.registry, lambda _, __: None, Experience(now))(layer(seen))
 
     async def settled(self) -> tuple[int, int]:
         """What is held and what was spent, once everything is over."""
         await self.registry.wait_idle()
-        await self.ledger.budgets.aclose()
         await self.ledger.flush()
         return await self.held(), await self.number("SELECT COALESCE(SUM(posted), 0) FROM budget_accounts")
 
@@ -196,7 +199,7 @@ async def test_another_target_answers_where_one_is_not_paid_for(world: World) ->
 
 async def test_what_has_no_price_is_refused_by_name(world: World) -> None:
     with pytest.raises(CallError, match=r"p/m has no price.*'b'") as refused:
-        await play(world.handler(playing(said("a")), unpriced, b=hard()))
+        await play(world.handler(playing(said("a")), unpriced, lambda *_: None, b=hard()))
     assert refused.value.reason == call_pb2.ERROR_REASON_NO_CANDIDATE
     assert world.asked == []
 
@@ -205,7 +208,7 @@ async def test_what_is_free_is_never_refused(world: World) -> None:
     def free(*_: object) -> Priced:
         return Priced(call_pb2.Cost(total_nano_usd=0), 0)
 
-    await play(world.handler(playing(said("a")), free, b=hard(0)))
+    await play(world.handler(playing(said("a")), free, lambda *_: 0, b=hard(0)))
     assert len(world.asked) == 1
 
 
@@ -228,7 +231,7 @@ def test_without_budgets_there_is_no_layer() -> None:
     def layer(below: Handler) -> Handler:
         return below
 
-    assert budget(Rules({}), None, price_of, layer) is layer  # type: ignore[arg-type]
+    assert budget(Rules({}), None, most_of, layer) is layer  # type: ignore[arg-type]
 
 
 async def test_a_whole_answer_is_bounded_by_what_there_is_left(world: World) -> None:
@@ -290,24 +293,17 @@ async def test_budgets_fail_closed(world: World) -> None:
     world.database.failure = None
 
 
-async def test_what_the_ledger_does_not_take_holds_nothing(world: World) -> None:
-    layer = budget(Rules({"b": hard()}), world.ledger.budgets, price_of, account(MemoryLedger(refuses=True), price_of))
-    handler = attempt(world.registry, lambda _, __: None, Experience(now))(layer(playing(said("a"))))
+async def test_what_the_journal_does_not_take_holds_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise JournalFailed("disk full")
+
+    monkeypatch.setattr(world.ledger._journal, "begin", full)
     with pytest.raises(CallError) as refused:
-        await play(handler)
+        await play(world.handler(playing(said("a")), b=hard()))
     assert refused.value.reason == call_pb2.ERROR_REASON_LEDGER_UNAVAILABLE
+    assert world.asked == []
     assert await world.settled() == (0, 0)
-
-
-async def test_what_goes_wrong_before_it_is_in_the_ledger_holds_nothing(world: World) -> None:
-    def faulty(_: Handler) -> Handler:
-        return playing([ValueError("a bug")])
-
-    handler = budget(Rules({"b": hard()}), world.ledger.budgets, price_of, faulty)(playing([]))
-    with pytest.raises(ValueError, match="a bug"):
-        async for _ in handler(structs.replace(call(asking()), target=TARGET)):
-            pass
-    assert await world.settled() == (0, 0)
+    assert await world.number("SELECT COUNT(*) FROM attempts") == 0
 
 
 async def test_as_many_at_once_as_there_is_room_for(world: World) -> None:

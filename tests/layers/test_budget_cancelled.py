@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from budget_books import LIVE, WRONG
 from layers.test_budget import a_world, asking, hard, said
-from ledgers import price_of
+from ledgers import most_of, price_of
 from make import TARGET, call, delta, part, playing
 from msgspec import structs
 
@@ -65,7 +65,7 @@ async def test_wherever_a_call_is_cancelled_nothing_stays_held(tmp_path: Path, s
     long = [part("a"), 0.0, *piece * 3, *said()[1:]]
     async with a_world(tmp_path) as world:
         rules = Rules({"day": hard(period="daily", time_zone="UTC"), "ever": hard()})
-        handler = budget(rules, world.ledger.budgets, price_of, account(world.ledger, price_of))(playing(long))
+        handler = budget(rules, world.ledger, most_of, account(world.ledger, price_of))(playing(long))
         places, ended = 0, False
         while not ended:
             places += 1

@@ -557,8 +557,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _money(
         "state/ledger/ledger.py",
         "strict does not wait for the intent to send",
-        "            await self._sure(partial(self._withdraw, row))\n",
-        "",
+        "                await self._sure()\n            except LedgerUnavailable:\n",
+        "                pass\n            except LedgerUnavailable:\n",
         f"{LEDGER}/test_ledger.py",
     ),
     _money(
@@ -659,23 +659,25 @@ MUTANTS: tuple[Mutant, ...] = (
     _budget(
         "holds",
         "a hold is settled twice",
-        'WHERE {_ONE} "\n    "RETURNING account, amount, posted"',
-        'WHERE call_id = ? AND attempt = ? "\n    "RETURNING account, amount, posted"',
+        "attempt = ended.column2 AND {_PENDING} RETURNING",
+        "attempt = ended.column2 RETURNING",
         "test_machine.py",
     ),
     _budget(
         "holds",
         "a budget is checked, then acted on",
-        '"INSERT INTO budget_accounts (account, posted, overage) VALUES (?, 0, 0) "\n'
-        '    "ON CONFLICT (account) DO UPDATE SET posted = budget_accounts.posted RETURNING posted"',
-        '"SELECT COALESCE((SELECT posted FROM budget_accounts WHERE account = ?), 0)"',
+        "    taken = yield from _post((account, 0, 0) for account in ids)\n",
+        "    taken = {account: 0 for account in ids}\n"
+        "    for account in ids:\n"
+        "        for (posted,) in (yield Statement(POSTED, [(account,)], returns=True)):\n"
+        "            taken[account] = posted\n",
         "test_races.py",
     ),
     _budget(
         "holds",
         "what is over is held all the same",
-        "FROM budget_holds WHERE account = ? AND {_PENDING}",
-        "FROM budget_holds WHERE account = ?",
+        "WHERE account IN ({{}}) AND {_PENDING} GROUP BY",
+        "WHERE account IN ({{}}) GROUP BY",
         "test_machine.py",
     ),
     _budget(
@@ -686,18 +688,33 @@ MUTANTS: tuple[Mutant, ...] = (
         "test_machine.py",
         "test_recovery.py",
     ),
-    _budget(
-        "budgets",
+    _money(
+        "state/ledger/reserving.py",
         "a hold leaks when its caller is cancelled",
-        "self._spawn(self._void_after(work, attempt))",
-        "pass",
-        "test_machine.py",
+        "        if waiting.future.done():\n            self._unheard(waiting.wish, amount)\n",
+        "        if waiting.future.done():\n            pass\n",
+        "state/budgets/test_recovery.py",
+        "layers/test_budget_cancelled.py",
+    ),
+    _money(
+        "state/ledger/reserving.py",
+        "somebody is refused what an ended call has left over",
+        "whole=settled is not None",
+        "whole=False",
+        "state/budgets/test_recovery.py",
+    ),
+    _money(
+        "state/ledger/ledger.py",
+        "a stream is cut though an ended call has left money over",
+        "if not self._is_settled:",
+        "if False:",
+        "state/budgets/test_recovery.py",
     ),
     _budget(
         "holds",
         "an extension is held in one account of an attempt only",
-        "rows = [(granted, *attempt, account.id) for account in accounts]",
-        "rows = [(granted, *attempt, account.id) for account in accounts[:1]]",
+        "rows = [(granted, *wanted.attempt, account.id) for account in wanted.accounts]",
+        "rows = [(granted, *wanted.attempt, account.id) for account in wanted.accounts[:1]]",
         "test_machine.py",
     ),
     _budget("accounts", "a person's name is kept", "sha256(has.encode()).hexdigest()[:16]", "has", "test_accounts.py"),
@@ -709,17 +726,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "test_config_budgets.py",
     ),
     _money(
-        "layers/budget.py",
-        "a hold leaks when the ledger does not take the row",
-        "if not call.fate.begun:",
-        "if call.fate.begun:",
-        "layers/test_budget.py",
-    ),
-    _money(
-        "layers/budget.py",
-        "a hold leaks when a call goes wrong before it is in the ledger",
-        "    except Exception:\n        # It is not",
-        "    except LedgerUnavailable:\n        # It is not",
+        "state/ledger/ledger.py",
+        "a hold leaks when the journal does not take the row",
+        "            except LedgerUnavailable:\n                self._withdraw(row)\n                raise\n"
+        "        self.budgets.told(",
+        "            except LedgerUnavailable:\n                raise\n        self.budgets.told(",
         "layers/test_budget.py",
     ),
     _money(
@@ -739,8 +750,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _money(
         "state/ledger/commit.py",
         "a call's end does not settle its hold",
-        "for row in ended if row.reserved)",
-        "for row in ended if not row.reserved)",
+        "for row in ended if row.reserved]",
+        "for row in ended if not row.reserved]",
         "layers/test_budget.py",
     ),
     # Alerts and insights.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trunkline.v1.call_pb2 import CERTAINTY_ESTIMATED, CERTAINTY_REPORTED, CERTAINTY_UNKNOWN, Cost, Usage
 from trunkline_server.prices.book import PriceBook
-from trunkline_server.prices.cost import MOST, cost_of
+from trunkline_server.prices.cost import MOST, cost_of, most_of
 from trunkline_server.prices.rates import FREE, Prices, Rate, Step
 
 NOW = 1795744800  # 2026-11-27
@@ -263,3 +263,19 @@ def test_an_amount_that_no_float_holds_is_exact() -> None:
     """2^53 nano-USD and a bit: a float would round it to its neighbour."""
     one = Prices({"input": Rate(1), "output": Rate(1)}, "test", 0)
     assert cost_of(Usage(input_tokens=9_007_199_254_740_992_400, output_tokens=0), one).total_nano_usd == 2**53 + 1
+
+
+@given(all_rates(), COUNTS, COUNTS, st.integers(0, 10**12))
+def test_no_way_to_bill_an_attempt_costs_more_than_the_most_of_it(
+    rates: dict[str, Rate], into: int, out: int, wall: int
+) -> None:
+    prices = Prices(rates, "v")
+    most = most_of(into, out, prices, wall_nanoseconds=wall)
+    ways = (
+        Usage(input_tokens=into, output_tokens=out),
+        Usage(input_tokens=into, output_tokens=out, cache_write_input_tokens=into),
+        Usage(input_tokens=into, output_tokens=out, reasoning_output_tokens=out),
+        Usage(input_tokens=into, output_tokens=out, cache_write_input_tokens=into, reasoning_output_tokens=out),
+    )
+    costs = [cost_of(usage, prices, wall_nanoseconds=wall).total_nano_usd for usage in ways]
+    assert max(costs) == most, "and one of them costs just as much"

@@ -27,9 +27,8 @@ from trunkline_server.routing.verdicts import (
 )
 from trunkline_server.settings import Settings
 from trunkline_server.settings.experiments import ExperimentSettings
-from trunkline_server.state.ledger.database import StoreFailed
+from trunkline_server.state.ledger.database import WORDS, StoreFailed
 from trunkline_server.state.ledger.experiments import Arm, arms
-from trunkline_server.state.ledger.ledger import WORDS
 
 _HEAD = ("experiment", "arm", "weight", "callers", "calls", "failed", "score", "of calls", "USD a call", "seconds")
 _EPOCH = datetime.fromtimestamp(0, UTC)

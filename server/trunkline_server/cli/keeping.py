@@ -8,8 +8,7 @@ from trunkline_server import config
 from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.settings import Settings
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
-from trunkline_server.state.ledger.database import Database, StoreFailed
-from trunkline_server.state.ledger.ledger import WORDS
+from trunkline_server.state.ledger.database import WORDS, Database, StoreFailed
 from trunkline_server.state.ledger.open import LedgerNotOpened, open_database, url_of
 from trunkline_server.state.ledger.schema import NewerSchema, migrate
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import now
-from trunkline_server.errors import CallError, LedgerUnavailable, UpstreamError
+from trunkline_server.errors import CallError, LedgerUnavailable, Unpaid, UpstreamError
 from trunkline_server.layers.entry import Entry
 
 if TYPE_CHECKING:
@@ -44,14 +44,15 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
             open_row = _OpenRow(call, Entry(call, price_of, time.time_ns() // 1000), ledger)
             call.fate.settle = open_row.settle
             try:
-                await ledger.begin(open_row.entry.begun)
-                call.fate.begun = True
-                events = below(call)
+                events = below(await _begun(call, open_row.entry.begun, ledger))
                 try:
                     async for event in events:
                         yield await open_row.completed(event) if event.HasField("completed") else open_row.add(event)
                 finally:
                     await events.aclose()
+            except Unpaid:
+                open_row.ending = None
+                raise
             except UpstreamError as error:
                 await open_row.failed(error)
                 raise
@@ -66,9 +67,19 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
     return layer
 
 
+async def _begun(call: Call, row: AttemptRow, ledger: Ledger) -> Call:
+    """The call as it is sent, once it is in the ledger."""
+    if call.fate.admit is not None:
+        call = await call.fate.admit(row)
+    call.fate.begun = True
+    if call.fate.admit is None:
+        await ledger.begin(row)
+    return call
+
+
 def _ending(error: BaseException, call: Call) -> call_pb2.Outcome.ValueType | None:
     """How an attempt ended that neither completed nor failed at the provider. None: it was not begun."""
-    if isinstance(error, LedgerUnavailable):
+    if isinstance(error, LedgerUnavailable) or not call.fate.begun:
         return None
     if isinstance(error, CallError):
         return call_pb2.OUTCOME_NOT_SENT
@@ -110,7 +121,7 @@ class _OpenRow:
 
     def settle(self, outcome: call_pb2.Outcome.ValueType) -> Cost | None:
         """It is ended from above, so. What it cost, as far as that is known; None: it was not begun."""
-        if self._finished or self.ending is None:
+        if self._finished or self.ending is None or not self._fate.begun:
             return self._cost
         self.ending = outcome
         if self._fate.drains:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trunkline_server.core import Call, Events, Handler, Layer
-    from trunkline_server.layers.entry import PriceOf
+    from trunkline_server.layers.worst import MostOf
     from trunkline_server.state.budgets.accounts import Account, Rules
     from trunkline_server.state.budgets.holds import Attempt
+    from trunkline_server.state.ledger.rows import AttemptRow
 
 # Tokens of an answer that are held for at once while it is streamed; the fewest that an answer is worth having for.
 STEP, LEAST = 1024, 256
@@ -31,21 +32,18 @@ STEP, LEAST = 1024, 256
 FRAMING, BYTES_A_TOKEN = 4, 3
 
 
-class Budgets(Protocol):
-    """Where money is held; see state/budgets."""
+class Ledger(Protocol):
+    """Where money is held, with the attempt's row; see state/ledger."""
 
-    async def reserve(self, attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
-        """Put aside as much as there is, up to `most`. Raises LedgerUnavailable."""
+    async def reserve(self, row: AttemptRow, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
+        """Begin it, and put aside as much as there is, up to `most`; or neither. Raises LedgerUnavailable."""
 
     async def extend(self, attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
         """Put aside more. Raises LedgerUnavailable."""
 
-    def void(self, attempt: Attempt) -> None:
-        """Nothing was sent."""
 
-
-def budget(rules: Rules, budgets: Budgets, price_of: PriceOf, account: Layer) -> Layer:
-    """Around `account`, which settles what is held here: money is put aside before an attempt is in the ledger.
+def budget(rules: Rules, ledger: Ledger, most_of: MostOf, account: Layer) -> Layer:
+    """Around `account`: an attempt goes into the ledger with the money that is held for it, and its end settles that.
 
     Guarantees: under a hard budget nothing is sent that it does not pay for in the worst case; what comes out is
     bounded by what is held, of whole answers by the provider and of streams here, and ends with FINISH_REASON_BUDGET
@@ -64,7 +62,7 @@ def budget(rules: Rules, budgets: Budgets, price_of: PriceOf, account: Layer) ->
                 return inner(call)
             call.fate.counted = tuple(each.id for each in accounts if not each.hard)
             hard = tuple(each for each in accounts if each.hard)
-            return _held(_Hold(call, hard, budgets, price_of), inner) if hard else inner(call)
+            return _held(_Hold(call, hard, ledger, most_of), inner) if hard else inner(call)
 
         return handle
 
@@ -85,37 +83,29 @@ def payer_of(call: Call) -> Payer:
 
 
 async def _held(hold: _Hold, inner: Handler) -> Events:
-    call = await hold.open()
+    events = inner(hold.asked())
     try:
-        events = inner(call)
-        try:
-            async for event in events:
-                if event.HasField("completed"):
-                    yield hold.completed(event)
-                elif await hold.covers(event):
-                    yield event
-                else:
-                    async for last in hold.cut():
-                        yield last
-                    return
-        finally:
-            await events.aclose()
-    except Exception:
-        # It is not in the ledger, which would settle it: whatever went wrong, nothing was sent.
-        if not call.fate.begun:
-            hold.void()
-        raise
+        async for event in events:
+            if event.HasField("completed"):
+                yield hold.completed(event)
+            elif await hold.covers(event):
+                yield event
+            else:
+                async for last in hold.cut():
+                    yield last
+                return
+    finally:
+        await events.aclose()
 
 
 class _Hold:
     """What is held for one attempt."""
 
-    def __init__(self, call: Call, accounts: Sequence[Account], budgets: Budgets, price_of: PriceOf) -> None:
+    def __init__(self, call: Call, accounts: Sequence[Account], ledger: Ledger, most_of: MostOf) -> None:
         self._call = call
         self._accounts = accounts
-        self._budgets = budgets
-        self._attempt = (call.id, call.attempt)
-        self._worst = Worst(call, price_of, time.time_ns() // 1000, max(0.0, call.deadline - now()))
+        self._ledger = ledger
+        self._worst = Worst(call, most_of, time.time_ns() // 1000, max(0.0, call.deadline - now()))
         # Nano-USD, and the tokens that may come out for it.
         self._amount = self._tokens = 0
         # There is no more to be had.
@@ -124,21 +114,27 @@ class _Hold:
         # Parts of the answer that are not completed.
         self._open: set[int] = set()
 
-    async def open(self) -> Call:
-        """Put aside what the attempt may cost, or of a stream what its beginning may: the call as it is sent."""
+    def asked(self) -> Call:
+        """The call, which is to be paid for before it is begun. Raises Unpaid: nobody knows what it costs."""
         worst = self._worst
-        if worst.cost(worst.output) == 0:
+        most = worst.cost(worst.output)
+        if most is None:
+            raise self._unpriced()
+        if most:
+            self._call.fate.reserved, self._call.fate.admit = True, self._admit
+        else:
             # What is free needs no money, and is not refused for want of it.
             self._tokens = worst.output
-            return self._call
+        return self._call
+
+    async def _admit(self, row: AttemptRow) -> Call:
+        """Put aside what the attempt may cost, or of a stream what its beginning may: the call as it is sent."""
+        worst = self._worst
         wanted = min(worst.output, STEP) if worst.is_seen else worst.output
-        least, most = worst.cost(min(worst.output, LEAST)), worst.cost(wanted)
-        if least is None or most is None:
-            raise self._unpriced()
-        granted = await self._budgets.reserve(self._attempt, self._accounts, least, most)
+        least, most = worst.cost(min(worst.output, LEAST)) or 0, worst.cost(wanted) or 0
+        granted = await self._ledger.reserve(row, self._accounts, least, most)
         if isinstance(granted, Denied):
             raise _refused(granted.account, least)
-        self._call.fate.reserved = True
         self._amount = granted
         self._tokens = wanted if granted >= most else worst.tokens(granted, wanted)
         self._is_clipped = not worst.is_seen and self._tokens < worst.output
@@ -169,7 +165,8 @@ class _Hold:
         most = (worst.cost(wanted) or 0) - self._amount
         least = min(most, (worst.cost(self._tokens + 1) or 0) - self._amount)
         try:
-            granted = await self._budgets.extend(self._attempt, self._accounts, max(least, 0), max(most, 0))
+            attempt = (self._call.id, self._call.attempt)
+            granted = await self._ledger.extend(attempt, self._accounts, max(least, 0), max(most, 0))
         except LedgerUnavailable:
             granted = 0
         if isinstance(granted, Denied) or granted < most:
@@ -206,10 +203,6 @@ class _Hold:
         last.CopyFrom(event)
         last.completed.response.finish_reason = content_pb2.FINISH_REASON_BUDGET
         return last
-
-    def void(self) -> None:
-        """Nothing was sent."""
-        self._budgets.void(self._attempt)
 
     def _unpriced(self) -> Unpaid:
         target, names = self._call.target, ", ".join(repr(each.budget) for each in self._accounts)

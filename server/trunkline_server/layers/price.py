@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.v1.call_pb2 import Cost
-from trunkline_server.prices.cost import cost_of
+from trunkline_server.prices import cost
 from trunkline_server.prices.rates import INPUT
 
 if TYPE_CHECKING:
@@ -35,12 +35,23 @@ def price_of(call: Call, usage: Usage, when: int, took: float, tier: str = "") -
     prices = book.find(target.provider, target.model, when // 1_000_000, PROCESSINGS.get(tier, ""))
     if prices is None:
         return Priced(Cost(price_version=book.version), 0)
-    cost = cost_of(usage, prices, wall_nanoseconds=round(took * 1e9))
-    return Priced(cost, _saved(usage, prices, cost) if usage.cache_read_input_tokens else 0)
+    paid = cost.cost_of(usage, prices, wall_nanoseconds=round(took * 1e9))
+    return Priced(paid, _saved(usage, prices, paid) if usage.cache_read_input_tokens else 0)
 
 
-def _saved(usage: Usage, prices: Prices, cost: Cost) -> int:
+def most_of(call: Call, input_tokens: int, output_tokens: int, when: int, longest: float) -> int | None:
+    """The most that the call's target takes for so many tokens, in nano-USD; see prices/cost.py. None: it has no price.
+
+    It begins at `when`, in microseconds since 1970, and takes `longest` seconds.
+    """
+    prices = call.snapshot.prices.find(call.target.provider, call.target.model, when // 1_000_000)
+    if prices is None:
+        return None
+    return cost.most_of(input_tokens, output_tokens, prices, wall_nanoseconds=round(longest * 1e9))
+
+
+def _saved(usage: Usage, prices: Prices, paid: Cost) -> int:
     if INPUT not in prices.rates:
         return 0
     full = prices.rates[INPUT].amount(usage.cache_read_input_tokens, usage.input_tokens) // 1000
-    return max(0, full - cost.cache_read_nano_usd)
+    return max(0, full - paid.cache_read_nano_usd)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline.v1.call_pb2 import Usage
 from trunkline.v1.model_pb2 import CAPABILITY_REASONING
 from trunkline_server.routing.tokens import count_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from trunkline.v1.model_pb2 import Model
     from trunkline_server.core import Call
-    from trunkline_server.layers.entry import PriceOf
+
+    # See layers/price.py.
+    MostOf = Callable[[Call, int, int, int, float], int | None]
 
 # Tokens of a model whose longest answer nobody knows.
 UNKNOWN_OUTPUT = 8192
@@ -22,10 +23,10 @@ UNKNOWN_OUTPUT = 8192
 class Worst:
     """The most that an attempt costs, by how long its answer gets."""
 
-    def __init__(self, call: Call, price_of: PriceOf, when: int, longest: float) -> None:
+    def __init__(self, call: Call, most_of: MostOf, when: int, longest: float) -> None:
         """`when` it begins is in microseconds since 1970; it takes `longest` seconds at most."""
         self._call = call
-        self._price_of = price_of
+        self._most_of = most_of
         self._when = when
         self._longest = longest
         model, asked = _model(call), call.request.config
@@ -44,20 +45,7 @@ class Worst:
 
     def cost(self, output: int) -> int | None:
         """Nano-USD of an answer of so many tokens. None: there is no price."""
-        costs = [
-            cost.total_nano_usd if cost.HasField("total_nano_usd") else None
-            for cost in (
-                self._price_of(self._call, usage, self._when, self._longest, "").cost for usage in self._usages(output)
-            )
-        ]
-        known = [cost for cost in costs if cost is not None]
-        return max(known) if len(known) == len(costs) else None
-
-    def _usages(self, output: int) -> Iterator[Usage]:
-        """Whichever costs more: plainly, all of it written to the cache, all of it thoughts."""
-        yield Usage(input_tokens=self._input, output_tokens=output)
-        yield Usage(input_tokens=self._input, output_tokens=output, cache_write_input_tokens=self._input)
-        yield Usage(input_tokens=self._input, output_tokens=output, reasoning_output_tokens=output)
+        return self._most_of(self._call, self._input, output, self._when, self._longest)
 
     def tokens(self, amount: int, most: int) -> int:
         """How long an answer may get, up to `most`, for so much nano-USD."""

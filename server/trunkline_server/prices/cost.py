@@ -28,7 +28,9 @@ _A_NANO = 10**12
 # What an int64 holds: 9.2 billion USD.
 MOST = (1 << 63) - 1
 # The parts of a total, in the order in which they are added up.
-_PARTS = ("input", "cache_read", "cache_write", "output", "reasoning", "other")
+_PARTS = tuple(
+    (part, f"{part}_nano_usd") for part in ("input", "cache_read", "cache_write", "output", "reasoning", "other")
+)
 _MODALITIES = ("audio", "image", "video")
 # Shares of input, cached input and output that may have prices of their own, by their names in Usage.other_units.
 _SHARES = {
@@ -52,6 +54,7 @@ _INCLUDED = {
     *(name for shares in _SHARES.values() for name in shares.values()),
     *(f"{usage}_{kind}_tokens" for usage in ("input", "cache_read_input", "output") for kind in ("text", "document")),
 }
+_NO_SHARES: Mapping[str, int] = {}
 # Other names of a unit.
 _ALIASES = {
     "search_queries": "web_search_requests",
@@ -80,19 +83,35 @@ def cost_of(
         return Cost(certainty=CERTAINTY_UNKNOWN)
     bill = _Bill(usage or Usage(), prices.rates)
     bill.charge(wall_nanoseconds)
-    cost = Cost(price_version=prices.version, certainty=certainty, unpriced_units=sorted(bill.unpriced))
+    cost = Cost(price_version=prices.version, certainty=certainty)
+    if bill.unpriced:
+        cost.unpriced_units.extend(sorted(bill.unpriced))
     rest, before = 0, 0
-    for part in _PARTS:
+    for part, field in _PARTS:
         if (amount := bill.parts.get(part)) is not None:
             rest += amount
             total = min(-(-rest // _A_NANO), MOST)
-            setattr(cost, f"{part}_nano_usd", total - before)
+            setattr(cost, field, total - before)
             before = total
     if bill.is_whole:
         cost.total_nano_usd = before
     else:
         cost.certainty = CERTAINTY_UNKNOWN
     return cost
+
+
+def most_of(input_tokens: int, output_tokens: int, prices: Prices, *, wall_nanoseconds: int) -> int:
+    """The most that so many tokens cost: with all written to the cache, and all thoughts, where that is dearer.
+
+    Nano-USD, rounded up. What is sold beside them, and sound at a price of its own, is not in it.
+    """
+    rates = prices.rates
+    pico = max(rates[unit].amount(input_tokens, input_tokens) if unit in rates else 0 for unit in (INPUT, CACHE_WRITE))
+    pico += max(rates[unit].amount(output_tokens, input_tokens) if unit in rates else 0 for unit in (OUTPUT, REASONING))
+    if REQUEST in rates:
+        pico += rates[REQUEST].amount(1, input_tokens)
+    second = rates[SECOND].pico_usd * wall_nanoseconds if SECOND in rates else 0
+    return min(-(-(pico * _A_PICO + second) // _A_NANO), MOST)
 
 
 class _Bill:
@@ -104,12 +123,14 @@ class _Bill:
         # Whether every count was told that has a price.
         self.is_whole = True
         self._rates = rates
-        self._others = _by_unit(usage)
-        self._input = self._told("billed_input_tokens", _count(usage, "input_tokens"))
-        self._output = self._told("billed_output_tokens", _count(usage, "output_tokens"))
-        self._read = _count(usage, "cache_read_input_tokens") or 0
-        self._written = _count(usage, "cache_write_input_tokens") or 0
-        self._reasoned = _count(usage, "reasoning_output_tokens") or 0
+        # What is told: a count that is not is not among the fields.
+        told = {field.name: value for field, value in usage.ListFields()}
+        self._others = _by_unit(told["other_units"]) if "other_units" in told else {}
+        self._input = self._billed("billed_input_tokens", told.get("input_tokens"))
+        self._output = self._billed("billed_output_tokens", told.get("output_tokens"))
+        self._read = max(0, told.get("cache_read_input_tokens", 0))
+        self._written = max(0, told.get("cache_write_input_tokens", 0))
+        self._reasoned = max(0, told.get("reasoning_output_tokens", 0))
 
     def charge(self, wall_nanoseconds: int | None) -> None:
         """Charge for everything."""
@@ -118,7 +139,7 @@ class _Bill:
         for name, count in self._others.items():
             self._charge_other(name, count)
         if REQUEST in self._rates:
-            self._add("other", REQUEST, 1)
+            self._add("other", 1, REQUEST)
         if (second := self._rates.get(SECOND)) is None:
             return
         if wall_nanoseconds is None:
@@ -128,36 +149,41 @@ class _Bill:
 
     def _charge_input(self) -> None:
         read, input_shares = self._shares_of(CACHE_READ), self._shares_of(INPUT)
-        self._add("cache_read", CACHE_READ, self._read - sum(read.values()), INPUT)
+        self._add("cache_read", self._read - sum(read.values()), CACHE_READ, INPUT)
         for modality, count in read.items():
-            self._add("cache_read", _SHARES[CACHE_READ][modality], count)
-        hour = min(self._others.get("ephemeral_1h_input_tokens", 0), self._written)
-        self._add("cache_write", CACHE_WRITE, self._written - hour, INPUT)
-        self._add("cache_write", CACHE_WRITE_1H, hour, CACHE_WRITE, INPUT)
+            self._add("cache_read", count, _SHARES[CACHE_READ][modality])
+        hour = min(self._others.get("ephemeral_1h_input_tokens", 0), self._written) if self._others else 0
+        self._add("cache_write", self._written - hour, CACHE_WRITE, INPUT)
+        if hour:
+            self._add("cache_write", hour, CACHE_WRITE_1H, CACHE_WRITE, INPUT)
         if self._input is None:
             self._miss(INPUT)
             return
         # What was read from the cache is in both counts of a modality, with or without a price of its own.
-        cached = {modality: self._others.get(name, 0) for modality, name in _SHARES[CACHE_READ].items()}
-        fresh = {modality: max(0, count - cached[modality]) for modality, count in input_shares.items()}
+        fresh = {
+            modality: max(0, count - self._others.get(_SHARES[CACHE_READ][modality], 0))
+            for modality, count in input_shares.items()
+        }
         for modality, count in fresh.items():
-            self._add("input", _SHARES[INPUT][modality], count)
-        self._add("input", INPUT, self._input - self._read - self._written - sum(fresh.values()))
+            self._add("input", count, _SHARES[INPUT][modality])
+        self._add("input", self._input - self._read - self._written - sum(fresh.values()), INPUT)
 
     def _charge_output(self) -> None:
         shares = self._shares_of(OUTPUT)
         for modality, count in shares.items():
-            self._add("output", _SHARES[OUTPUT][modality], count)
-        self._add("reasoning", REASONING, self._reasoned, OUTPUT)
+            self._add("output", count, _SHARES[OUTPUT][modality])
+        self._add("reasoning", self._reasoned, REASONING, OUTPUT)
         if self._output is None:
             self._miss(OUTPUT)
         else:
-            self._add("output", OUTPUT, self._output - self._reasoned - sum(shares.values()))
+            self._add("output", self._output - self._reasoned - sum(shares.values()), OUTPUT)
 
-    def _shares_of(self, unit: str) -> dict[str, int]:
+    def _shares_of(self, unit: str) -> Mapping[str, int]:
         """By modality: tokens that have a price of their own. Others that should have one are noted."""
+        if not self._others:
+            return _NO_SHARES
         found = {}
-        for modality, name in _SHARES[unit].items() if self._others else ():
+        for modality, name in _SHARES[unit].items():
             count = self._others.get(name, 0)
             if count and name in self._rates:
                 found[modality] = count
@@ -175,17 +201,19 @@ class _Bill:
         if name in _INCLUDED:
             return
         if name in self._rates:
-            self._add("other", name, count)
+            self._add("other", count, name)
         elif count:
             self.unpriced.add(name)
 
-    def _add(self, part: str, unit: str, count: int, *wholes: str) -> None:
+    def _add(self, part: str, count: int, unit: str, *wholes: str) -> None:
         """Charge `count` of `unit`, or of the first of `wholes` that has a price."""
-        count = max(0, count)
-        rate = next((self._rates[name] for name in (unit, *wholes) if name in self._rates), None)
+        rate = self._rates.get(unit)
+        for whole in wholes:
+            if rate is None:
+                rate = self._rates.get(whole)
         if rate is not None:
-            self._put(part, rate.amount(count, self._input or 0) * _A_PICO)
-        elif count:
+            self._put(part, rate.amount(count, self._input or 0) * _A_PICO if count > 0 else 0)
+        elif count > 0:
             self.unpriced.add(f"{unit}_tokens")
 
     def _put(self, part: str, amount: int) -> None:
@@ -195,18 +223,16 @@ class _Bill:
         rate = self._rates.get(unit)
         self.is_whole = self.is_whole and (rate is None or rate.is_free)
 
-    def _told(self, name: str, count: int | None) -> int | None:
-        return self._others.get(name, count)
+    def _billed(self, name: str, count: int | None) -> int | None:
+        """Where a provider says that it bills another number, that."""
+        billed: int | None = self._others.get(name, count)
+        return None if billed is None else max(0, billed)
 
 
-def _by_unit(usage: Usage) -> dict[str, int]:
+def _by_unit(units: Mapping[str, int]) -> dict[str, int]:
     """Other units under one name each: of two names of one thing the larger count, not both."""
     counts: dict[str, int] = {}
-    for name, count in usage.other_units.items():
+    for name, count in units.items():
         unit = _ALIASES.get(name, name)
         counts[unit] = max(count, counts.get(unit, 0))
     return counts
-
-
-def _count(usage: Usage, field: str) -> int | None:
-    return max(0, getattr(usage, field)) if usage.HasField(field) else None  # type: ignore[arg-type]

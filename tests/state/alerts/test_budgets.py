@@ -153,7 +153,7 @@ class Payers(Gateway):
 
     async def spend(self, usd: float, payer: Payer = PAYER) -> None:
         accounts = Rules(self.budgets).accounts(payer, int(self.now * 1e6))
-        script = partial(holds.count, [(account.id, int(usd * USD)) for account in accounts])
+        script = partial(holds.spend, [], [(account.id, int(usd * USD)) for account in accounts])
         self.purses.spent(await self.database.transact(script))
 
     def opened(self) -> list[tuple[int, str, int]]:

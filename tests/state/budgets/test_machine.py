@@ -17,9 +17,8 @@ from ledger_rows import BEGIN, DAY, begun, finished
 from trunkline_server.settings.budgets import BudgetSettings, Money
 from trunkline_server.state.budgets import holds
 from trunkline_server.state.budgets.accounts import Account, Payer, Rules
-from trunkline_server.state.budgets.budgets import Budgets
-from trunkline_server.state.budgets.holds import LEASE, Denied, Owner
-from trunkline_server.state.ledger.commit import take
+from trunkline_server.state.budgets.holds import LEASE, Denied, Owner, Wanted
+from trunkline_server.state.ledger.commit import Wish, Withdrawn, begin, take
 from trunkline_server.state.ledger.open import open_database
 from trunkline_server.state.ledger.recovery import endings
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 _NUMBERS = count(1)
 LIMIT = 10_000
 AMOUNTS = st.integers(0, 1500)
+COST = 700
 
 
 class Machine(RuleBasedStateMachine):
@@ -86,28 +86,61 @@ class Machine(RuleBasedStateMachine):
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
-    @rule(least=AMOUNTS, more=AMOUNTS, sends=st.booleans())
-    def reserve(self, least: int, more: int, sends: bool) -> None:
-        key, accounts = (f"{self.name}-{next(self.numbers)}", 1), self.now_accounts()
-        least, most = least * self.price, (least + more) * self.price
-        owner = Owner(self.instance, self.now + LEASE)
-        granted = self.transact(holds.reserve(key, accounts, least, most, owner))
-        lefts = {account.id: self.left(account) for account in accounts}
-        if min(lefts.values()) < least:
+    @rule(least=AMOUNTS, more=AMOUNTS)
+    def reserve(self, least: int, more: int) -> None:
+        """Without its row, as gateways of earlier versions did."""
+        wish = self.wish(least, more)
+        key = (wish.row.call_id, 1)
+        wanted = Wanted(key, wish.accounts, wish.least, wish.most)
+        granted = self.transact(holds.reserve([wanted], Owner(self.instance, self.now + LEASE)))
+        self.granted(wish, granted[0])
+
+    @rule(wanted=st.lists(st.tuples(AMOUNTS, AMOUNTS), min_size=1, max_size=12), whole=st.booleans())
+    def begin_some(self, wanted: list[tuple[int, int]], whole: bool) -> None:
+        """With their rows, in one transaction: one after the other."""
+        wishes = [self.wish(*each) for each in wanted]
+        for wish, granted in zip(wishes, self.begin(wishes, whole=whole), strict=True):
+            if granted is None:
+                assert whole
+                assert min(map(self.left, wish.accounts)) < wish.most
+            elif self.granted(wish, granted):
+                assert granted == wish.most or not whole
+                self.sent.add((wish.row.call_id, 1))
+
+    def begin(self, wishes: list[Wish], *, whole: bool = False) -> Any:
+        return self.transact(begin(wishes, Owner(self.instance, self.now + LEASE), whole=whole))
+
+    @precondition(lambda self: self.held.keys() & self.sent)
+    @rule(data=st.data())
+    def settle_some(self, data: Any) -> None:
+        """In one transaction."""
+        ready = sorted(self.held.keys() & self.sent)
+        ending = data.draw(st.lists(st.sampled_from(ready), unique=True))
+        rows = [finished(*key, reserved=True, started=self.now, cost=COST) for key in ending]
+        self.transact(take(rows, self.database.dialect, self.instance))
+        for key in ending:
+            self.resolve(key, COST)
+
+    def wish(self, least: int, more: int) -> Wish:
+        row = begun(f"{self.name}-{next(self.numbers)}", 1, reserved=True, started=self.now)
+        return Wish(row, self.now_accounts(), least * self.price, (least + more) * self.price)
+
+    def granted(self, wish: Wish, granted: int | Denied) -> bool:
+        lefts = {account.id: self.left(account) for account in wish.accounts}
+        if min(lefts.values()) < wish.least:
             assert isinstance(granted, Denied)
-            assert granted.left == lefts[granted.account.id] < least
-        else:
-            assert granted == min(most, *lefts.values())
-            self.held[key], self.accounts[key] = granted, accounts
-            if sends:
-                self.send(key)
+            assert granted.left == lefts[granted.account.id] < wish.least
+            return False
+        assert granted == min(wish.most, *lefts.values())
+        self.held[wish.row.call_id, 1], self.accounts[wish.row.call_id, 1] = granted, tuple(wish.accounts)
+        return True
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), more=AMOUNTS)
     def extend(self, data: Any, more: int) -> None:
         key = self.pick(data, self.held)
         lefts = [self.left(account) for account in self.accounts[key]]
-        granted = self.transact(holds.extend(key, self.accounts[key], 1, 1 + more))
+        granted = self.transact(holds.extend(Wanted(key, self.accounts[key], 1, 1 + more)))
         if min(lefts) < 1:
             assert isinstance(granted, Denied)
         else:
@@ -136,9 +169,9 @@ class Machine(RuleBasedStateMachine):
     def settle_again(self, data: Any, cost: int) -> None:
         key = self.pick(data, self.resolved)
         self.transact(take([finished(*key, reserved=True, started=self.now, cost=cost)], self.database.dialect))
-        self.transact(holds.settle([holds.Settlement(*key, cost)]))
+        self.transact(holds.spend([holds.Settlement(*key, cost)]))
         self.transact(holds.void([key]))
-        assert self.transact(holds.extend(key, (), 1, 1)) in (0, 1)
+        assert self.transact(holds.extend(Wanted(key, (), 1, 1))) in (0, 1)
 
     @precondition(lambda self: self.held.keys() - self.sent)
     @rule(data=st.data())
@@ -148,23 +181,15 @@ class Machine(RuleBasedStateMachine):
         self.held.pop(key)
 
     @precondition(lambda self: self.held)
-    @rule(turns=st.integers(0, 3))
-    def cancel(self, turns: int) -> None:
-        """Whoever is cancelled while he reserves holds nothing."""
-
-        async def main() -> None:
-            budgets = Budgets(self.database, self.instance, lambda: self.now)
-            key = (f"{self.name}-{next(self.numbers)}", 1)
-            task = asyncio.ensure_future(budgets.reserve(key, self.now_accounts(), 0, 100))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.wait([task])
-            if not task.cancelled():
-                budgets.void(key)
-            await budgets.aclose()
-
-        self.run(main())
+    @rule(begun=st.booleans())
+    def cancel(self, begun: bool) -> None:
+        """Whoever is cancelled while he reserves holds nothing, whether that was done by then or not."""
+        wish = self.wish(0, 100)
+        if begun:
+            self.begin([wish])
+        self.transact(take([Withdrawn(wish.row.call_id, 1)], self.database.dialect, self.instance))
+        rows = "SELECT 1 FROM attempts WHERE call_id = ?"
+        assert not self.run(self.database.fetch(rows, (wish.row.call_id,)))
 
     @precondition(lambda self: len(self.held) > 1)
     @rule()

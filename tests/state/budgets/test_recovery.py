@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from ledger_house import House
+from ledger_house import House, failing
 from ledger_rows import begun, finished
 
 from trunkline.v1.call_pb2 import OUTCOME_NOT_SENT
+from trunkline_server.errors import LedgerUnavailable
+from trunkline_server.state.budgets import holds
 from trunkline_server.state.budgets.accounts import Account
-from trunkline_server.state.budgets.holds import LEASE
+from trunkline_server.state.budgets.holds import LEASE, Denied, Owner, Wanted
+from trunkline_server.state.ledger import ledger as ledger_module
+from trunkline_server.state.ledger import reserving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,7 +37,7 @@ async def house(url: str, tmp_path: Path) -> AsyncIterator[House]:
 
 
 async def hold(ledger: Ledger, call: str) -> None:
-    assert await ledger.budgets.reserve((call, 1), [ACCOUNT], HELD, HELD) == HELD
+    assert await ledger.reserve(begun(call, reserved=True), [ACCOUNT], HELD, HELD) == HELD
 
 
 async def balances(house: House) -> tuple[int, int]:
@@ -47,20 +53,112 @@ async def balances(house: House) -> tuple[int, int]:
     return held, posted
 
 
-@pytest.mark.parametrize("when", ["held", "sent", "finished", "committed"])
+@pytest.mark.parametrize("when", ["begun", "finished", "committed"])
 async def test_a_gateway_is_killed(house: House, when: str) -> None:
     ledger = await house.start()
     await hold(ledger, "c1")
-    if when != "held":
-        await ledger.begin(begun("c1", reserved=True))
-    if when in ("finished", "committed"):
+    if when != "begun":
         ended = ledger.finish(finished("c1", reserved=True, cost=COST))
         if when == "committed":
             await ended
     await house.kill(ledger)
     again = await house.start()
     await again.tidy()
-    assert await balances(house) == (0, {"held": 0, "sent": HELD}.get(when, COST))
+    assert await balances(house) == (0, HELD if when == "begun" else COST)
+
+
+async def test_what_another_version_held_before_it_had_a_row_is_free(house: House) -> None:
+    ledger = await house.start()
+    owner = Owner(ledger._slot.id, ledger.budgets.expires())
+    await ledger.database.transact(lambda: holds.reserve([Wanted(("c1", 1), [ACCOUNT], HELD, HELD)], owner))
+    assert await balances(house) == (HELD, 0)
+    await house.kill(ledger)
+    again = await house.start()
+    await again.tidy()
+    assert await balances(house) == (0, 0)
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_whoever_is_cancelled_while_he_reserves_has_begun_nothing(house: House, turns: int) -> None:
+    ledger = await house.start()
+    task = asyncio.ensure_future(hold(ledger, "c1"))
+    for _ in range(turns):
+        await asyncio.sleep(0.0005 if turns % 2 else 0)
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        await ledger.finish(finished("c1", reserved=True, cost=0, outcome=OUTCOME_NOT_SENT))
+    await ledger.flush()
+    assert await house.reader.fetch("SELECT 1 FROM budget_holds WHERE state = 0") == []
+    assert await house.reader.fetch("SELECT 1 FROM attempts WHERE duration IS NULL") == []
+
+
+async def test_what_has_ended_is_settled_before_anybody_is_refused(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though settling has time: there is room for one at a time, and what it may cost is far more than what it does."""
+    monkeypatch.setattr(ledger_module, "LINGER", 1e6)
+    ledger = await house.start()
+    room = [replace(ACCOUNT, limit=2 * HELD - 1)]
+    for number in range(5):
+        assert await ledger.reserve(begun(f"c{number}", reserved=True), room, HELD, HELD) == HELD
+        assert await ledger.extend((f"c{number}", 1), room, 1, HELD) == HELD - 1 - number
+        await ledger.finish(finished(f"c{number}", reserved=True, cost=1))
+    assert await ledger.reserve(begun("last", reserved=True), room, 1, 2 * HELD) == 2 * HELD - 1 - 5
+    assert await ledger.extend(("last", 1), room, 0, 5) == 0
+    refused = await ledger.extend(("last", 1), room, 1, 1)
+    assert isinstance(refused, Denied)
+    assert refused.left == 0
+
+
+async def test_as_many_as_want_it_at_once_share_a_transaction(house: House) -> None:
+    ledger = await house.start()
+    await ledger.tidy()
+    before = failing(ledger).transactions
+    await asyncio.gather(*(hold(ledger, f"c{number:03}") for number in range(100)))
+    assert failing(ledger).transactions - before <= 3
+
+
+async def test_a_database_that_stalls_is_not_waited_for_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reserving, "PATIENCE", 0.05)
+    ledger = await house.start()
+    await ledger.tidy()
+    failing(ledger).runs.clear()
+    both = await asyncio.gather(hold(ledger, "c1"), hold(ledger, "c2"), return_exceptions=True)
+    assert [str(each) for each in both] == [str(LedgerUnavailable("its database does not keep up"))] * 2
+    failing(ledger).runs.set()
+    await ledger.flush()
+    assert await balances(house) == (0, 0)
+    assert await house.attempts() == []
+
+
+async def test_one_that_the_database_refuses_does_not_keep_the_others_from_being_begun(house: House) -> None:
+    ledger = await house.start()
+    await hold(ledger, "c1")
+    got = await asyncio.gather(*(hold(ledger, call) for call in ("c0", "c1", "c2")), return_exceptions=True)
+    assert [type(each) for each in got] == [type(None), LedgerUnavailable, type(None)]
+
+
+async def test_a_refusal_leaves_neither_a_hold_nor_a_row(house: House) -> None:
+    ledger = await house.start()
+    refused = await ledger.reserve(begun("c1", reserved=True), [replace(ACCOUNT, limit=HELD - 1)], HELD, HELD)
+    assert isinstance(refused, Denied)
+    assert refused.left == HELD - 1
+    await ledger.flush()
+    assert await house.attempts() == []
+    assert await balances(house) == (0, 0)
+
+
+async def test_what_the_database_refuses_is_not_begun(house: House) -> None:
+    """A hold that is there already, as after a commit whose answer was lost: it is free again, and nothing is sent."""
+    ledger = await house.start()
+    await hold(ledger, "c1")
+    with pytest.raises(LedgerUnavailable, match="refuses"):
+        await hold(ledger, "c1")
+    await ledger.flush()
+    assert await balances(house) == (0, 0)
+    assert await house.attempts() == []
+    assert ledger.health().set_aside == 0
 
 
 async def test_the_holds_of_one_that_lives_are_left_alone(house: House) -> None:
@@ -69,18 +167,18 @@ async def test_the_holds_of_one_that_lives_are_left_alone(house: House) -> None:
     await hold(second, "c2")
     await house.kill(first)
     await second.tidy()
-    assert await balances(house) == (HELD, 0)
+    assert await balances(house) == (HELD, HELD), "the first one's call counts with all that was held"
 
 
 async def test_what_is_not_sent_costs_nothing_and_a_lease_that_ran_out_is_swept(house: House) -> None:
     ledger = await house.start()
     await hold(ledger, "c1")
-    await ledger.begin(begun("c1", reserved=True))
     await ledger.finish(finished("c1", reserved=True, cost=0, outcome=OUTCOME_NOT_SENT))
-    await hold(ledger, "c2")
     budgets = ledger.budgets
-    budgets.ended(("c2", 1))
+    owner = Owner(ledger._slot.id, budgets.expires())
+    await ledger.database.transact(lambda: holds.reserve([Wanted(("c2", 1), [ACCOUNT], HELD, HELD)], owner))
     now = budgets._clock()
     budgets._clock = lambda: now + LEASE + 10
     await ledger.tidy()
+    await ledger.flush()
     assert await balances(house) == (0, 0)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000
 _HOUR = 3600 * _SECOND
+# Accounts of one budget that are kept at hand.
+MOST_KNOWN = 4096
 
 
 class Payer(NamedTuple):
@@ -54,6 +56,10 @@ class Account:
     # The period's name. Empty = there is only one.
     period: str = ""
 
+    def is_of(self, now: int) -> bool:
+        """Whether its period is that of a time in microseconds since 1970."""
+        return (self.begins is None or self.begins <= now) and (self.renews is None or now < self.renews)
+
     def burn_rate(self, spent: int, now: int) -> int | None:
         """Nano-USD an hour since the period began, of which it takes an hour to tell. None: it has no beginning."""
         return None if self.begins is None else spent * _HOUR // self._passed(now)
@@ -79,6 +85,8 @@ class Rule:
         # Which of those whom a "*" stands for are providers or models.
         each = [name for name, value in self._said.items() if value == EACH]
         self._targets = [index for index, name in enumerate(each) if name in {"provider", "model"}]
+        # Those of one period, by whose they are: most calls are paid from accounts that paid for others.
+        self._known: dict[tuple[str, ...], Account] = {}
 
     def account(self, payer: Payer, now: int) -> Account | None:
         """What the attempt is paid from at a time in microseconds since 1970. None: the budget is not about it."""
@@ -87,17 +95,18 @@ class Rule:
 
     def account_of(self, whose: Sequence[str], now: int) -> Account:
         """The account of those whom a "*" stands for, in the order of the settings."""
+        known = self._known.get(tuple(whose))
+        if known is None or not known.is_of(now):
+            known = self._account_of(tuple(whose), now)
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[known.whose] = known
+        return known
+
+    def _account_of(self, whose: tuple[str, ...], now: int) -> Account:
         period, begins, renews = self._period(now)
-        return Account(
-            _id(self.name, period, whose),
-            self.name,
-            self.settings.limit,
-            self.hard,
-            renews,
-            begins,
-            tuple(whose),
-            period,
-        )
+        account_id = _id(self.name, period, whose)
+        return Account(account_id, self.name, self.settings.limit, self.hard, renews, begins, whose, period)
 
     def for_any(self, account_id: str) -> str:
         """What the ids of accounts have in common that only differ in the target: see Rules.soft."""

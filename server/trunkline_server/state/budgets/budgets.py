@@ -1,24 +1,18 @@
-"""The budgets of a gateway that runs: holds are made here, and settled by the ledger with the attempt's own row."""
+"""The budgets of a gateway that runs. The ledger makes holds and settles them, with the attempt's own row."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from trunkline_server.errors import LedgerUnavailable
 from trunkline_server.state.budgets import holds
 from trunkline_server.state.budgets.holds import LEASE, Denied, Owner
-from trunkline_server.state.ledger.database import StoreFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable
 
-    from trunkline_server.state.budgets.accounts import Account
     from trunkline_server.state.budgets.holds import Attempt, Totals
-    from trunkline_server.state.ledger.database import Database, Script
-
-_UNREACHED = "its database does not answer, and no call is made that its budget may not pay for"
+    from trunkline_server.state.ledger.database import Database
 
 
 def _now() -> int:
@@ -53,38 +47,16 @@ class Budgets:
         self._clock = clock
         # What holds, as far as is known here: the rest of what stands in the database under our name runs out.
         self._live: set[Attempt] = set()
-        # What is on its way to the database.
-        self._running: set[asyncio.Task[None]] = set()
         # Whether anything was ever held: then others have to know that we live.
         self.used = False
         self.listener: Listener = _Nobody()
 
-    async def reserve(self, attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
-        """See holds.reserve. Whoever is cancelled meanwhile holds nothing. Raises LedgerUnavailable."""
-        self.used = True
-        owner = self._owner()
-        work = asyncio.ensure_future(
-            self._transact(lambda: holds.reserve(attempt, accounts, least, most, owner)),
-        )
-        try:
-            granted = await asyncio.shield(work)
-        except asyncio.CancelledError:
-            self._spawn(self._void_after(work, attempt))
-            raise
+    def told(self, attempt: Attempt, granted: int | Denied) -> None:
+        """The ledger has put aside what an attempt wants, or has not."""
         if isinstance(granted, Denied):
             self.listener.refused(granted.account.id)
         else:
             self._live.add(attempt)
-        return granted
-
-    async def extend(self, attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
-        """See holds.extend. Raises LedgerUnavailable."""
-        return await self._transact(lambda: holds.extend(attempt, accounts, least, most))
-
-    def void(self, attempt: Attempt) -> None:
-        """Nothing was sent. If the database cannot be told, the lease runs out."""
-        self.ended(attempt)
-        self._spawn(self._void(attempt))
 
     def ended(self, attempt: Attempt) -> None:
         """The ledger has the attempt's end, and settles its hold."""
@@ -97,38 +69,12 @@ class Budgets:
     async def tidy(self) -> None:
         """One round of housekeeping. Raises StoreFailed."""
         if live := list(self._live):
-            owner = self._owner()
+            owner = Owner(self._instance, self.expires())
             await self._database.transact(lambda: holds.renew(live, owner))
         now = self._clock()
         if await self._database.fetch(holds.LOST, (now,)):
             await self._database.transact(lambda: holds.sweep(now))
 
-    async def aclose(self) -> None:
-        """Wait for what is on its way."""
-        if self._running:
-            await asyncio.wait(self._running)
-
-    def _owner(self) -> Owner:
-        return Owner(self._instance, self._clock() + LEASE)
-
-    async def _transact(self, script: Callable[[], Script[int | Denied]]) -> int | Denied:
-        try:
-            return await self._database.transact(script)
-        except StoreFailed:
-            raise LedgerUnavailable(_UNREACHED) from None
-
-    async def _void_after(self, work: asyncio.Future[int | Denied], attempt: Attempt) -> None:
-        await asyncio.wait([work])
-        if work.exception() is None:
-            await self._void(attempt)
-
-    async def _void(self, attempt: Attempt) -> None:
-        try:
-            await self._database.transact(lambda: holds.void([attempt]))
-        except StoreFailed:
-            return
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+    def expires(self) -> int:
+        """Until when what is held now stands without another sign of life; see holds.Owner."""
+        return self._clock() + LEASE

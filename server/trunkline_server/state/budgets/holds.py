@@ -10,15 +10,16 @@ nowhere else. Who reserves locks the accounts, in the order of their ids: betwee
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from trunkline_server.state.ledger.database import Statement
+from trunkline_server.state.ledger.database import Statement, portions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trunkline_server.state.budgets.accounts import Account
-    from trunkline_server.state.ledger.database import Script
+    from trunkline_server.state.ledger.database import Row, Script
 
 PENDING, SETTLED, VOID = 0, 1, 2
 # Microseconds without a sign of its owner after which a hold is nobody's any more.
@@ -37,6 +38,15 @@ class Denied(NamedTuple):
     left: int
 
 
+class Wanted(NamedTuple):
+    """What an attempt wants put aside, in each of its accounts: nano-USD."""
+
+    attempt: Attempt
+    accounts: Sequence[Account]
+    least: int
+    most: int
+
+
 class Settlement(NamedTuple):
     """How an attempt ended. Nano-USD; None: what it cost is not known, and all that was held counts as spent."""
 
@@ -52,69 +62,96 @@ class Owner(NamedTuple):
     expires: int
 
 
-def reserve(attempt: Attempt, accounts: Sequence[Account], least: int, most: int, owner: Owner) -> Script[int | Denied]:
-    """Put aside as much as there is in all of the accounts, but not more than `most`: how much. Less than `least`: no.
+def reserve(wanted: Sequence[Wanted], owner: Owner, *, whole: bool = False) -> Script[list[int | Denied | None]]:
+    """Put aside, for one attempt after the other, as much as there is in all of its accounts, but not more than `most`.
 
-    An attempt reserves once: the database refuses a second time.
+    For each how much it is. Less than `least`: it is denied. With `whole` less than `most` is nothing, and None: there
+    may be more once everything is settled. An attempt reserves once: the database refuses a second time.
     """
-    granted = yield from _available(accounts, least, most)
-    if isinstance(granted, Denied):
-        return granted
-    rows = [(*attempt, account.id, *owner, granted, PENDING) for account in accounts]
-    yield Statement(_HOLD, rows)
+    taken = yield from _taken({account.id for each in wanted for account in each.accounts})
+    granted: list[int | Denied | None] = []
+    rows: list[Row] = []
+    for each in wanted:
+        amount = _available(each, taken)
+        if whole and amount != each.most:
+            granted.append(None)
+            continue
+        granted.append(amount)
+        if not isinstance(amount, Denied):
+            for account in each.accounts:
+                taken[account.id] += amount
+                rows.append((*each.attempt, account.id, *owner, amount, PENDING))
+    if rows:
+        yield Statement(_HOLD, rows, together=True)
     return granted
 
 
-def extend(attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> Script[int | Denied]:
+def extend(wanted: Wanted) -> Script[int | Denied]:
     """Put aside more for an attempt that holds: how much. 0: it holds nothing any more, for somebody resolved it."""
-    granted = yield from _available(accounts, least, most)
+    taken = yield from _taken({account.id for account in wanted.accounts})
+    granted = _available(wanted, taken)
     if isinstance(granted, Denied):
         return granted
-    rows = [(granted, *attempt, account.id) for account in accounts]
+    rows = [(granted, *wanted.attempt, account.id) for account in wanted.accounts]
     grown = yield Statement(_GROW, rows, returns=True)
-    return granted if len(grown) == len(accounts) else 0
+    return granted if len(grown) == len(wanted.accounts) else 0
 
 
-def _available(accounts: Sequence[Account], least: int, most: int) -> Script[int | Denied]:
-    granted = most
-    for account in sorted(accounts, key=_id):
-        ((posted,),) = yield Statement(_LOCK, [(account.id,)], returns=True)
-        ((held,),) = yield Statement(_HELD, [(account.id,)], returns=True)
-        left = account.limit - posted - held
-        if left < least:
+def _taken(accounts: Iterable[str]) -> Script[dict[str, int]]:
+    """Lock the accounts: what is spent and held of each."""
+    ids = sorted(accounts)
+    taken = yield from _post((account, 0, 0) for account in ids)
+    for some in portions(ids):
+        held = yield Statement(_HELD.format(", ".join("?" * len(some))), [some], returns=True)
+        for account, amount in held:
+            taken[account] += amount
+    return taken
+
+
+def _available(wanted: Wanted, taken: Mapping[str, int]) -> int | Denied:
+    granted = wanted.most
+    for account in sorted(wanted.accounts, key=_id):
+        left = account.limit - taken[account.id]
+        if left < wanted.least:
             return Denied(account, left)
         granted = min(granted, left)
     return granted
 
 
-def settle(ended: Iterable[Settlement]) -> Script[Totals]:
-    """What these attempts held is spent, as far as they cost it. What is resolved already stays as it is."""
-    rows = [(each.cost, each.call_id, each.attempt) for each in ended]
-    if not rows:
-        return ()
-    found = yield Statement(_SETTLE, rows, returns=True)
-    return (yield from _post((account, posted, max(0, posted - amount)) for account, amount, posted in found))
+def spend(ended: Iterable[Settlement], counted: Iterable[tuple[str, int]] = ()) -> Script[Totals]:
+    """What these attempts held is spent, as far as they cost it. What is resolved already stays as it is.
+
+    `counted` are by account the costs of attempts that held nothing there.
+    """
+    settled = yield from _settle(ended)
+    spent = yield from _post([*settled, *((account, cost, 0) for account, cost in counted)])
+    return tuple(spent.items())
 
 
-def count(costs: Iterable[tuple[str, int]]) -> Script[Totals]:
-    """By account: what attempts cost that held nothing there."""
-    return (yield from _post((account, cost, 0) for account, cost in costs))
+def _settle(ended: Iterable[Settlement]) -> Script[list[tuple[str, int, int]]]:
+    """By account: what is spent, and how much of it goes beyond what was held."""
+    found: list[Row] = []
+    for some in portions([*ended]):
+        rows = ", ".join([_ITS_END] * len(some))
+        found += yield Statement(_SETTLE.format(rows), [[*chain.from_iterable(some)]], returns=True)
+    return [(account, posted, max(0, posted - amount)) for account, amount, posted in found]
 
 
-def _post(costs: Iterable[tuple[str, int, int]]) -> Script[Totals]:
+def _post(costs: Iterable[tuple[str, int, int]]) -> Script[dict[str, int]]:
+    """Add to accounts, and lock them, in the order of their ids: what is spent of each now."""
     posted: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for account, cost, beyond in costs:
         posted[account][0] += cost
         posted[account][1] += beyond
     if not posted:
-        return ()
-    found = yield Statement(_POST, [(account, *sums) for account, sums in sorted(posted.items())], returns=True)
-    return tuple((account, total) for account, total in found)
+        return {}
+    rows = [(account, *sums) for account, sums in sorted(posted.items())]
+    return dict((yield Statement(_POST, rows, returns=True, together=True)))
 
 
 def void(attempts: Iterable[Attempt]) -> Script[None]:
     """Nothing was sent: what they held is free."""
-    yield Statement(_VOID, list(attempts))
+    yield Statement(_VOID, [*attempts])
 
 
 def renew(attempts: Iterable[Attempt], owner: Owner) -> Script[None]:
@@ -135,7 +172,7 @@ def sweep(now: int) -> Script[int]:
     """
     voided = yield Statement(_SWEEP, [(now,)], returns=True)
     ended = yield Statement(_ENDED, [(now,)], returns=True)
-    yield from settle(Settlement(*row) for row in ended)
+    yield from spend(Settlement(*row) for row in ended)
     return len(voided) + len(ended)
 
 
@@ -143,32 +180,32 @@ def _id(account: Account) -> str:
     return account.id
 
 
-# A literal: a database plans a statement anew whose parameter decides whether a partial index fits.
+# Said outright: for a state that it is told later, SQLite would look for a way anew each time.
 _PENDING = f"state = {PENDING}"
-_ONE = f"call_id = ? AND attempt = ? AND {_PENDING}"
 POSTED: Final = "SELECT posted FROM budget_accounts WHERE account = ?"
 # Finds a row if there may be something to sweep.
 LOST: Final = f"SELECT 1 FROM budget_holds WHERE {_PENDING} AND expires < ? LIMIT 1"
-_LOCK = (
-    "INSERT INTO budget_accounts (account, posted, overage) VALUES (?, 0, 0) "
-    "ON CONFLICT (account) DO UPDATE SET posted = budget_accounts.posted RETURNING posted"
+_HELD = (
+    "SELECT account, CAST(SUM(amount) AS BIGINT) FROM budget_holds "
+    f"WHERE account IN ({{}}) AND {_PENDING} GROUP BY account"
 )
-_HELD = f"SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM budget_holds WHERE account = ? AND {_PENDING}"
 _HOLD = (
     "INSERT INTO budget_holds (call_id, attempt, account, owner, expires, amount, state) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_GROW = f"UPDATE budget_holds SET amount = amount + ? WHERE {_ONE} AND account = ? RETURNING account"
+_ONE = "call_id = ? AND attempt = ?"
+_GROW = f"UPDATE budget_holds SET amount = amount + ? WHERE {_ONE} AND account = ? AND {_PENDING} RETURNING account"
+_ITS_END = "(CAST(? AS TEXT), CAST(? AS BIGINT), CAST(? AS BIGINT))"
 _SETTLE = (
-    f"UPDATE budget_holds SET state = {SETTLED}, posted = COALESCE(?, amount) WHERE {_ONE} "
-    "RETURNING account, amount, posted"
+    f"UPDATE budget_holds SET state = {SETTLED}, posted = COALESCE(ended.column3, amount) FROM (VALUES {{}}) AS ended "
+    f"WHERE call_id = ended.column1 AND attempt = ended.column2 AND {_PENDING} RETURNING account, amount, posted"
 )
 _POST = (
     "INSERT INTO budget_accounts (account, posted, overage) VALUES (?, ?, ?) ON CONFLICT (account) DO UPDATE SET "
     "posted = budget_accounts.posted + excluded.posted, overage = budget_accounts.overage + excluded.overage "
     "RETURNING account, posted"
 )
-_VOID = f"UPDATE budget_holds SET state = {VOID}, posted = 0 WHERE {_ONE}"
-_RENEW = f"UPDATE budget_holds SET expires = ? WHERE {_ONE} AND owner = ?"
+_VOID = f"UPDATE budget_holds SET state = {VOID}, posted = 0 WHERE {_ONE} AND {_PENDING}"
+_RENEW = f"UPDATE budget_holds SET expires = ? WHERE {_ONE} AND owner = ? AND {_PENDING}"
 _ABANDON = f"UPDATE budget_holds SET expires = expires - ? WHERE owner = ? AND {_PENDING}"
 _ITS_ATTEMPT = "attempts.call_id = budget_holds.call_id AND attempts.attempt = budget_holds.attempt"
 _SWEEP = (

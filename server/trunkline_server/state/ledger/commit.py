@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from trunkline_server.state.budgets.holds import Settlement, count, settle
+from trunkline_server.state.budgets.holds import Denied, Owner, Settlement, Wanted, reserve, spend, void
 from trunkline_server.state.ledger.columns import ATTEMPT, ATTEMPT_ENDED, CALL, attempt_values, buckets_of, call_values
 from trunkline_server.state.ledger.database import Statement
 from trunkline_server.state.ledger.held import HELD, can_hold, held_values, hold_earlier, let_go
@@ -16,6 +16,7 @@ from trunkline_server.state.ledger.sums import Sums
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trunkline_server.state.budgets.accounts import Account
     from trunkline_server.state.budgets.holds import Totals
     from trunkline_server.state.ledger.database import Dialect, Script
 
@@ -25,6 +26,15 @@ class Withdrawn(Struct, frozen=True):
 
     call_id: str
     attempt: int
+
+
+class Wish(NamedTuple):
+    """An attempt that is begun if budgets pay for it: its open row, and what is wanted of them, in nano-USD."""
+
+    row: AttemptRow
+    accounts: Sequence[Account]
+    least: int
+    most: int
 
 
 Entry = AttemptRow | CallRow | Withdrawn
@@ -38,6 +48,16 @@ class Taken(Struct, frozen=True):
     spent: Totals = ()
 
 
+def begin(wishes: Sequence[Wish], owner: Owner, *, whole: bool) -> Script[list[int | Denied | None]]:
+    """Put money aside for attempts, and take in those for which there is enough; see holds.reserve."""
+    wanted = [Wanted((wish.row.call_id, wish.row.attempt), *wish[1:]) for wish in wishes]
+    granted = yield from reserve(wanted, owner, whole=whole)
+    rows = [wish.row for wish, amount in zip(wishes, granted, strict=True) if isinstance(amount, int)]
+    if rows:
+        yield _begin(rows, owner.instance)
+    return granted
+
+
 def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Script[Taken]:
     """Take the rows in, and count those that are new in the rollups.
 
@@ -49,9 +69,10 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
     calls = {entry.call_id: entry for entry in reversed(entries) if isinstance(entry, CallRow)}
     withdrawn = [(entry.call_id, entry.attempt) for entry in entries if isinstance(entry, Withdrawn)]
     if begun:
-        yield Statement(_BEGIN, [attempt_values(row, instance) for row in begun])
+        yield _begin(begun, instance)
     if withdrawn:
         yield Statement(_WITHDRAW, withdrawn)
+        yield from void(withdrawn)
     sums, new_attempts, new_calls = Sums(), [], []
     buckets = {call_id: buckets_of(row) for call_id, row in calls.items()}
     held = {call_id: ended[call_id, 1] for call_id, call in calls.items() if can_hold(call, ended.get((call_id, 1)))}
@@ -76,9 +97,12 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
 
 def _spend(ended: Sequence[AttemptRow]) -> Script[Totals]:
     """Budgets pay for the attempts, in the transaction that takes their ends in: each once, as it is taken once."""
-    settled = yield from settle(Settlement(row.call_id, row.attempt, row.cost) for row in ended if row.reserved)
-    counted = yield from count((account, row.cost or 0) for row in ended for account in row.counted)
-    return settled + counted
+    settled = [Settlement(row.call_id, row.attempt, row.cost) for row in ended if row.reserved]
+    return (yield from spend(settled, ((account, row.cost or 0) for row in ended for account in row.counted)))
+
+
+def _begin(rows: Sequence[AttemptRow], instance: str) -> Statement:
+    return Statement(_BEGIN, [attempt_values(row, instance) for row in rows], together=True)
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:

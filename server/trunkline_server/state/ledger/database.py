@@ -6,7 +6,7 @@ way in and out. What they do not share stands in `Dialect`, and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -22,6 +22,21 @@ class Statement(NamedTuple):
     returns: bool = False
     # Of an INSERT of several rows that returns the first so many columns of those that it takes: how many.
     key: int = 0
+    # Of an INSERT of several rows none of which is in the way of another: they may go in together, in fewer steps.
+    together: bool = False
+
+
+# Rows in one statement: few sizes, since each is compiled once and kept.
+_PORTIONS = (128, 32, 8, 4, 3, 2, 1)
+
+
+def portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The rows in as many as go into one statement."""
+    start = 0
+    for size in _PORTIONS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
 class Query(NamedTuple):
@@ -37,6 +52,17 @@ Script = Generator[Statement, list[Row], T]
 
 # Why a database does not do what it is asked, in words for a caller.
 Failure = Literal["disk full", "locked", "connection lost", "read-only", "damaged", "not allowed", "refused", "failed"]
+WORDS = {
+    "disk full": "the disk is full",
+    "locked": "another process keeps its database locked",
+    "connection lost": "the connection to its database is lost",
+    "read-only": "its database is read-only",
+    "damaged": "its database is damaged",
+    "not allowed": "its database does not let us in",
+    "refused": "its database refuses the row",
+    "failed": "its database fails",
+}
+SLOW = "its database does not keep up"
 
 
 class StoreFailed(Exception):

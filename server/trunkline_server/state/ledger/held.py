@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from trunkline_server.state.ledger.calendar import MINUTE
 from trunkline_server.state.ledger.columns import ATTEMPT, attempt_of
-from trunkline_server.state.ledger.database import Statement
+from trunkline_server.state.ledger.database import Statement, portions
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping
@@ -58,10 +58,12 @@ def hold_earlier(calls: Iterable[CallRow], begun: Container[str]) -> Script[dict
     single = {call.call_id: call for call in calls if call.attempts == 1 and call.call_id not in begun}
     if not single:
         return {}
-    found = yield Statement(_EARLIER, [(call_id,) for call_id in single], returns=True)
-    rows = {row.call_id: row for row in map(attempt_of, found) if can_hold(single[row.call_id], row)}
-    if rows:
-        yield Statement(_HOLD, [(call_id,) for call_id in rows])
+    rows: dict[str, AttemptRow] = {}
+    for some in portions(list(single)):
+        found = yield Statement(f"{_EARLIER} {_among(len(some))}", [some], returns=True)
+        rows |= {row.call_id: row for row in map(attempt_of, found) if can_hold(single[row.call_id], row)}
+    for some in portions(list(rows)):
+        yield Statement(f"{_HOLD} {_among(len(some))}", [some])
     return rows
 
 
@@ -71,6 +73,10 @@ def let_go(held: Mapping[str, AttemptRow], calls: Container[str]) -> Iterator[St
         yield Statement(_LET_GO, alone)
 
 
-_EARLIER = f"SELECT {', '.join(ATTEMPT)} FROM attempts WHERE call_id = ? AND attempt = 1 AND held = 0"
-_HOLD = "UPDATE attempts SET held = 1 WHERE call_id = ? AND attempt = 1"
+def _among(count: int) -> str:
+    return f"call_id IN ({', '.join('?' * count)})"
+
+
+_EARLIER = f"SELECT {', '.join(ATTEMPT)} FROM attempts WHERE attempt = 1 AND held = 0 AND"
+_HOLD = "UPDATE attempts SET held = 1 WHERE attempt = 1 AND"
 _LET_GO = "UPDATE attempts SET held = 0 WHERE call_id = ? AND attempt = 1"

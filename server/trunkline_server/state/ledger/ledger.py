@@ -2,8 +2,10 @@
 
 relaxed   A row is in the journal when `begin` or `finish` returns, and in the database a moment later. A gateway that
           is killed loses nothing that had ended; its successor ends what was in flight, at unknown cost.
-strict    An attempt is in the database before it is sent, and its end before the caller is told. So it is with each
-          attempt that budgets hold money for, whatever the mode.
+strict    An attempt is in the database before it is sent, and its end before the caller is told.
+
+An attempt that budgets hold money for is in the database before it is sent, in either mode. In the relaxed one what it
+held is settled a moment after its end, but before anybody is refused money that may be left.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.errors import LedgerUnavailable
+from trunkline_server.state.budgets import holds
 from trunkline_server.state.budgets.budgets import Budgets
+from trunkline_server.state.budgets.holds import Denied, Owner, Wanted
 from trunkline_server.state.ledger import instances, journal, recovery, retention
 from trunkline_server.state.ledger.cells import make_cells
-from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
-from trunkline_server.state.ledger.database import StoreFailed
+from trunkline_server.state.ledger.commit import Taken, Wish, Withdrawn, begin, take
+from trunkline_server.state.ledger.database import SLOW, WORDS, StoreFailed
 from trunkline_server.state.ledger.journal import Journal, JournalFailed
 from trunkline_server.state.ledger.overflow import Overflow
+from trunkline_server.state.ledger.reserving import Reserving
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 from trunkline_server.state.ledger.schema import migrate
 from trunkline_server.state.ledger.slots import take_slot
-from trunkline_server.state.ledger.writer import Writer
+from trunkline_server.state.ledger.writer import PATIENCE, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -32,32 +37,20 @@ if TYPE_CHECKING:
 
     from trunkline_server.logs import Log
     from trunkline_server.settings import LedgerSettings
+    from trunkline_server.state.budgets.accounts import Account
+    from trunkline_server.state.budgets.holds import Attempt
     from trunkline_server.state.ledger.commit import Entry
     from trunkline_server.state.ledger.database import Database
     from trunkline_server.state.ledger.slots import Slot
 
 # Entries in the queue beyond which no new call is taken.
 LIMIT = 20_000
-# Seconds that a call waits for the database, or for room in the queue, before it is refused.
-PATIENCE = 5.0
 # Seconds that rows are gathered for one transaction when nobody waits for them: the journal has them.
 LINGER = 0.25
 # Seconds that closing goes on trying.
 CLOSING = 10.0
 # Seconds between two rounds of housekeeping, and rounds between two looks for rows whose time is over.
 ROUND, EXPIRY_ROUNDS = 60.0, 60
-
-WORDS = {
-    "disk full": "the disk is full",
-    "locked": "another process keeps its database locked",
-    "connection lost": "the connection to its database is lost",
-    "read-only": "its database is read-only",
-    "damaged": "its database is damaged",
-    "not allowed": "its database does not let us in",
-    "refused": "its database refuses the row",
-    "failed": "its database fails",
-}
-_SLOW = "its database does not keep up"
 
 
 class LedgerHealth(NamedTuple):
@@ -89,22 +82,64 @@ class Ledger:
         self._overflow = Overflow(slot.folder)
         linger = 0.0 if self._strict else LINGER
         self._writer = Writer(self._commit, self._committed, self._put_aside, linger)
+        self._reserving = Reserving(self._begin_wishes, self._settled, lambda wish: self._withdraw(wish.row))
         self._housekeeping = asyncio.get_running_loop().create_task(self._keep_house())
 
     async def begin(self, row: AttemptRow) -> None:
         """An attempt is about to be sent. Raises LedgerUnavailable: then it must not be."""
+        await self._ready(strict=self._strict)
+        self._begin_in_journal(row)
+        if self._strict:
+            self._writer.put(row)
+            try:
+                await self._sure()
+            except LedgerUnavailable:
+                self._withdraw(row)
+                raise
+
+    async def reserve(self, row: AttemptRow, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
+        """The same, if budgets pay for it: what is put aside, and with it the row, in one transaction: see holds.
+
+        Whoever is refused, fails or is cancelled meanwhile has begun nothing, and nothing stays held for him.
+        """
+        await self._ready(strict=True)
+        self.budgets.used = True
+        granted = await self._reserving.reserve(Wish(row, accounts, least, most))
+        if not isinstance(granted, Denied):
+            try:
+                self._begin_in_journal(row)
+            except LedgerUnavailable:
+                self._withdraw(row)
+                raise
+        self.budgets.told((row.call_id, row.attempt), granted)
+        return granted
+
+    async def extend(self, attempt: Attempt, accounts: Sequence[Account], least: int, most: int) -> int | Denied:
+        """Put aside more; see holds.extend. Raises LedgerUnavailable."""
+        if not self._is_settled:
+            granted = await self._extend(Wanted(attempt, accounts, most, most))
+            if not isinstance(granted, Denied):
+                return granted
+            await self._sure()
+        return await self._extend(Wanted(attempt, accounts, least, most))
+
+    async def _extend(self, wanted: Wanted) -> int | Denied:
+        try:
+            return await self.database.transact(partial(holds.extend, wanted))
+        except StoreFailed as failed:
+            raise LedgerUnavailable(WORDS[failed.kind]) from None
+
+    async def _ready(self, *, strict: bool) -> None:
         if len(self._writer) >= LIMIT:
             await self._sure()
-        strict = self._strict or row.reserved
         if strict and self._writer.failing:
             raise LedgerUnavailable(WORDS[self._writer.failing])
+
+    def _begin_in_journal(self, row: AttemptRow) -> None:
         try:
             self._journal.begin(row)
         except JournalFailed as failed:
             raise LedgerUnavailable(WORDS[failed.kind]) from None
-        if strict:
-            self._writer.put(row)
-            await self._sure(partial(self._withdraw, row))
 
     def finish(self, row: AttemptRow) -> Awaitable[None]:
         """It has ended, and the row is taken. What this returns is done once the caller may be told.
@@ -115,7 +150,7 @@ class Ledger:
         self._writer.put(row)
         if row.reserved:
             self.budgets.ended((row.call_id, row.attempt))
-        return _Committed(self._sure) if self._strict or row.reserved else _DONE
+        return _Committed(self._sure) if self._strict else _DONE
 
     def end_call(self, row: CallRow) -> None:
         """A call has ended."""
@@ -134,6 +169,7 @@ class Ledger:
 
     async def flush(self) -> None:
         """Wait until everything that was taken is in the database."""
+        await self._reserving.wait_idle()
         spilt = True
         while spilt:
             spilt = bool(self._overflow)
@@ -149,10 +185,10 @@ class Ledger:
         """Write down what is queued, and close. What cannot be written stays in the journal, for the next start."""
         self._housekeeping.cancel()
         await asyncio.wait([self._housekeeping])
-        await self.budgets.aclose()
+        await self._reserving.wait_idle()
         await self._writer.aclose(CLOSING)
         if len(self._writer):
-            reason = WORDS.get(self._writer.failing, _SLOW)
+            reason = WORDS.get(self._writer.failing, SLOW)
             self._log.error("ledger rows left in the journal", rows=len(self._writer), reason=reason)
         elif self._is_seen:
             await self._try(instances.say_gone(self.database, self._slot.id))
@@ -179,26 +215,37 @@ class Ledger:
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
-    async def _sure(self, otherwise: Callable[[], None] | None = None) -> None:
-        """Wait until what was put is committed. Raises LedgerUnavailable, after `otherwise`, if that takes too long."""
+    async def _sure(self) -> None:
+        """Wait until what was put is committed. Raises LedgerUnavailable if that takes too long."""
         waiting = self._writer.wait()
         await asyncio.wait([waiting], timeout=PATIENCE)
         if not waiting.done():
-            if otherwise is not None:
-                otherwise()
-            raise LedgerUnavailable(WORDS.get(self._writer.failing, _SLOW))
+            raise LedgerUnavailable(WORDS.get(self._writer.failing, SLOW))
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether the database has whatever has ended."""
+        return not len(self._writer)
+
+    def _settled(self) -> Awaitable[None] | None:
+        return None if self._is_settled else _Committed(self._sure)
 
     def _withdraw(self, row: AttemptRow) -> None:
         entry = Withdrawn(row.call_id, row.attempt)
         self._journal.withdraw(entry)
+        self.budgets.ended((row.call_id, row.attempt))
         self._writer.put(entry)
 
     # --- what the writer calls ----------------------------------------------------------------------------------------
 
     async def _commit(self, entries: Sequence[Entry]) -> None:
-        taken = await self.database.transact(lambda: take(entries, self.database.dialect, self._slot.id))
+        taken = await self.database.transact(partial(take, entries, self.database.dialect, self._slot.id))
         if taken.spent:
             self.budgets.spent(taken.spent)
+
+    async def _begin_wishes(self, wishes: Sequence[Wish], whole: bool) -> Sequence[int | Denied | None]:
+        owner = Owner(self._slot.id, self.budgets.expires())
+        return await self.database.transact(partial(begin, wishes, owner, whole=whole))
 
     def _committed(self, entries: Sequence[Entry]) -> None:
         for entry in entries:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, structs
 
-if TYPE_CHECKING:
-    from trunkline_server.state.ledger.commit import Entry
-
+T = TypeVar("T", bound=Struct)
 # More than anything can cost or use, and little enough for sums of it to fit in 64 bits.
 _MOST = 2**53
 
 
-def mended(entry: Entry) -> Entry:
+def mended(entry: T) -> T:
     """The entry without NUL characters and halves of surrogate pairs, and with numbers that can be added up."""
-    whole: Entry = _mend(entry)
+    whole: T = _mend(entry)
     return whole
 
 

@@ -11,8 +11,8 @@ from urllib.parse import quote, unquote, urlsplit
 from trunkline.v1.identity_pb2 import AuditEvent
 from trunkline_server.state.audit import COMMAND_LINE, event_of, insertion
 from trunkline_server.state.ledger import journal
-from trunkline_server.state.ledger.database import StoreFailed, script
-from trunkline_server.state.ledger.ledger import WORDS, Ledger, begin_ledger
+from trunkline_server.state.ledger.database import WORDS, StoreFailed, script
+from trunkline_server.state.ledger.ledger import Ledger, begin_ledger
 from trunkline_server.state.ledger.recovery import recover_abandoned
 from trunkline_server.state.ledger.retention import Erased, erase
 from trunkline_server.state.ledger.schema import NewerSchema, migrate

@@ -10,11 +10,11 @@ from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from trunkline_server.state.ledger.database import Dialect, Query, Statement, StoreFailed
+from trunkline_server.state.ledger.database import Dialect, Query, Statement, StoreFailed, portions
 from trunkline_server.state.ledger.packed import blob, merge_blobs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from trunkline_server.state.ledger.database import Failure, Row, Script, T
@@ -38,9 +38,7 @@ DIALECT = Dialect(
 PATIENCE = 5.0
 # Threads that read at once.
 _READERS = 2
-# Rows in one statement: few sizes, since each is compiled once and kept.
-_PORTIONS = (128, 32, 8, 2, 1)
-_INSERT = re.compile(r"(INSERT .* VALUES )(\([?, ]+\))(.*) RETURNING .*")
+_INSERT = re.compile(r"(INSERT .* VALUES )(\([?, 0]+\))(.*)")
 # ON CONFLICT, RETURNING.
 _OLDEST = (3, 35, 0)
 
@@ -172,7 +170,9 @@ def _play(connection: sqlite3.Connection, running: Generator[Any, list[Row], T])
     try:
         statement = next(running)
         while True:
-            if statement.returns:
+            if statement.together:
+                found = _inserted(connection, statement)
+            elif statement.returns:
                 found = _returned(connection, statement)
             else:
                 connection.executemany(statement.sql, statement.rows)
@@ -189,16 +189,25 @@ def _returned(connection: sqlite3.Connection, statement: Statement) -> list[Row]
     return [row for given in statement.rows for row in connection.execute(statement.sql, given).fetchall()]
 
 
+def _inserted(connection: sqlite3.Connection, statement: Statement) -> list[Row]:
+    return [
+        row
+        for some in portions(statement.rows)
+        for row in connection.execute(_several(statement.sql, len(some)), list(chain.from_iterable(some))).fetchall()
+    ]
+
+
 def _take_all(connection: sqlite3.Connection, statement: Statement) -> bool:
     """Insert the rows if each of them is taken, many in one step. Otherwise nothing happens.
 
     SQLite gives up the interpreter's lock for every step, and gets it back late from an event loop that is busy: row by
     row that is most of what writing costs.
     """
+    silent = statement.sql.rpartition(" RETURNING ")[0]
     connection.execute("SAVEPOINT at_once")
     taken = sum(
-        connection.execute(_several(statement.sql, len(some)), list(chain.from_iterable(some))).rowcount
-        for some in _portions(statement.rows)
+        connection.execute(_several(silent, len(some)), list(chain.from_iterable(some))).rowcount
+        for some in portions(statement.rows)
     )
     if taken != len(statement.rows):
         connection.execute("ROLLBACK TO at_once")
@@ -206,17 +215,9 @@ def _take_all(connection: sqlite3.Connection, statement: Statement) -> bool:
     return taken == len(statement.rows)
 
 
-def _portions(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
-    start = 0
-    for size in _PORTIONS:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
-
-
-@lru_cache(32)
+@lru_cache(64)
 def _several(sql: str, count: int) -> str:
-    """An INSERT of one row, as one of so many rows that returns nothing."""
+    """An INSERT of one row, as one of so many rows."""
     head, row, tail = _INSERT.fullmatch(sql).groups()  # type: ignore[union-attr]
     return f"{head}{', '.join([row] * count)}{tail}"
 

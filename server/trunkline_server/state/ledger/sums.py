@@ -93,11 +93,12 @@ class Sums:
     def statements(self, pack: Callable[[Mapping[int, int]], Any]) -> Iterator[Statement]:
         """What adds them. In the order of their keys, so that no two transactions wait for each other."""
         if attempts := _folded(self._attempts):
-            yield Statement(_ADD_ATTEMPTS, [(*key, *sums) for key, sums in sorted(attempts.items())])
+            yield Statement(_ADD_ATTEMPTS, [(*key, *sums) for key, sums in sorted(attempts.items())], together=True)
         if self._units:
-            yield Statement(_ADD_UNITS, [(*key, amount) for key, amount in sorted(self._units.items())])
+            yield Statement(_ADD_UNITS, [(*key, amount) for key, amount in sorted(self._units.items())], together=True)
         if calls := _folded(self._calls):
-            yield Statement(_ADD_CALLS, [self._call_values(key, sums, pack) for key, sums in sorted(calls.items())])
+            rows = [self._call_values(key, sums, pack) for key, sums in sorted(calls.items())]
+            yield Statement(_ADD_CALLS, rows, together=True)
 
     def _call_values(self, key: Key, sums: Key, pack: Callable[[Mapping[int, int]], Any]) -> Key:
         *counts, rate_sum = sums

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Rows in one transaction.
 BATCH = 512
+# Seconds that a call waits for the database, or for room in the queue, before it is refused.
+PATIENCE = 5.0
 # Seconds between tries of a database that fails.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 REFUSED: Failure = "refused"

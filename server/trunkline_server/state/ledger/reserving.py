@@ -1,0 +1,124 @@
+"""Reserving: one task that begins attempts which budgets pay for, in one transaction as many as there are at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from trunkline_server.errors import LedgerUnavailable
+from trunkline_server.state.budgets.holds import Denied
+from trunkline_server.state.ledger.database import SLOW, WORDS, StoreFailed
+from trunkline_server.state.ledger.mend import mended
+from trunkline_server.state.ledger.writer import PATIENCE, REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from trunkline_server.state.ledger.commit import Wish
+
+# Attempts in one transaction.
+BATCH = 128
+
+
+class _Waiting(NamedTuple):
+    wish: Wish
+    future: asyncio.Future[int | Denied]
+
+
+class Reserving:
+    """Takes wishes in the order in which they come."""
+
+    def __init__(
+        self,
+        begin: Callable[[Sequence[Wish], bool], Awaitable[Sequence[int | Denied | None]]],
+        settled: Callable[[], Awaitable[None] | None],
+        withdraw: Callable[[Wish], None],
+    ) -> None:
+        """`begin` takes them as a whole, see commit.begin, or raises StoreFailed.
+
+        `settled` is to be waited for until what has ended is settled; None: it is. It raises LedgerUnavailable.
+        `withdraw` is told what may have been begun for nobody.
+        """
+        self._begin = begin
+        self._settled = settled
+        self._withdraw = withdraw
+        self._queue: deque[_Waiting] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def reserve(self, wish: Wish) -> int | Denied:
+        """What is put aside for it. Raises LedgerUnavailable; then, and if it is cancelled, nothing is begun."""
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(wish, loop.create_future())
+        self._queue.append(waiting)
+        if self._task is None:
+            self._task = loop.create_task(self._run())
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            if not waiting.future.cancelled():  # it was answered, and not heard
+                self._unheard(wish, waiting.future.result())
+            raise
+
+    async def wait_idle(self) -> None:
+        """Wait for what is on its way, and for what becomes of it if nobody wants it any more."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            timer = loop.call_later(PATIENCE, self._give_up, batch)
+            await self._take([each for each in batch if not each.future.done()])
+            timer.cancel()
+        self._task = None
+
+    def _give_up(self, batch: Sequence[_Waiting]) -> None:
+        """On those who wait behind them, too."""
+        self._fail((*batch, *self._queue), SLOW)
+
+    async def _take(self, batch: Sequence[_Waiting]) -> None:
+        settled = self._settled()
+        short = await self._try(batch, whole=settled is not None)
+        if settled is None or not short:
+            return
+        try:
+            await settled
+        except LedgerUnavailable:
+            self._fail(short, SLOW)
+        else:
+            await self._try(short, whole=False)
+
+    async def _try(self, batch: Sequence[_Waiting], *, whole: bool) -> list[_Waiting]:
+        """Those for whom there may be more once everything is settled. The others know what they have."""
+        try:
+            granted = await self._begin([each.wish for each in batch], whole)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            kind = error.kind if isinstance(error, StoreFailed) else REFUSED
+            singly = [each._replace(wish=each.wish._replace(row=mended(each.wish.row))) for each in batch]
+            if kind == REFUSED and (len(batch) > 1 or singly != batch):
+                return [short for each in singly for short in await self._try([each], whole=whole)]
+            for each in batch:
+                self._withdraw(each.wish)  # whether it was committed is not known
+            self._fail(batch, WORDS[kind])
+            return []
+        for each, amount in zip(batch, granted, strict=True):
+            if amount is not None:
+                self._tell(each, amount)
+        return [each for each, amount in zip(batch, granted, strict=True) if amount is None]
+
+    def _tell(self, waiting: _Waiting, amount: int | Denied) -> None:
+        if waiting.future.done():
+            self._unheard(waiting.wish, amount)
+        else:
+            waiting.future.set_result(amount)
+
+    def _fail(self, batch: Sequence[_Waiting], why: str) -> None:
+        for each in batch:
+            if not each.future.done():
+                each.future.set_exception(LedgerUnavailable(why))
+
+    def _unheard(self, wish: Wish, amount: int | Denied) -> None:
+        if not isinstance(amount, Denied):
+            self._withdraw(wish)
