@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from crash.check import WITH_BUDGETS
-from crash.failpoints import AT_START, FAILPOINTS
+from crash.failpoints import ALONE, AT_START, FAILPOINTS, WITH_MONEY
 from crash.run import run
 
 MODES = ("relaxed", "strict", *WITH_BUDGETS)
@@ -22,7 +22,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
     given = parser.parse_args()
     print(f"seed {given.seed}")
-    plan = [(mode, name, given.seed) for mode in MODES for name in (*FAILPOINTS, *AT_START)]
+    plan = [
+        (mode, name, given.seed)
+        for mode in MODES
+        for name in (*(WITH_MONEY if mode in WITH_BUDGETS else ALONE), *FAILPOINTS, *AT_START)
+    ]
     plan += [(MODES[number % len(MODES)], "", given.seed + number) for number in range(given.kills)]
     failed = sum(not _survives(*each) for each in plan)
     print(f"{len(plan) - failed} passed, {failed} failed")

@@ -23,9 +23,20 @@ class Failpoint(NamedTuple):
     time: int = 7
 
 
-FAILPOINTS: dict[str, Failpoint] = {
+# Only without budgets an attempt is begun so.
+ALONE: dict[str, Failpoint] = {
     "before an attempt is written down": Failpoint("state.ledger.ledger:Ledger.begin"),
     "after an attempt is written down": Failpoint("state.ledger.ledger:Ledger.begin", "after"),
+}
+# And only with them so.
+WITH_MONEY: dict[str, Failpoint] = {
+    "before an attempt asks for money": Failpoint("state.ledger.ledger:Ledger.reserve"),
+    "amid putting money aside": Failpoint("state.budgets.holds:_available", "after"),
+    "before attempts and their money are told": Failpoint("state.ledger.reserving:Reserving._tell"),
+    "after attempts and their money are told": Failpoint("state.ledger.reserving:Reserving._tell", "after"),
+    "after an attempt has its money": Failpoint("state.ledger.ledger:Ledger.reserve", "after"),
+}
+FAILPOINTS: dict[str, Failpoint] = {
     "amid an answer": Failpoint("layers.entry:Entry.add", time=40),
     "before an attempt's end is written down": Failpoint("state.ledger.ledger:Ledger.finish"),
     "after an attempt's end is written down": Failpoint("state.ledger.ledger:Ledger.finish", "after"),
@@ -48,6 +59,9 @@ AT_START: dict[str, Failpoint] = {
     "amid taking in what was left": Failpoint("state.ledger.recovery:_take_all", "after", time=1),
     "after what was left is taken in": Failpoint("state.ledger.recovery:recover_slot", "after", time=1),
 }
+
+
+ALL = {**ALONE, **WITH_MONEY, **FAILPOINTS, **AT_START}
 
 
 def arm(failpoint: Failpoint) -> None:

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from crash.check import ROLLED_AFTER
-from crash.failpoints import AT_START, FAILPOINTS, arm
+from crash.failpoints import ALL, arm
 
 from trunkline_server import config
 from trunkline_server.cli.gateway import serve_until_signalled
@@ -26,7 +26,7 @@ def main() -> None:
     journal.FILE_SIZE = 8 << 10
     journal.Journal.__init__.__defaults__ = (journal.FILE_SIZE,)
     if name:
-        arm({**FAILPOINTS, **AT_START}[name])
+        arm(ALL[name])
     serve_until_signalled(config.load(path))
 
 
