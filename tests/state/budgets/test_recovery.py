@@ -106,6 +106,11 @@ async def test_what_has_ended_is_settled_before_anybody_is_refused(
         await ledger.finish(finished(f"c{number}", reserved=True, cost=1))
     assert await ledger.reserve(begun("last", reserved=True), room, 1, 2 * HELD) == 2 * HELD - 1 - 5
     assert await ledger.extend(("last", 1), room, 0, 5) == 0
+    other = [replace(ACCOUNT, id='["other",""]', limit=2 * HELD)]
+    for call in ("ends", "goes on"):
+        assert await ledger.reserve(begun(call, reserved=True), other, HELD, HELD) == HELD
+    await ledger.finish(finished("ends", reserved=True, cost=1))
+    assert await ledger.extend(("goes on", 1), other, 1, HELD) == HELD - 1
     refused = await ledger.extend(("last", 1), room, 1, 1)
     assert isinstance(refused, Denied)
     assert refused.left == 0
