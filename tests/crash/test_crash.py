@@ -46,7 +46,8 @@ async def test_a_gateway_is_killed_when_a_day_has_just_ended(tmp_path: Path) -> 
         ("strict", "before rows leave the queue"),
         ("strict", ""),
         ("budgets", ""),
-        ("periods", "after an attempt is written down"),
+        ("periods", "after an attempt has its money"),
+        ("budgets", "amid putting money aside"),
     ],
 )
 async def test_the_same_on_postgresql(tmp_path: Path, mode: str, failpoint: str) -> None:
