@@ -408,6 +408,29 @@ def test_a_last_resort_answers_where_nobody_is_left(house: World) -> None:
     assert routed.choice.strategy == "last_resort"
 
 
+@pytest.mark.parametrize(
+    "promised",
+    [
+        {"denied_providers": ["a"], "min_quality": 0.99},
+        {"allowed_providers": ["b"], "min_quality": 0.99},
+        {"local_only": True, "min_quality": 0.99},
+        {"max_cost_nano_usd": 1, "denied_providers": ["home", "embedded"]},
+    ],
+)
+def test_a_last_resort_goes_nowhere_that_the_call_forbids_and_costs_no_more_than_it_allows(
+    house: World, promised: dict[str, Any]
+) -> None:
+    with pytest.raises(ConstraintsUnmet):
+        house.route(policy=Policy(last_resort="a/cheap"), **promised)
+
+
+def test_a_last_resort_that_cannot_hold_the_prompt_or_be_asked_leaves_the_error_as_it_was(house: World) -> None:
+    with pytest.raises(ContextTooLong):
+        house.route(policy=Policy(last_resort="a/cheap"), prompt="many words " * 20_000, denied_providers=["b"])
+    with pytest.raises(ConstraintsUnmet, match="min_quality"):
+        house.route(policy=Policy(last_resort="nobody/has-it"), min_quality=0.99)
+
+
 def test_only_what_a_key_may_use_is_a_candidate(house: World) -> None:
     assert set(house.order(identity=Identity(providers=("b",)))) == {"b/good", "b/long"}
     assert set(house.order(identity=Identity(models=("a/*",)))) == {"a/cheap", "a/dear"}
@@ -560,6 +583,18 @@ def test_a_plan_tells_of_those_that_cannot_be_called(tmp_path: Path) -> None:
 def test_the_last_resort_is_told_of(house: World) -> None:
     told = house.router.explain(house.call(policy=Policy(last_resort="a/cheap"), min_quality=0.99))
     assert (told.strategy, [each.id for each in told.targets]) == ("last_resort", ["a/cheap"])
+    assert told.targets[0].expected_cost_nano_usd > 0
+
+
+def test_where_nobody_is_asked_but_the_first_the_plan_has_nobody_else(tmp_path: Path, house: World) -> None:
+    told = house.router.explain(house.call(strategy="quality_optimized", disable_fallback=True))
+    assert [each.id for each in told.targets] == ["b/good"]
+    assert {each.constraint for each in told.removed} == {"disable_fallback"}
+    assert "a/dear" in {each.id for each in told.removed}
+    configured_so = World(configured(tmp_path, HOUSE + "routing: {fallback: false}\n"))
+    told = configured_so.router.explain(configured_so.call(strategy="quality_optimized"))
+    assert [each.id for each in told.targets] == ["b/good"]
+    assert {each.constraint for each in told.removed} == {"routing.fallback"}
 
 
 # --- again ------------------------------------------------------------------------------------------------------------

@@ -296,6 +296,11 @@ def is_plain(routing: call_pb2.Routing) -> bool:
     return not any(field.number in _DECIDING for field, _ in routing.ListFields())
 
 
+def is_alone(call: Call) -> bool:
+    """Whether nobody is asked but the first."""
+    return call.request.routing.disable_fallback or not call.snapshot.settings.routing.fallback
+
+
 def task_of(call: Call) -> str:
     """What the caller is doing, if he said so."""
     return (call.policy.task if call.policy is not None else "") or call.request.routing.task

@@ -6,7 +6,7 @@ routing/decision.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import Choice
@@ -20,9 +20,10 @@ from trunkline_server.errors import (
 )
 from trunkline_server.routing.ask import own_tools
 from trunkline_server.routing.chosen import policy_for
+from trunkline_server.routing.constraints import promises
 from trunkline_server.routing.decision import Question, choose, rank
 from trunkline_server.routing.explained import explain
-from trunkline_server.routing.gathering import Gathering, budget_of, is_plain, task_of
+from trunkline_server.routing.gathering import Gathering, budget_of, is_alone, is_plain, task_of
 from trunkline_server.routing.plan import plan_by, plan_of
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.remembered import Names, says_only_a_name
@@ -93,8 +94,9 @@ class Router:
         """Where the call would go, and why. Takes no turn. Raises what `route` raises."""
         resolve = _Resolve(call, self._clock)
         plan = self._plan(call, resolve)
+        routed = self._decided(call, plan, resolve, peek=True)
         told = explain(
-            call, self._decided(call, plan, resolve, peek=True), self._gathering.tables(call).candidates.rows
+            call, routed, cast("Decision", routed.decision), self._gathering.tables(call).candidates.rows
         )
         if plan is not None and self._is_simple(call, plan):
             told.strategy, told.experiment_arm = _said_order(call), ""  # as `route` says
@@ -143,13 +145,33 @@ class Router:
         try:
             decision = self._decision(question)
         except (ConstraintsUnmet, ContextTooLong):
-            if call.policy is None or not call.policy.last_resort:
+            if (resort := self._last_resort(call, question, resolve)) is None:
                 raise
-            targets = resolve(call.policy.last_resort)
-            return Routed(targets, (), Choice(LAST_RESORT, f"{question.seed:016x}", task_of(call)), resolve.replaced)
+            return resort
         choice = Choice(strategy, f"{question.seed:016x}", task_of(call), arm)
         targets, larger = _targets(call, plan, decision)
         return Routed(targets, larger, choice, resolve.replaced, decision, prefix)
+
+    def _last_resort(self, call: Call, question: Question, resolve: _Resolve) -> Routed | None:
+        """Whom the policy has for calls that nobody is left for, if it holds the request and keeps what is promised.
+
+        None: it has nobody, or he cannot be asked.
+        """
+        if call.policy is None or not call.policy.last_resort:
+            return None
+        try:
+            targets = resolve(call.policy.last_resort)
+            table = self._gathering.tables(call).of(targets)
+            promised = promises(question.constraints)
+            decision = self._decision(
+                Question(
+                    seed=question.seed, table=table, ask=question.ask, groups=(table.everybody,), constraints=promised
+                )
+            )
+        except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed, ConstraintsUnmet, ContextTooLong):
+            return None
+        choice = Choice(LAST_RESORT, f"{question.seed:016x}", task_of(call))
+        return Routed(_targets(call, None, decision)[0], (), choice, resolve.replaced, decision)
 
     def _decision(self, question: Question) -> Decision:
         ranking = rank(question)
@@ -182,7 +204,7 @@ def _input_tokens(decision: Decision, served: Target) -> int:
 
 def _targets(call: Call, plan: Plan | None, decision: Decision) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
     """Whom to ask, and whom if the request is too long for those."""
-    known, most = decision.ranking.question.table.targets, 1 if _is_alone(call) else MOST
+    known, most = decision.ranking.question.table.targets, 1 if is_alone(call) else MOST
     if plan is None or not plan.larger:
         return tuple([known[index] for index in decision.order[:most]]), ()
     targets = [known[index] for index in decision.order]
@@ -195,7 +217,3 @@ def _said_order(call: Call) -> str:
     """The strategy of calls where nothing is decided: whom they, or their policy, name is asked in that order."""
     policy = call.policy or PLAIN
     return PRIORITY if policy.order or policy.tiers else NAMED
-
-
-def _is_alone(call: Call) -> bool:
-    return call.request.routing.disable_fallback or not call.snapshot.settings.routing.fallback
