@@ -362,9 +362,11 @@ class App:
 
     def _plan(self, call: Call) -> PlanRouteResponse:
         """Where a call would go: decided as in the layers."""
-        resolved, _ = plain(call)
+        resolved, warnings = plain(call)
         save = saving(Rules(call.snapshot.settings.budgets), self._purses)
-        return self._router.explain(save(resolved))
+        told = self._router.explain(save(resolved))
+        told.warnings.extend(warnings)
+        return told
 
     def _record(self, finished: Finished, ended: float) -> None:
         """A call has ended: who learns from it."""

@@ -684,3 +684,82 @@ def test_prompts_are_as_long_as_calls_have_taught(twins: World) -> None:
     own, corrected = inputs["one/m"], inputs["other/m"]
     assert corrected == pytest.approx(2 * own, abs=1)
     assert replay(record(decision)).ranking.numbers == decision.ranking.numbers
+
+
+# --- whom a strategy names --------------------------------------------------------------------------------------------
+
+NAMES = """
+routing:
+  strategies:
+    unlisted: {order: [a/new, b]}
+    gone: {order: [a/old]}
+    here: {order: [embedded, b]}
+    told: {order: [mock/mock-fast, b]}
+    shared: {shares: {a/new: 1000000, others: 0.000001}}
+experiments:
+  example: {arms: {control: 0.5, mock/mock-fast: 0.5}, groups: {control: [embedded]}}
+  half: {arms: {a: 0.5, others: 0.5}}
+"""
+OLD = "  a/old: {retirement: 2026-01-01, replacement: newer}\n"
+
+
+@pytest.fixture
+def naming(tmp_path: Path) -> World:
+    return World(configured(tmp_path, HOUSE + OLD + NAMES))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "first", "second"),
+    [
+        ("unlisted", "a/new", "b/good"),
+        ("gone", "a/newer", None),
+        ("here", "embedded/smollm2-135m-instruct", "b/good"),
+        ("told", "mock/mock-fast", "b/good"),
+        ("shared", "a/new", None),
+    ],
+)
+def test_a_strategy_asks_whom_it_names_listed_or_not(
+    naming: World, strategy: str, first: str, second: str | None
+) -> None:
+    order = naming.order(strategy=strategy)
+    assert order[0] == first
+    assert second in (None, order[1])
+    assert set(naming.order()) < {*order, "a/newer"}, "everybody else comes after them"
+
+
+def test_what_serves_for_a_model_that_a_strategy_names_says_so(naming: World) -> None:
+    routed = naming.route(strategy="gone")
+    assert "a/old is gone" in routed.replaced["a", "newer"].message
+    assert "a/newer" not in naming.order(strategy="gone", strict_params=True)
+
+
+def test_each_arm_of_an_experiment_asks_whom_it_means(naming: World) -> None:
+    seen: dict[str, set[str]] = {}
+    for number in range(60):
+        for name in ("example", "half"):
+            routed = naming.route(strategy=name, sticky_key=str(number))
+            seen.setdefault(routed.choice.arm, set()).add(f"{routed.targets[0].provider}/{routed.targets[0].model}")
+    assert seen["example/control"] == {"embedded/smollm2-135m-instruct"}
+    assert seen["example/mock/mock-fast"] == {"mock/mock-fast"}
+    assert seen["half/a"] == {"a/cheap"}, "a provider's name means its default model"
+    assert seen["half/others"] <= {"b/good", "b/long", "home/small"}
+
+
+def test_an_arm_goes_on_without_what_only_another_arm_names(naming: World) -> None:
+    routed = [naming.route(strategy="example", sticky_key=str(number)) for number in range(60)]
+    control = [each for each in routed if each.choice.arm == "example/control"]
+    assert control
+    assert not any(target.provider == "mock" for each in control for target in each.targets)
+
+
+def test_an_arm_whose_default_model_does_not_qualify_asks_the_providers_others(naming: World) -> None:
+    found = {
+        naming.route(strategy="half", sticky_key=str(number), min_quality=0.5, denied_providers=["b"]).targets[0].model
+        for number in range(40)
+    }
+    assert found == {"dear"}
+
+
+def test_who_may_not_be_asked_is_not_named_by_a_strategy_either(naming: World) -> None:
+    assert not {"a/new"} & set(naming.order(strategy="unlisted", identity=Identity(providers=("b",))))
+    assert naming.order(strategy="unlisted", denied_providers=["a"])[0] == "b/good"

@@ -77,8 +77,8 @@ class Question(Struct, frozen=True, kw_only=True):
     # By a name of the strategy's order or shares: whom it means, by preference.
     named: Mapping[str, tuple[tuple[int, ...], ...]] = {}
     turn: int = 0
-    # Whom the call's arm means.
-    arm: tuple[int, ...] = ()
+    # Whom the call's arm means, by preference.
+    arm: tuple[tuple[int, ...], ...] = ()
     # Of LEARNED: what it goes by.
     taught: Taught | None = None
 

@@ -6,11 +6,12 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from trunkline.v1 import call_pb2
+from trunkline_server.errors import ModelGone, ModelNotAllowed, NoCandidate, UnknownModel
 from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.chosen import Overlay, strategy_for, weights_for
 from trunkline_server.routing.constraints import NONE, constraints_of
 from trunkline_server.routing.decision import Question
-from trunkline_server.routing.experiments import arm_of, unit_of
+from trunkline_server.routing.experiments import OTHERS, arm_of, unit_of
 from trunkline_server.routing.learned.shape import prompt_of, shape_of
 from trunkline_server.routing.learned.utility import Exchange
 from trunkline_server.routing.numbers import Warm
@@ -21,7 +22,7 @@ from trunkline_server.routing.tables import Tables
 from trunkline_server.routing.taught import Taught
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Call
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from trunkline_server.routing.steering import Figure
     from trunkline_server.routing.strategies import Strategy
     from trunkline_server.routing.table import Table
+    from trunkline_server.routing.tables import Meanings
 
 # Seconds for which what was seen of all candidates is not looked up anew.
 FRESH = 0.05
@@ -164,8 +166,13 @@ class Gathering:
         """What is asked about a call. `peek`: takes no turn."""
         tables, routing, policy = self.tables(call), call.request.routing, call.policy or PLAIN
         settings = call.snapshot.settings.routing
-        table, groups = self._groups(call, plan, tables, resolve)
         strategy = self._strategy(call, tables)
+        experiment = strategy.experiment if strategy.kind is Kind.EXPERIMENT else None
+        arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
+        meanings = _meanings(_names(strategy, arm), resolve)
+        is_rest = experiment is not None and experiment.is_rest(arm)
+        named = () if is_rest else tuple(target for meant in meanings.values() for target in meant)
+        table, groups = self._groups(call, plan, tables, resolve, named)
         constraints = NONE if is_plain(routing) else constraints_of(routing)
         if plan is None and settings.max_latency is not None:
             constraints = constraints_of(routing, settings.max_latency)
@@ -174,8 +181,6 @@ class Gathering:
         is_kept = table.caches and ask.input_tokens >= LEAST_READ
         prefix = prefix_key(call.identity.workspace, call.request) if is_kept else b""
         fallback = settings.fallback_strategy if plan is None else ""
-        experiment = strategy.experiment if strategy.kind is Kind.EXPERIMENT else None
-        arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
         question = Question(
             seed=self._seed(),
             table=table,
@@ -194,9 +199,9 @@ class Gathering:
             usual=seen.usual,
             corrections=seen.corrections,
             warm=self._warm(prefix, table),
-            named=tables.named(strategy, table) if strategy.order or strategy.shares else {},
+            named=tables.named(strategy, table, meanings) if strategy.order or strategy.shares else {},
             turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
-            arm=tables.arm(experiment, arm, table) if experiment is not None and arm else (),
+            arm=tables.arm(experiment, arm, table, meanings) if experiment is not None and arm else (),
             taught=self._taught(call, table, one_group=len(groups) == 1) if strategy.kind is Kind.LEARNED else None,
         )
         told = f"{experiment.name}/{arm}" if experiment is not None and arm else ""
@@ -230,10 +235,10 @@ class Gathering:
         return Taught(tuple(known), exchange, learning.explore if one_group else 0.0, shape)
 
     def _groups(
-        self, call: Call, plan: Plan | None, tables: Tables, resolve: Resolve
+        self, call: Call, plan: Plan | None, tables: Tables, resolve: Resolve, named: Iterable[Target]
     ) -> tuple[Table, tuple[tuple[int, ...], ...]]:
         if plan is None:
-            table = tables.open_to(call.identity)
+            table = tables.open_to(call.identity, named)
             if not table.rows:
                 table = tables.of(resolve(""))  # the default; without one it tells why nobody can be called
             return table, (*self._preferred(call, table, resolve), table.everybody)
@@ -309,6 +314,25 @@ def task_of(call: Call) -> str:
 def budget_of(call: Call) -> float:
     """Nano-USD that calls may cost on average. 0 = nobody said."""
     return (call.snapshot.settings.learning.cost_per_call or 0.0) * NANO
+
+
+def _names(strategy: Strategy, arm: str) -> Iterator[str]:
+    """Whom a strategy names, in words of GenerateRequest.model; of an experiment its arm, or all others."""
+    yield from strategy.order
+    yield from (name for name, _ in strategy.shares if name != OTHERS)
+    if strategy.experiment is not None and arm:
+        yield from strategy.experiment.names_of(arm)
+
+
+def _meanings(names: Iterable[str], resolve: Resolve) -> Meanings:
+    """Whom each means; who cannot be called, or not by this caller, is passed over."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = resolve(name)
+        except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed):
+            continue
+    return found
 
 
 def _unit(call: Call) -> str:

@@ -95,9 +95,7 @@ class Router:
         resolve = _Resolve(call, self._clock)
         plan = self._plan(call, resolve)
         routed = self._decided(call, plan, resolve, peek=True)
-        told = explain(
-            call, routed, cast("Decision", routed.decision), self._gathering.tables(call).candidates.rows
-        )
+        told = explain(call, routed, cast("Decision", routed.decision), self._gathering.tables(call).candidates.rows)
         if plan is not None and self._is_simple(call, plan):
             told.strategy, told.experiment_arm = _said_order(call), ""  # as `route` says
         return told
