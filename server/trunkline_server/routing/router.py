@@ -33,9 +33,10 @@ from trunkline_server.routing.strategies import NAMED
 from trunkline_server.routing.window import may_outgrow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from trunkline.v1.call_pb2 import Target
+    from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call
     from trunkline_server.routing.candidates import Candidate
@@ -90,14 +91,18 @@ class Router:
         at = self._gathering.tables(call).candidates.at
         return [at(target) for group in plan.groups for target in group]
 
-    def explain(self, call: Call) -> PlanRouteResponse:
-        """Where the call would go, and why. Takes no turn. Raises what `route` raises."""
+    def explain(self, call: Call, warnings: Iterable[CallWarning] = ()) -> PlanRouteResponse:
+        """Where the call would go, and why. Takes no turn. Raises what `route` raises.
+
+        `warnings`: what else its caller would be told.
+        """
         resolve = _Resolve(call, self._clock)
         plan = self._plan(call, resolve)
         routed = self._decided(call, plan, resolve, peek=True)
         told = explain(call, routed, cast("Decision", routed.decision), self._gathering.tables(call).candidates.rows)
         if plan is not None and self._is_simple(call, plan):
             told.strategy, told.experiment_arm = _said_order(call), ""  # as `route` says
+        told.warnings.extend(warnings)
         return told
 
     def ended(self, call: Call, routed: Routed, cost: int | None) -> None:
