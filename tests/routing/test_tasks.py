@@ -213,7 +213,7 @@ def test_a_provider_that_is_denied_under_a_wrong_name_is_warned_about(model: str
         "routing.denied_providers[1]": ": is anthropic meant?",
     }
     assert not asked(settings, model=model, denied_providers=["openai"]).warnings
-    with pytest.raises(InvalidRequest, match=r"routing\.allowed_providers\[0\]: no provider of this name"):
+    with pytest.raises(InvalidRequest, match=r"routing\.allowed_providers\[0\]: no provider 'zzz'"):
         asked(settings, model=model, strict_params=True, **asks)
 
 

@@ -261,7 +261,7 @@ def _strangers(settings: Settings, routing: Routing) -> Iterator[CallWarning]:
             if name not in settings.providers:
                 field = f"routing.{key}[{index}]"
                 close = _nearest(name, tuple(settings.providers))
-                said = f"no provider of this name is configured{f': is {close} meant?' if close else ''}"
+                said = f"no provider {name[:64]!r} is configured{f': is {close} meant?' if close else ''}"
                 if routing.strict_params:
                     raise InvalidRequest([Violation(field, said)])
                 yield CallWarning(kind=CallWarning.KIND_NAME_UNKNOWN, field=field, message=said)
