@@ -369,6 +369,9 @@ def test_who_is_left_out_by_the_operators_limit_of_time(tmp_path: Path) -> None:
     world.signals = {"a/cheap": Signal(base=5.0, per_token=0.1, samples=30)}
     assert "a/cheap" not in world.order()
     assert world.order("a/cheap") == ["a/cheap"], "a model that is named is asked"
+    with pytest.raises(ConstraintsUnmet, match=r"the gateway's routing\.max_latency is 1 s, and"):
+        world.route(allowed_providers=["a"], denied_providers=["embedded"], required_capabilities=[CAPABILITY_TOOLS])
+    assert "a/cheap" in world.order(allowed_providers=["a"], max_expected_total_time={"seconds": 90})
 
 
 @pytest.mark.parametrize(
@@ -725,6 +728,14 @@ def test_a_strategy_asks_whom_it_names_listed_or_not(
     assert order[0] == first
     assert second in (None, order[1])
     assert set(naming.order()) < {*order, "a/newer"}, "everybody else comes after them"
+
+
+def test_of_those_whom_a_name_means_the_embedded_model_comes_last(house: World) -> None:
+    for strategy in ("", "quality_optimized", "performance_based", "local_first"):
+        assert firsts(house, 40, model="local-models", strategy=strategy) == {"home/small": 40}
+    assert house.order("local-models") == ["home/small", "embedded/smollm2-135m-instruct"]
+    tiers = Policy(tiers=(("embedded", "b/good"),))
+    assert house.order(policy=tiers) == ["b/good", "embedded/smollm2-135m-instruct"]
 
 
 def test_what_serves_for_a_model_that_a_strategy_names_says_so(naming: World) -> None:

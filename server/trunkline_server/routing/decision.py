@@ -153,7 +153,7 @@ def rank(question: Question) -> Ranking:
     known, draw = _known(question, numbers), Draws(question.seed)
     learned = NOTHING_LEARNED
     if question.taught is not None:
-        choosable = [index for index in kept if not question.is_open or index not in table.embedded] or kept
+        choosable = [index for index in kept if index not in table.embedded] or kept
         learned = learned_order(question.taught, numbers, choosable, draw())
         known = known._replace(learned=learned.order)
     groups: Iterable[Sequence[int]] = (kept,)
@@ -193,7 +193,6 @@ def _known(question: Question, numbers: Numbers) -> Known:
         question.named,
         question.turn,
         question.arm,
-        question.is_open,
     )
 
 

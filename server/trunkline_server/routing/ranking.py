@@ -46,8 +46,6 @@ class Known(NamedTuple):
     turn: int
     # Of EXPERIMENT: whom the call's arm means, by preference; empty = it is in none.
     arm: Sequence[Sequence[int]]
-    # The candidates come of no name: then the embedded model is last.
-    is_open: bool
     # Of LEARNED: all in order.
     learned: Sequence[int] = ()
 
@@ -60,7 +58,7 @@ class Known(NamedTuple):
 def tiers_of(strategy: Strategy, kept: Sequence[int], known: Known, draw: Callable[[], float]) -> list[Tier]:
     """All of `kept`, each once. `draw` gives random numbers from 0 to 1."""
     rank = _Rank(strategy, known, scores_by(known) if is_scored(strategy) else (), draw)
-    rest, last = _embedded_last(kept, known.table) if known.is_open else (kept, ())
+    rest, last = _embedded_last(kept, known.table)
     if last and (said := known.said()).intersection(last):
         last = _without(last, said)
         rest = _without(kept, last)
