@@ -6,14 +6,14 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from trunkline.v1 import call_pb2
-from trunkline_server.errors import ModelGone, ModelNotAllowed, NoCandidate, UnknownModel
 from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.chosen import Overlay, strategy_for, weights_for
 from trunkline_server.routing.constraints import NONE, constraints_of
 from trunkline_server.routing.decision import Question
-from trunkline_server.routing.experiments import OTHERS, arm_of, unit_of
+from trunkline_server.routing.experiments import arm_of, unit_of
 from trunkline_server.routing.learned.shape import prompt_of, shape_of
 from trunkline_server.routing.learned.utility import Exchange
+from trunkline_server.routing.naming import sides_of
 from trunkline_server.routing.numbers import Warm
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.prefix import prefix_key
@@ -22,9 +22,10 @@ from trunkline_server.routing.tables import Tables
 from trunkline_server.routing.taught import Taught
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Target
+    from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline_server.core import Call
     from trunkline_server.routing.learned.cells import Quality
     from trunkline_server.routing.learned.lesson import Lesson
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from trunkline_server.routing.steering import Figure
     from trunkline_server.routing.strategies import Strategy
     from trunkline_server.routing.table import Table
-    from trunkline_server.routing.tables import Meanings
 
 # Seconds for which what was seen of all candidates is not looked up anew.
 FRESH = 0.05
@@ -128,6 +128,8 @@ class Gathered(NamedTuple):
     arm: str
     # Of what the prompt begins with. Empty = nobody would read it for less.
     prefix: bytes
+    # Of those that stand in for models which the strategy names: what to tell the caller.
+    replaced: Mapping[tuple[str, str], CallWarning]
 
 
 class _Seen(NamedTuple):
@@ -169,10 +171,10 @@ class Gathering:
         strategy = self._strategy(call, tables)
         experiment = strategy.experiment if strategy.kind is Kind.EXPERIMENT else None
         arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
-        meanings = _meanings(_names(strategy, arm), resolve)
-        is_rest = experiment is not None and experiment.is_rest(arm)
-        named = () if is_rest else tuple(target for meant in meanings.values() for target in meant)
-        table, groups = self._groups(call, plan, tables, resolve, named)
+        when, strict = int(self._clock()), routing.strict_params
+        naming = tables.namings.find(strategy, arm, call.identity, when, strict=strict)
+        table, groups = self._groups(call, plan, tables, resolve, naming.targets)
+        sides = sides_of(strategy, arm, naming, table)
         constraints = NONE if is_plain(routing) else constraints_of(routing)
         if plan is None and settings.max_latency is not None:
             constraints = constraints_of(routing, settings.max_latency)
@@ -199,13 +201,13 @@ class Gathering:
             usual=seen.usual,
             corrections=seen.corrections,
             warm=self._warm(prefix, table),
-            named=tables.named(strategy, table, meanings) if strategy.order or strategy.shares else {},
+            named=sides.named,
             turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
-            arm=tables.arm(experiment, arm, table, meanings) if experiment is not None and arm else (),
+            arm=sides.arm,
             taught=self._taught(call, table, one_group=len(groups) == 1) if strategy.kind is Kind.LEARNED else None,
         )
         told = f"{experiment.name}/{arm}" if experiment is not None and arm else ""
-        return Gathered(question, strategy.name, told, prefix)
+        return Gathered(question, strategy.name, told, prefix, naming.replaced)
 
     def _warm(self, prefix: bytes, table: Table) -> Warm | None:
         """Who of the table has read it, if it reads it for less again."""
@@ -235,7 +237,7 @@ class Gathering:
         return Taught(tuple(known), exchange, learning.explore if one_group else 0.0, shape)
 
     def _groups(
-        self, call: Call, plan: Plan | None, tables: Tables, resolve: Resolve, named: Iterable[Target]
+        self, call: Call, plan: Plan | None, tables: Tables, resolve: Resolve, named: Sequence[Target]
     ) -> tuple[Table, tuple[tuple[int, ...], ...]]:
         if plan is None:
             table = tables.open_to(call.identity, named)
@@ -314,25 +316,6 @@ def task_of(call: Call) -> str:
 def budget_of(call: Call) -> float:
     """Nano-USD that calls may cost on average. 0 = nobody said."""
     return (call.snapshot.settings.learning.cost_per_call or 0.0) * NANO
-
-
-def _names(strategy: Strategy, arm: str) -> Iterator[str]:
-    """Whom a strategy names, in words of GenerateRequest.model; of an experiment its arm, or all others."""
-    yield from strategy.order
-    yield from (name for name, _ in strategy.shares if name != OTHERS)
-    if strategy.experiment is not None and arm:
-        yield from strategy.experiment.names_of(arm)
-
-
-def _meanings(names: Iterable[str], resolve: Resolve) -> Meanings:
-    """Whom each means; who cannot be called, or not by this caller, is passed over."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = resolve(name)
-        except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed):
-            continue
-    return found
 
 
 def _unit(call: Call) -> str:

@@ -59,7 +59,7 @@ def tiers_of(strategy: Strategy, kept: Sequence[int], known: Known, draw: Callab
     """All of `kept`, each once. `draw` gives random numbers from 0 to 1."""
     rank = _Rank(strategy, known, scores_by(known) if is_scored(strategy) else (), draw)
     rest, last = _embedded_last(kept, known.table)
-    if last and (said := known.said()).intersection(last):
+    if last and (known.named or known.arm) and (said := known.said()).intersection(last):
         last = _without(last, said)
         rest = _without(kept, last)
     tiers = []

@@ -144,7 +144,8 @@ class Router:
         return plan._replace(groups=tuple(filter(None, (*groups, tuple(rest), tuple(last)))))
 
     def _decided(self, call: Call, plan: Plan | None, resolve: _Resolve, *, peek: bool = False) -> Routed:
-        question, strategy, arm, prefix = self._gathering.gather(call, plan, resolve, peek=peek)
+        question, strategy, arm, prefix, replaced = self._gathering.gather(call, plan, resolve, peek=peek)
+        resolve.replaced.update(replaced)
         try:
             decision = self._decision(question)
         except (ConstraintsUnmet, ContextTooLong):

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trunkline.v1.call_pb2 import Target
 from trunkline_server.core import ANYBODY
-from trunkline_server.errors import UnknownModel
 from trunkline_server.routing.allowed import may_use_model
 from trunkline_server.routing.candidates import build_candidates
-from trunkline_server.routing.experiments import OTHERS, Experiment
-from trunkline_server.routing.names import find_targets
+from trunkline_server.routing.experiments import Experiment
+from trunkline_server.routing.naming import Namings
 from trunkline_server.routing.policy import Weights
 from trunkline_server.routing.strategies import Kind, Strategy, find_strategy
 from trunkline_server.routing.table import Table, table_of
 from trunkline_server.settings.tasks import spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Identity
     from trunkline_server.routing.candidates import Candidate, Candidates
     from trunkline_server.settings import Settings
     from trunkline_server.settings.experiments import ExperimentSettings
     from trunkline_server.settings.routing import StrategySettings, WeightSettings
     from trunkline_server.snapshot import Snapshot
-
-# By name: those that are meant, of whom the best is taken; then those that stand in for them; and so on.
-Named = Mapping[str, tuple[tuple[int, ...], ...]]
-# By name: whom it means for a call; of what is gone, what serves in its place.
-Meanings = Mapping[str, tuple[Target, ...]]
 
 # What only says what it was told to say is nobody's choice.
 _NEVER = "scripted"
@@ -48,7 +41,7 @@ class Tables:
         """`when`: seconds since 1970."""
         self.candidates: Candidates = build_candidates(snapshot, when)
         self.strategies = own_strategies(snapshot.settings)
-        self._snapshot = snapshot
+        self.namings = Namings(snapshot)
         # By what a caller may use, and who is there beside that; and by the ids of a group.
         self._open: dict[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], Table] = {}
         self._of: dict[tuple[str, ...], Table] = {}
@@ -57,10 +50,10 @@ class Tables:
         """Whether it is what this snapshot and time would make of it."""
         return self.candidates.holds(snapshot, when)
 
-    def open_to(self, identity: Identity, named: Iterable[Target] = ()) -> Table:
+    def open_to(self, identity: Identity, named: Sequence[Target] = ()) -> Table:
         """Every model that can be called and that the caller may use; and those that are `named`, listed or not."""
-        rows = [row for row in map(self.candidates.at, named) if self._is_more(row)]
-        key = (identity.models, identity.providers, tuple(row.id for row in rows))
+        rows = [row for row in map(self.candidates.at, named) if self._is_more(row)] if named else ()
+        key = (identity.models, identity.providers, tuple(row.id for row in rows) if rows else ())
         if (found := self._open.get(key)) is None:
             found = self._keep(self._open, key, table_of((*self._there(identity), *rows)))
         return found
@@ -87,46 +80,6 @@ class Tables:
             tables.clear()
         tables[key] = table
         return table
-
-    def named(self, strategy: Strategy, table: Table, meanings: Meanings) -> Named:
-        """By each name of a strategy's order or shares: whom of the table it means, if anybody, by preference."""
-        names = [*strategy.order, *[name for name, _ in strategy.shares]]
-        found: dict[str, tuple[tuple[int, ...], ...]] = {
-            name: self._meant(name, table, meanings) for name in names if name != OTHERS
-        }
-        if OTHERS in names:
-            taken = {index for groups in found.values() for meant in groups for index in meant}
-            found[OTHERS] = (tuple(index for index in range(len(table.rows)) if index not in taken),)
-        return found
-
-    def arm(self, experiment: Experiment, arm: str, table: Table, meanings: Meanings) -> tuple[tuple[int, ...], ...]:
-        """Whom of the table an arm means, by preference."""
-        meant = [self._meant(name, table, meanings) for name in experiment.names_of(arm)]
-        groups = [{index for groups in meant for index in groups[number]} for number in (0, 1)]
-        if experiment.is_rest(arm):
-            return (tuple(index for index in table.everybody if index not in set.union(*groups)),)
-        return tuple(tuple(sorted(group)) for group in groups)
-
-    def _meant(self, name: str, table: Table, meanings: Meanings) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """As for a call; and by a provider's name its other models, too, where its default one is not to be had."""
-        wanted = {f"{target.provider}/{target.model}" for target in meanings.get(name, ())}
-        first = tuple(index for index, row in enumerate(table.rows) if row.id in wanted)
-        providers = self._providers(name)
-        others = tuple(i for i, row in enumerate(table.rows) if row.provider in providers and row.id not in wanted)
-        return first, others
-
-    def _providers(self, name: str) -> set[str]:
-        """Those that are called so."""
-        try:
-            targets = find_targets(self._snapshot, name)
-        except UnknownModel:
-            return set()
-        return {target.provider for target in targets if self._is_default(name, target)}
-
-    def _is_default(self, name: str, target: Target) -> bool:
-        """Whether the name is a provider's, or its vendor's, and not that of a model."""
-        offer = self._snapshot.offers[target.provider]
-        return target.model == offer.default_model and name not in (target.model, f"{target.provider}/{target.model}")
 
 
 def own_strategies(settings: Settings) -> Mapping[str, Strategy]:
