@@ -774,3 +774,25 @@ def test_an_arm_whose_default_model_does_not_qualify_asks_the_providers_others(n
 def test_who_may_not_be_asked_is_not_named_by_a_strategy_either(naming: World) -> None:
     assert not {"a/new"} & set(naming.order(strategy="unlisted", identity=Identity(providers=("b",))))
     assert naming.order(strategy="unlisted", denied_providers=["a"])[0] == "b/good"
+
+
+@pytest.mark.parametrize("order", [("b/good", "b/long"), ("b/good",)])
+def test_an_experiment_of_a_task_asks_its_arms_before_whom_the_task_names(
+    naming: World, order: tuple[str, ...]
+) -> None:
+    policy = Policy(task="review", strategy="example", tiers=(order,))
+    seen = {}
+    for number in range(40):
+        routed = naming.route(policy=policy, sticky_key=str(number))
+        seen[routed.choice.arm] = [f"{each.provider}/{each.model}" for each in routed.targets]
+    assert seen == {
+        "example/control": ["embedded/smollm2-135m-instruct", *order],
+        "example/mock/mock-fast": ["mock/mock-fast", *order],
+    }
+
+
+def test_an_experiment_moves_nobody_who_is_pinned_or_whom_the_call_names(naming: World) -> None:
+    for what in ({"model": "b/good"}, {"policy": Policy(strategy="example", order=("b/good", "b/long"), pinned=True)}):
+        assert {naming.order(strategy="example", sticky_key=str(number), **what)[0] for number in range(20)} == {
+            "b/good"
+        }

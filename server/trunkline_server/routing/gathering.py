@@ -173,7 +173,9 @@ class Gathering:
         arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
         when, strict = int(self._clock()), routing.strict_params
         naming = tables.namings.find(strategy, arm, call.identity, when, strict=strict)
-        table, groups = self._groups(call, plan, tables, resolve, naming.targets)
+        # An arm that is given to a call is asked, though its task names others: its figures would be those of others.
+        named = naming.targets if plan is None or (arm and is_open_to_arms(call)) else ()
+        table, groups = self._groups(call, plan, tables, resolve, named)
         sides = sides_of(strategy, arm, naming, table)
         constraints = NONE if is_plain(routing) else constraints_of(routing)
         if plan is None and settings.max_latency is not None:
@@ -244,11 +246,12 @@ class Gathering:
             if not table.rows:
                 table = tables.of(resolve(""))  # the default; without one it tells why nobody can be called
             return table, (*self._preferred(call, table, resolve), table.everybody)
-        table = tables.of((*plan.targets, *plan.larger))
+        table = tables.of((*named, *plan.targets, *plan.larger))
         at = {row.id: index for index, row in enumerate(table.rows)}
         groups = (*plan.groups, plan.larger) if plan.larger else plan.groups
         if call.request.routing.strategy and call.policy is not None and not call.policy.pinned:
             groups = (plan.targets,)  # what the call says itself goes before the order of its task or chain
+        groups = (tuple(named), *groups) if named else groups
         return table, tuple(tuple(at[f"{each.provider}/{each.model}"] for each in group) for group in groups)
 
     def _preferred(self, call: Call, table: Table, resolve: Resolve) -> tuple[tuple[int, ...], ...]:
@@ -306,6 +309,12 @@ def is_plain(routing: call_pb2.Routing) -> bool:
 def is_alone(call: Call) -> bool:
     """Whether nobody is asked but the first."""
     return call.request.routing.disable_fallback or not call.snapshot.settings.routing.fallback
+
+
+def is_open_to_arms(call: Call) -> bool:
+    """Whether an experiment may say whom to ask: the call itself does not, and no model of its task is pinned."""
+    policy = call.policy or PLAIN
+    return not (call.request.model or call.request.routing.chain or policy.pinned)
 
 
 def task_of(call: Call) -> str:

@@ -23,7 +23,7 @@ from trunkline_server.routing.chosen import policy_for
 from trunkline_server.routing.constraints import promises
 from trunkline_server.routing.decision import Question, choose, rank
 from trunkline_server.routing.explained import explain
-from trunkline_server.routing.gathering import Gathering, budget_of, is_alone, is_plain, task_of
+from trunkline_server.routing.gathering import Gathering, budget_of, is_alone, is_open_to_arms, is_plain, task_of
 from trunkline_server.routing.plan import plan_by, plan_of
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.remembered import Names, says_only_a_name
@@ -81,6 +81,8 @@ class Router:
     def _is_simple(self, call: Call, plan: Plan) -> bool:
         """Whether there is nothing to decide: an order that asks for nothing, of models that hold the request."""
         if len(plan.groups) != len(plan.targets) or not is_plain(call.request.routing):
+            return False
+        if (call.policy or PLAIN).strategy and is_open_to_arms(call):
             return False
         if len(plan.groups) > 1 and call.request.tools and own_tools(call.request):
             return False
