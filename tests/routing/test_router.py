@@ -796,3 +796,13 @@ def test_an_experiment_moves_nobody_who_is_pinned_or_whom_the_call_names(naming:
         assert {naming.order(strategy="example", sticky_key=str(number), **what)[0] for number in range(20)} == {
             "b/good"
         }
+
+
+def test_a_call_whose_model_no_arm_means_is_in_no_experiment(naming: World) -> None:
+    named = [naming.route("b/good", strategy="half", sticky_key=str(number)).choice for number in range(20)]
+    assert {(each.strategy, each.arm) for each in named} == {("half", "")}
+    more = [naming.route("a/cheap", strategy="half", fallback_models=["b"], sticky_key=str(n)) for n in range(20)]
+    assert {(each.choice.arm, each.targets[0].provider) for each in more} == {("", "a")}
+    chain = Policy(chain="both", order=("a/cheap", "b/good"))
+    over = [naming.route(policy=chain, strategy="half", sticky_key=str(number), chain="both") for number in range(40)]
+    assert {(each.choice.arm, each.targets[0].provider) for each in over} == {("half/a", "a"), ("half/others", "b")}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trunkline_server.routing.learned.cells import Quality
     from trunkline_server.routing.learned.lesson import Lesson
     from trunkline_server.routing.learned.shape import Shape
+    from trunkline_server.routing.naming import Naming
     from trunkline_server.routing.plan import Plan, Resolve
     from trunkline_server.routing.signal import Signal
     from trunkline_server.routing.steering import Figure
@@ -169,10 +170,8 @@ class Gathering:
         tables, routing, policy = self.tables(call), call.request.routing, call.policy or PLAIN
         settings = call.snapshot.settings.routing
         strategy = self._strategy(call, tables)
-        experiment = strategy.experiment if strategy.kind is Kind.EXPERIMENT else None
-        arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
-        when, strict = int(self._clock()), routing.strict_params
-        naming = tables.namings.find(strategy, arm, call.identity, when, strict=strict)
+        arm = self._arm(call, plan, tables, strategy) if strategy.experiment is not None else ""
+        naming = self._naming(call, tables, strategy, arm)
         # An arm that is given to a call is asked, though its task names others: its figures would be those of others.
         named = naming.targets if plan is None or (arm and is_open_to_arms(call)) else ()
         table, groups = self._groups(call, plan, tables, resolve, named)
@@ -208,8 +207,25 @@ class Gathering:
             arm=sides.arm,
             taught=self._taught(call, table, one_group=len(groups) == 1) if strategy.kind is Kind.LEARNED else None,
         )
-        told = f"{experiment.name}/{arm}" if experiment is not None and arm else ""
+        told = f"{strategy.experiment.name}/{arm}" if strategy.experiment is not None and arm else ""
         return Gathered(question, strategy.name, told, prefix, naming.replaced)
+
+    def _arm(self, call: Call, plan: Plan | None, tables: Tables, strategy: Strategy) -> str:
+        """The arm that has the call. Empty = none: of those whom it names first some arm means nobody."""
+        experiment = strategy.experiment
+        if experiment is None:
+            return ""
+        if plan is not None and not is_open_to_arms(call):
+            table = tables.of(plan.targets if _is_one_group(call) else plan.groups[0])
+            arms = [arm for arm, weight in experiment.weights.items() if weight > 0]
+            sides = (sides_of(strategy, arm, self._naming(call, tables, strategy, arm), table) for arm in arms)
+            if not all(any(side.arm) for side in sides):
+                return ""
+        return arm_of(experiment, _unit(call))
+
+    def _naming(self, call: Call, tables: Tables, strategy: Strategy, arm: str) -> Naming:
+        strict = call.request.routing.strict_params
+        return tables.namings.find(strategy, arm, call.identity, int(self._clock()), strict=strict)
 
     def _warm(self, prefix: bytes, table: Table) -> Warm | None:
         """Who of the table has read it, if it reads it for less again."""
@@ -249,8 +265,8 @@ class Gathering:
         table = tables.of((*named, *plan.targets, *plan.larger))
         at = {row.id: index for index, row in enumerate(table.rows)}
         groups = (*plan.groups, plan.larger) if plan.larger else plan.groups
-        if call.request.routing.strategy and call.policy is not None and not call.policy.pinned:
-            groups = (plan.targets,)  # what the call says itself goes before the order of its task or chain
+        if _is_one_group(call):
+            groups = (plan.targets,)
         groups = (tuple(named), *groups) if named else groups
         return table, tuple(tuple(at[f"{each.provider}/{each.model}"] for each in group) for group in groups)
 
@@ -325,6 +341,11 @@ def task_of(call: Call) -> str:
 def budget_of(call: Call) -> float:
     """Nano-USD that calls may cost on average. 0 = nobody said."""
     return (call.snapshot.settings.learning.cost_per_call or 0.0) * NANO
+
+
+def _is_one_group(call: Call) -> bool:
+    """Whether a strategy that the call says itself goes before the order of its task or chain."""
+    return call.request.routing.strategy != "" and call.policy is not None and not call.policy.pinned
 
 
 def _unit(call: Call) -> str:
