@@ -227,6 +227,33 @@ def test_fallbacks_are_ordered_by_a_strategy_of_their_own(tmp_path: Path) -> Non
     assert World(configured(tmp_path, text)).order()[:2] == ["b/good", "home/small"]
 
 
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_any_strategy_may_order_the_fallbacks(tmp_path: Path, name: str) -> None:
+    text = HOUSE + f"routing: {{strategy: quality_optimized, fallback_strategy: {name}}}\n"
+    world = World(configured(tmp_path, text))
+    routed = world.route()
+    assert routed.decision is not None
+    assert routed.targets[0].model == "good"
+    assert len(routed.targets) == 6
+    assert replay(record(routed.decision)).order == routed.decision.order
+
+
+@pytest.mark.parametrize(
+    ("strategies", "second"),
+    [
+        ("fallback_strategy: mine, strategies: {mine: {order: [a/dear, home]}}", "a/dear"),
+        ("fallback_strategy: mine, strategies: {mine: {order: [home]}}", "home/small"),
+        ("fallback_strategy: mine, strategies: {mine: {shares: {b/long: 1}}}", "b/long"),
+        ("fallback_strategy: performance_based", "a/dear"),
+        ("fallback_strategy: least_loaded", "home/small"),
+    ],
+)
+def test_a_fallback_strategy_goes_by_what_it_is_about(tmp_path: Path, strategies: str, second: str) -> None:
+    world = World(configured(tmp_path, HOUSE + f"routing: {{strategy: quality_optimized, {strategies}}}\n"))
+    world.signals = {name: Signal(utilisation=0.5, samples=30) for name in ("a/cheap", "a/dear", "b/good", "b/long")}
+    assert world.order()[:2] == ["b/good", second]
+
+
 def test_without_fallback_one_is_asked(tmp_path: Path, house: World) -> None:
     assert len(house.order(disable_fallback=True)) == 1
     world = World(configured(tmp_path, HOUSE + "\nrouting: {fallback: false}\nfallbacks: {a/cheap: [b]}"))
@@ -754,6 +781,9 @@ def test_each_arm_of_an_experiment_asks_whom_it_means(naming: World) -> None:
     assert seen["example/mock/mock-fast"] == {"mock/mock-fast"}
     assert seen["half/a"] == {"a/cheap"}, "a provider's name means its default model"
     assert seen["half/others"] <= {"b/good", "b/long", "home/small"}
+    naming.figures = {"b": Figure(wait=5.0), "home": Figure(wait=5.0)}
+    others = [naming.order(strategy="half", sticky_key=str(number)) for number in range(20)]
+    assert {order[-1] for order in others} == {"embedded/smollm2-135m-instruct"}
 
 
 def test_an_arm_goes_on_without_what_only_another_arm_names(naming: World) -> None:

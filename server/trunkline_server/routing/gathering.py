@@ -9,7 +9,7 @@ from trunkline.v1 import call_pb2
 from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.chosen import Overlay, strategy_for, weights_for
 from trunkline_server.routing.constraints import NONE, constraints_of
-from trunkline_server.routing.decision import Question
+from trunkline_server.routing.decision import Fallback, Question
 from trunkline_server.routing.experiments import arm_of, unit_of
 from trunkline_server.routing.learned.shape import prompt_of, shape_of
 from trunkline_server.routing.learned.utility import Exchange
@@ -183,7 +183,6 @@ class Gathering:
         call.story.count = ask.count
         is_kept = table.caches and ask.input_tokens >= LEAST_READ
         prefix = prefix_key(call.identity.workspace, call.request) if is_kept else b""
-        fallback = settings.fallback_strategy if plan is None else ""
         question = Question(
             seed=self._seed(),
             table=table,
@@ -192,7 +191,7 @@ class Gathering:
             is_open=plan is None,
             constraints=constraints,
             strategy=strategy,
-            fallback=find_strategy(fallback, tables.strategies, "routing.fallback_strategy") if fallback else None,
+            fallback=self._fallback(call, tables, table) if plan is None and settings.fallback_strategy else None,
             prefer_local=settings.prefer_local and plan is None,
             prefer_open=routing.prefer_open_weights,
             weights=weights_for(call),
@@ -222,6 +221,15 @@ class Gathering:
             if not all(any(side.arm) for side in sides):
                 return ""
         return arm_of(experiment, _unit(call))
+
+    def _fallback(self, call: Call, tables: Tables, table: Table) -> Fallback:
+        """Whom it names and no provider lists is no candidate: the first of all is not its choice."""
+        name = call.snapshot.settings.routing.fallback_strategy
+        strategy = find_strategy(name, tables.strategies, "routing.fallback_strategy")
+        arm = arm_of(strategy.experiment, _unit(call)) if strategy.experiment is not None else ""
+        sides = sides_of(strategy, arm, self._naming(call, tables, strategy, arm), table)
+        taught = self._taught(call, table, one_group=False) if strategy.kind is Kind.LEARNED else None
+        return Fallback(strategy, sides, taught)
 
     def _naming(self, call: Call, tables: Tables, strategy: Strategy, arm: str) -> Naming:
         strict = call.request.routing.strict_params

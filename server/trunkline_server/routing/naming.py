@@ -8,7 +8,7 @@ from trunkline_server.errors import ModelGone, ModelNotAllowed, NoCandidate, Unk
 from trunkline_server.routing.experiments import OTHERS
 from trunkline_server.routing.names import find_targets
 from trunkline_server.routing.replaced import targets_of
-from trunkline_server.routing.table import Sides
+from trunkline_server.routing.table import NO_SIDES, Sides
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ class Naming(NamedTuple):
     replaced: Mapping[tuple[str, str], CallWarning]
 
 
-NOBODY, NO_SIDES = Naming((), {}, (), {}), Sides()
+NOBODY = Naming((), {}, (), {})
 
 
 class Namings:
@@ -124,7 +124,7 @@ def _arm(strategy: Strategy, arm: str, naming: Naming, table: Table) -> Groups:
     meant = [_meant(name, naming, table) for name in strategy.experiment.names_of(arm)]
     first, others = ({index for groups in meant for index in groups[number]} for number in (0, 1))
     if strategy.experiment.is_rest(arm):
-        return (tuple(index for index in table.everybody if index not in first | others),)
+        return (tuple(index for index in table.hosted if index not in first | others),)
     return tuple(sorted(first)), tuple(sorted(others - first))
 
 

@@ -40,6 +40,9 @@ class Sides(NamedTuple):
     arm: Groups = ()
 
 
+NO_SIDES = Sides()
+
+
 @dataclass(slots=True)
 class Table:
     """Rows in the order of their ids, so that no decision hangs on the order in which they were found."""
