@@ -369,6 +369,19 @@ def test_the_model_that_comes_with_the_gateway_has_open_weights() -> None:
     assert (model.open_weights, model.local, model.context_window) == (True, True, 1024)
 
 
+def test_a_model_tells_its_other_names_each_of_which_means_it() -> None:
+    settings = Settings(
+        providers={"anthropic": ProviderSettings(api_key=KEY), "mistral": ProviderSettings(api_key=KEY)},
+        aliases={"mine": "anthropic/claude-3-opus"},
+    )
+    found = Snapshot("v", settings, build_offers(settings, ROWS, {}))
+    opus, small = get_model(found, "claude-3-opus"), get_model(found, "mistral")
+    assert {*opus.aliases} >= {"mine", "claude-3-opus", "claude-3-opus-latest"}
+    assert list(small.aliases) == ["mistral-small"]
+    for model in (opus, small):
+        assert all(get_model(found, alias).id == model.id for alias in model.aliases)
+
+
 # --- what a model is made of ------------------------------------------------------------------------------------------
 
 
