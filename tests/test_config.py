@@ -648,6 +648,8 @@ def test_targets_that_nobody_answers_to_are_warnings_that_name_the_remedy(load: 
         chains: {c: {targets: [mock]}, t: {tiers: [[mock], [claude-3-opus]]}}
         complexity: [{use: mock-slw}]
         last_resort: embeded
+        routing:
+          strategies: {a: {order: [mock, opnai]}, b: {shares: {embeded: 1, others: 1}}}
     """)
     told = dict(warning.split(": ", 1) for warning in target_warnings(settings, ROWS))
     assert {path: warning.partition("; ")[2] for path, warning in told.items()} == {
@@ -657,6 +659,8 @@ def test_targets_that_nobody_answers_to_are_warnings_that_name_the_remedy(load: 
         "agents.me.model": 'say "provider/model"; the providers are embedded, mock',
         "complexity[0].use": "did you mean mock-slow or mock/mock-slow or mock-fast?",
         "last_resort": "did you mean embedded?",
+        "routing.strategies.a.order[1]": 'say "provider/model"; the providers are embedded, mock',
+        "routing.strategies.b.shares.embeded": "did you mean embedded?",
         "tasks.code_generation.fallback[0]": 'say "provider/model"; the providers are embedded, mock',
     }
 

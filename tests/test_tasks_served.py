@@ -128,6 +128,8 @@ async def test_a_chain_that_is_not_there_is_named_with_those_that_are(settings: 
         with pytest.raises(aio.AioRpcError) as caught:
             await running.stub.Generate(asked(chain="xyz"))
         assert await refused(running, asked(chain="lost")) == (StatusCode.NOT_FOUND, "MODEL_NOT_FOUND")
+        with pytest.raises(aio.AioRpcError, match=r"routing\.chain: nobody of lost can be asked: no model or alias"):
+            await running.stub.Generate(asked(chain="LOST"))
     assert caught.value.code() == StatusCode.NOT_FOUND
     assert reason(caught.value) == "NAME_NOT_FOUND"
     for name in ("down", "tiers", "high_quality", "local_only"):

@@ -309,6 +309,7 @@ class App:
             {name: each.kind or name for name, each in settings.providers.items()},
             settings.prices,
             {name: sold_as(each) for name, each in settings.providers.items()},
+            {name: offer.prefix for name, offer in offers.items()},
         )
         snapshot = Snapshot(config.version(settings), settings, offers, prices)
         kinds = {name: settings.providers[name].kind or name for name in snapshot.offers}
@@ -362,9 +363,9 @@ class App:
 
     def _plan(self, call: Call) -> PlanRouteResponse:
         """Where a call would go: decided as in the layers."""
-        resolved, _ = plain(call)
+        resolved, warnings = plain(call)
         save = saving(Rules(call.snapshot.settings.budgets), self._purses)
-        return self._router.explain(save(resolved))
+        return self._router.explain(save(resolved), warnings)
 
     def _record(self, finished: Finished, ended: float) -> None:
         """A call has ended: who learns from it."""

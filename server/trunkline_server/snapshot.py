@@ -52,6 +52,10 @@ class Offer:
     # The dialect that it is asked in; models that it is asked for in the Responses API instead, where it has one.
     dialect: str = ""
     responses: Pattern[str] | None = None
+    # Whether it runs on the gateway's own machine.
+    local: bool = False
+    # What it has before ids that come without a slash, unless they are listed so.
+    prefix: str = ""
     # Types of tools that it runs itself and that the operator allows.
     tools: frozenset[str] = frozenset()
 
@@ -68,11 +72,13 @@ class Offer:
         object.__setattr__(self, "spelt", {**by_spelling(self.discovered), **by_spelling(live)})
 
     def listed_as(self, model: str) -> str:
-        """The id that the provider knows for what a caller wrote; what he wrote if none is known."""
+        """The id that the provider knows for what a caller wrote; what it would be asked for if none is known."""
         if model in self.discovered:
             return model
         spelling = plain(model)
-        return self.spellings.get(model) or self.spellings.get(spelling) or self.spelt.get(spelling, model)
+        if found := self.spellings.get(model) or self.spellings.get(spelling) or self.spelt.get(spelling):
+            return found
+        return self.listed_as(self.prefix + model) if self.prefix and model and "/" not in model else model
 
     def hindrance(self, model: str) -> str:
         """Why this model cannot be called now, and what to do about it. Empty = it can."""

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 _HEAD = ("", "quality", "cost", "of best's", "latency s", "AIQ", "APGR", "CPT(50)", "CPT(80)", "same quality at")
 
+# Strategies by what a table does not have.
+_UNTOLD = (
+    "round_robin, weighted and least_loaded are random here; local_first, capability_match, priority and ab_test go by "
+    "what a table does not have."
+)
+
 
 def print_report(replay: Replay) -> None:
     """The table, and what it says of performance_based."""
@@ -26,6 +32,7 @@ def print_report(replay: Replay) -> None:
     print(f", {len({row.task for row in table.train})} tasks" if table.labelled else ", no task labels")
     print(f"best single model on train rows: {replay.best}")
     _print_cells([_HEAD, *_rows(replay)])
+    print(_UNTOLD)
     print("Of a sweep: quality and cost with price left out. CPT: a share of what the best single model costs more.")
     for line in _verdicts(replay):
         print(line)

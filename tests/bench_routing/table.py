@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEST_SHARE = 0.3
+# What a line is.
+_FORM = (
+    'a line is {"prompt": "...", "task": "" or a label, "split": "train" or "test", "score": {model: 0..1}, '
+    '"cost_nano_usd": {model: n}, "latency_seconds": {model: s}}'
+)
 
 
 class BadTable(Exception):
@@ -71,8 +76,10 @@ def _rows(path: Path) -> Iterator[Row]:
             if line.strip():
                 try:
                     yield row_of(json.loads(line))
-                except (ValueError, KeyError, TypeError, AttributeError) as wrong:
-                    raise BadTable(f"{path.name}, line {number}: {wrong!r}") from None
+                except KeyError as missing:
+                    raise BadTable(f"{path.name}, line {number}: there is no {missing}; {_FORM}") from None
+                except (ValueError, TypeError, AttributeError) as wrong:
+                    raise BadTable(f"{path.name}, line {number}: {wrong}; {_FORM}") from None
 
 
 def row_of(line: Mapping[str, Any]) -> Row:

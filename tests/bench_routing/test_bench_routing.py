@@ -103,7 +103,7 @@ def test_scores_that_are_missing_are_left_out(tmp_path: Path) -> None:
     [
         ("{", "line 1"),
         ('{"prompt": "x", "score": {"a": 2}, "cost_nano_usd": {"a": 1}}', "not from 0 to 1"),
-        ('{"prompt": "x", "score": {"a": 1}}', "cost_nano_usd"),
+        ('{"prompt": "x", "score": {"a": 1}}', "line 1: there is no 'cost_nano_usd'; a line is"),
         ('{"prompt": "x", "split": "test", "score": {"a": 1}, "cost_nano_usd": {"a": 1}}', "no two models in common"),
     ],
 )

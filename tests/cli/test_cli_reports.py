@@ -200,6 +200,7 @@ async def test_a_recommendation_says_why(command: Command, tmp_path: Path) -> No
     assert [each["model"]["id"] for each in json.loads(wide.out)["recommendations"]] == ["up/a"]
     assert {each["model"]["id"] for each in json.loads(fast.out)["recommendations"]} == {"up/a", "up/b"}
     assert len(cheap.out.splitlines()) == len(local.out.splitlines()) == 1, "nothing fits"
+    assert cheap.err == local.err == "no model fits what is asked for\n"
     assert [ran.code for ran in wrong] == [2] * 4
     assert "'fly' is none of streaming, tools" in wrong[0].err
     assert "'luck' is none of balanced, cheapest, fastest, best" in wrong[1].err

@@ -54,7 +54,7 @@ async def test_a_plan_for_an_agent_of_some_quality_with_a_model_that_is_gone(com
         plan = await command.later("route", "hello", "--agent", "writer", "--min-quality", "0.3", *at)
         unmet = await command.later("route", "hello", "--agent", "writer", "--min-quality", "0.5", *at)
         wrong = await command.later("route", "hello", "--min-quality", "5", *at)
-    assert "\nmock/old is gone" in f"\n{plan.err.replace('warning: ', '')}"
+    assert "\nmodel: mock/old is gone" in f"\n{plan.err.replace('warning: ', '')}"
     assert "1\tmock/first" in plan.out
     assert (unmet.code, wrong.code) == (2, 2)
     assert "mock/first" in unmet.err

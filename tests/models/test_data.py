@@ -58,6 +58,8 @@ NAMED = [
     ("ollama", "llama2", False),
     ("ollama", "llama3", False),
     ("ollama", "llama3.1", False),
+    ("ollama", "llama3.1:70b", False),
+    ("ollama", "mixtral", False),
     ("ollama", "codellama", False),
     ("ollama", "mistral", False),
     ("ollama", "qwen2.5-coder", False),

@@ -196,8 +196,26 @@ MUTANTS: tuple[Mutant, ...] = (
     _choice(
         "ranking",
         "choice asks the embedded model like any other",
-        "    rest, last = _embedded_last(kept, known.table) if known.is_open else (kept, ())\n",
+        "    rest, last = _embedded_last(kept, known.table)\n",
         "    rest, last = kept, ()\n",
+    ),
+    _choice(
+        "constraints",
+        "choice lets a last resort go where the call forbids",
+        "denied=wanted.denied, max_cost",
+        "max_cost",
+    ),
+    _choice(
+        "naming",
+        "choice passes over whom a strategy names and nobody lists",
+        "        asked = () if is_rest else tuple(",
+        "        asked = () if key else tuple(",
+    ),
+    _choice(
+        "gathering",
+        "choice counts calls into an experiment that it does not ask",
+        "            if not all(any(side.arm) for side in sides):\n",
+        "            if not sides:\n",
     ),
     _choice(
         "constraints",
@@ -804,7 +822,13 @@ MUTANTS: tuple[Mutant, ...] = (
         'return ""',
         "rpc/test_alerts_of_budgets.py",
     ),
-    _money("app.py", "a plan saves nothing", "explain(save(resolved))", "explain(resolved)", "test_budgets_served.py"),
+    _money(
+        "app.py",
+        "a plan saves nothing",
+        "explain(save(resolved), warnings)",
+        "explain(resolved, warnings)",
+        "test_budgets_served.py",
+    ),
     _money(
         "state/alerts/store.py",
         "a budget alert ends all alerts: its limit is no JSON",

@@ -397,3 +397,13 @@ def test_unpriced_and_free_are_told_apart() -> None:
     assert not unpriced.HasField("pricing")
     assert {price.pico_usd_per_unit for price in free.pricing.prices} == {0}
     assert not free.pricing.HasField("effective_time")
+
+
+def test_a_price_may_leave_out_what_ids_of_its_provider_begin_with() -> None:
+    own = (PriceSettings(model="fw/mine", input=TokenPrice(7), output=TokenPrice(9)),)
+    book = PriceBook({"fw": "fireworks"}, own, prefixes={"fw": "accounts/fireworks/models/"})
+    for model in ("mine", "accounts/fireworks/models/mine"):
+        found = book.find("fw", model, NOW)
+        assert found is not None
+        assert found.rates["input"].pico_usd == 7
+    assert book.find("fw", "accounts/else/models/mine", NOW) is None

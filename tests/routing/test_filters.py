@@ -231,7 +231,7 @@ def test_what_cannot_be_called_and_what_only_plays_is_nobodys_recommendation() -
 def test_local_and_open() -> None:
     assert {name.partition("/")[0] for name in best(local_only=True)} <= {"embedded", "ollama"}
     open_first = best(prefer_open_weights=True, objective=RecommendModelsRequest.OBJECTIVE_CHEAPEST)
-    assert open_first[0] == "ollama/llama3.1"
+    assert open_first[:2] == ["embedded/smollm2-135m-instruct", "ollama/llama3.1"]
 
 
 def test_each_says_why() -> None:

@@ -16,6 +16,7 @@ from trunkline.v1.model_pb2 import (
     CAPABILITY_TOOLS,
     CAPABILITY_UNSPECIFIED,
     CAPABILITY_VISION,
+    MODALITY_TEXT,
     Capability,
     Model,
 )
@@ -24,7 +25,9 @@ from trunkline_server.errors import InvalidRequest, NoCandidate, UnknownModel
 from trunkline_server.providers.table import ROWS, SCRIPTS
 from trunkline_server.routing.catalogue import build_offers, sold_as
 from trunkline_server.routing.names import LONGEST, find_targets
+from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Secret, Settings
+from trunkline_server.settings.models import MeasuredSettings
 from trunkline_server.snapshot import Snapshot
 
 KEY = Secret("k")
@@ -272,8 +275,13 @@ def test_what_the_catalogue_knows_of_a_model() -> None:
         provider="embedded",
         provider_model="smollm2-135m-instruct",
         aliases=["tiny"],
+        display_name="SmolLM2 135M Instruct",
+        family="smollm",
         context_window=2048,
+        input_modalities=[MODALITY_TEXT],
+        output_modalities=[MODALITY_TEXT],
         capabilities=ROWS["embedded"].capabilities,
+        open_weights=True,
         local=True,
         available=True,
     )
@@ -322,9 +330,56 @@ def test_of_several_the_one_that_can_be_called() -> None:
 
 def test_a_model_that_is_not_listed_has_its_names_and_whether_it_can_be_called() -> None:
     assert get_model(SNAPSHOT, "openai/gpt-9") == Model(
-        id="openai/gpt-9", provider="openai", provider_model="gpt-9", available=True
+        id="openai/gpt-9",
+        provider="openai",
+        provider_model="gpt-9",
+        capabilities=[CAPABILITY_STREAMING],
+        available=True,
     )
     assert get_model(SNAPSHOT, "openai-eu/x").unavailable_reason.startswith("set OPENAI_API_KEY")
+
+
+def test_a_model_that_is_not_listed_is_where_its_provider_is_and_as_fast_as_was_measured() -> None:
+    there = ProviderSettings(kind="ollama", base_url="http://gpu.example:11434", allow_plain_http=True)
+    providers = {"ollama": ProviderSettings(), "far": there, "lmstudio": ProviderSettings()}
+    settings = Settings(
+        providers=providers,
+        measured={"ollama/llama2": MeasuredSettings(first_token=Seconds(1.0), tokens_per_second=10.0)},
+    )
+    found = Snapshot("v", settings, build_offers(settings, ROWS, {}))
+    models = [get_model(found, f"{name}/llama2") for name in providers]
+    assert [model.local for model in models] == [True, False, True]
+    assert [[score.source for score in model.scores] for model in models] == [["measured"], [], []]
+    assert get_model(found, "ollama").local
+    assert not get_model(found, "far").local, "its prompts leave this machine"
+
+
+def test_an_id_without_the_path_that_its_provider_puts_before_it_is_the_same_model() -> None:
+    settings = Settings(providers={"fireworks": ProviderSettings(api_key=KEY)})
+    found = Snapshot("v", settings, build_offers(settings, ROWS, {}))
+    short = get_model(found, "fireworks/qwen3-coder-480b-a35b-instruct")
+    assert short == get_model(found, "fireworks/accounts/fireworks/models/qwen3-coder-480b-a35b-instruct")
+    assert short.context_window == 262_144
+    assert get_model(found, "fireworks/llama-v3p3-70b-instruct") == get_model(found, "fireworks")
+
+
+def test_the_model_that_comes_with_the_gateway_has_open_weights() -> None:
+    settings = Settings(providers={"embedded": ProviderSettings(context_window=1024)})
+    model = get_model(Snapshot("v", settings, build_offers(settings, ROWS, {})), "embedded")
+    assert (model.open_weights, model.local, model.context_window) == (True, True, 1024)
+
+
+def test_a_model_tells_its_other_names_each_of_which_means_it() -> None:
+    settings = Settings(
+        providers={"anthropic": ProviderSettings(api_key=KEY), "mistral": ProviderSettings(api_key=KEY)},
+        aliases={"mine": "anthropic/claude-3-opus"},
+    )
+    found = Snapshot("v", settings, build_offers(settings, ROWS, {}))
+    opus, small = get_model(found, "claude-3-opus"), get_model(found, "mistral")
+    assert {*opus.aliases} >= {"mine", "claude-3-opus", "claude-3-opus-latest"}
+    assert list(small.aliases) == ["mistral-small"]
+    for model in (opus, small):
+        assert all(get_model(found, alias).id == model.id for alias in model.aliases)
 
 
 # --- what a model is made of ------------------------------------------------------------------------------------------
@@ -342,7 +397,11 @@ def test_a_fine_tuned_model_has_what_its_base_has(name: str) -> None:
 
 def test_a_fine_tuned_model_of_an_unknown_base_has_nothing_of_it() -> None:
     tuned = get_model(SNAPSHOT, "my-vllm/ft:secret:acme::1")
-    assert (tuned.base_model, tuned.HasField("context_window"), list(tuned.capabilities)) == ("secret", False, [])
+    assert (tuned.base_model, tuned.HasField("context_window"), list(tuned.capabilities)) == (
+        "secret",
+        False,
+        [CAPABILITY_STREAMING],
+    )
 
 
 def test_what_is_fine_tuned_is_not_sold_at_the_price_of_its_base() -> None:

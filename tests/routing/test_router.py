@@ -227,6 +227,33 @@ def test_fallbacks_are_ordered_by_a_strategy_of_their_own(tmp_path: Path) -> Non
     assert World(configured(tmp_path, text)).order()[:2] == ["b/good", "home/small"]
 
 
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_any_strategy_may_order_the_fallbacks(tmp_path: Path, name: str) -> None:
+    text = HOUSE + f"routing: {{strategy: quality_optimized, fallback_strategy: {name}}}\n"
+    world = World(configured(tmp_path, text))
+    routed = world.route()
+    assert routed.decision is not None
+    assert routed.targets[0].model == "good"
+    assert len(routed.targets) == 6
+    assert replay(record(routed.decision)).order == routed.decision.order
+
+
+@pytest.mark.parametrize(
+    ("strategies", "second"),
+    [
+        ("fallback_strategy: mine, strategies: {mine: {order: [a/dear, home]}}", "a/dear"),
+        ("fallback_strategy: mine, strategies: {mine: {order: [home]}}", "home/small"),
+        ("fallback_strategy: mine, strategies: {mine: {shares: {b/long: 1}}}", "b/long"),
+        ("fallback_strategy: performance_based", "a/dear"),
+        ("fallback_strategy: least_loaded", "home/small"),
+    ],
+)
+def test_a_fallback_strategy_goes_by_what_it_is_about(tmp_path: Path, strategies: str, second: str) -> None:
+    world = World(configured(tmp_path, HOUSE + f"routing: {{strategy: quality_optimized, {strategies}}}\n"))
+    world.signals = {name: Signal(utilisation=0.5, samples=30) for name in ("a/cheap", "a/dear", "b/good", "b/long")}
+    assert world.order()[:2] == ["b/good", second]
+
+
 def test_without_fallback_one_is_asked(tmp_path: Path, house: World) -> None:
     assert len(house.order(disable_fallback=True)) == 1
     world = World(configured(tmp_path, HOUSE + "\nrouting: {fallback: false}\nfallbacks: {a/cheap: [b]}"))
@@ -369,6 +396,9 @@ def test_who_is_left_out_by_the_operators_limit_of_time(tmp_path: Path) -> None:
     world.signals = {"a/cheap": Signal(base=5.0, per_token=0.1, samples=30)}
     assert "a/cheap" not in world.order()
     assert world.order("a/cheap") == ["a/cheap"], "a model that is named is asked"
+    with pytest.raises(ConstraintsUnmet, match=r"the gateway's routing\.max_latency is 1 s, and"):
+        world.route(allowed_providers=["a"], denied_providers=["embedded"], required_capabilities=[CAPABILITY_TOOLS])
+    assert "a/cheap" in world.order(allowed_providers=["a"], max_expected_total_time={"seconds": 90})
 
 
 @pytest.mark.parametrize(
@@ -406,6 +436,29 @@ def test_a_last_resort_answers_where_nobody_is_left(house: World) -> None:
     routed = house.route(policy=Policy(last_resort="a/cheap"), min_quality=0.99)
     assert [each.model for each in routed.targets] == ["cheap"]
     assert routed.choice.strategy == "last_resort"
+
+
+@pytest.mark.parametrize(
+    "promised",
+    [
+        {"denied_providers": ["a"], "min_quality": 0.99},
+        {"allowed_providers": ["b"], "min_quality": 0.99},
+        {"local_only": True, "min_quality": 0.99},
+        {"max_cost_nano_usd": 1, "denied_providers": ["home", "embedded"]},
+    ],
+)
+def test_a_last_resort_goes_nowhere_that_the_call_forbids_and_costs_no_more_than_it_allows(
+    house: World, promised: dict[str, Any]
+) -> None:
+    with pytest.raises(ConstraintsUnmet):
+        house.route(policy=Policy(last_resort="a/cheap"), **promised)
+
+
+def test_a_last_resort_that_cannot_hold_the_prompt_or_be_asked_leaves_the_error_as_it_was(house: World) -> None:
+    with pytest.raises(ContextTooLong):
+        house.route(policy=Policy(last_resort="a/cheap"), prompt="many words " * 20_000, denied_providers=["b"])
+    with pytest.raises(ConstraintsUnmet, match="min_quality"):
+        house.route(policy=Policy(last_resort="nobody/has-it"), min_quality=0.99)
 
 
 def test_only_what_a_key_may_use_is_a_candidate(house: World) -> None:
@@ -560,6 +613,18 @@ def test_a_plan_tells_of_those_that_cannot_be_called(tmp_path: Path) -> None:
 def test_the_last_resort_is_told_of(house: World) -> None:
     told = house.router.explain(house.call(policy=Policy(last_resort="a/cheap"), min_quality=0.99))
     assert (told.strategy, [each.id for each in told.targets]) == ("last_resort", ["a/cheap"])
+    assert told.targets[0].expected_cost_nano_usd > 0
+
+
+def test_where_nobody_is_asked_but_the_first_the_plan_has_nobody_else(tmp_path: Path, house: World) -> None:
+    told = house.router.explain(house.call(strategy="quality_optimized", disable_fallback=True))
+    assert [each.id for each in told.targets] == ["b/good"]
+    assert {each.constraint for each in told.removed} == {"disable_fallback"}
+    assert "a/dear" in {each.id for each in told.removed}
+    configured_so = World(configured(tmp_path, HOUSE + "routing: {fallback: false}\n"))
+    told = configured_so.router.explain(configured_so.call(strategy="quality_optimized"))
+    assert [each.id for each in told.targets] == ["b/good"]
+    assert {each.constraint for each in told.removed} == {"routing.fallback"}
 
 
 # --- again ------------------------------------------------------------------------------------------------------------
@@ -649,3 +714,125 @@ def test_prompts_are_as_long_as_calls_have_taught(twins: World) -> None:
     own, corrected = inputs["one/m"], inputs["other/m"]
     assert corrected == pytest.approx(2 * own, abs=1)
     assert replay(record(decision)).ranking.numbers == decision.ranking.numbers
+
+
+# --- whom a strategy names --------------------------------------------------------------------------------------------
+
+NAMES = """
+routing:
+  strategies:
+    unlisted: {order: [a/new, b]}
+    gone: {order: [a/old]}
+    here: {order: [embedded, b]}
+    told: {order: [mock/mock-fast, b]}
+    shared: {shares: {a/new: 1000000, others: 0.000001}}
+experiments:
+  example: {arms: {control: 0.5, mock/mock-fast: 0.5}, groups: {control: [embedded]}}
+  half: {arms: {a: 0.5, others: 0.5}}
+"""
+OLD = "  a/old: {retirement: 2026-01-01, replacement: newer}\n"
+
+
+@pytest.fixture
+def naming(tmp_path: Path) -> World:
+    return World(configured(tmp_path, HOUSE + OLD + NAMES))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "first", "second"),
+    [
+        ("unlisted", "a/new", "b/good"),
+        ("gone", "a/newer", None),
+        ("here", "embedded/smollm2-135m-instruct", "b/good"),
+        ("told", "mock/mock-fast", "b/good"),
+        ("shared", "a/new", None),
+    ],
+)
+def test_a_strategy_asks_whom_it_names_listed_or_not(
+    naming: World, strategy: str, first: str, second: str | None
+) -> None:
+    order = naming.order(strategy=strategy)
+    assert order[0] == first
+    assert second in (None, order[1])
+    assert set(naming.order()) < {*order, "a/newer"}, "everybody else comes after them"
+
+
+def test_of_those_whom_a_name_means_the_embedded_model_comes_last(house: World) -> None:
+    for strategy in ("", "quality_optimized", "performance_based", "local_first"):
+        assert firsts(house, 40, model="local-models", strategy=strategy) == {"home/small": 40}
+    assert house.order("local-models") == ["home/small", "embedded/smollm2-135m-instruct"]
+    tiers = Policy(tiers=(("embedded", "b/good"),))
+    assert house.order(policy=tiers) == ["b/good", "embedded/smollm2-135m-instruct"]
+
+
+def test_what_serves_for_a_model_that_a_strategy_names_says_so(naming: World) -> None:
+    routed = naming.route(strategy="gone")
+    assert "a/old is gone" in routed.replaced["a", "newer"].message
+    assert "a/newer" not in naming.order(strategy="gone", strict_params=True)
+
+
+def test_each_arm_of_an_experiment_asks_whom_it_means(naming: World) -> None:
+    seen: dict[str, set[str]] = {}
+    for number in range(60):
+        for name in ("example", "half"):
+            routed = naming.route(strategy=name, sticky_key=str(number))
+            seen.setdefault(routed.choice.arm, set()).add(f"{routed.targets[0].provider}/{routed.targets[0].model}")
+    assert seen["example/control"] == {"embedded/smollm2-135m-instruct"}
+    assert seen["example/mock/mock-fast"] == {"mock/mock-fast"}
+    assert seen["half/a"] == {"a/cheap"}, "a provider's name means its default model"
+    assert seen["half/others"] <= {"b/good", "b/long", "home/small"}
+    naming.figures = {"b": Figure(wait=5.0), "home": Figure(wait=5.0)}
+    others = [naming.order(strategy="half", sticky_key=str(number)) for number in range(20)]
+    assert {order[-1] for order in others} == {"embedded/smollm2-135m-instruct"}
+
+
+def test_an_arm_goes_on_without_what_only_another_arm_names(naming: World) -> None:
+    routed = [naming.route(strategy="example", sticky_key=str(number)) for number in range(60)]
+    control = [each for each in routed if each.choice.arm == "example/control"]
+    assert control
+    assert not any(target.provider == "mock" for each in control for target in each.targets)
+
+
+def test_an_arm_whose_default_model_does_not_qualify_asks_the_providers_others(naming: World) -> None:
+    found = {
+        naming.route(strategy="half", sticky_key=str(number), min_quality=0.5, denied_providers=["b"]).targets[0].model
+        for number in range(40)
+    }
+    assert found == {"dear"}
+
+
+def test_who_may_not_be_asked_is_not_named_by_a_strategy_either(naming: World) -> None:
+    assert not {"a/new"} & set(naming.order(strategy="unlisted", identity=Identity(providers=("b",))))
+    assert naming.order(strategy="unlisted", denied_providers=["a"])[0] == "b/good"
+
+
+@pytest.mark.parametrize("order", [("b/good", "b/long"), ("b/good",)])
+def test_an_experiment_of_a_task_asks_its_arms_before_whom_the_task_names(
+    naming: World, order: tuple[str, ...]
+) -> None:
+    policy = Policy(task="review", strategy="example", tiers=(order,))
+    seen = {}
+    for number in range(40):
+        routed = naming.route(policy=policy, sticky_key=str(number))
+        seen[routed.choice.arm] = [f"{each.provider}/{each.model}" for each in routed.targets]
+    assert seen == {
+        "example/control": ["embedded/smollm2-135m-instruct", *order],
+        "example/mock/mock-fast": ["mock/mock-fast", *order],
+    }
+
+
+def test_an_experiment_moves_nobody_who_is_pinned_or_whom_the_call_names(naming: World) -> None:
+    for what in ({"model": "b/good"}, {"policy": Policy(strategy="example", order=("b/good", "b/long"), pinned=True)}):
+        assert {naming.order(strategy="example", sticky_key=str(number), **what)[0] for number in range(20)} == {
+            "b/good"
+        }
+
+
+def test_a_call_whose_model_no_arm_means_is_in_no_experiment(naming: World) -> None:
+    named = [naming.route("b/good", strategy="half", sticky_key=str(number)).choice for number in range(20)]
+    assert {(each.strategy, each.arm) for each in named} == {("half", "")}
+    more = [naming.route("a/cheap", strategy="half", fallback_models=["b"], sticky_key=str(n)) for n in range(20)]
+    assert {(each.choice.arm, each.targets[0].provider) for each in more} == {("", "a")}
+    chain = Policy(chain="both", order=("a/cheap", "b/good"))
+    over = [naming.route(policy=chain, strategy="half", sticky_key=str(number), chain="both") for number in range(40)]
+    assert {(each.choice.arm, each.targets[0].provider) for each in over} == {("half/a", "a"), ("half/others", "b")}

@@ -14,7 +14,7 @@ from trunkline_server.errors import InvalidRequest, UnknownName
 from trunkline_server.routing.policy import PLAIN, Weights
 from trunkline_server.routing.tasks import Expanded, expand
 from trunkline_server.sections import Seconds
-from trunkline_server.settings import Settings
+from trunkline_server.settings import ProviderSettings, Settings
 from trunkline_server.settings.routing import WeightSettings
 from trunkline_server.settings.tasks import (
     AgentSettings,
@@ -201,6 +201,20 @@ def test_strict_callers_are_refused_instead() -> None:
     with pytest.raises(UnknownName, match=r"routing\.agent: no agent 'nightly'") as caught:
         asked(model="m", strict_params=True, agent="nightly")
     assert caught.value.reason == call_pb2.ERROR_REASON_NAME_NOT_FOUND
+
+
+@pytest.mark.parametrize("model", ["m", ""])
+def test_a_provider_that_is_denied_under_a_wrong_name_is_warned_about(model: str) -> None:
+    settings = Settings(providers={"anthropic": ProviderSettings(), "openai": ProviderSettings()})
+    asks: dict[str, Any] = {"denied_providers": ["openai", "antropic"], "allowed_providers": ["zzz"]}
+    warnings = asked(settings, model=model, **asks).warnings
+    assert {each.field: each.message.partition("configured")[2] for each in warnings} == {
+        "routing.allowed_providers[0]": "",
+        "routing.denied_providers[1]": ": is anthropic meant?",
+    }
+    assert not asked(settings, model=model, denied_providers=["openai"]).warnings
+    with pytest.raises(InvalidRequest, match=r"routing\.allowed_providers\[0\]: no provider 'zzz'"):
+        asked(settings, model=model, strict_params=True, **asks)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`trunkline models` and `trunkline recommend`: which models there are, and which fit a purpose."""
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
@@ -80,7 +81,7 @@ def models(  # noqa: PLR0913 - each is an option
         print_json(ListModelsResponse(models=found))
     else:
         columns = ("model", "aliases", "window", "output", "can", *_PRICE_COLUMNS, "retires", "available")
-        print_table(columns, map(_model_row, found))
+        _print_found(columns, map(_model_row, found))
 
 
 def _tell_refresh(told: RefreshModelsResponse) -> None:
@@ -158,7 +159,14 @@ def recommend(  # noqa: PLR0913 - each is an option
     if as_json:
         print_json(RecommendModelsResponse(recommendations=found))
     else:
-        print_table(("model", "score", "why"), map(_recommended, found))
+        _print_found(("model", "score", "why"), map(_recommended, found))
+
+
+def _print_found(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; and on standard error, that there is nothing in it."""
+    print_table(columns, rows := list(rows))
+    if not rows:
+        tell("", "no model fits what is asked for")
 
 
 def _wishes(

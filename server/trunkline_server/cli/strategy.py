@@ -92,7 +92,7 @@ def _tell(told: PlanRouteResponse) -> None:
         print_line("weights: " + ", ".join(f"{name} {told.weights[name]:.2f}" for name in sorted(terms)))
     print_table(("", "target", "score", "terms", "cost USD", "first token", "whole answer"), _rows(told))
     for warning in told.warnings:
-        tell("warning", warning.message)
+        tell("warning", f"{warning.field}: {warning.message}")
     if told.removed:
         print_line("not asked:")
         print_table(("target", "removed by", "why"), ((each.id, each.constraint, each.detail) for each in told.removed))

@@ -9,6 +9,7 @@ from msgspec import convert, structs
 from trunkline_server.config.check import Problem, did_you_mean, join
 from trunkline_server.config.overlays import BUILT_IN, tree_of
 from trunkline_server.routing.catalogue import build_offers
+from trunkline_server.routing.experiments import OTHERS
 from trunkline_server.routing.names import is_known, remedy
 from trunkline_server.settings.tasks import RoutingSections, spelling
 from trunkline_server.snapshot import Snapshot
@@ -52,7 +53,7 @@ def target_warnings(settings: Settings, rows: Mapping[str, Row]) -> Iterator[str
     configured = structs.replace(settings, providers=everybody)
     snapshot = Snapshot("", configured, build_offers(configured, rows, {}))
     built_in = {*_targets(convert(tree_of(BUILT_IN), type=RoutingSections))}
-    for path, name in _targets(settings):
+    for path, name in (*_targets(settings), *_ordered(settings)):
         if (path, name) not in built_in and not is_known(snapshot, name):
             yield f"{path}: {_PASSED_OVER}; {remedy(snapshot, name)}"
 
@@ -98,6 +99,14 @@ def _targets(settings: RoutingSections) -> Iterator[tuple[str, str]]:
         yield f"complexity[{index}].use", rule.use
     if settings.last_resort:
         yield "last_resort", settings.last_resort
+
+
+def _ordered(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Every name of a target in a strategy, and where it stands."""
+    for name, strategy in settings.routing.strategies.items():
+        path = join("routing.strategies", name)
+        yield from _numbered(f"{path}.order", strategy.order)
+        yield from ((join(f"{path}.shares", each), each) for each in strategy.shares if each != OTHERS)
 
 
 def _numbered(path: str, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -52,13 +52,16 @@ class PriceBook:
         kinds: Mapping[str, str] = MappingProxyType({}),
         own: Sequence[PriceSettings] = (),
         bases: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+        prefixes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """`kinds`: by provider's name, its kind; of others the name is the kind. `own`: the configuration's prices.
 
         `bases`: by provider's name and model's id, the model that it is sold as: a deployment, what was deployed.
+        `prefixes`: by provider's name, what ids begin with that the configuration may leave out.
         """
         self._kinds = kinds
         self._bases = bases
+        self._prefixes = prefixes
         self._settings = own
         self._overrides = [(_pattern(each.model), _Own(int(each.since), each.processing, _rates(each))) for each in own]
         # Which of them a target has hangs on nothing else: found once for each.
@@ -119,8 +122,9 @@ class PriceBook:
 
     def _find_own(self, provider: str, model: str) -> tuple[_Own, ...]:
         """The latest first; those of the first pattern that fits, and no others."""
-        name = f"{provider}/{model}".lower()
-        pattern = next((pattern for pattern, _ in self._overrides if pattern.fullmatch(name)), None)
+        short = model.removeprefix(self._prefixes.get(provider, ""))
+        names = [f"{provider}/{each}".lower() for each in dict.fromkeys((model, short))]
+        pattern = next((pattern for pattern, _ in self._overrides if any(map(pattern.fullmatch, names))), None)
         found = [own for each, own in self._overrides if each == pattern]
         return tuple(sorted(found, key=lambda own: own.since, reverse=True))
 

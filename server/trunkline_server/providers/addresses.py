@@ -1,4 +1,7 @@
-"""Where secrets may be sent: over https, to this machine itself, or to the machine's own metadata service."""
+"""Where secrets may be sent: over https, to this machine itself, or to the machine's own metadata service.
+
+And what is on this machine.
+"""
 
 from __future__ import annotations
 
@@ -21,3 +24,11 @@ def may_have_secrets(url: str) -> bool:
     if not host or parts.username is not None:
         return False
     return parts.scheme == "https" or (parts.scheme == "http" and (is_loopback(host) or host in METADATA_HOSTS))
+
+
+def is_this_machine(url: str) -> bool:
+    """Whether what is asked there is on this machine. Empty: what runs in this process."""
+    try:
+        return not url or is_loopback(urlsplit(url).hostname or "")
+    except ValueError:
+        return False

@@ -366,6 +366,7 @@ HOSTS = (
     _host(
         "vllm",
         key_required=False,
+        local=True,
         base_url="http://localhost:8000/v1",
         quirks=replace(OPEN, efforts=("none", "low", "medium", "high"), reasoning_field="reasoning"),
     ),
@@ -373,6 +374,7 @@ HOSTS = (
         "llamacpp",
         unlisted="callable",
         key_required=False,
+        local=True,
         base_url="http://localhost:8080/v1",
         # The server has one, and takes any name for it.
         default_model="default",
@@ -381,6 +383,7 @@ HOSTS = (
     _host(
         "lmstudio",
         key_required=False,
+        local=True,
         base_url="http://localhost:1234/v1",
         quirks=replace(OPEN, efforts=("low", "medium", "high"), media=_IMAGES),
     ),

@@ -74,7 +74,7 @@ class Row:
     open: bool = False
     # What the listed models can do.
     capabilities: tuple[Capability.ValueType, ...] = (CAPABILITY_STREAMING,)
-    # Runs on the gateway's own machine.
+    # What people run themselves: on the gateway's own machine, if it is asked there.
     local: bool = False
     quirks: Quirks = NO_QUIRKS
     # What is said where the caller is silent.

@@ -18,6 +18,7 @@ from trunkline.v1.model_pb2 import (
     CAPABILITY_TOOLS,
 )
 from trunkline_server.dialects.dialect import Quirks
+from trunkline_server.providers.addresses import is_this_machine
 from trunkline_server.providers.hosts import CHAT, HOSTS
 from trunkline_server.providers.natives import NATIVES, OPENAI_KEYS, RESPONSES_ONLY, WHOLE
 from trunkline_server.providers.row import NO_PROBE, Row
@@ -134,6 +135,11 @@ def generic_row(dialect: str) -> Row:
 
 def _first_of(dialect: str) -> Row:
     return next((row for row in ROWS.values() if row.dialect == dialect), ROWS[CUSTOM])
+
+
+def is_here(row: Row) -> bool:
+    """Whether the configured row runs on the gateway's own machine: what people run themselves may stand elsewhere."""
+    return row.local and is_this_machine(row.base_url)
 
 
 def configured(row: Row, provider: ProviderSettings) -> Row:

@@ -59,8 +59,14 @@ NAMES: Mapping[str, Names] = {
             "llama3": "llama3",
             "llama-3": "llama3",
             "llama-3-70b": "llama3:70b",
+            "llama3-1": "llama3.1",
+            "llama-3-1": "llama3.1",
+            "llama-3-1-8b": "llama3.1:8b",
+            "llama-3-1-70b": "llama3.1:70b",
             "codellama": "codellama",
+            "code-llama": "codellama",
             "codellama-70b": "codellama:70b",
+            "mixtral": "mixtral",
             "qwen": "qwen2.5",
             "qwen-coder": "qwen2.5-coder",
             "qwen-2-5-coder": "qwen2.5-coder",
@@ -69,13 +75,20 @@ NAMES: Mapping[str, Names] = {
         },
     ),
     "mistral": Names(
+        called={"mixtral": "open-mixtral-8x7b"},
         family=rf"(open-)?(mistral|mixtral|codestral|ministral|magistral|devstral|pixtral|voxtral)-{_ID}",
     ),
     "together": Names(
         hosted={
             "llama": "",
+            "llama-2": "meta-llama/Llama-2-70b-chat-hf",
+            "llama-3": "meta-llama/Llama-3-70b-chat-hf",
             "llama-3-70b": "meta-llama/Llama-3-70b-chat-hf",
+            "llama-3-1": "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo",
+            "llama-3-1-8b": "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo",
+            "llama-3-1-70b": "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo",
             "codellama": "codellama/CodeLlama-34b-Instruct-hf",
+            "code-llama": "codellama/CodeLlama-34b-Instruct-hf",
             "codellama-34b": "codellama/CodeLlama-34b-Instruct-hf",
             "codellama-70b": "codellama/CodeLlama-70b-Instruct-hf",
             "qwen": "Qwen/Qwen2.5-Coder-32B-Instruct",
@@ -88,6 +101,7 @@ NAMES: Mapping[str, Names] = {
         hosted={
             "llama": "",
             "llama-3-70b": f"{_FIREWORKS}llama-v3-70b-instruct",
+            "llama-3-1-70b": f"{_FIREWORKS}llama-v3p1-70b-instruct",
             "codellama-70b": f"{_FIREWORKS}llama-v2-70b-code-instruct",
             "qwen": f"{_FIREWORKS}qwen3-coder-480b-a35b-instruct",
             "qwen-coder": f"{_FIREWORKS}qwen3-coder-480b-a35b-instruct",
@@ -98,6 +112,7 @@ NAMES: Mapping[str, Names] = {
     "openrouter": Names(
         hosted={
             "llama-3-70b": "meta-llama/llama-3-70b-instruct",
+            "llama-3-1-70b": "meta-llama/llama-3.1-70b-instruct",
             "qwen-coder": "qwen/qwen-2.5-coder-32b-instruct",
             "qwen-2-5-coder": "qwen/qwen-2.5-coder-32b-instruct",
         },

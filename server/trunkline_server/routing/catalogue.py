@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1.model_pb2 import CAPABILITY_AUDIO, CAPABILITY_REASONING, CAPABILITY_VISION, Model
 from trunkline_server.errors import UnknownModel
 from trunkline_server.models.data import TOLD, entry_of, names_of
-from trunkline_server.providers.table import configured, has_credential
+from trunkline_server.providers.table import configured, has_credential, is_here
 from trunkline_server.routing.described import describe, own_of, tell_end, tell_own, tell_speed
 from trunkline_server.routing.names import find_targets, fine_tuned_of
 from trunkline_server.snapshot import Offer, Snapshot
@@ -117,6 +117,8 @@ def _offer(name: str, settings: Settings, row: Row, rows: Mapping[str, Row], rea
         lists_all=row.unlisted != "callable",
         dialect=row.dialect,
         responses=re.compile(row.responses_models) if row.responses_models else None,
+        local=is_here(row),
+        prefix=row.quirks.model_prefix,
         tools=frozenset(provider.provider_tools),
     )
 
@@ -195,7 +197,7 @@ def _model(name: str, model: str, settings: Settings, row: Row, rows: Mapping[st
         base_model=base,
         context_window=provider.context_window if row.name == "embedded" else row.names.windows.get(model),
         capabilities=origin.capabilities,
-        local=row.local,
+        local=is_here(row),
         available=not reason,
         unavailable_reason=reason,
     )

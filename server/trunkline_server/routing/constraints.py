@@ -98,6 +98,13 @@ def constraints_of(routing: Routing, longest: float | None = None) -> Constraint
     )
 
 
+def promises(wanted: Constraints) -> Constraints:
+    """Those that hold for a last resort, too: where a prompt may go, and what its answer may cost."""
+    return Constraints(
+        allowed=wanted.allowed, denied=wanted.denied, max_cost=wanted.max_cost, local_only=wanted.local_only
+    )
+
+
 def apply(constraints: Constraints, sheet: Sheet, kept: Sequence[int]) -> tuple[Sequence[int], list[Removed]]:
     """Who is left of `kept`, and who is removed by what. If nobody is: raises ConstraintsUnmet or ContextTooLong."""
     removed: list[Removed] = []
@@ -318,12 +325,16 @@ def _total(sheet: Sheet, most: float, *, configured: bool) -> Rule:
             return how[1]
         return total_by_speed(sheet.table, index, numbers.outputs[index]) or 0.0
 
+    def remedy(kept: Sequence[int]) -> str:
+        whose = f"; the gateway's routing.max_latency is {most:g} s, and this field says another" if configured else ""
+        return _soonest(sheet, kept, total, "the fastest is") + whose
+
     return Rule(
         "routing.max_latency" if configured else "max_expected_total_time",
         "routing.max_expected_total_time",
         lambda index: total(index) <= most,
         lambda index: f"its answer is expected to take {total(index):.3f} s",
-        lambda kept: _soonest(sheet, kept, total, "the fastest is"),
+        remedy,
     )
 
 

@@ -19,6 +19,7 @@ from trunkline_server.routing.scoring import BALANCED, emphasised
 from trunkline_server.routing.spread import HOT, NEAR, Option, spread
 from trunkline_server.routing.steering import WELL, Figure, weight
 from trunkline_server.routing.strategies import DEFAULT, Kind, Strategy
+from trunkline_server.routing.table import NO_SIDES
 from trunkline_server.routing.taught import NOTHING_LEARNED, learned_order
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from trunkline_server.routing.numbers import Numbers, Warm
     from trunkline_server.routing.policy import Weights
     from trunkline_server.routing.signal import Signal
-    from trunkline_server.routing.table import Table
+    from trunkline_server.routing.table import Sides, Table
     from trunkline_server.routing.taught import Learned, Taught
 
 # Of a group's best, so many providers are looked at: how they do now. The others are taken to be well.
@@ -46,6 +47,16 @@ NEAR_MOST = 8
 _SECOND_STEP = 0xD1B54A32D192ED03
 
 
+class Fallback(NamedTuple):
+    """What orders all but the first."""
+
+    strategy: Strategy
+    # Whom of the table it names.
+    sides: Sides = NO_SIDES
+    # Of LEARNED: what it goes by. Nobody is tried.
+    taught: Taught | None = None
+
+
 class Question(Struct, frozen=True, kw_only=True):
     """All that a decision is made of. A Struct, as what is made for every call is: that is made ten times as fast."""
 
@@ -59,8 +70,8 @@ class Question(Struct, frozen=True, kw_only=True):
     is_open: bool = False
     constraints: Constraints = NONE
     strategy: Strategy = DEFAULT
-    # What orders all but the first; None = the strategy itself.
-    fallback: Strategy | None = None
+    # None = the strategy itself.
+    fallback: Fallback | None = None
     prefer_local: bool = False
     prefer_open: bool = False
     # In place of those of `balanced`; other weights are what a strategy is about.
@@ -77,8 +88,8 @@ class Question(Struct, frozen=True, kw_only=True):
     # By a name of the strategy's order or shares: whom it means, by preference.
     named: Mapping[str, tuple[tuple[int, ...], ...]] = {}
     turn: int = 0
-    # Whom the call's arm means.
-    arm: tuple[int, ...] = ()
+    # Whom the call's arm means, by preference.
+    arm: tuple[tuple[int, ...], ...] = ()
     # Of LEARNED: what it goes by.
     taught: Taught | None = None
 
@@ -153,7 +164,7 @@ def rank(question: Question) -> Ranking:
     known, draw = _known(question, numbers), Draws(question.seed)
     learned = NOTHING_LEARNED
     if question.taught is not None:
-        choosable = [index for index in kept if not question.is_open or index not in table.embedded] or kept
+        choosable = [index for index in kept if index not in table.embedded] or kept
         learned = learned_order(question.taught, numbers, choosable, draw())
         known = known._replace(learned=learned.order)
     groups: Iterable[Sequence[int]] = (kept,)
@@ -174,8 +185,16 @@ def _ranked(question: Question, group: Sequence[int], known: Known, draw: Callab
     tiers = tiers_of(question.strategy, group, known, draw)
     if question.fallback is None:
         return Ranked(tuple(tiers))
-    other = known._replace(weights=question.effective_weights(question.fallback))
-    return Ranked(tuple(tiers), tuple(tiers_of(question.fallback, group, other, draw)))
+    strategy, sides, taught = question.fallback
+    other = known._replace(
+        weights=question.effective_weights(strategy),
+        fits=_fits(question) if strategy.kind is Kind.CAPABILITY else {},
+        loads=_loads(question) if strategy.kind is Kind.LOAD else {},
+        named=sides.named,
+        arm=sides.arm,
+        learned=learned_order(taught, known.numbers, group, 0.0).order if taught is not None else (),
+    )
+    return Ranked(tuple(tiers), tuple(tiers_of(strategy, group, other, draw)))
 
 
 def _known(question: Question, numbers: Numbers) -> Known:
@@ -193,7 +212,6 @@ def _known(question: Question, numbers: Numbers) -> Known:
         question.named,
         question.turn,
         question.arm,
-        question.is_open,
     )
 
 

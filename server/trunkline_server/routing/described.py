@@ -73,9 +73,13 @@ def describe(model: Model, entry: Entry | None, says: frozenset[Capability.Value
 
 
 def tell_end(model: Model, entry: Entry | None) -> None:
-    """Tell in `model` until when it is there, and what comes after it."""
+    """Tell in `model` its other names, until when it is there, and what comes after it.
+
+    Of what is made of it none of that is so.
+    """
     if entry is None:
         return
+    model.aliases.extend(entry.aliases)
     if entry.deprecated is not None:
         model.deprecation_time.FromSeconds(seconds_of(entry.deprecated))
     if entry.retired is not None:

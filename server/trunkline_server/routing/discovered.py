@@ -156,7 +156,7 @@ def _discovered(offer: Offer, settings: Settings, known: Known, id_: str, reason
         provider=offer.provider,
         provider_model=id_,
         capabilities=[CAPABILITY_STREAMING],
-        local=any(each.local for each in offer.models.values()),
+        local=offer.local,
         available=not reason,
         unavailable_reason=reason,
         discovered=True,

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1.model_service_pb2 import PlannedTarget, PlanRouteResponse, RemovedTarget
 from trunkline_server.routing.allowed import may_use_model
+from trunkline_server.routing.constraints import Removed
 from trunkline_server.routing.expected import Expected, Size, expected
 from trunkline_server.routing.fit import fit_terms
+from trunkline_server.routing.gathering import is_alone
 from trunkline_server.routing.ranking import is_scored, scores_by, terms_by
 from trunkline_server.routing.scoring import TERMS, shares_of
 from trunkline_server.routing.strategies import Kind
@@ -31,21 +33,14 @@ if TYPE_CHECKING:
 _NO_MERIT: Merit = 0.0, {}
 
 
-def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanRouteResponse:
+def explain(call: Call, routed: Routed, decision: Decision, everybody: Iterable[Candidate]) -> PlanRouteResponse:
     """What became of the call's candidates. Of `everybody`, those that cannot be called are told of, too.
 
     Nobody is told of whom the caller may not use.
     """
-    choice, decision = routed.choice, routed.decision
-    if decision is None:  # nobody is left, and the last resort answers
-        return PlanRouteResponse(
-            strategy=choice.strategy,
-            task=choice.task,
-            config_version=call.snapshot.version,
-            targets=[PlannedTarget(target=each, id=f"{each.provider}/{each.model}") for each in routed.targets],
-            warnings=_warnings(routed, routed.targets),
-        )
+    choice = routed.choice
     question = decision.ranking.question
+    asked, rest = (decision.order[:1], decision.order[1:]) if is_alone(call) else (decision.order, ())
     told = PlanRouteResponse(
         strategy=choice.strategy,
         task=choice.task,
@@ -55,13 +50,18 @@ def explain(call: Call, routed: Routed, everybody: Iterable[Candidate]) -> PlanR
         expected_output_tokens=decision.ranking.numbers.outputs[decision.order[0]],
         complexity=question.ask.analysis.complexity,
         config_version=call.snapshot.version,
-        targets=_planned(decision),
-        warnings=_warnings(routed, (question.table.targets[index] for index in decision.order)),
+        targets=_planned(decision, asked),
+        warnings=_warnings(routed, (question.table.targets[index] for index in asked)),
     )
     if is_scored(question.strategy):
         weights = question.effective_weights()
         told.weights.update(zip(TERMS, shares_of(weights), strict=True))
-    removed = [*_removed(decision), *(_missing(call, everybody) if question.is_open else ())]
+    alone = "disable_fallback" if call.request.routing.disable_fallback else "routing.fallback"
+    spared = [Removed(index, alone, "nobody is asked but the first") for index in rest]
+    removed = [
+        *_removed(decision, (*decision.ranking.removed, *spared)),
+        *(_missing(call, everybody) if question.is_open else ()),
+    ]
     told.removed.extend(sorted(removed, key=lambda each: each.id))
     return told
 
@@ -71,10 +71,10 @@ def _warnings(routed: Routed, targets: Iterable[Target]) -> Iterator[CallWarning
     return (warning for warning in found if warning is not None)
 
 
-def _planned(decision: Decision) -> Iterator[PlannedTarget]:
+def _planned(decision: Decision, asked: Iterable[int]) -> Iterator[PlannedTarget]:
     ranking, question = decision.ranking, decision.ranking.question
     merit = _merits(ranking)
-    for index in decision.order:
+    for index in asked:
         row, how = question.table.rows[index], ranking.numbers.times(index)
         cost = ranking.numbers.costs[index]
         planned = PlannedTarget(target=row.target, id=row.id, expected_cost_nano_usd=cost, measured=how is not None)
@@ -122,9 +122,9 @@ def _suggested(ranking: Ranking, index: int) -> Expected:
     return expected(ranking.question.table.rows[index], Size(numbers.inputs[index], numbers.outputs[index]))
 
 
-def _removed(decision: Decision) -> Iterator[RemovedTarget]:
+def _removed(decision: Decision, removed: Iterable[Removed]) -> Iterator[RemovedTarget]:
     rows = decision.ranking.question.table.rows
-    for each in decision.ranking.removed:
+    for each in removed:
         row = rows[each.row]
         yield RemovedTarget(target=row.target, id=row.id, constraint=each.constraint, detail=each.detail)
 

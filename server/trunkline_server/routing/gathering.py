@@ -9,10 +9,11 @@ from trunkline.v1 import call_pb2
 from trunkline_server.routing.ask import ask_of
 from trunkline_server.routing.chosen import Overlay, strategy_for, weights_for
 from trunkline_server.routing.constraints import NONE, constraints_of
-from trunkline_server.routing.decision import Question
+from trunkline_server.routing.decision import Fallback, Question
 from trunkline_server.routing.experiments import arm_of, unit_of
 from trunkline_server.routing.learned.shape import prompt_of, shape_of
 from trunkline_server.routing.learned.utility import Exchange
+from trunkline_server.routing.naming import sides_of
 from trunkline_server.routing.numbers import Warm
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.prefix import prefix_key
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Target
+    from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline_server.core import Call
     from trunkline_server.routing.learned.cells import Quality
     from trunkline_server.routing.learned.lesson import Lesson
     from trunkline_server.routing.learned.shape import Shape
+    from trunkline_server.routing.naming import Naming
     from trunkline_server.routing.plan import Plan, Resolve
     from trunkline_server.routing.signal import Signal
     from trunkline_server.routing.steering import Figure
@@ -126,6 +129,8 @@ class Gathered(NamedTuple):
     arm: str
     # Of what the prompt begins with. Empty = nobody would read it for less.
     prefix: bytes
+    # Of those that stand in for models which the strategy names: what to tell the caller.
+    replaced: Mapping[tuple[str, str], CallWarning]
 
 
 class _Seen(NamedTuple):
@@ -164,8 +169,13 @@ class Gathering:
         """What is asked about a call. `peek`: takes no turn."""
         tables, routing, policy = self.tables(call), call.request.routing, call.policy or PLAIN
         settings = call.snapshot.settings.routing
-        table, groups = self._groups(call, plan, tables, resolve)
         strategy = self._strategy(call, tables)
+        arm = self._arm(call, plan, tables, strategy) if strategy.experiment is not None else ""
+        naming = self._naming(call, tables, strategy, arm)
+        # An arm that is given to a call is asked, though its task names others: its figures would be those of others.
+        named = naming.targets if plan is None or (arm and is_open_to_arms(call)) else ()
+        table, groups = self._groups(call, plan, tables, resolve, named)
+        sides = sides_of(strategy, arm, naming, table)
         constraints = NONE if is_plain(routing) else constraints_of(routing)
         if plan is None and settings.max_latency is not None:
             constraints = constraints_of(routing, settings.max_latency)
@@ -173,9 +183,6 @@ class Gathering:
         call.story.count = ask.count
         is_kept = table.caches and ask.input_tokens >= LEAST_READ
         prefix = prefix_key(call.identity.workspace, call.request) if is_kept else b""
-        fallback = settings.fallback_strategy if plan is None else ""
-        experiment = strategy.experiment if strategy.kind is Kind.EXPERIMENT else None
-        arm = arm_of(experiment, _unit(call)) if experiment is not None else ""
         question = Question(
             seed=self._seed(),
             table=table,
@@ -184,7 +191,7 @@ class Gathering:
             is_open=plan is None,
             constraints=constraints,
             strategy=strategy,
-            fallback=find_strategy(fallback, tables.strategies, "routing.fallback_strategy") if fallback else None,
+            fallback=self._fallback(call, tables, table) if plan is None and settings.fallback_strategy else None,
             prefer_local=settings.prefer_local and plan is None,
             prefer_open=routing.prefer_open_weights,
             weights=weights_for(call),
@@ -194,13 +201,39 @@ class Gathering:
             usual=seen.usual,
             corrections=seen.corrections,
             warm=self._warm(prefix, table),
-            named=tables.named(strategy, table) if strategy.order or strategy.shares else {},
+            named=sides.named,
             turn=self._turn(call, strategy, peek=peek) if strategy.kind is Kind.ROUND_ROBIN else 0,
-            arm=tables.arm(experiment, arm, table) if experiment is not None and arm else (),
+            arm=sides.arm,
             taught=self._taught(call, table, one_group=len(groups) == 1) if strategy.kind is Kind.LEARNED else None,
         )
-        told = f"{experiment.name}/{arm}" if experiment is not None and arm else ""
-        return Gathered(question, strategy.name, told, prefix)
+        told = f"{strategy.experiment.name}/{arm}" if strategy.experiment is not None and arm else ""
+        return Gathered(question, strategy.name, told, prefix, naming.replaced)
+
+    def _arm(self, call: Call, plan: Plan | None, tables: Tables, strategy: Strategy) -> str:
+        """The arm that has the call. Empty = none: of those whom it names first some arm means nobody."""
+        experiment = strategy.experiment
+        if experiment is None:
+            return ""
+        if plan is not None and not is_open_to_arms(call):
+            table = tables.of(plan.targets if _is_one_group(call) else plan.groups[0])
+            arms = [arm for arm, weight in experiment.weights.items() if weight > 0]
+            sides = (sides_of(strategy, arm, self._naming(call, tables, strategy, arm), table) for arm in arms)
+            if not all(any(side.arm) for side in sides):
+                return ""
+        return arm_of(experiment, _unit(call))
+
+    def _fallback(self, call: Call, tables: Tables, table: Table) -> Fallback:
+        """Whom it names and no provider lists is no candidate: the first of all is not its choice."""
+        name = call.snapshot.settings.routing.fallback_strategy
+        strategy = find_strategy(name, tables.strategies, "routing.fallback_strategy")
+        arm = arm_of(strategy.experiment, _unit(call)) if strategy.experiment is not None else ""
+        sides = sides_of(strategy, arm, self._naming(call, tables, strategy, arm), table)
+        taught = self._taught(call, table, one_group=False) if strategy.kind is Kind.LEARNED else None
+        return Fallback(strategy, sides, taught)
+
+    def _naming(self, call: Call, tables: Tables, strategy: Strategy, arm: str) -> Naming:
+        strict = call.request.routing.strict_params
+        return tables.namings.find(strategy, arm, call.identity, int(self._clock()), strict=strict)
 
     def _warm(self, prefix: bytes, table: Table) -> Warm | None:
         """Who of the table has read it, if it reads it for less again."""
@@ -230,18 +263,19 @@ class Gathering:
         return Taught(tuple(known), exchange, learning.explore if one_group else 0.0, shape)
 
     def _groups(
-        self, call: Call, plan: Plan | None, tables: Tables, resolve: Resolve
+        self, call: Call, plan: Plan | None, tables: Tables, resolve: Resolve, named: Sequence[Target]
     ) -> tuple[Table, tuple[tuple[int, ...], ...]]:
         if plan is None:
-            table = tables.open_to(call.identity)
+            table = tables.open_to(call.identity, named)
             if not table.rows:
                 table = tables.of(resolve(""))  # the default; without one it tells why nobody can be called
             return table, (*self._preferred(call, table, resolve), table.everybody)
-        table = tables.of((*plan.targets, *plan.larger))
+        table = tables.of((*named, *plan.targets, *plan.larger))
         at = {row.id: index for index, row in enumerate(table.rows)}
         groups = (*plan.groups, plan.larger) if plan.larger else plan.groups
-        if call.request.routing.strategy and call.policy is not None and not call.policy.pinned:
-            groups = (plan.targets,)  # what the call says itself goes before the order of its task or chain
+        if _is_one_group(call):
+            groups = (plan.targets,)
+        groups = (tuple(named), *groups) if named else groups
         return table, tuple(tuple(at[f"{each.provider}/{each.model}"] for each in group) for group in groups)
 
     def _preferred(self, call: Call, table: Table, resolve: Resolve) -> tuple[tuple[int, ...], ...]:
@@ -296,6 +330,17 @@ def is_plain(routing: call_pb2.Routing) -> bool:
     return not any(field.number in _DECIDING for field, _ in routing.ListFields())
 
 
+def is_alone(call: Call) -> bool:
+    """Whether nobody is asked but the first."""
+    return call.request.routing.disable_fallback or not call.snapshot.settings.routing.fallback
+
+
+def is_open_to_arms(call: Call) -> bool:
+    """Whether an experiment may say whom to ask: the call itself does not, and no model of its task is pinned."""
+    policy = call.policy or PLAIN
+    return not (call.request.model or call.request.routing.chain or policy.pinned)
+
+
 def task_of(call: Call) -> str:
     """What the caller is doing, if he said so."""
     return (call.policy.task if call.policy is not None else "") or call.request.routing.task
@@ -304,6 +349,11 @@ def task_of(call: Call) -> str:
 def budget_of(call: Call) -> float:
     """Nano-USD that calls may cost on average. 0 = nobody said."""
     return (call.snapshot.settings.learning.cost_per_call or 0.0) * NANO
+
+
+def _is_one_group(call: Call) -> bool:
+    """Whether a strategy that the call says itself goes before the order of its task or chain."""
+    return call.request.routing.strategy != "" and call.policy is not None and not call.policy.pinned
 
 
 def _unit(call: Call) -> str:

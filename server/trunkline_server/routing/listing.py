@@ -6,14 +6,14 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING
 
-from trunkline.v1.model_pb2 import Model
+from trunkline.v1.model_pb2 import CAPABILITY_STREAMING, Model
 from trunkline.v1.model_service_pb2 import ListModelsRequest, ListModelsResponse
 from trunkline_server.core import ANYBODY
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.models.data import entry_of
 from trunkline_server.routing.allowed import may_use_model
 from trunkline_server.routing.catalogue import aliases_by_target
-from trunkline_server.routing.described import describe, own_of, tell_end, tell_own
+from trunkline_server.routing.described import describe, own_of, tell_end, tell_own, tell_speed
 from trunkline_server.routing.filters import Known, fits, violations
 from trunkline_server.routing.names import allowed_targets, fine_tuned_of
 from trunkline_server.routing.replaced import mark
@@ -110,7 +110,7 @@ def model_at(snapshot: Snapshot, target: Target) -> Model:
 def _unlisted(snapshot: Snapshot, target: Target) -> Model:
     offer = snapshot.offers[target.provider]
     base = fine_tuned_of(target.model)
-    known = offer.models.get(offer.listed_as(base), Model())
+    known = offer.models.get(offer.listed_as(base), Model(capabilities=[CAPABILITY_STREAMING]))
     model = Model(
         id=f"{target.provider}/{target.model}",
         provider=target.provider,
@@ -119,6 +119,7 @@ def _unlisted(snapshot: Snapshot, target: Target) -> Model:
         base_model=base,
         context_window=known.context_window if known.HasField("context_window") else None,
         capabilities=known.capabilities,
+        local=offer.local,
         available=not offer.unavailable_reason,
         unavailable_reason=offer.unavailable_reason,
     )
@@ -127,6 +128,7 @@ def _unlisted(snapshot: Snapshot, target: Target) -> Model:
     if not base:
         tell_end(model, entry)
     tell_own(model, own_of(snapshot.settings, target.provider, target.model))
+    tell_speed(model, snapshot.settings)
     return model
 
 

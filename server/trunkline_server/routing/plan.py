@@ -66,6 +66,8 @@ def plan_by(policy: Policy, settings: Settings, routing: Routing, resolve: Resol
     asked = () if alone else _asked(resolve, routing.fallback_models)
     found = tuple(filter(None, (*groups, *asked)))
     if not found:
+        if routing.chain:
+            missing[0].message = f"routing.chain: nobody of {policy.chain} can be asked: {missing[0].message}"
         raise missing[0]
     return Plan(found, alone=alone)
 

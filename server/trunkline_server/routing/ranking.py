@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
+from trunkline_server.routing.experiments import OTHERS
 from trunkline_server.routing.scoring import OPEN_BONUS, merits_of, scores_of, shares_of, terms_of
 from trunkline_server.routing.strategies import Kind
 
@@ -43,18 +44,24 @@ class Known(NamedTuple):
     named: Mapping[str, Sequence[Sequence[int]]]
     # Of ROUND_ROBIN.
     turn: int
-    # Of EXPERIMENT: whom the call's arm means; empty = it is in none.
-    arm: Sequence[int]
-    # The candidates come of no name: then the embedded model is last.
-    is_open: bool
+    # Of EXPERIMENT: whom the call's arm means, by preference; empty = it is in none.
+    arm: Sequence[Sequence[int]]
     # Of LEARNED: all in order.
     learned: Sequence[int] = ()
+
+    def said(self) -> set[int]:
+        """Whom the strategy names."""
+        groups = [*self.arm[:1], *(group for name, by in self.named.items() if name != OTHERS for group in by[:1])]
+        return {index for group in groups for index in group}
 
 
 def tiers_of(strategy: Strategy, kept: Sequence[int], known: Known, draw: Callable[[], float]) -> list[Tier]:
     """All of `kept`, each once. `draw` gives random numbers from 0 to 1."""
     rank = _Rank(strategy, known, scores_by(known) if is_scored(strategy) else (), draw)
-    rest, last = _embedded_last(kept, known.table) if known.is_open else (kept, ())
+    rest, last = _embedded_last(kept, known.table)
+    if last and (known.named or known.arm) and (said := known.said()).intersection(last):
+        last = _without(last, said)
+        rest = _without(kept, last)
     tiers = []
     if strategy.local_first or known.prefer_local:
         rows = known.table.rows
@@ -130,7 +137,8 @@ class _Rank(NamedTuple):
 
     def by_arm(self, kept: Sequence[int]) -> list[Tier]:
         """Whom the arm means, then all others."""
-        first = [index for index in kept if index in self.known.arm]
+        groups = ([index for index in kept if index in group] for group in self.known.arm)
+        first = next(filter(None, groups), [])
         return [*self.by_score(first), *self.by_score(_without(kept, first))]
 
     def by_name(self, kept: Sequence[int]) -> list[Tier]:

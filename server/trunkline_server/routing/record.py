@@ -14,7 +14,7 @@ from trunkline_server.routing.analysis import Analysis
 from trunkline_server.routing.ask import Ask, OwnTool
 from trunkline_server.routing.candidates import Candidate, Tariff
 from trunkline_server.routing.constraints import Constraints
-from trunkline_server.routing.decision import Question, choose, rank
+from trunkline_server.routing.decision import Fallback, Question, choose, rank
 from trunkline_server.routing.experiments import Experiment
 from trunkline_server.routing.learned.cells import Quality
 from trunkline_server.routing.learned.utility import Exchange
@@ -23,7 +23,7 @@ from trunkline_server.routing.policy import Weights
 from trunkline_server.routing.signal import Signal
 from trunkline_server.routing.steering import Figure
 from trunkline_server.routing.strategies import Kind, Strategy
-from trunkline_server.routing.table import Table
+from trunkline_server.routing.table import Sides, Table
 from trunkline_server.routing.taught import Taught
 from trunkline_server.routing.tokens import Count
 
@@ -34,7 +34,7 @@ _KNOWN: dict[str, type] = {
     each.__name__: each
     for each in (
         Analysis, Ask, Candidate, Constraints, Count, Figure, Question, Rate, Signal, Step, Strategy, Table, Tariff,
-        Weights, Target, Kind, Taught, Quality, Exchange, Experiment, Warm, OwnTool,
+        Weights, Target, Kind, Taught, Quality, Exchange, Experiment, Warm, OwnTool, Fallback, Sides,
     )
 }  # fmt: skip
 # Of these fields the value hangs on another one's: they are not written down.

@@ -6,7 +6,7 @@ routing/decision.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from trunkline.v1 import call_pb2
 from trunkline_server.core import Choice
@@ -20,9 +20,10 @@ from trunkline_server.errors import (
 )
 from trunkline_server.routing.ask import own_tools
 from trunkline_server.routing.chosen import policy_for
+from trunkline_server.routing.constraints import promises
 from trunkline_server.routing.decision import Question, choose, rank
 from trunkline_server.routing.explained import explain
-from trunkline_server.routing.gathering import Gathering, budget_of, is_plain, task_of
+from trunkline_server.routing.gathering import Gathering, budget_of, is_alone, is_open_to_arms, is_plain, task_of
 from trunkline_server.routing.plan import plan_by, plan_of
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.remembered import Names, says_only_a_name
@@ -32,9 +33,10 @@ from trunkline_server.routing.strategies import NAMED
 from trunkline_server.routing.window import may_outgrow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from trunkline.v1.call_pb2 import Target
+    from trunkline.v1.call_pb2 import Warning as CallWarning
     from trunkline.v1.model_service_pb2 import PlanRouteResponse
     from trunkline_server.core import Call
     from trunkline_server.routing.candidates import Candidate
@@ -80,6 +82,8 @@ class Router:
         """Whether there is nothing to decide: an order that asks for nothing, of models that hold the request."""
         if len(plan.groups) != len(plan.targets) or not is_plain(call.request.routing):
             return False
+        if (call.policy or PLAIN).strategy and is_open_to_arms(call):
+            return False
         if len(plan.groups) > 1 and call.request.tools and own_tools(call.request):
             return False
         return not any(may_outgrow(call.request, row) for row in self._rows(call, plan))
@@ -89,15 +93,18 @@ class Router:
         at = self._gathering.tables(call).candidates.at
         return [at(target) for group in plan.groups for target in group]
 
-    def explain(self, call: Call) -> PlanRouteResponse:
-        """Where the call would go, and why. Takes no turn. Raises what `route` raises."""
+    def explain(self, call: Call, warnings: Iterable[CallWarning] = ()) -> PlanRouteResponse:
+        """Where the call would go, and why. Takes no turn. Raises what `route` raises.
+
+        `warnings`: what else its caller would be told.
+        """
         resolve = _Resolve(call, self._clock)
         plan = self._plan(call, resolve)
-        told = explain(
-            call, self._decided(call, plan, resolve, peek=True), self._gathering.tables(call).candidates.rows
-        )
+        routed = self._decided(call, plan, resolve, peek=True)
+        told = explain(call, routed, cast("Decision", routed.decision), self._gathering.tables(call).candidates.rows)
         if plan is not None and self._is_simple(call, plan):
             told.strategy, told.experiment_arm = _said_order(call), ""  # as `route` says
+        told.warnings.extend(warnings)
         return told
 
     def ended(self, call: Call, routed: Routed, cost: int | None) -> None:
@@ -139,17 +146,38 @@ class Router:
         return plan._replace(groups=tuple(filter(None, (*groups, tuple(rest), tuple(last)))))
 
     def _decided(self, call: Call, plan: Plan | None, resolve: _Resolve, *, peek: bool = False) -> Routed:
-        question, strategy, arm, prefix = self._gathering.gather(call, plan, resolve, peek=peek)
+        question, strategy, arm, prefix, replaced = self._gathering.gather(call, plan, resolve, peek=peek)
+        resolve.replaced.update(replaced)
         try:
             decision = self._decision(question)
         except (ConstraintsUnmet, ContextTooLong):
-            if call.policy is None or not call.policy.last_resort:
+            if (resort := self._last_resort(call, question, resolve)) is None:
                 raise
-            targets = resolve(call.policy.last_resort)
-            return Routed(targets, (), Choice(LAST_RESORT, f"{question.seed:016x}", task_of(call)), resolve.replaced)
+            return resort
         choice = Choice(strategy, f"{question.seed:016x}", task_of(call), arm)
         targets, larger = _targets(call, plan, decision)
         return Routed(targets, larger, choice, resolve.replaced, decision, prefix)
+
+    def _last_resort(self, call: Call, question: Question, resolve: _Resolve) -> Routed | None:
+        """Whom the policy has for calls that nobody is left for, if it holds the request and keeps what is promised.
+
+        None: it has nobody, or he cannot be asked.
+        """
+        if call.policy is None or not call.policy.last_resort:
+            return None
+        try:
+            targets = resolve(call.policy.last_resort)
+            table = self._gathering.tables(call).of(targets)
+            promised = promises(question.constraints)
+            decision = self._decision(
+                Question(
+                    seed=question.seed, table=table, ask=question.ask, groups=(table.everybody,), constraints=promised
+                )
+            )
+        except (UnknownModel, ModelGone, NoCandidate, ModelNotAllowed, ConstraintsUnmet, ContextTooLong):
+            return None
+        choice = Choice(LAST_RESORT, f"{question.seed:016x}", task_of(call))
+        return Routed(_targets(call, None, decision)[0], (), choice, resolve.replaced, decision)
 
     def _decision(self, question: Question) -> Decision:
         ranking = rank(question)
@@ -182,7 +210,7 @@ def _input_tokens(decision: Decision, served: Target) -> int:
 
 def _targets(call: Call, plan: Plan | None, decision: Decision) -> tuple[tuple[Target, ...], tuple[Target, ...]]:
     """Whom to ask, and whom if the request is too long for those."""
-    known, most = decision.ranking.question.table.targets, 1 if _is_alone(call) else MOST
+    known, most = decision.ranking.question.table.targets, 1 if is_alone(call) else MOST
     if plan is None or not plan.larger:
         return tuple([known[index] for index in decision.order[:most]]), ()
     targets = [known[index] for index in decision.order]
@@ -195,7 +223,3 @@ def _said_order(call: Call) -> str:
     """The strategy of calls where nothing is decided: whom they, or their policy, name is asked in that order."""
     policy = call.policy or PLAIN
     return PRIORITY if policy.order or policy.tiers else NAMED
-
-
-def _is_alone(call: Call) -> bool:
-    return call.request.routing.disable_fallback or not call.snapshot.settings.routing.fallback

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.routing.tokens import DEFAULT_SHAPE, SHAPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.prices.rates import Step
@@ -25,6 +25,22 @@ MAX_ANSWERS = 64
 NEVER = 1 << 62
 # The model that comes with the gateway is there so that there is an answer: it comes last.
 EMBEDDED = "embedded"
+
+
+# Indices by preference: those that are meant, of whom the best is taken; then those that stand in for them.
+Groups = tuple[tuple[int, ...], ...]
+
+
+class Sides(NamedTuple):
+    """Whom of a table a strategy means."""
+
+    # By each name of its order or shares.
+    named: Mapping[str, Groups] = {}
+    # By the call's arm.
+    arm: Groups = ()
+
+
+NO_SIDES = Sides()
 
 
 @dataclass(slots=True)
@@ -61,6 +77,8 @@ class Table:
     _answers: dict[int, tuple[list[int], list[int]]] = field(default_factory=dict, repr=False)
     # By whether the request is about code and whether it is hard.
     _fitting: dict[tuple[bool, bool], list[float]] = field(default_factory=dict, repr=False)
+    # Whom of it strategies name: what routing/naming.py has worked out.
+    sides: dict[tuple[object, ...], Sides] = field(default_factory=dict, repr=False)
     # What routing/scoring.py has worked out for it.
     merits: dict[object, list[float]] = field(default_factory=dict, repr=False)
 

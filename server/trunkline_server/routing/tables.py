@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trunkline_server.core import ANYBODY
-from trunkline_server.errors import UnknownModel
 from trunkline_server.routing.allowed import may_use_model
 from trunkline_server.routing.candidates import build_candidates
-from trunkline_server.routing.experiments import OTHERS, Experiment
-from trunkline_server.routing.names import find_targets
+from trunkline_server.routing.experiments import Experiment
+from trunkline_server.routing.naming import Namings
 from trunkline_server.routing.policy import Weights
 from trunkline_server.routing.strategies import Kind, Strategy, find_strategy
 from trunkline_server.routing.table import Table, table_of
 from trunkline_server.settings.tasks import spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Identity
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     from trunkline_server.settings.experiments import ExperimentSettings
     from trunkline_server.settings.routing import StrategySettings, WeightSettings
     from trunkline_server.snapshot import Snapshot
-
-# By name: those that are meant, of whom the best is taken; then those that stand in for them; and so on.
-Named = Mapping[str, tuple[tuple[int, ...], ...]]
 
 # What only says what it was told to say is nobody's choice.
 _NEVER = "scripted"
@@ -46,21 +41,26 @@ class Tables:
         """`when`: seconds since 1970."""
         self.candidates: Candidates = build_candidates(snapshot, when)
         self.strategies = own_strategies(snapshot.settings)
-        self._snapshot = snapshot
-        # By what a caller may use, and by the ids of a group.
-        self._open: dict[tuple[tuple[str, ...], tuple[str, ...]], Table] = {}
+        self.namings = Namings(snapshot)
+        # By what a caller may use, and who is there beside that; and by the ids of a group.
+        self._open: dict[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], Table] = {}
         self._of: dict[tuple[str, ...], Table] = {}
 
     def holds(self, snapshot: Snapshot, when: int) -> bool:
         """Whether it is what this snapshot and time would make of it."""
         return self.candidates.holds(snapshot, when)
 
-    def open_to(self, identity: Identity) -> Table:
-        """Every model that can be called and that the caller may use."""
-        key = (identity.models, identity.providers)
+    def open_to(self, identity: Identity, named: Sequence[Target] = ()) -> Table:
+        """Every model that can be called and that the caller may use; and those that are `named`, listed or not."""
+        rows = [row for row in map(self.candidates.at, named) if self._is_more(row)] if named else ()
+        key = (identity.models, identity.providers, tuple(row.id for row in rows) if rows else ())
         if (found := self._open.get(key)) is None:
-            found = self._keep(self._open, key, table_of(self._there(identity)))
+            found = self._keep(self._open, key, table_of((*self._there(identity), *rows)))
         return found
+
+    def _is_more(self, row: Candidate) -> bool:
+        """Whether it is in nobody's choice unless it is named."""
+        return row.id not in self.candidates.by_id or row.kind == _NEVER
 
     def _there(self, identity: Identity) -> Iterable[Candidate]:
         there = (row for row in self.candidates.rows if not row.hindrance and row.kind != _NEVER)
@@ -80,38 +80,6 @@ class Tables:
             tables.clear()
         tables[key] = table
         return table
-
-    def named(self, strategy: Strategy, table: Table) -> Named:
-        """By each name of a strategy's order or shares: whom of the table it means, if anybody, by preference."""
-        names = [*strategy.order, *[name for name, _ in strategy.shares]]
-        found = {name: self._meant(name, table) for name in names if name != OTHERS}
-        if OTHERS in names:
-            taken = {index for groups in found.values() for meant in groups for index in meant}
-            found[OTHERS] = (tuple(index for index in range(len(table.rows)) if index not in taken),)
-        return found
-
-    def arm(self, experiment: Experiment, arm: str, table: Table) -> tuple[int, ...]:
-        """Whom of the table an arm means."""
-        groups = [group for name in experiment.names_of(arm) for group in self._meant(name, table)]
-        meant = {index for group in groups for index in group}
-        return tuple(i for i in range(len(table.rows)) if (i in meant) is not experiment.is_rest(arm))
-
-    def _meant(self, name: str, table: Table) -> tuple[tuple[int, ...], ...]:
-        """As for a call; and by a provider's name its other models, too, where its default one is not to be had."""
-        try:
-            targets = find_targets(self._snapshot, name)
-        except UnknownModel:
-            return ()
-        wanted = {f"{target.provider}/{target.model}" for target in targets}
-        first = tuple(index for index, row in enumerate(table.rows) if row.id in wanted)
-        providers = {target.provider for target in targets if self._is_default(name, target)}
-        others = tuple(i for i, row in enumerate(table.rows) if row.provider in providers and row.id not in wanted)
-        return first, others
-
-    def _is_default(self, name: str, target: Target) -> bool:
-        """Whether the name is a provider's, or its vendor's, and not that of a model."""
-        offer = self._snapshot.offers[target.provider]
-        return target.model == offer.default_model and name not in (target.model, f"{target.provider}/{target.model}")
 
 
 def own_strategies(settings: Settings) -> Mapping[str, Strategy]:

@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from trunkline.v1.call_pb2 import Complexity
 from trunkline.v1.call_pb2 import Warning as CallWarning
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig
-from trunkline_server.errors import UnknownName
+from trunkline_server.errors import InvalidRequest, UnknownName, Violation
 from trunkline_server.routing.analysis import analyse
 from trunkline_server.routing.policy import PLAIN, Policy, Weights
 from trunkline_server.routing.required import require
@@ -74,13 +74,14 @@ def expand(settings: Settings, request: GenerateRequest) -> Expanded:
     """The request with what its task, agent, chain and environment say, and the policy for who is asked.
 
     An agent that is not configured counts for statistics only. Raises UnknownName for a task or a chain that is not
-    configured, and with strict_params for agents.
+    configured, and with strict_params for agents; then InvalidRequest for providers that are not.
     """
     routing = request.routing
     if request.model and not (routing.task or routing.agent or routing.chain or settings.environment):
-        return Expanded(request, PLAIN)
+        return Expanded(request, PLAIN, _strange(settings, routing))
     named = _named(settings, routing)
-    return Expanded(_said(request, named), _policy(settings, request, named), tuple(_slips(settings, routing)))
+    warnings = (*_slips(settings, routing), *_strange(settings, routing))
+    return Expanded(_said(request, named), _policy(settings, request, named), warnings)
 
 
 def _named(settings: Settings, routing: Routing) -> _Named:
@@ -243,3 +244,24 @@ def _slips(settings: Settings, routing: Routing) -> Iterator[CallWarning]:
             field="routing.agent",
             message=f"no agent of this name is configured: it counts for statistics only; is {close} meant?",
         )
+
+
+def _strange(settings: Settings, routing: Routing) -> tuple[CallWarning, ...]:
+    named = routing.allowed_providers or routing.denied_providers
+    return tuple(_strangers(settings, routing)) if named else ()
+
+
+def _strangers(settings: Settings, routing: Routing) -> Iterator[CallWarning]:
+    """Providers that are allowed or denied and that there are not. Raises InvalidRequest with strict_params.
+
+    Who denies one under a wrong name would have his prompt sent to it, and not know.
+    """
+    for key in ("allowed_providers", "denied_providers"):
+        for index, name in enumerate(getattr(routing, key)):
+            if name not in settings.providers:
+                field = f"routing.{key}[{index}]"
+                close = _nearest(name, tuple(settings.providers))
+                said = f"no provider {name[:64]!r} is configured{f': is {close} meant?' if close else ''}"
+                if routing.strict_params:
+                    raise InvalidRequest([Violation(field, said)])
+                yield CallWarning(kind=CallWarning.KIND_NAME_UNKNOWN, field=field, message=said)

@@ -543,7 +543,8 @@ const (
 	// that answered. With routing.strict_params the call fails instead (MODEL_NOT_FOUND).
 	Warning_KIND_MODEL_REPLACED Warning_Kind = 4
 	// No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
-	// routing.strict_params the call fails instead (NAME_NOT_FOUND).
+	// routing.strict_params the call fails instead (NAME_NOT_FOUND). Or no provider of this name is configured that
+	// routing.allowed_providers or denied_providers says (INVALID_REQUEST).
 	Warning_KIND_NAME_UNKNOWN Warning_Kind = 5
 )
 
@@ -687,9 +688,10 @@ type Routing struct {
 	FallbackModels []string `protobuf:"bytes,5,rep,name=fallback_models,json=fallbackModels,proto3" json:"fallback_models,omitempty"`
 	// Ask nobody but the first target that `model` means; again perhaps, but no other provider and no other model.
 	DisableFallback bool `protobuf:"varint,6,opt,name=disable_fallback,json=disableFallback,proto3" json:"disable_fallback,omitempty"`
-	// Only providers of these names are asked. Empty = all.
+	// Only providers of these names are asked. Empty = all. Of a name that no provider has the answer warns (KIND_NAME_UNKNOWN); with
+	// strict_params it is refused (INVALID_ARGUMENT).
 	AllowedProviders []string `protobuf:"bytes,7,rep,name=allowed_providers,json=allowedProviders,proto3" json:"allowed_providers,omitempty"`
-	// Providers of these names are not asked.
+	// Providers of these names are not asked. As above of a name that no provider has.
 	DeniedProviders []string `protobuf:"bytes,8,rep,name=denied_providers,json=deniedProviders,proto3" json:"denied_providers,omitempty"`
 	// Only models that are known to have all of these.
 	RequiredCapabilities []Capability `protobuf:"varint,9,rep,packed,name=required_capabilities,json=requiredCapabilities,proto3,enum=trunkline.v1.Capability" json:"required_capabilities,omitempty"`
@@ -997,7 +999,8 @@ type Served struct {
 	// From the call's arrival to its end.
 	TotalTime *durationpb.Duration `protobuf:"bytes,7,opt,name=total_time,json=totalTime,proto3" json:"total_time,omitempty"`
 	// The strategy that ordered the targets: one of the names of Routing.strategy. "named" = the call named whom to ask;
-	// "last_resort" = nobody met what it asked for, and whom its task has for that answered.
+	// "last_resort" = nobody met what it asked for, and whom the configuration has for that answered: within allowed_providers,
+	// denied_providers, local_only and max_cost_nano_usd all the same.
 	Strategy string `protobuf:"bytes,8,opt,name=strategy,proto3" json:"strategy,omitempty"`
 	// The task that the call was taken for: Routing.task, or what the configuration says for the agent.
 	Task string `protobuf:"bytes,9,opt,name=task,proto3" json:"task,omitempty"`

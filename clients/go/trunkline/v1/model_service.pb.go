@@ -871,7 +871,8 @@ type PlanRouteResponse struct {
 	Complexity Complexity `protobuf:"varint,10,opt,name=complexity,proto3,enum=trunkline.v1.Complexity" json:"complexity,omitempty"`
 	// The configuration that it would run on, as in Served.
 	ConfigVersion string `protobuf:"bytes,11,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
-	// Of the targets that stand in for a model that is gone, in their order: what the answer would say if it were theirs.
+	// Of the targets that stand in for a model that is gone, in their order: what the answer would say if it were theirs. Then
+	// names in `routing` that nobody knows.
 	Warnings      []*Warning `protobuf:"bytes,12,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1111,7 +1112,8 @@ type RemovedTarget struct {
 	Target *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
 	// "provider/model".
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	// What removed it: a field of Routing (max_cost_nano_usd, local_only), provider_tools, context_window, unavailable or gone.
+	// What removed it: a field of Routing (max_cost_nano_usd, local_only, disable_fallback), what of the request it cannot do,
+	// provider_tools, context_window, unavailable, or a setting of the gateway's (routing.max_latency, routing.fallback).
 	Constraint string `protobuf:"bytes,3,opt,name=constraint,proto3" json:"constraint,omitempty"`
 	// Why, for a person.
 	Detail        string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`

@@ -522,11 +522,13 @@ class Routing(_message.Message):
 
     @_builtins.property
     def allowed_providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only providers of these names are asked. Empty = all."""
+        """Only providers of these names are asked. Empty = all. Of a name that no provider has the answer warns (KIND_NAME_UNKNOWN); with
+        strict_params it is refused (INVALID_ARGUMENT).
+        """
 
     @_builtins.property
     def denied_providers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Providers of these names are not asked."""
+        """Providers of these names are not asked. As above of a name that no provider has."""
 
     @_builtins.property
     def required_capabilities(self) -> _containers.RepeatedScalarFieldContainer[_model_pb2.Capability.ValueType]:
@@ -651,7 +653,8 @@ class Served(_message.Message):
     """The provider's own id of the answer."""
     strategy: _builtins.str
     """The strategy that ordered the targets: one of the names of Routing.strategy. "named" = the call named whom to ask;
-    "last_resort" = nobody met what it asked for, and whom its task has for that answered.
+    "last_resort" = nobody met what it asked for, and whom the configuration has for that answered: within allowed_providers,
+    denied_providers, local_only and max_cost_nano_usd all the same.
     """
     task: _builtins.str
     """The task that the call was taken for: Routing.task, or what the configuration says for the agent."""
@@ -970,7 +973,8 @@ class Warning(_message.Message):
         """
         KIND_NAME_UNKNOWN: Warning._Kind.ValueType  # 5
         """No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
-        routing.strict_params the call fails instead (NAME_NOT_FOUND).
+        routing.strict_params the call fails instead (NAME_NOT_FOUND). Or no provider of this name is configured that
+        routing.allowed_providers or denied_providers says (INVALID_REQUEST).
         """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
@@ -990,7 +994,8 @@ class Warning(_message.Message):
     """
     KIND_NAME_UNKNOWN: Warning.Kind.ValueType  # 5
     """No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
-    routing.strict_params the call fails instead (NAME_NOT_FOUND).
+    routing.strict_params the call fails instead (NAME_NOT_FOUND). Or no provider of this name is configured that
+    routing.allowed_providers or denied_providers says (INVALID_REQUEST).
     """
 
     KIND_FIELD_NUMBER: _builtins.int

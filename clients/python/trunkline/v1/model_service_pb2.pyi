@@ -557,7 +557,9 @@ class PlanRouteResponse(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_call_pb2.Warning]:
-        """Of the targets that stand in for a model that is gone, in their order: what the answer would say if it were theirs."""
+        """Of the targets that stand in for a model that is gone, in their order: what the answer would say if it were theirs. Then
+        names in `routing` that nobody knows.
+        """
 
     def __init__(
         self,
@@ -682,7 +684,9 @@ class RemovedTarget(_message.Message):
     id: _builtins.str
     """"provider/model"."""
     constraint: _builtins.str
-    """What removed it: a field of Routing (max_cost_nano_usd, local_only), provider_tools, context_window, unavailable or gone."""
+    """What removed it: a field of Routing (max_cost_nano_usd, local_only, disable_fallback), what of the request it cannot do,
+    provider_tools, context_window, unavailable, or a setting of the gateway's (routing.max_latency, routing.fallback).
+    """
     detail: _builtins.str
     """Why, for a person."""
     @_builtins.property

@@ -116,14 +116,15 @@ export type Routing = Message<"trunkline.v1.Routing"> & {
   disableFallback: boolean;
 
   /**
-   * Only providers of these names are asked. Empty = all.
+   * Only providers of these names are asked. Empty = all. Of a name that no provider has the answer warns (KIND_NAME_UNKNOWN); with
+   * strict_params it is refused (INVALID_ARGUMENT).
    *
    * @generated from field: repeated string allowed_providers = 7;
    */
   allowedProviders: string[];
 
   /**
-   * Providers of these names are not asked.
+   * Providers of these names are not asked. As above of a name that no provider has.
    *
    * @generated from field: repeated string denied_providers = 8;
    */
@@ -330,7 +331,8 @@ export type Served = Message<"trunkline.v1.Served"> & {
 
   /**
    * The strategy that ordered the targets: one of the names of Routing.strategy. "named" = the call named whom to ask;
-   * "last_resort" = nobody met what it asked for, and whom its task has for that answered.
+   * "last_resort" = nobody met what it asked for, and whom the configuration has for that answered: within allowed_providers,
+   * denied_providers, local_only and max_cost_nano_usd all the same.
    *
    * @generated from field: string strategy = 8;
    */
@@ -691,7 +693,8 @@ export enum Warning_Kind {
 
   /**
    * No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
-   * routing.strict_params the call fails instead (NAME_NOT_FOUND).
+   * routing.strict_params the call fails instead (NAME_NOT_FOUND). Or no provider of this name is configured that
+   * routing.allowed_providers or denied_providers says (INVALID_REQUEST).
    *
    * @generated from enum value: KIND_NAME_UNKNOWN = 5;
    */

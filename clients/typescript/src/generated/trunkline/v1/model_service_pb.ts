@@ -599,7 +599,8 @@ export type PlanRouteResponse = Message<"trunkline.v1.PlanRouteResponse"> & {
   configVersion: string;
 
   /**
-   * Of the targets that stand in for a model that is gone, in their order: what the answer would say if it were theirs.
+   * Of the targets that stand in for a model that is gone, in their order: what the answer would say if it were theirs. Then
+   * names in `routing` that nobody knows.
    *
    * @generated from field: repeated trunkline.v1.Warning warnings = 12;
    */
@@ -708,7 +709,8 @@ export type RemovedTarget = Message<"trunkline.v1.RemovedTarget"> & {
   id: string;
 
   /**
-   * What removed it: a field of Routing (max_cost_nano_usd, local_only), provider_tools, context_window, unavailable or gone.
+   * What removed it: a field of Routing (max_cost_nano_usd, local_only, disable_fallback), what of the request it cannot do,
+   * provider_tools, context_window, unavailable, or a setting of the gateway's (routing.max_latency, routing.fallback).
    *
    * @generated from field: string constraint = 3;
    */
