@@ -237,6 +237,23 @@ def test_only_what_changes_anything_wakes_whoever_looks() -> None:
         assert purses.news.is_set() is expected
 
 
+@pytest.mark.parametrize(("before", "severity"), [(0, LOW), (4, LOW), (5, CRITICAL)])
+async def test_a_call_that_was_too_large_for_what_was_left_is_forgotten(
+    database: Database, before: int, severity: Alert.Severity.ValueType
+) -> None:
+    """With less than half of the money spent a refusal tells of the call, and nothing of the budget."""
+    gateway = Payers(database, now := at(2026, 3, 10), b=(settings := budget(period="total", time_zone="")))
+    if before:
+        await gateway.spend(before)
+    gateway.purses.refused(account_of(settings, now).id)
+    await gateway.look()
+    await gateway.spend(6 - before)
+    await gateway.look()
+    alert = gateway.posted[-1].alert
+    assert alert.severity == severity
+    assert ("calls are refused" in alert.summary) is (severity == CRITICAL)
+
+
 async def test_of_what_is_hardly_spent_nothing_is_read(database: Database) -> None:
     gateway = Payers(database, at(2026, 3, 10), b=budget(), each=budget(user="*"))
     await gateway.spend(10 * LEAST)

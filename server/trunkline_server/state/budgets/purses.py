@@ -106,13 +106,15 @@ class Purses:
 
     async def look(self, database: Database, now: int) -> list[Spending]:
         """What is worth telling of, at a time in microseconds since 1970. Raises StoreFailed."""
-        rules = [*self._configured().values()]
+        rules, refused = [*self._configured().values()], {*self._refusing}
         found = await database.fetch_all([_query(rule, now) for rule in rules]) if rules else []
         pairs = [
             (rule, self._spending(rule, account, spent, now))
             for rule, rows in zip(rules, found, strict=True)
             for account, spent in rows
         ]
+        # With so much left a call was too large, and whoever refused it pays for others.
+        self._refusing -= refused - {each.account.id for _, each in pairs if each.share >= STEPS[0]}
         # What passed a step meanwhile is news, and looked at next.
         self.near = {
             rule.for_any(each.account.id): each.share
