@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from trunkline_server.settings.budgets import BudgetSettings
 
 
+NOBODY = "perhaps it is about no call, for nobody is known to answer to this name"
+
+
 def loaded(tmp_path: Path, **said: Any) -> BudgetSettings:
     path = tmp_path / "trunkline.yaml"
     path.write_text(yaml.safe_dump({"budgets": {"b": {"limit": 5, "period": "total", **said}}}))
@@ -63,3 +66,26 @@ def test_a_provider_has_to_be_there(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, provider="embeded")
     assert "did you mean embedded?" in problem
     assert loaded(tmp_path, provider="*", workspace="*", labels={"team": "*"}).kind == "hard"
+
+
+@pytest.mark.parametrize(
+    ("model", "warned"),
+    [
+        ("mock-fast", []),
+        ("mock/mock-fast", []),
+        ("*", []),
+        ("openai/an-id-of-tomorrow", []),
+        (
+            "mock-fsat",
+            [f"budgets.b.model: {NOBODY}; did you mean mock-fast?"],
+        ),
+        ("quick", ["budgets.b.model: it is about no call, for it is another name of mock/mock-fast: say that"]),
+        ("mock", ["budgets.b.model: it is about no call, for it is another name of mock/mock-fast: say that"]),
+    ],
+)
+def test_a_model_that_no_call_goes_to_is_told_of(tmp_path: Path, model: str, warned: list[str]) -> None:
+    """A budget that counts nothing lets everything through."""
+    path = tmp_path / "trunkline.yaml"
+    said = {"budgets": {"b": {"limit": 5, "period": "total", "model": model}}, "aliases": {"quick": "mock/mock-fast"}}
+    path.write_text(yaml.safe_dump(said))
+    assert [*config.warnings_of(config.load(path, {"OPENAI_API_KEY": "sk-0123456789abcdefghij"}))] == warned

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect, structs
 
 from trunkline_server.config.alerts import alert_problems
-from trunkline_server.config.budgets import budget_problems, read_money
+from trunkline_server.config.budgets import budget_problems, budget_warnings, read_money
 from trunkline_server.config.check import Problem, Walk, join, problems_of, read_seconds
 from trunkline_server.config.credential_check import credential_problems, key_warnings
 from trunkline_server.config.credentials import (
@@ -153,6 +153,7 @@ def warnings_of(settings: Settings) -> Iterator[str]:
     rows = extensions_of(settings).rows
     yield from key_warnings(settings, rows)
     yield from target_warnings(settings, rows)
+    yield from budget_warnings(settings, rows)
 
 
 def version(settings: Settings) -> str:

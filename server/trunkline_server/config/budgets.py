@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from trunkline_server.config.check import Problem, Unfit, did_you_mean, join, shown
+from trunkline_server.config.tasks import everybody
+from trunkline_server.routing.names import find_targets, is_known, remedy
 from trunkline_server.settings.budgets import EACH, Money
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from trunkline_server.providers.table import Row
     from trunkline_server.settings import Settings
     from trunkline_server.settings.budgets import BudgetSettings
+
+_NOBODY = "perhaps it is about no call, for nobody is known to answer to this name"
 
 
 def read_money(value: object) -> Money:
@@ -34,6 +39,22 @@ def budget_problems(settings: Settings, _: object) -> Iterator[Problem]:
             yield Problem(
                 f"{path}.provider", "a configured provider" + did_you_mean(budget.provider, settings.providers)
             )
+
+
+def budget_warnings(settings: Settings, rows: Mapping[str, Row]) -> Iterator[str]:
+    """What can be lived with: budgets of models that no call is known to go to."""
+    named = {name: budget.model for name, budget in settings.budgets.items() if budget.model not in ("", EACH)}
+    if not named:
+        return
+    snapshot = everybody(settings, rows)
+    for name, model in named.items():
+        path = f"{join('budgets', name)}.model"
+        if not is_known(snapshot, model):
+            yield f"{path}: {_NOBODY}; {remedy(snapshot, model)}"
+            continue
+        means = {f"{target.provider}/{target.model}": target.model for target in find_targets(snapshot, model)}
+        if model not in (*means, *means.values()):
+            yield f"{path}: it is about no call, for it is another name of {', '.join(means)}: say that"
 
 
 def _period(path: str, budget: BudgetSettings) -> Iterator[Problem]:

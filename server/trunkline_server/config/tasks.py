@@ -49,13 +49,18 @@ def target_warnings(settings: Settings, rows: Mapping[str, Row]) -> Iterator[str
 
     Of what is built in nothing is said: it names models of providers that few have all of.
     """
-    everybody = {name: structs.replace(provider, enabled=True) for name, provider in settings.providers.items()}
-    configured = structs.replace(settings, providers=everybody)
-    snapshot = Snapshot("", configured, build_offers(configured, rows, {}))
+    snapshot = everybody(settings, rows)
     built_in = {*_targets(convert(tree_of(BUILT_IN), type=RoutingSections))}
     for path, name in (*_targets(settings), *_ordered(settings)):
         if (path, name) not in built_in and not is_known(snapshot, name):
             yield f"{path}: {_PASSED_OVER}; {remedy(snapshot, name)}"
+
+
+def everybody(settings: Settings, rows: Mapping[str, Row]) -> Snapshot:
+    """What names mean with all providers switched on, before any is asked for its models."""
+    enabled = {name: structs.replace(provider, enabled=True) for name, provider in settings.providers.items()}
+    configured = structs.replace(settings, providers=enabled)
+    return Snapshot("", configured, build_offers(configured, rows, {}))
 
 
 def _spelt_twice(section: str, named: Mapping[str, object]) -> Iterator[Problem]:

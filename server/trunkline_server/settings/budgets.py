@@ -41,7 +41,7 @@ class BudgetSettings(Section, frozen=True, kw_only=True):
     labels: dict[LabelName, LabelText] = field(default_factory=dict)
     # A configured provider, by its name.
     provider: _Whose = ""
-    # A model, as its provider names it.
+    # A model, as its provider names it, or "provider/model".
     model: _Whose = ""
 
 

@@ -27,6 +27,7 @@ def accounts(now: int = NOON, payer: Payer = PAYER, **said: Any) -> tuple[Accoun
         {"key": "k1", "user": "ann"},
         {"labels": {"team": "search"}},
         {"provider": "openai", "model": "gpt-4o"},
+        {"model": "openai/gpt-4o"},
         {"workspace": "*", "key": "*", "user": "*", "labels": {"team": "*"}, "provider": "*", "model": "*"},
     ],
 )
@@ -41,10 +42,18 @@ def test_a_budget_is_about_what_fits_all_that_it_says(said: dict[str, Any]) -> N
         {"workspace": "acme", "key": "k2"},
         {"labels": {"team": "search", "stage": "*"}},
         {"provider": "anthropic"},
+        {"model": "azure_openai/gpt-4o"},
+        {"labels": {"model": "openai/gpt-4o"}},
     ],
 )
 def test_and_not_about_what_does_not(said: dict[str, Any]) -> None:
     assert accounts(**said) == ()
+
+
+def test_a_soft_budget_of_a_model_is_looked_at_before_one_is_chosen() -> None:
+    for model in ("gpt-4o", "openai/gpt-4o"):
+        rules = Rules({"b": BudgetSettings(limit=Money(5), period="total", kind="soft", model=model)})
+        assert rules.soft(PAYER._replace(provider="", model=""), NOON) == rules.accounts(PAYER, NOON)
 
 
 def test_an_asterisk_gives_each_its_own_and_names_no_person() -> None:
