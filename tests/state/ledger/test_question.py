@@ -119,6 +119,13 @@ def test_a_dimension_stands_once_and_closed_sets_of_values_are_known() -> None:
     assert set(refused(UsageStatsRequest(filters=[outcome]))) == {"filters[0].values[1]"}
 
 
+def test_a_model_is_filtered_by_as_it_is_told() -> None:
+    """An id alone fits no row: an empty answer would look like no calls."""
+    model = UsageDimension(kind=UsageDimension.KIND_MODEL)
+    bad = refused(UsageStatsRequest(filters=[UsageFilter(dimension=model, values=["", "openai/gpt-4o", "gpt-4o"])]))
+    assert bad == {"filters[0].values[2]": 'is no model, and would let nothing through: say "provider/model"'}
+
+
 def test_minutes_take_two_days_and_no_time_takes_more_spans_than_can_be_told() -> None:
     for bucket, days in ((UsageStatsRequest.BUCKET_MINUTE, 3), (UsageStatsRequest.BUCKET_HOUR, 500)):
         request = UsageStatsRequest(bucket=bucket)

@@ -425,7 +425,8 @@ const (
 	UsageDimension_KIND_ARM UsageDimension_Kind = 8
 	// The provider: for calls the one that ended it, empty if none was asked.
 	UsageDimension_KIND_PROVIDER UsageDimension_Kind = 9
-	// The model as "provider/model": for calls the one that ended it, empty if none was asked.
+	// The model as "provider/model": for calls the one that ended it, empty if none was asked. A filter's values have to be
+	// of this form.
 	UsageDimension_KIND_MODEL UsageDimension_Kind = 10
 	// GenerateRequest.model as the caller wrote it.
 	UsageDimension_KIND_REQUESTED_MODEL UsageDimension_Kind = 11

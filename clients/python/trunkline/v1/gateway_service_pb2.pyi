@@ -1422,7 +1422,9 @@ class UsageDimension(_message.Message):
         KIND_PROVIDER: UsageDimension._Kind.ValueType  # 9
         """The provider: for calls the one that ended it, empty if none was asked."""
         KIND_MODEL: UsageDimension._Kind.ValueType  # 10
-        """The model as "provider/model": for calls the one that ended it, empty if none was asked."""
+        """The model as "provider/model": for calls the one that ended it, empty if none was asked. A filter's values have to be
+        of this form.
+        """
         KIND_REQUESTED_MODEL: UsageDimension._Kind.ValueType  # 11
         """GenerateRequest.model as the caller wrote it."""
         KIND_OUTCOME: UsageDimension._Kind.ValueType  # 12
@@ -1458,7 +1460,9 @@ class UsageDimension(_message.Message):
     KIND_PROVIDER: UsageDimension.Kind.ValueType  # 9
     """The provider: for calls the one that ended it, empty if none was asked."""
     KIND_MODEL: UsageDimension.Kind.ValueType  # 10
-    """The model as "provider/model": for calls the one that ended it, empty if none was asked."""
+    """The model as "provider/model": for calls the one that ended it, empty if none was asked. A filter's values have to be
+    of this form.
+    """
     KIND_REQUESTED_MODEL: UsageDimension.Kind.ValueType  # 11
     """GenerateRequest.model as the caller wrote it."""
     KIND_OUTCOME: UsageDimension.Kind.ValueType  # 12

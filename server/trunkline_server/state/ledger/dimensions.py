@@ -100,3 +100,5 @@ def _violations_of_values(each: UsageFilter, field: str) -> Iterator[Violation]:
     for i, value in enumerate(each.values):
         if known is not None and value not in known:
             yield Violation(f"{field}[{i}]", f"is none of {', '.join(filter(None, known))}")
+        elif each.dimension.kind == UsageDimension.KIND_MODEL and value and "/" not in value:
+            yield Violation(f"{field}[{i}]", 'is no model, and would let nothing through: say "provider/model"')

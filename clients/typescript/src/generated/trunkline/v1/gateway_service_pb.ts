@@ -1742,7 +1742,8 @@ export enum UsageDimension_Kind {
   PROVIDER = 9,
 
   /**
-   * The model as "provider/model": for calls the one that ended it, empty if none was asked.
+   * The model as "provider/model": for calls the one that ended it, empty if none was asked. A filter's values have to be
+   * of this form.
    *
    * @generated from enum value: KIND_MODEL = 10;
    */
