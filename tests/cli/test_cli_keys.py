@@ -11,6 +11,9 @@ from certificates import Authority
 from gateway import gateway, settings_of
 from keyed import keyed
 
+from trunkline_server.cli.keeping import place_of
+from trunkline_server.settings import LedgerSettings, Secret, Settings
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -66,6 +69,26 @@ def test_a_key_is_made_listed_rotated_and_revoked(command: Command, config: str)
     assert [event["subject"] for event in told["events"]] == [match[1]]
     secret = match[0].split("_")[2]
     assert secret not in command("audit", config).out + command("keys", "list", "--json", "--all", config).out
+
+
+def test_a_new_key_says_which_gateways_take_it(command: Command, config: str, tmp_path: Path) -> None:
+    made = command("keys", "create", "ci", "--provider", "mok", config)
+    assert (made.code, FORM.fullmatch(made.out.strip()) is not None) == (0, True)
+    assert f"for gateways whose ledger is {tmp_path}/keys.sqlite3" in made.err
+    assert "warning: no provider is called 'mok' here (did you mean mock?)" in made.err
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgresql://ann:secret@db.example:5432/ledger?password=secret", "postgresql://db.example:5432/ledger"),
+        ("postgresql://ann@/ledger?host=/run/pg", "postgresql:///ledger"),
+        ("sqlite:////var/lib/a%20b.sqlite3", "/var/lib/a b.sqlite3"),
+        ("sqlite:///here.sqlite3", "here.sqlite3"),
+    ],
+)
+def test_where_keys_are_is_told_without_who_logs_in_there(url: str, place: str) -> None:
+    assert place_of(Settings(ledger=LedgerSettings(url=Secret(url)))) == place
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,12 @@ def test_patterns(pattern: str, target: str, fits: bool) -> None:
     assert may_use(Identity(models=(pattern,)), Target(provider=provider, model=model)) is fits
 
 
+def test_what_two_providers_have_is_named_once() -> None:
+    with pytest.raises(ModelNotAllowed) as refused:
+        resolve_model(SNAPSHOT, "openai/gpt-4o", Identity(models=("shared",)))
+    assert refused.value.message.endswith("may use: both, openai-eu, shared, openai-eu/shared, my-vllm/shared")
+
+
 def test_the_default_is_the_first_that_may_be_used() -> None:
     assert resolve_model(SNAPSHOT, "")[0].provider == "openai"
     assert resolve_model(SNAPSHOT, "", Identity(providers=("embedded",)))[0].provider == "embedded"

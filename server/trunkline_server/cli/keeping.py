@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from trunkline_server import config
 from trunkline_server.cli.failures import ExitCode, Failed
@@ -18,6 +19,13 @@ class Keeping(NamedTuple):
 
     database: Database
     pepper: bytes
+
+
+def place_of(settings: Settings) -> str:
+    """Where the database is, without who logs in there."""
+    parts = urlsplit(url_of(settings.ledger, config.data_folder()))
+    host = parts.netloc.rpartition("@")[2]
+    return unquote(parts.path[1:]) if parts.scheme == "sqlite" else f"{parts.scheme}://{host}{parts.path}"
 
 
 @asynccontextmanager

@@ -14,12 +14,13 @@ from typer import Argument, BadParameter, Option, Typer
 from trunkline.v1 import identity_pb2 as pb
 from trunkline_server import config
 from trunkline_server.cli.failures import ExitCode, Failed
-from trunkline_server.cli.keeping import keeping
+from trunkline_server.cli.keeping import keeping, place_of
 from trunkline_server.cli.options import AsJson, ConfigFile
 from trunkline_server.cli.terminal import print_json, print_line, print_table, tell
-from trunkline_server.config.check import SPAN_UNITS
+from trunkline_server.config.check import SPAN_UNITS, did_you_mean
 from trunkline_server.errors import CallError, InvalidRequest
 from trunkline_server.routing.tables import check_strategies
+from trunkline_server.settings import Settings
 from trunkline_server.state.audit import COMMAND_LINE
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import REMEMBERED
@@ -76,12 +77,18 @@ def create(  # noqa: PLR0913 - a parameter for each option
         allowed_strategies=strategies or (),
         expire_time=_from_now(expires) if expires else None,
     )
-    made = _doing(config_file, lambda issuer: issuer.create(request, COMMAND_LINE), request.allowed_strategies)
+    settings = _settings(config_file)
+    made = _doing(settings, lambda issuer: issuer.create(request, COMMAND_LINE), request.allowed_strategies)
+    for provider in request.allowed_providers:
+        if provider not in settings.providers:
+            tell("warning", f"no provider is called {provider!r} here" + did_you_mean(provider, settings.providers))
     if as_json:
         print_json(made)
         return
     print_line(made.secret_key)
-    tell("", f"{_about(made.api_key)}; {_KEPT_NOWHERE}", style="dim")
+    # The key is of no use to a gateway that was started with another configuration.
+    more = [f"for gateways whose ledger is {place_of(settings)}"]
+    tell("", f"{_about(made.api_key)}; {_KEPT_NOWHERE}", more, style="dim")
 
 
 @commands.command(name="list")
@@ -104,7 +111,7 @@ def list_keys(
                 return keys
             request.page_token = page.next_page_token
 
-    keys = _doing(config_file, every)
+    keys = _doing(_settings(config_file), every)
     if as_json:
         print_json(pb.ListApiKeysResponse(api_keys=keys))
     else:
@@ -122,7 +129,7 @@ def rotate(
 ) -> None:
     """Give a key another secret, and write the key to standard output. It is shown this once."""
     request = pb.RotateApiKeyRequest(id=key_id, overlap=Duration(seconds=int(_span(overlap))))
-    made = _doing(config_file, lambda issuer: issuer.rotate(request, COMMAND_LINE))
+    made = _doing(_settings(config_file), lambda issuer: issuer.rotate(request, COMMAND_LINE))
     if as_json:
         print_json(made)
         return
@@ -135,16 +142,20 @@ def rotate(
 def revoke(key_id: KeyId, *, as_json: AsJson = False, config_file: ConfigFile = None) -> None:
     """Have a key refused from now on."""
     request = pb.RevokeApiKeyRequest(id=key_id)
-    revoked = _doing(config_file, lambda issuer: issuer.revoke(request, COMMAND_LINE))
+    revoked = _doing(_settings(config_file), lambda issuer: issuer.revoke(request, COMMAND_LINE))
     if as_json:
         print_json(revoked)
     else:
         print_line(f"{revoked.api_key.id} is revoked; gateways that run refuse it within {REMEMBERED:g} seconds")
 
 
-def _doing(config_file: Path | None, work: Callable[[Issuer], Awaitable[_T]], strategies: Iterable[str] = ()) -> _T:
+def _settings(config_file: Path | None) -> Settings:
+    """Raises ConfigError."""
+    return config.load(config.find_path(explicit=config_file))
+
+
+def _doing(settings: Settings, work: Callable[[Issuer], Awaitable[_T]], strategies: Iterable[str] = ()) -> _T:
     """Do something to the keys of the configuration's database. Raises Failed, for unknown `strategies` too."""
-    settings = config.load(config.find_path(explicit=config_file))
 
     async def do() -> _T:
         async with keeping(settings) as kept:

@@ -204,7 +204,7 @@ def _sayable(snapshot: Snapshot, identity: Identity) -> list[str]:
         pairs = [(provider, model) for provider, model in named if may_use_model(identity, provider, model)]
         names += [model for _, model in pairs]
         names += [f"{provider}/{model}" for provider, model in pairs]
-    return names
+    return [*dict.fromkeys(names)]
 
 
 def _models(offer: Offer, identity: Identity) -> Iterator[str]:
