@@ -68,6 +68,11 @@ async def test_usage_has_a_line_for_each_group_one_for_all_and_draws_the_calls(
     assert (openai["calls"], openai["success"], openai["USD"], openai["unpriced"]) == ("8", "100.0%", "0.000024", "0")
     assert (groq["calls"], groq["errors"], groq["success"]) == ("2", "1", "50.0%")
     assert (groq["USD"], groq["unpriced"]) == ("1.234567891", "1")
+    assert [(row["attempts"], row["uptime"]) for row in (openai, groq, every)] == [
+        ("8", "100.0%"),
+        ("2", "50.0%"),
+        ("10", "90.0%"),
+    ]
     assert (every["calls"], every["USD"]) == ("10", "1.234591891")
     assert openai["calls over time"] == "▁" * 20 + "█" + "▁" * 3
     assert groq["calls over time"] == "▁▁██" + "▁" * 20

@@ -4,7 +4,7 @@ import csv
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from typer import Context, Option, Typer
@@ -38,6 +38,8 @@ _COLUMNS = (
     "calls", "ok", "errors", "cancelled", "success", "tokens in", "tokens out", "USD", "unpriced", "total p50",
     "total p95", "first token p50", "first token p95", "tokens/s p50",
 )  # fmt: skip
+# Of those who are asked: a call that one of them failed may have been answered by another.
+_OF_TARGETS = ("attempts", "uptime")
 # Spans of sparklines: the shortest of which at most this many fit.
 _MOST_BARS = 62
 _BUCKETS: Mapping[str, timedelta] = {
@@ -106,23 +108,31 @@ def reset(
 
 def _print_groups(told: UsageStatsResponse, by: Sequence[str], drawn: Mapping[tuple[str, ...], str]) -> None:
     rows = [(tuple(row.group), row.totals) for row in told.rows] if by else []
-    lines = [(*(name or "-" for name in group), *_cells(totals), drawn.get(group, "")) for group, totals in rows]
-    everything = (*("all",) * len(by), *_cells(told.totals), drawn[()])
-    print_table((*by, *_COLUMNS, "calls over time"), [*lines, everything])
+    lines = [(*(name or "-" for name in group), *_cells(totals, by), drawn.get(group, "")) for group, totals in rows]
+    everything = (*("all",) * len(by), *_cells(told.totals, by), drawn[()])
+    print_table((*by, *_columns(by), "calls over time"), [*lines, everything])
 
 
 def _print_spans(told: UsageStatsResponse, by: Sequence[str], zone: ZoneInfo) -> None:
-    lines = [(_when(row, zone), *(name or "-" for name in row.group), *_cells(row.totals)) for row in told.rows]
-    everything = ("all", *("all",) * len(by), *_cells(told.totals))
-    print_table(("from", *by, *_COLUMNS), [*lines, everything])
+    lines = [(_when(row, zone), *(name or "-" for name in row.group), *_cells(row.totals, by)) for row in told.rows]
+    everything = ("all", *("all",) * len(by), *_cells(told.totals, by))
+    print_table(("from", *by, *_columns(by)), [*lines, everything])
 
 
-def _cells(totals: UsageTotals) -> tuple[str, ...]:
+def _columns(by: Sequence[str]) -> tuple[str, ...]:
+    return (*_COLUMNS, *(_OF_TARGETS if _is_of_targets(by) else ()))
+
+
+def _is_of_targets(by: Sequence[str]) -> bool:
+    return "provider" in by or "model" in by
+
+
+def _cells(totals: UsageTotals, by: Sequence[str]) -> tuple[str, ...]:
     counts = (totals.requests, totals.successes, totals.errors, totals.cancelled)
     total, first, rate = totals.total_time, totals.time_to_first_token, totals.output_rate
     return (
         *map(str, counts),
-        percent(totals.success_rate) if totals.HasField("success_rate") else "-",
+        _share(totals, "success_rate"),
         str(totals.usage.input_tokens),
         str(totals.usage.output_tokens),
         usd(totals.cost_nano_usd),
@@ -130,7 +140,12 @@ def _cells(totals: UsageTotals) -> tuple[str, ...]:
         *(f"{seconds:.3f}" if total.count else "-" for seconds in (total.p50, total.p95)),
         *(f"{seconds:.3f}" if first.count else "-" for seconds in (first.p50, first.p95)),
         f"{rate.p50:.1f}" if rate.count else "-",
+        *((str(totals.attempts), _share(totals, "uptime")) if _is_of_targets(by) else ()),
     )
+
+
+def _share(totals: UsageTotals, name: Literal["success_rate", "uptime"]) -> str:
+    return percent(getattr(totals, name)) if totals.HasField(name) else "-"
 
 
 def _drawn(client: Client, query: UsageQuery, told: UsageStatsResponse) -> dict[tuple[str, ...], str]:
