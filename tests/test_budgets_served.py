@@ -146,6 +146,36 @@ async def test_callers_see_the_budgets_of_their_workspace(tmp_path: Path, role: 
     assert {each.budget: each.spent_nano_usd for each in found}["mine"] == 7
 
 
+async def test_callers_see_the_budgets_of_their_key(tmp_path: Path) -> None:
+    """Also where it is the last of more accounts than are told of."""
+
+    def of(**said: str) -> BudgetSettings:
+        return BudgetSettings(limit=Money(1), period="total", **said)  # type: ignore[arg-type]
+
+    rules = Rules(
+        {
+            "mine": of(key="k1"),
+            "each": of(key="*", model="*"),
+            "another": of(key="k2"),
+            "elsewhere": of(workspace="zeta", key="*"),
+            "spaces": of(workspace="*"),
+        }
+    )
+    database = await databases.migrated(open_database(f"sqlite:///{tmp_path}/l.sqlite3"))
+    others = [Payer(f"w{number}", f"k1{number}", "", {}, "p", "m") for number in range(1001)]
+    for payer, cost in (*((other, 9) for other in others), (Payer("acme", "k1", "", {}, "p", "m"), 7)):
+        await database.transact(partial(holds.count, [(account.id, cost) for account in rules.accounts(payer, 0)]))
+    found = await status_of(database, rules, Identity(workspace="acme", role="caller", key="k1"), 0)
+    without = await status_of(database, rules, Identity(workspace="acme", role="caller"), 0)
+    await database.aclose()
+    assert [(each.budget, *each.scope, each.spent_nano_usd) for each in found] == [
+        ("each", "k1", "m", 7),
+        ("mine", 7),
+        ("spaces", "acme", 7),
+    ]
+    assert [each.budget for each in without] == ["spaces"]
+
+
 # --- saving -----------------------------------------------------------------------------------------------------------
 
 SAID = answer(

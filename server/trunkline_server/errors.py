@@ -253,7 +253,7 @@ class CallerLimited(CallError):
 
     def __init__(self, scope: str, limit: str, retry_after: float) -> None:
         """`scope` is whose limit it is, "key:abc"; `limit` in words: 60 requests a minute."""
-        whose = scope.replace(":", " ")
+        whose = scope.replace(":", " ", 1)
         message = f"{whose} may have {limit}: try again in {retry_after:.1f} s"
         quota = Violation(scope, limit)
         super().__init__(call_pb2.ERROR_REASON_RATE_LIMITED, message, (), retry_after, quota=quota)

@@ -14,7 +14,7 @@ from serving import details, serving
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.core import Call, Events
-from trunkline_server.errors import STATUS_CODES, CallError, Violation, reason_name
+from trunkline_server.errors import STATUS_CODES, CallerLimited, CallError, Violation, reason_name
 
 if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
@@ -156,3 +156,9 @@ async def test_a_message_above_the_limit_is_refused_by_grpc() -> None:
         assert not dict(raised.value.trailing_metadata() or ()).get("grpc-status-details-bin")
         large = await running.stub.Generate(pb.GenerateRequest(prompt="x" * (31 << 20)))
         assert large.message.parts[0].text == "hi"
+
+
+def test_who_is_limited_is_named_as_it_is_configured() -> None:
+    """A certificate's name has colons of its own."""
+    error = CallerLimited("key:spiffe://example.org/research", "2 requests a minute", 1.0)
+    assert error.message == "key spiffe://example.org/research may have 2 requests a minute: try again in 1.0 s"

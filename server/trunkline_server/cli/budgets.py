@@ -16,7 +16,7 @@ def budgets(connection: Connection, *, as_json: AsJson = False) -> None:
     """Tell how budgets are in their present periods, in USD: what was spent, what is held for calls on their way,
     and what will have been spent when the period ends if that goes on.
 
-    A gateway key of a caller shows the budgets of its workspace, others all.
+    A gateway key of a caller shows the budgets of its workspace and its own, others all.
     """
     with connection.client(PATIENCE) as client:
         told = client.usage(include_budgets=True)

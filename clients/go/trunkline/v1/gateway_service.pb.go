@@ -2854,7 +2854,7 @@ type UsageStatsResponse struct {
 	// Until when was counted.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// With include_budgets: the budgets of the configuration in their present periods, by name, the most spent first. Callers see
-	// those of their own workspace, others all. Of a budget that is for each of many at most 1,000.
+	// those of their own workspace and key, others all. Of a budget that is for each of many at most 1,000.
 	Budgets       []*BudgetStatus `protobuf:"bytes,7,rep,name=budgets,proto3" json:"budgets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

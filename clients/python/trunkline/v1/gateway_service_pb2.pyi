@@ -1557,7 +1557,7 @@ class UsageStatsResponse(_message.Message):
     @_builtins.property
     def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetStatus]:
         """With include_budgets: the budgets of the configuration in their present periods, by name, the most spent first. Callers see
-        those of their own workspace, others all. Of a budget that is for each of many at most 1,000.
+        those of their own workspace and key, others all. Of a budget that is for each of many at most 1,000.
         """
 
     def __init__(

@@ -115,10 +115,15 @@ class Rule:
             whose[index] = EACH
         return _id(name, period, whose)
 
-    def prefix(self, now: int) -> str:
-        """What the ids of all its accounts of this period begin with; of one that is for all, the id."""
-        whole = self.account_of((), now).id
-        return f"{whole[:-1]}," if self.is_for_each else whole
+    def prefix(self, now: int, first: Sequence[str] = ()) -> str:
+        """What the ids of all its accounts of this period begin with; of one that is for all, the id.
+
+        `first`: only accounts of these, in the order of the settings.
+        """
+        whole = self.account_of(first, now).id
+        if not self.is_for_each:
+            return whole
+        return whole[:-1] if first else f"{whole[:-1]},"
 
     def workspace_of(self, account: Account) -> str:
         """Whose callers may know of it. Empty = it is about more than one workspace."""

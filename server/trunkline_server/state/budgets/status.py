@@ -29,19 +29,24 @@ SELECT account, posted, overage, (
 
 async def status_of(database: Database, rules: Rules, identity: Identity, now: int) -> list[BudgetStatus]:
     """The accounts of the present periods that `identity` may see; see UsageStatsResponse. Raises LedgerUnreadable."""
-    seen = sorted((rule for rule in rules.all if _may_see(rule, identity)), key=lambda rule: rule.name)
-    prefixes = [rule.prefix(now) for rule in seen]
+    seen = [(rule, first) for rule in rules.all if (first := _seen(rule, identity)) is not None]
+    seen.sort(key=lambda pair: pair[0].name)
+    prefixes = [rule.prefix(now, first) for rule, first in seen]
     found = await read_all(database, [Query(_FOUND, (len(prefix), prefix)) for prefix in prefixes])
-    return [
-        status
-        for rule, rows in zip(seen, found, strict=True)
-        for status in _statuses(rule, rows, now)
-        if identity.role != "caller" or rule.settings.workspace != EACH or status.scope[0] == identity.workspace
-    ]
+    return [status for (rule, _), rows in zip(seen, found, strict=True) for status in _statuses(rule, rows, now)]
 
 
-def _may_see(rule: Rule, identity: Identity) -> bool:
-    return identity.role != "caller" or rule.settings.workspace in (EACH, identity.workspace)
+def _seen(rule: Rule, identity: Identity) -> tuple[str, ...] | None:
+    """The first of those whom a "*" stands for whose accounts `identity` may see; () = all. None: there is none."""
+    workspace, key = rule.settings.workspace, rule.settings.key
+    if identity.role != "caller" or workspace == identity.workspace:
+        return ()
+    if workspace == EACH:
+        return (identity.workspace,)
+    if workspace or not identity.key:
+        return None
+    # A key is of one workspace, and so are the calls that such a budget is about.
+    return {EACH: (identity.key,), identity.key: ()}.get(key)
 
 
 def _statuses(rule: Rule, rows: list[Row], now: int) -> Iterator[BudgetStatus]:

@@ -1862,7 +1862,7 @@ export type UsageStatsResponse = Message<"trunkline.v1.UsageStatsResponse"> & {
 
   /**
    * With include_budgets: the budgets of the configuration in their present periods, by name, the most spent first. Callers see
-   * those of their own workspace, others all. Of a budget that is for each of many at most 1,000.
+   * those of their own workspace and key, others all. Of a budget that is for each of many at most 1,000.
    *
    * @generated from field: repeated trunkline.v1.BudgetStatus budgets = 7;
    */
