@@ -1,7 +1,7 @@
 """`trunkline health` and `trunkline models`: what a gateway tells about itself."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -41,11 +41,15 @@ def health(
     """Tell how the gateway is. The exit code is 0 if it can be called, else 3."""
     patience = PATIENCE + (MODELS_TIME if models else PROBE_TIME if probe else 0.0)
     with connection.client(patience) as client:
-        told = client.health(include_providers=providers, probe=probe, probe_models=models)
+        told = client.health(include_providers=providers or not as_json, probe=probe, probe_models=models)
     if as_json:
         print_json(told)
     else:
         _print_health(told)
+        if providers or probe or models:
+            _print_providers(told.providers)
+        else:
+            _print_missing(told)
     return ExitCode.OK if told.state in WORKS else ExitCode.UNAVAILABLE
 
 
@@ -58,13 +62,22 @@ def _print_health(told: HealthCheckResponse) -> None:
     if why := told.limits.failing_reason:
         since = ago(told.limits.failing_since_time)
         print_line(f"limits: each gateway holds callers to its part of them since {since}: {why}", style="red")
-    if told.providers:
-        print_table(("provider", "state", "last answer", "last failure", "reason"), map(_provider_row, told.providers))
-        for columns, rows_of in _DETAILS:
-            rows = [(provider.provider, *row) for provider in told.providers for row in rows_of(provider)]
-            if rows:
-                print_line("")
-                print_table(("provider", *columns), rows)
+
+
+def _print_missing(told: HealthCheckResponse) -> None:
+    """Who cannot be called, if that is why the gateway is not as it should be."""
+    down = [each.provider for each in told.providers if each.state == HealthCheckResponse.STATE_NOT_SERVING]
+    if down and told.state != HealthCheckResponse.STATE_SERVING:
+        print_line(f"cannot be called: {', '.join(down)}; why: --providers", style="red")
+
+
+def _print_providers(told: Sequence[ProviderHealth]) -> None:
+    print_table(("provider", "state", "last answer", "last failure", "reason"), map(_provider_row, told))
+    for columns, rows_of in _DETAILS:
+        rows = [(provider.provider, *row) for provider in told for row in rows_of(provider)]
+        if rows:
+            print_line("")
+            print_table(("provider", *columns), rows)
 
 
 def _ledger_problems(ledger: LedgerHealth) -> Iterator[str]:
