@@ -34,7 +34,7 @@ class Served:
     """A gateway's admin service, its database, and the keyring of another process."""
 
     def __init__(self, world: Keyed, channel: aio.Channel) -> None:
-        self.database = world.database
+        self.world, self.database = world, world.database
         self.ring = Keyring(KeyStore(world.database), PEPPER)
         self.running = world.running
         self._channel = channel
@@ -89,6 +89,15 @@ async def test_roles_hold_on_the_admin_port_too(tmp_path: Path) -> None:
                 assert await served.refused(method, operator) == "ROLE_NOT_ALLOWED"
         await served.call("ListApiKeys", operator)
         assert await served.refused("ListApiKeys", "") == "KEY_INVALID"
+
+
+async def test_who_asks_for_more_than_its_role_is_audited(tmp_path: Path) -> None:
+    async with serving_keys(tmp_path) as served:
+        caller = await make_key(served.database, "caller", workspace="lab")
+        assert await served.refused("CreateApiKey", caller) == "ROLE_NOT_ALLOWED"
+        (event,) = await served.world.wait_events(KIND.KIND_CALL_REFUSED, 1)
+    assert (event.api_key_id, event.workspace) == (id_of(caller), "lab")
+    assert (event.subject, event.outcome) == ("/trunkline.v1.AdminService/CreateApiKey", pb.AuditEvent.OUTCOME_REFUSED)
 
 
 async def test_a_provider_that_is_switched_is_audited(tmp_path: Path) -> None:

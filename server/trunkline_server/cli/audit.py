@@ -35,7 +35,7 @@ def audit(
     as_json: AsJson = False,
     config_file: ConfigFile = None,
 ) -> None:
-    """Tell who did what: keys, credentials, providers, exports, and calls without a valid key. Newest first."""
+    """Tell who did what: keys, credentials, providers, exports, and calls that no key or role allows. Newest first."""
     request = pb.ListAuditEventsRequest(kinds=map(_kind, kinds or ()), api_key_id=key, workspace=workspace)
     events = asyncio.run(_events(config.load(config.find_path(explicit=config_file)), request, limit))
     if as_json:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trunkline_server.core import ANYBODY, Identity
-from trunkline_server.errors import KeyRefused, KeysUnavailable
+from trunkline_server.errors import KeyRefused, KeysUnavailable, RoleNotAllowed
 from trunkline_server.rpc.access import TOLD_ALWAYS, check_role
 from trunkline_server.state.audit import Actor
 from trunkline_server.state.identity.keys import read_key
@@ -28,7 +28,7 @@ _NAMES = ("peer_uri", "peer_dns")
 
 
 class RefusalLog(Protocol):
-    """Who is told of calls without a valid key."""
+    """Who is told of calls without a valid key, and of those whose role does not go so far."""
 
     def refused(self, actor: Actor, method: str) -> None:
         """A call was refused. Must not block."""
@@ -56,9 +56,15 @@ class Gatekeeper:
             if method not in TOLD_ALWAYS or (identity := self._last_known(token, named)) is None:
                 raise
         if identity is None:
-            self._tell(token, method, context)
+            parts = read_key(token) if token else None
+            # Of what was presented only the id is told, which is no secret.
+            self._tell(Actor(key=parts[0] if parts else "", peer=context.peer()), method)
             raise KeyRefused(missing=token is None)
-        check_role(identity, method)
+        try:
+            check_role(identity, method)
+        except RoleNotAllowed:
+            self._tell(Actor(identity.key, identity.workspace, context.peer()), method)
+            raise
         return identity
 
     async def _identity(self, token: str | None, named: Identity | None) -> Identity | None:
@@ -80,11 +86,9 @@ class Gatekeeper:
         """Whether a call needs a key now, or a certificate in its place. Raises KeysUnavailable."""
         return self.always or (self.keyring is not None and await self.keyring.has_any())
 
-    def _tell(self, token: str | None, method: str, context: Context) -> None:
-        """Of what was presented only the id is told, which is no secret."""
-        parts = read_key(token) if token else None
+    def _tell(self, actor: Actor, method: str) -> None:
         if self.refusals is not None:
-            self.refusals.refused(Actor(key=parts[0] if parts else "", peer=context.peer()), method)
+            self.refusals.refused(actor, method)
 
 
 def identities(tls: TlsSettings | None) -> Mapping[str, Identity]:

@@ -101,7 +101,10 @@ class Audit:
             self._spawn(self._write())
 
     def refused(self, actor: Actor, method: str) -> None:
-        """A call came without a valid key. `actor.key` is the id that it named. Not each has an event of its own."""
+        """A call came without a valid key, or its key's role does not go so far. Not each has an event of its own.
+
+        `actor.key` is the id that it named.
+        """
         self.refusals += 1
         self._untold += 1
         moment = now()

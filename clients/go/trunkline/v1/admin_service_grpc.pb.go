@@ -66,7 +66,7 @@ type AdminServiceClient interface {
 	RotateApiKey(ctx context.Context, in *RotateApiKeyRequest, opts ...grpc.CallOption) (*RotateApiKeyResponse, error)
 	// Has a key refused from now on. INVALID_ARGUMENT if there is no such key.
 	RevokeApiKey(ctx context.Context, in *RevokeApiKeyRequest, opts ...grpc.CallOption) (*RevokeApiKeyResponse, error)
-	// Tells who did what: keys, credentials, providers, exports, and calls without a valid key.
+	// Tells who did what: keys, credentials, providers, exports, and calls that no key or role allows.
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 	// Tells of the ledger's calls one by one, the newest first. A caller sees its own workspace's only.
 	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
@@ -289,7 +289,7 @@ type AdminServiceServer interface {
 	RotateApiKey(context.Context, *RotateApiKeyRequest) (*RotateApiKeyResponse, error)
 	// Has a key refused from now on. INVALID_ARGUMENT if there is no such key.
 	RevokeApiKey(context.Context, *RevokeApiKeyRequest) (*RevokeApiKeyResponse, error)
-	// Tells who did what: keys, credentials, providers, exports, and calls without a valid key.
+	// Tells who did what: keys, credentials, providers, exports, and calls that no key or role allows.
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	// Tells of the ledger's calls one by one, the newest first. A caller sees its own workspace's only.
 	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)

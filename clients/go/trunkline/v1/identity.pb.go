@@ -88,7 +88,8 @@ type AuditEvent_Kind int32
 const (
 	// Never sent.
 	AuditEvent_KIND_UNSPECIFIED AuditEvent_Kind = 0
-	// A call without a valid key. Not each has an event: detail says how many came since the last.
+	// A call without a valid key, or one whose key's role does not go so far. Not each has an event: detail says how many came
+	// since the last.
 	AuditEvent_KIND_CALL_REFUSED AuditEvent_Kind = 1
 	// A key was made.
 	AuditEvent_KIND_KEY_CREATED AuditEvent_Kind = 2

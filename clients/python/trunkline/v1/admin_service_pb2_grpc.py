@@ -184,7 +184,7 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditEvents(self, request, context):
-        """Tells who did what: keys, credentials, providers, exports, and calls without a valid key.
+        """Tells who did what: keys, credentials, providers, exports, and calls that no key or role allows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

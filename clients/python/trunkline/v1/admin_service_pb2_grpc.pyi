@@ -65,7 +65,7 @@ class AdminServiceStub:
     RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RevokeApiKeyRequest, _identity_pb2.RevokeApiKeyResponse]
     """Has a key refused from now on. INVALID_ARGUMENT if there is no such key."""
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListAuditEventsRequest, _identity_pb2.ListAuditEventsResponse]
-    """Tells who did what: keys, credentials, providers, exports, and calls without a valid key."""
+    """Tells who did what: keys, credentials, providers, exports, and calls that no key or role allows."""
     ListCalls: _grpc.UnaryUnaryMultiCallable[_calls_pb2.ListCallsRequest, _calls_pb2.ListCallsResponse]
     """Tells of the ledger's calls one by one, the newest first. A caller sees its own workspace's only."""
     ExportUsage: _grpc.UnaryStreamMultiCallable[_calls_pb2.ExportUsageRequest, _calls_pb2.ExportUsageResponse]
@@ -118,7 +118,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_identity_pb2.RevokeApiKeyRequest, _identity_pb2.RevokeApiKeyResponse]  # type: ignore[assignment]
     """Has a key refused from now on. INVALID_ARGUMENT if there is no such key."""
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListAuditEventsRequest, _identity_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
-    """Tells who did what: keys, credentials, providers, exports, and calls without a valid key."""
+    """Tells who did what: keys, credentials, providers, exports, and calls that no key or role allows."""
     ListCalls: _aio.UnaryUnaryMultiCallable[_calls_pb2.ListCallsRequest, _calls_pb2.ListCallsResponse]  # type: ignore[assignment]
     """Tells of the ledger's calls one by one, the newest first. A caller sees its own workspace's only."""
     ExportUsage: _aio.UnaryStreamMultiCallable[_calls_pb2.ExportUsageRequest, _calls_pb2.ExportUsageResponse]  # type: ignore[assignment]
@@ -222,7 +222,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_pb2.ListAuditEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.ListAuditEventsResponse, _abc.Awaitable[_identity_pb2.ListAuditEventsResponse]]:
-        """Tells who did what: keys, credentials, providers, exports, and calls without a valid key."""
+        """Tells who did what: keys, credentials, providers, exports, and calls that no key or role allows."""
 
     @_abc_1.abstractmethod
     def ListCalls(

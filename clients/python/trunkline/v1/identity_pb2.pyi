@@ -391,7 +391,9 @@ class AuditEvent(_message.Message):
         KIND_UNSPECIFIED: AuditEvent._Kind.ValueType  # 0
         """Never sent."""
         KIND_CALL_REFUSED: AuditEvent._Kind.ValueType  # 1
-        """A call without a valid key. Not each has an event: detail says how many came since the last."""
+        """A call without a valid key, or one whose key's role does not go so far. Not each has an event: detail says how many came
+        since the last.
+        """
         KIND_KEY_CREATED: AuditEvent._Kind.ValueType  # 2
         """A key was made."""
         KIND_KEY_ROTATED: AuditEvent._Kind.ValueType  # 3
@@ -423,7 +425,9 @@ class AuditEvent(_message.Message):
     KIND_UNSPECIFIED: AuditEvent.Kind.ValueType  # 0
     """Never sent."""
     KIND_CALL_REFUSED: AuditEvent.Kind.ValueType  # 1
-    """A call without a valid key. Not each has an event: detail says how many came since the last."""
+    """A call without a valid key, or one whose key's role does not go so far. Not each has an event: detail says how many came
+    since the last.
+    """
     KIND_KEY_CREATED: AuditEvent.Kind.ValueType  # 2
     """A key was made."""
     KIND_KEY_ROTATED: AuditEvent.Kind.ValueType  # 3

@@ -488,7 +488,7 @@ export const AdminService: GenService<{
     output: typeof RevokeApiKeyResponseSchema;
   },
   /**
-   * Tells who did what: keys, credentials, providers, exports, and calls without a valid key.
+   * Tells who did what: keys, credentials, providers, exports, and calls that no key or role allows.
    *
    * @generated from rpc trunkline.v1.AdminService.ListAuditEvents
    */

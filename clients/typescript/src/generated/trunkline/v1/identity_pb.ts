@@ -502,7 +502,8 @@ export enum AuditEvent_Kind {
   UNSPECIFIED = 0,
 
   /**
-   * A call without a valid key. Not each has an event: detail says how many came since the last.
+   * A call without a valid key, or one whose key's role does not go so far. Not each has an event: detail says how many came
+   * since the last.
    *
    * @generated from enum value: KIND_CALL_REFUSED = 1;
    */
