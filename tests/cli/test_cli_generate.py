@@ -44,6 +44,19 @@ async def test_the_text_goes_to_standard_output_and_nothing_else_does(command: C
     assert ran == (0, "Hello\n", "")
 
 
+async def test_an_answer_that_ends_with_the_money_says_so(command: Command) -> None:
+    """It is told apart from a whole one where nobody sees the summary."""
+    end = completed()
+    end.completed.response.finish_reason = content_pb2.FINISH_REASON_BUDGET
+    async with serving(playing([part("Hel"), delta("lo"), end])) as server:
+        ran = await command.later("generate", "hi", "--address", f"127.0.0.1:{server.port}")
+    assert ran == (
+        0,
+        "Hello\n",
+        "warning: the answer ends here because a budget pays for no more: see `trunkline budgets`\n",
+    )
+
+
 async def test_the_request_says_what_the_options_say(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Call] = []
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from trunkline.v1.call_pb2 import CERTAINTY_REPORTED
-from trunkline.v1.content_pb2 import FinishReason
+from trunkline.v1.content_pb2 import FINISH_REASON_BUDGET, FinishReason
 from trunkline_client import TrunklineError
 from trunkline_server.cli.failures import failed_call
 from trunkline_server.cli.figures import usd
@@ -62,6 +62,8 @@ def tell_about(answer: Answer) -> None:
         tell("warning", f"{warning.field}: {warning.message}" if warning.field else warning.message)
     if answer.refusal:
         tell("warning", f"the model declines to answer: {answer.refusal}")
+    if answer.finish_reason == FINISH_REASON_BUDGET:
+        tell("warning", "the answer ends here because a budget pays for no more: see `trunkline budgets`")
     if is_terminal(stderr=True):
         tell("", summary(answer.raw), style="dim")
 
