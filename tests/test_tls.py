@@ -191,6 +191,7 @@ async def test_grpcurl_with_a_key_and_with_a_certificate(authority: Authority, t
         ({"cert": "server.pem"}, "server.tls.cert"),
         ({"clients": {"a": {"role": "king"}}}, "server.tls.clients.a.role"),
         ({"clients": {"a": {"strategies": ["balanced", "no"]}}}, "server.tls.clients.a.strategies[1]"),
+        ({"clients": {"a": {"providers": ["mock", "mok"]}}}, "server.tls.clients.a.providers[1]"),
     ],
 )
 def test_what_tls_cannot_use_is_named(authority: Authority, tmp_path: Path, tls: dict[str, Any], setting: str) -> None:
