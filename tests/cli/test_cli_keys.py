@@ -12,7 +12,7 @@ from gateway import gateway, settings_of
 from keyed import keyed
 
 from trunkline_server.cli.keeping import place_of
-from trunkline_server.settings import LedgerSettings, Secret, Settings
+from trunkline_server.settings import DatabaseUrl, LedgerSettings, Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,7 @@ def test_a_new_key_says_which_gateways_take_it(command: Command, config: str, tm
     ],
 )
 def test_where_keys_are_is_told_without_who_logs_in_there(url: str, place: str) -> None:
-    assert place_of(Settings(ledger=LedgerSettings(url=Secret(url)))) == place
+    assert place_of(Settings(ledger=LedgerSettings(url=DatabaseUrl(url)))) == place
 
 
 @pytest.mark.parametrize(
