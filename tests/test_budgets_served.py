@@ -149,8 +149,8 @@ async def test_callers_see_the_budgets_of_their_workspace(tmp_path: Path, role: 
 async def test_callers_see_the_budgets_of_their_key(tmp_path: Path) -> None:
     """Also where it is the last of more accounts than are told of."""
 
-    def of(**said: str) -> BudgetSettings:
-        return BudgetSettings(limit=Money(1), period="total", **said)  # type: ignore[arg-type]
+    def of(**said: Any) -> BudgetSettings:
+        return BudgetSettings(limit=Money(1), period="total", **said)
 
     rules = Rules(
         {
@@ -159,6 +159,8 @@ async def test_callers_see_the_budgets_of_their_key(tmp_path: Path) -> None:
             "another": of(key="k2"),
             "elsewhere": of(workspace="zeta", key="*"),
             "spaces": of(workspace="*"),
+            "unknown-yet": of(key="*", provider="*", labels={"team": "none"}),
+            "unspent-yet": of(key="*", labels={"team": "none"}),
         }
     )
     database = await databases.migrated(open_database(f"sqlite:///{tmp_path}/l.sqlite3"))
@@ -172,6 +174,7 @@ async def test_callers_see_the_budgets_of_their_key(tmp_path: Path) -> None:
         ("each", "k1", "m", 7),
         ("mine", 7),
         ("spaces", "acme", 7),
+        ("unspent-yet", "k1", 0),
     ]
     assert [each.budget for each in without] == ["spaces"]
 

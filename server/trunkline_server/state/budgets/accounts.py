@@ -145,7 +145,12 @@ class Rule:
     @property
     def is_for_each(self) -> bool:
         """Whether it has an account for each of many."""
-        return EACH in (*self._said.values(), *self.settings.labels.values())
+        return self.kinds > 0
+
+    @property
+    def kinds(self) -> int:
+        """How many a "*" stands for in one account."""
+        return (*self._said.values(), *self.settings.labels.values()).count(EACH)
 
     def _period(self, now: int) -> tuple[str, int | None, int | None]:
         """Its name, when it begins, and when the next one does."""

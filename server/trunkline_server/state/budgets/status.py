@@ -11,7 +11,7 @@ from trunkline_server.state.ledger.database import Query
 from trunkline_server.state.ledger.reading import read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from trunkline_server.core import Identity
     from trunkline_server.state.budgets.accounts import Rule, Rules
@@ -33,7 +33,9 @@ async def status_of(database: Database, rules: Rules, identity: Identity, now: i
     seen.sort(key=lambda pair: pair[0].name)
     prefixes = [rule.prefix(now, first) for rule, first in seen]
     found = await read_all(database, [Query(_FOUND, (len(prefix), prefix)) for prefix in prefixes])
-    return [status for (rule, _), rows in zip(seen, found, strict=True) for status in _statuses(rule, rows, now)]
+    return [
+        status for (rule, first), rows in zip(seen, found, strict=True) for status in _statuses(rule, first, rows, now)
+    ]
 
 
 def _seen(rule: Rule, identity: Identity) -> tuple[str, ...] | None:
@@ -49,9 +51,10 @@ def _seen(rule: Rule, identity: Identity) -> tuple[str, ...] | None:
     return {EACH: (identity.key,), identity.key: ()}.get(key)
 
 
-def _statuses(rule: Rule, rows: list[Row], now: int) -> Iterator[BudgetStatus]:
-    if not rows and not rule.is_for_each:
-        rows = [(rule.account_of((), now).id, 0, 0, 0)]
+def _statuses(rule: Rule, first: Sequence[str], rows: list[Row], now: int) -> Iterator[BudgetStatus]:
+    if not rows and rule.kinds == len(first):
+        # There can be one account only, of which nothing is spent yet.
+        rows = [(rule.account_of(first, now).id, 0, 0, 0)]
     for account_id, posted, overage, held in rows:
         account = rule.account_of(json.loads(account_id)[2:], now)
         status = BudgetStatus(
