@@ -15,6 +15,7 @@ from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.core import Call, Events
 from trunkline_server.errors import STATUS_CODES, CallerLimited, CallError, Violation, reason_name
+from trunkline_server.rpc.status import status_of
 
 if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2_grpc import GatewayServiceAsyncStub
@@ -156,6 +157,23 @@ async def test_a_message_above_the_limit_is_refused_by_grpc() -> None:
         assert not dict(raised.value.trailing_metadata() or ()).get("grpc-status-details-bin")
         large = await running.stub.Generate(pb.GenerateRequest(prompt="x" * (31 << 20)))
         assert large.message.parts[0].text == "hi"
+
+
+@BOTH
+@pytest.mark.parametrize(("seconds", "told"), [(1.5, "1500"), (6.0, None)])
+async def test_grpc_itself_does_not_wait_beyond_the_deadline(method: str, seconds: float, told: str | None) -> None:
+    """It would end with the deadline, and nobody would know why."""
+    error = CallError(call_pb2.ERROR_REASON_RATE_LIMITED, "later", retry_after=seconds)
+    async with serving(playing([error])) as running:
+        status = await failing(running.stub, method)
+    assert dict(status.trailing_metadata()).get("grpc-retry-pushback-ms") == told
+    assert details(status)["google.rpc.RetryInfo"].retry_delay.ToMilliseconds() == seconds * 1000
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(29.0, True), (300.0, False)])
+def test_nor_for_minutes_where_there_is_none(seconds: float, told: bool) -> None:
+    _, metadata = status_of(CallError(call_pb2.ERROR_REASON_CIRCUIT_OPEN, "later", retry_after=seconds), "c1")
+    assert ("grpc-retry-pushback-ms" in dict(metadata)) is told
 
 
 def test_who_is_limited_is_named_as_it_is_configured() -> None:

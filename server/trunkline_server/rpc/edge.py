@@ -97,7 +97,7 @@ class Edge:
 
 
 async def _abort(context: Context, error: CallError, call_id: str) -> None:
-    message, metadata = status_of(error, call_id)
+    message, metadata = status_of(error, call_id, context.time_remaining())
     await context.abort(STATUS_CODES[error.reason], message, (*metadata, *context.trailing_metadata()))
 
 

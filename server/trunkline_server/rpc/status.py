@@ -23,6 +23,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # With PUSHBACK_KEY: do not ask again.
 NEVER = "-1"
+# Seconds. Who has to wait longer is told so at once: gRPC would wait in silence, and past the call's deadline.
+LONGEST_PUSHBACK = 30.0
 # Bytes. Clients refuse metadata above 8 KiB now and then; percent-encoding makes three bytes of one.
 MAX_MESSAGE = 1024
 MAX_DETAILS = 4096
@@ -30,8 +32,12 @@ MAX_DETAILS = 4096
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
-def status_of(error: CallError, call_id: str) -> tuple[str, Metadata]:
-    """The status message and the trailing metadata of a failed call. Both keep within what gRPC clients accept."""
+def status_of(error: CallError, call_id: str, remaining: float | None = None) -> tuple[str, Metadata]:
+    """The status message and the trailing metadata of a failed call. Both keep within what gRPC clients accept.
+
+    `remaining`: seconds until the caller's deadline. None = it has none.
+    """
+    patience = LONGEST_PUSHBACK if remaining is None else min(LONGEST_PUSHBACK, remaining)
     message = _clipped(error.message, MAX_MESSAGE)
     status = Status(code=STATUS_CODES[error.reason].value[0], message=message)
     for detail in _details(error, call_id):
@@ -42,7 +48,7 @@ def status_of(error: CallError, call_id: str) -> tuple[str, Metadata]:
     metadata: Metadata = ((DETAILS_KEY, status.SerializeToString()),)
     if not error.repeatable:
         metadata += ((PUSHBACK_KEY, NEVER),)
-    elif error.retry_after is not None:
+    elif error.retry_after is not None and error.retry_after < patience:
         metadata += ((PUSHBACK_KEY, str(round(error.retry_after * 1000))),)
     return message, metadata
 
