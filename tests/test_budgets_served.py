@@ -166,7 +166,7 @@ async def test_callers_see_the_budgets_of_their_key(tmp_path: Path) -> None:
     database = await databases.migrated(open_database(f"sqlite:///{tmp_path}/l.sqlite3"))
     others = [Payer(f"w{number}", f"k1{number}", "", {}, "p", "m") for number in range(1001)]
     for payer, cost in (*((other, 9) for other in others), (Payer("acme", "k1", "", {}, "p", "m"), 7)):
-        await database.transact(partial(holds.count, [(account.id, cost) for account in rules.accounts(payer, 0)]))
+        await database.transact(partial(holds.spend, [], [(account.id, cost) for account in rules.accounts(payer, 0)]))
     found = await status_of(database, rules, Identity(workspace="acme", role="caller", key="k1"), 0)
     without = await status_of(database, rules, Identity(workspace="acme", role="caller"), 0)
     await database.aclose()

@@ -131,7 +131,7 @@ class Rule:
 
     def _whose(self, payer: Payer) -> list[str] | None:
         whose = []
-        if self.settings.model == f"{payer.provider}/{payer.model}":
+        if "/" in self.settings.model and self.settings.model == f"{payer.provider}/{payer.model}":
             payer = payer._replace(model=self.settings.model)
         pairs = [(name, value, getattr(payer, name)) for name, value in self._said.items()]
         pairs += [(name, value, payer.labels.get(name, "")) for name, value in self.settings.labels.items()]
