@@ -143,6 +143,9 @@ class Failing:
         # Cleared: transactions stall.
         self.runs = asyncio.Event()
         self.runs.set()
+        # Cleared: reading stalls.
+        self.reads = asyncio.Event()
+        self.reads.set()
         self.transactions = 0
 
     async def transact(self, script: Callable[[], Script[T]]) -> T:
@@ -153,6 +156,7 @@ class Failing:
         return await self._database.transact(script)
 
     async def fetch(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
+        await self.reads.wait()
         return await self._database.fetch(sql, params)
 
     async def fetch_all(self, queries: Sequence[Query]) -> list[list[Row]]:

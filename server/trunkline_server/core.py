@@ -116,6 +116,8 @@ class Fate:
     # Set by budget where money has to be held first: put the row into the ledger if there is enough; the call as it may
     # be sent for that.
     admit: Callable[[AttemptRow], Awaitable[Call]] | None = None
+    # Set by account: as it has ended, in the ledger.
+    row: AttemptRow | None = None
     # Set by budget: money is held for it; and the accounts that hold none where its cost counts all the same.
     reserved: bool = False
     counted: tuple[str, ...] = ()

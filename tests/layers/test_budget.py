@@ -259,6 +259,10 @@ async def test_a_stream_ends_where_the_money_does(world: World, output: int | No
     assert last.finish_reason == BUDGET
     assert 0 < last.cost.total_nano_usd <= limit
     assert last.cost.certainty == call_pb2.CERTAINTY_ESTIMATED
+    await world.ledger.flush()
+    found = await world.database.fetch("SELECT outcome, input_tokens, output_tokens FROM attempts")
+    assert found == [(call_pb2.OUTCOME_SUCCESS, last.usage.input_tokens, last.usage.output_tokens)]
+    assert last.usage.output_tokens > 1000
     text = len(text_of(events))
     assert 1300 * 3 < text < 1500 * 3
     assert await world.settled() == (0, last.cost.total_nano_usd)

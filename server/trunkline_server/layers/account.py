@@ -137,4 +137,5 @@ class _OpenRow:
 
     def _finish(self, row: AttemptRow) -> Awaitable[None]:
         self._finished = True
+        self._fate.row = row
         return self._ledger.finish(row)

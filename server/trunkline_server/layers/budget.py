@@ -189,8 +189,11 @@ class _Hold:
         response = last.completed.response
         response.finish_reason = content_pb2.FINISH_REASON_BUDGET
         fate = self._call.fate
-        if fate.settle is not None and (cost := fate.settle(call_pb2.OUTCOME_CANCELLED)) is not None:
+        if fate.settle is not None and (cost := fate.settle(call_pb2.OUTCOME_SUCCESS)) is not None:
             response.cost.CopyFrom(cost)
+        if fate.row is not None:
+            response.usage.input_tokens = fate.row.input_tokens or 0
+            response.usage.output_tokens = fate.row.output_tokens or 0
         if fate.written is not None:
             await fate.written
         yield last

@@ -40,9 +40,11 @@ LONGEST_CODE = 100
 # A million times a million: more of them than there are still fit into 64 bits together.
 MOST_UNITS = 10**12
 _NOTHING = call_pb2.Usage()
-# An attempt that ended so may have been billed. Every other failure is the provider's refusal, or was never sent.
+# An attempt that ended so may have been billed: one that is cut short for want of money is a success. Every other
+# failure is the provider's refusal, or was never sent.
 MAYBE_BILLED = frozenset(
     {
+        call_pb2.OUTCOME_SUCCESS,
         call_pb2.OUTCOME_TIMEOUT,
         call_pb2.OUTCOME_INTERRUPTED,
         call_pb2.OUTCOME_PROTOCOL_ERROR,

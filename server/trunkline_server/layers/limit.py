@@ -94,8 +94,8 @@ def _admitted(answer: Answer, call: Call) -> Admitted:
 
 
 def _never(demand: Demand, request: GenerateRequest) -> Violation:
-    has = f"{demand.scope.replace(':', ' ')} has {demand.limit} tokens a minute, and this is about {demand.units}"
-    if request.config.max_output_tokens >= demand.limit:
+    has = f"{demand.scope.replace(':', ' ', 1)} has {demand.limit} tokens a minute, and this is about {demand.units}"
+    if demand.units - request.config.max_output_tokens < demand.limit:
         return Violation("config.max_output_tokens", f"{has}: lower it")
     return Violation("messages", f"{has}: shorten them, or lower config.max_output_tokens")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from databases import Failing
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from trunkline.v1 import identity_pb2 as pb
-from trunkline_server.errors import InvalidRequest
+from trunkline_server.errors import InvalidRequest, KeysUnavailable
 from trunkline_server.state.audit import Actor, event_of, insertion, list_events
+from trunkline_server.state.identity import store as module
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.store import KeyStore
@@ -212,3 +215,23 @@ async def test_events_are_found_by_what_they_say(world: World) -> None:
     assert [e.subject for e in await world.events(**between)] == ["2", "1"]
     assert len(await world.events(workspace="ops", api_key_id="admin0000000")) == 5
     assert await world.events(workspace="other") == []
+
+
+async def test_a_database_that_hangs_is_not_waited_for_for_ever(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor by those who come after, as long as one reads in vain."""
+    failing = Failing(database)
+    store = KeyStore(failing)
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    failing.reads.clear()
+    with pytest.raises(KeysUnavailable, match="does not keep up"):
+        await store.find("k")
+    monkeypatch.setattr(module, "PATIENCE", 1e6)
+    with pytest.raises(KeysUnavailable, match="does not keep up"):
+        await store.has_any()
+    failing.reads.set()
+    async with asyncio.timeout(10):
+        while store._late is None or not store._late.done():
+            await asyncio.sleep(0)
+    assert not await store.has_any()

@@ -12,7 +12,7 @@ from ledger_rows import SUBJECT, begun, ended, finished
 from msgspec import structs
 
 from trunkline_server.errors import LedgerUnavailable
-from trunkline_server.state.ledger import journal, ledger
+from trunkline_server.state.ledger import journal, ledger, writer
 from trunkline_server.state.ledger.instances import LEASE
 from trunkline_server.state.ledger.ledger import Ledger
 
@@ -430,3 +430,16 @@ async def test_rows_whose_time_is_over_leave_and_what_they_add_up_to_stays(house
     sums = await house.reader.fetch("SELECT CAST(SUM(attempts) AS BIGINT) FROM attempt_sums WHERE grain = 'day'")
     assert sums == [(1201,)]
     await running.finish(finished("open"))
+
+
+async def test_health_tells_of_a_database_that_hangs(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing fails then: there is just no answer."""
+    monkeypatch.setattr(writer, "PATIENCE", 0.05)
+    running = await house.start()
+    await running.tidy()
+    failing(running).runs.clear()
+    running.end_call(ended())
+    await eventually(lambda: running.health().failing == "its database does not answer")
+    failing(running).runs.set()
+    await running.flush()
+    assert running.health() == (0, "", None, 0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from trunkline_server.errors import KeysUnavailable
 from trunkline_server.state.audit import insertion
 from trunkline_server.state.identity.keys import ApiKey, HeldSecret
-from trunkline_server.state.ledger.database import Statement, StoreFailed
+from trunkline_server.state.ledger.database import SLOW, Statement, StoreFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ _ADD = f"INSERT INTO api_keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
 _ROTATE = f"""UPDATE api_keys SET previous = digest, previous_ends = ?, digest = ?
     WHERE id = ? AND revoked IS NULL AND (expires IS NULL OR expires > ?) RETURNING {_COLUMNS}"""  # noqa: S608
 _REVOKE = f"UPDATE api_keys SET revoked = ? WHERE id = ? AND revoked IS NULL RETURNING {_COLUMNS}"  # noqa: S608
+# Seconds that a call waits for its key to be found.
+PATIENCE = 2.0
 
 
 class KeyStore:
@@ -33,6 +36,8 @@ class KeyStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # The last read that took too long.
+        self._late: asyncio.Future[list[Row]] | None = None
 
     async def find(self, key_id: str) -> ApiKey | None:
         """The key, revoked or not; None: there is none."""
@@ -73,8 +78,20 @@ class KeyStore:
         return _key(rows[0]) if rows else None
 
     async def _fetch(self, sql: str, params: Sequence[Any]) -> list[Row]:
+        """Whoever reads while somebody waits in vain is told at once.
+
+        Not cancelled when it is late: a driver that breaks off a query waits for the database to agree.
+        """
+        if self._late is not None and not self._late.done():
+            raise KeysUnavailable(SLOW)
+        reading = asyncio.ensure_future(self._database.fetch(sql, params))
+        await asyncio.wait([reading], timeout=PATIENCE)
+        if not reading.done():
+            self._late = reading
+            reading.add_done_callback(_heard)
+            raise KeysUnavailable(SLOW)
         try:
-            return await self._database.fetch(sql, params)
+            return reading.result()
         except StoreFailed as failed:
             raise KeysUnavailable(failed.kind) from failed
 
@@ -83,6 +100,12 @@ class KeyStore:
             return await self._database.transact(script)
         except StoreFailed as failed:
             raise KeysUnavailable(failed.kind) from failed
+
+
+def _heard(reading: asyncio.Future[list[Row]]) -> None:
+    """Nobody waits for it any more, however it ended."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _row(key: ApiKey) -> tuple[Any, ...]:

@@ -51,7 +51,9 @@ class Query(NamedTuple):
 Script = Generator[Statement, list[Row], T]
 
 # Why a database does not do what it is asked, in words for a caller.
-Failure = Literal["disk full", "locked", "connection lost", "read-only", "damaged", "not allowed", "refused", "failed"]
+Failure = Literal[
+    "disk full", "locked", "connection lost", "read-only", "damaged", "not allowed", "refused", "failed", "stalled"
+]
 WORDS = {
     "disk full": "the disk is full",
     "locked": "another process keeps its database locked",
@@ -61,6 +63,7 @@ WORDS = {
     "not allowed": "its database does not let us in",
     "refused": "its database refuses the row",
     "failed": "its database fails",
+    "stalled": "its database does not answer",
 }
 SLOW = "its database does not keep up"
 

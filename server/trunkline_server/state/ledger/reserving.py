@@ -75,7 +75,10 @@ class Reserving:
         self._task = None
 
     def _give_up(self, batch: Sequence[_Waiting]) -> None:
-        """On those who wait behind them, too."""
+        """On those who wait behind them, too. The writer takes back what was wished, and so finds out what is wrong."""
+        for each in batch:
+            if not each.future.done():
+                self._withdraw(each.wish)
         self._fail((*batch, *self._queue), SLOW)
 
     async def _take(self, batch: Sequence[_Waiting]) -> None:

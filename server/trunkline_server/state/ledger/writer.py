@@ -24,6 +24,7 @@ PATIENCE = 5.0
 # Seconds between tries of a database that fails.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 REFUSED: Failure = "refused"
+STALLED: Failure = "stalled"
 
 
 class Writer:
@@ -94,6 +95,7 @@ class Writer:
         while True:
             await self._some()
             batch = list(islice(self._queue, BATCH))
+            timer = asyncio.get_running_loop().call_later(PATIENCE, self._note, STALLED)
             try:
                 await self._take(batch)
             except StoreFailed as failed:
@@ -103,6 +105,8 @@ class Writer:
             else:
                 pause = _FIRST_PAUSE
                 self._note("")
+            finally:
+                timer.cancel()
 
     async def _some(self) -> None:
         """Wait for entries, and for more of them while nobody is in a hurry."""
