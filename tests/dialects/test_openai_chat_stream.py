@@ -113,6 +113,13 @@ def test_an_error_is_raised_again_and_after_the_events_before_it() -> None:
         decoder.finish()
 
 
+def test_an_error_that_is_a_field_of_its_own() -> None:
+    """As gpustack passed on llama.cpp's, in an answer that had begun."""
+    _, error = read(text("Hi"), b'error: {"error":{"message":"failed to decode, try again","code":500}}\n\n')
+    assert error is not None
+    assert (error.outcome, error.message) == (call_pb2.OUTCOME_SERVER_ERROR, "failed to decode, try again")
+
+
 def test_what_was_used_before_an_error_is_told() -> None:
     _, error = read(event(usage={"prompt_tokens": 3, "completion_tokens": 1}), text("Hi"))
     assert error is not None
