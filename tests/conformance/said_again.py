@@ -86,11 +86,8 @@ def quirks_of(exchange: Exchange) -> Quirks:
     """Those of the provider's row, but for what it would not take: the recorded request has tried."""
     if exchange.dialect != "openai_chat":
         return Quirks(max_stop_sequences=5)
-    quirks = chat_requests.chat_row(exchange.provider).quirks
-    taken = frozenset({"image", "audio", "file", "file_url", "video"})
-    quirks = replace(quirks, unsupported=frozenset(), highest={}, media=taken, tool_call_id=".+", names=True)
-    quirks = replace(quirks, reasoning_field=quirks.reasoning_field or _reasoning_field(exchange), cache_control=True)
-    return replace(quirks, thinking="budget") if "enable_thinking" in exchange.request["body"] else quirks
+    quirks = chat_requests.as_tried(chat_requests.chat_row(exchange.provider).quirks, exchange.request["body"])
+    return replace(quirks, reasoning_field=quirks.reasoning_field or _reasoning_field(exchange))
 
 
 def _reasoning_field(exchange: Exchange) -> Literal["", "reasoning_content", "reasoning"]:

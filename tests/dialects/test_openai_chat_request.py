@@ -110,6 +110,41 @@ def test_effort_is_the_nearest_that_the_host_knows(
     assert bool(result.warnings) == (asked != sent)
 
 
+@pytest.mark.parametrize("choice", [{"mode": "MODE_REQUIRED"}, {"mode": "MODE_REQUIRED", "allowed_tools": ["f"]}])
+@pytest.mark.parametrize(("effort", "warned"), [(None, []), ("EFFORT_NONE", []), ("EFFORT_LOW", ["config.thinking"])])
+def test_deepseek_does_not_think_where_it_must_call_a_tool(choice: Any, effort: str | None, warned: list[str]) -> None:
+    """As it answers with 400: "Thinking mode does not support this tool_choice"."""
+    said = {"role": "ROLE_ASSISTANT", "parts": [{"text": "Well."}]}
+    asked: dict[str, Any] = {
+        "messages": [*EVERYTHING["messages"], said, *EVERYTHING["messages"]],
+        "tools": EVERYTHING["tools"],
+        "tool_choice": choice,
+        "config": {"temperature": 1} | ({"thinking": {"effort": effort}} if effort else {}),
+    }
+    result = encoded(asked, ROWS["deepseek"].quirks)
+    sent = json.loads(result.body)
+    assert (sent["thinking"], sent["temperature"]) == ({"type": "disabled"}, 1)
+    assert "reasoning_effort" not in sent
+    assert "reasoning_content" not in sent["messages"][1]
+    assert [warning.field for warning in result.warnings] == warned
+
+
+def test_settings_that_deepseek_does_not_heed_while_it_thinks() -> None:
+    asked = {"config": {"temperature": 1, "presence_penalty": 1, "frequency_penalty": 1, "top_p": 0.5}}
+    result = encoded(asked, ROWS["deepseek"].quirks)
+    sent = json.loads(result.body)
+    assert sent.keys() & {"temperature", "presence_penalty", "frequency_penalty", "top_p", "thinking"} == {"top_p"}
+    assert [warning.field for warning in result.warnings] == [
+        "config.temperature",
+        "config.presence_penalty",
+        "config.frequency_penalty",
+    ]
+    asked["config"] |= {"thinking": {"effort": "EFFORT_NONE"}}
+    result = encoded(asked, ROWS["deepseek"].quirks)
+    assert not result.warnings
+    assert json.loads(result.body)["temperature"] == 1
+
+
 def test_a_budget_alone_is_no_effort() -> None:
     result = encoded({"config": {"thinking": {"budget_tokens": 5}}})
     assert "reasoning_effort" not in json.loads(result.body)
@@ -179,3 +214,37 @@ def test_a_host_that_takes_sound_as_its_bytes_alone() -> None:
     asked = {"messages": [{"role": "ROLE_USER", "parts": [{"text": "What is said?"}, sound]}]}
     (message,) = json.loads(encoded(asked, ROWS["mistral"].quirks).body)["messages"]
     assert message["content"][1] == {"type": "input_audio", "input_audio": "UklGRg=="}
+
+
+def test_cache_breakpoints_of_openais_newer_models() -> None:
+    """Of system and user messages, as its chat API takes them from GPT-5.6 on."""
+    long, short = {"text": "Long.", "cache_breakpoint": {"ttl": "43200s"}}, {"text": "Hi", "cache_breakpoint": {}}
+    asked = {
+        "messages": [
+            {"role": "ROLE_SYSTEM", "parts": [long]},
+            {"role": "ROLE_ASSISTANT", "parts": [short]},
+            {"role": "ROLE_USER", "parts": [short]},
+        ],
+        "tools": [{"function": {"name": "f"}, "cache_breakpoint": {}}],
+    }
+    result = encoded(asked, ROWS["openai"].quirks, "gpt-5.6-sol")
+    system, said, user = json.loads(result.body)["messages"]
+    mark = {"mode": "explicit"}
+    assert system["content"] == [{"type": "text", "text": "Long.", "prompt_cache_breakpoint": mark | {"ttl": "12h"}}]
+    assert user["content"] == [{"type": "text", "text": "Hi", "prompt_cache_breakpoint": mark}]
+    assert said["content"] == "Hi"
+    dropped = ["messages[1].parts[0].cache_breakpoint", "tools[0].cache_breakpoint"]
+    assert [warning.field for warning in result.warnings] == dropped
+    older = encoded(asked, ROWS["openai"].quirks, "gpt-5.5")
+    assert b"prompt_cache_breakpoint" not in older.body
+    assert len(older.warnings) == 4
+
+
+def test_a_host_is_sent_all_tools_where_it_is_told_which_one_to_call() -> None:
+    asked = {
+        "tools": [{"function": {"name": "f"}}, {"function": {"name": "g"}}],
+        "tool_choice": {"mode": "MODE_REQUIRED", "allowed_tools": ["g"]},
+    }
+    sent = body(asked, ROWS["groq"].quirks)
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["f", "g"]
+    assert sent["tool_choice"] == {"type": "function", "function": {"name": "g"}}

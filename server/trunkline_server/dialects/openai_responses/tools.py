@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline_server.dialects.dialect import Quirks
-    from trunkline_server.dialects.openai_responses.notes import Notes
+    from trunkline_server.dialects.notes import Notes
 
 MODES: Mapping[ToolChoice.Mode.ValueType, str] = {
     ToolChoice.MODE_UNSPECIFIED: "auto",
