@@ -69,8 +69,10 @@ def as_tried(quirks: Quirks, body: dict[str, Any]) -> Quirks:
         return replace(quirks, thinking="object")
     if "enable_thinking" in body:
         return replace(quirks, thinking="budget")
-    if "thinking" in body or quirks.thinking == "deepseek":
+    if "thinking" in body:
         return replace(quirks, thinking="deepseek" if "reasoning_effort" in body else "switch")
+    if quirks.thinking == "deepseek":
+        return replace(quirks, thinking="effort")
     return quirks
 
 
@@ -266,6 +268,8 @@ def _function(function: dict[str, Any]) -> content_pb2.FunctionTool:
 def _tool_choice(choice: Any) -> ToolChoice:
     if isinstance(choice, str):
         return ToolChoice(mode=MODES[choice])
+    if "function" not in choice:
+        raise Inexpressible("a tool choice of another kind")
     return ToolChoice(mode=ToolChoice.MODE_REQUIRED, allowed_tools=[choice["function"]["name"]])
 
 
