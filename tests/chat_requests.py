@@ -65,6 +65,7 @@ def as_tried(quirks: Quirks, body: dict[str, Any]) -> Quirks:
     taken = frozenset({"image", "audio", "file", "file_url", "video"})
     quirks = replace(quirks, unsupported=frozenset(), highest={}, media=taken, tool_call_id=".+", names=True)
     quirks = replace(quirks, efforts=("none", "minimal", "low", "medium", "high", "xhigh"), cache_control=True)
+    quirks = replace(quirks, thinks_by_itself=False)
     if isinstance(body.get("reasoning"), dict):
         return replace(quirks, thinking="object")
     if "enable_thinking" in body:

@@ -167,7 +167,7 @@ def table_of(
     for name in providers:
         _ = table[name]
     for result in results:
-        row = table[result.exchange.provider]
+        row = table[result.exchange.row]
         for feature in result.shows():
             row[feature].shown += 1
         if result.tried and result.decoded.fault:

@@ -270,4 +270,4 @@ def test_a_provider_of_which_nothing_is_proven_has_its_line(tmp_path: Path, caps
     assert run(tmp_path, exchange("a-chat", ANSWER))[0] == 0
     lines = {line.split(" ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert {name for name, row in ROWS.items() if row.dialect} <= lines.keys()
-    assert lines["cerebras"].count("not proven") == len(FEATURES)
+    assert lines["sambanova"].count("not proven") == len(FEATURES)

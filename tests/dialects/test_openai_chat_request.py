@@ -110,10 +110,11 @@ def test_effort_is_the_nearest_that_the_host_knows(
     assert bool(result.warnings) == (asked != sent)
 
 
+@pytest.mark.parametrize("host", ["deepseek", "moonshot"])
 @pytest.mark.parametrize("choice", [{"mode": "MODE_REQUIRED"}, {"mode": "MODE_REQUIRED", "allowed_tools": ["f"]}])
 @pytest.mark.parametrize(("effort", "warned"), [(None, []), ("EFFORT_NONE", []), ("EFFORT_LOW", ["config.thinking"])])
-def test_deepseek_does_not_think_where_it_must_call_a_tool(choice: Any, effort: str | None, warned: list[str]) -> None:
-    """As it answers with 400: "Thinking mode does not support this tool_choice"."""
+def test_no_thinking_where_a_tool_must_be_called(choice: Any, effort: str | None, warned: list[str], host: str) -> None:
+    """As DeepSeek answers with 400: "Thinking mode does not support this tool_choice"."""
     said = {"role": "ROLE_ASSISTANT", "parts": [{"text": "Well."}]}
     asked: dict[str, Any] = {
         "messages": [*EVERYTHING["messages"], said, *EVERYTHING["messages"]],
@@ -121,12 +122,23 @@ def test_deepseek_does_not_think_where_it_must_call_a_tool(choice: Any, effort: 
         "tool_choice": choice,
         "config": {"temperature": 1} | ({"thinking": {"effort": effort}} if effort else {}),
     }
-    result = encoded(asked, ROWS["deepseek"].quirks)
+    result = encoded(asked, ROWS[host].quirks)
     sent = json.loads(result.body)
     assert (sent["thinking"], sent["temperature"]) == ({"type": "disabled"}, 1)
     assert "reasoning_effort" not in sent
     assert "reasoning_content" not in sent["messages"][1]
     assert [warning.field for warning in result.warnings] == warned
+
+
+@pytest.mark.parametrize("host", ["deepseek", "moonshot"])
+def test_turns_that_say_nothing_of_what_was_thought(host: str) -> None:
+    """Moonshot: "thinking is enabled but reasoning_content is missing in assistant tool call message"."""
+    call = {"role": "ROLE_ASSISTANT", "parts": [{"tool_call": {"id": "t", "name": "f"}}]}
+    result = {"role": "ROLE_TOOL", "parts": [{"tool_result": {"tool_call_id": "t", "parts": [{"text": "4"}]}}]}
+    asked: dict[str, Any] = {"messages": [*EVERYTHING["messages"], call, result], "tools": EVERYTHING["tools"]}
+    assert body(asked, ROWS[host].quirks)["messages"][1]["reasoning_content"] == " "
+    asked["config"] = {"thinking": {"effort": "EFFORT_NONE"}}
+    assert "reasoning_content" not in body(asked, ROWS[host].quirks)["messages"][1]
 
 
 def test_settings_that_deepseek_does_not_heed_while_it_thinks() -> None:

@@ -51,10 +51,13 @@ class Quirks:
     stream_options: bool = True
     # How the vendor is told to think: effort = reasoning_effort; object = OpenRouter's "reasoning"; switch =
     # "thinking" of type enabled or disabled; budget = enable_thinking and thinking_budget; deepseek = switch and
-    # reasoning_effort, with the rules of dialects/openai_chat/deepseek.py. Empty = not at all.
+    # reasoning_effort. Empty = not at all.
     thinking: Literal["", "effort", "object", "switch", "budget", "deepseek"] = "effort"
     # The words of reasoning_effort that the vendor knows, the least first. xhigh and max are the contract's MAX.
     efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high", "xhigh")
+    # Its models think unless they are told not to. Then they cannot be made to call a tool, and what they thought has
+    # to be sent back in every turn.
+    thinks_by_itself: bool = False
     # The field in which the vendor takes back what it thought ("content": as a part of it). Empty = it takes nothing.
     reasoning_field: Literal["", "reasoning_content", "reasoning", "content"] = ""
     # It takes back OpenRouter's reasoning_details.

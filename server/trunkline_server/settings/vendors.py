@@ -45,6 +45,7 @@ class QuirkSettings(Section, frozen=True, kw_only=True):
     stream_options: bool | None = None
     thinking: Literal["", "effort", "object", "switch", "budget", "deepseek"] | None = None
     efforts: tuple[Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"], ...] | None = None
+    thinks_by_itself: bool | None = None
     reasoning_field: Literal["", "reasoning_content", "reasoning", "content"] | None = None
     reasoning_details: bool | None = None
     media: tuple[Literal["image", "audio", "file", "file_url", "video"], ...] | None = None

@@ -12,7 +12,7 @@ from msgspec.json import Decoder
 from trunkline.v1.content_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, Part, Role
 from trunkline_server.dialects.breakpoints import prompt_cache_breakpoint
 from trunkline_server.dialects.lenient import decode_json
-from trunkline_server.dialects.openai_chat import deepseek
+from trunkline_server.dialects.openai_chat import thinkers
 from trunkline_server.dialects.openai_chat.media import encode_media
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def encode_messages(request: GenerateRequest, notes: Notes) -> Iterator[JsonObje
     if request.prompt:
         yield {"role": "user", "content": request.prompt}
     functions = _functions(request.messages) if notes.quirks.tool_result_names else {}
-    thinks = deepseek.thinks(request, notes.quirks)
+    thinks = thinkers.thinks(request, notes.quirks)
     for index, message in enumerate(request.messages):
         path = f"messages[{index}]"
         if message.role == ROLE_TOOL:
@@ -47,7 +47,7 @@ def encode_messages(request: GenerateRequest, notes: Notes) -> Iterator[JsonObje
         else:
             encoded = _Encoding(message, path, notes).message()
             if thinks and message.role == ROLE_ASSISTANT:
-                encoded.setdefault("reasoning_content", deepseek.NOTHING_THOUGHT)
+                encoded.setdefault("reasoning_content", thinkers.NOTHING_THOUGHT)
             yield encoded
 
 

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from trunkline.v1.content_pb2 import ResponseFormat
 from trunkline.v1.gateway_service_pb2 import Thinking
-from trunkline_server.dialects.openai_chat import deepseek
+from trunkline_server.dialects.openai_chat import thinkers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ def encode_settings(request: GenerateRequest, notes: Notes) -> JsonObject:
     """What its config says, thinking included, and in `notes` what cannot be said."""
     fields: JsonObject = {}
     config = request.config
-    unheard = deepseek.UNHEARD if deepseek.thinks(request, notes.quirks) else frozenset()
+    unheard = thinkers.unheard(request, notes.quirks)
     for name, said in _settings(config, notes.quirks):
         if name in notes.quirks.unsupported:
             notes.dropped(f"config.{name}", f"the provider does not know {name}: unset it, or choose another one")
@@ -60,7 +60,7 @@ def encode_settings(request: GenerateRequest, notes: Notes) -> JsonObject:
     if count > most and "stop_sequences" not in notes.quirks.unsupported:
         what = f"the provider takes {most} stop sequences: the first {most} of {count} are sent"
         notes.changed("config.stop_sequences", what)
-    if notes.quirks.thinking == "deepseek" and deepseek.forces_tool(request):
+    if thinkers.keeps_from_thinking(request, notes.quirks):
         return fields | _not_thinking(config.thinking, notes)
     return fields | _thinking(config.thinking, notes) if config.HasField("thinking") else fields
 
