@@ -149,8 +149,11 @@ def _tool_result(message: dict[str, Any], pieces: list[Any]) -> Part:
 
 
 def _tool_call(call: dict[str, Any]) -> Part:
-    if call.get("type") == "custom" or "cache_control" in call:
-        raise Inexpressible("a call of another kind")
+    if "cache_control" in call:
+        raise Inexpressible("a cache breakpoint of a call")
+    if call.get("type") == "custom":
+        said = content_pb2.ProviderPart(dialect="openai_chat", type="custom", json=json.dumps(call))
+        return Part(provider_part=said)
     function = call["function"]
     said = content_pb2.ToolCall(id=call["id"], name=function["name"], arguments_json=function["arguments"])
     return Part(tool_call=said)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from trunkline_server.dialects.openai_chat.notes import Notes
 
 DIALECT = "openai_chat"
+# A provider part of this type is a call of a custom tool, not a piece of content.
+CUSTOM = "custom"
 # A list of OpenRouter's reasoning_details, as it gave them.
 REASONING_DETAILS = "openrouter.reasoning_details"
 ROLES: Mapping[Role.ValueType, str] = {ROLE_SYSTEM: "system", ROLE_USER: "user", ROLE_ASSISTANT: "assistant"}
@@ -132,7 +134,9 @@ class _Encoding:
         block = self._block(part, path)
         if part.HasField("cache_breakpoint"):
             self._cache(block, part, f"{path}.cache_breakpoint")
-        if block is not None:
+        if block is not None and part.provider_part.type == CUSTOM:
+            self._calls.append(block)
+        elif block is not None:
             self._content.append(block)
         elif kind == "refusal":
             self._refusals.append(part.refusal)
