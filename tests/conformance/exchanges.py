@@ -113,17 +113,27 @@ class Exchange:
         return [piece for piece in [*pieces, rest] if piece]
 
 
+class NotAnExchange(Exception):
+    """A file is not of the corpus's schema: which, and why."""
+
+
 def exchanges(folder: Path) -> Iterator[Exchange]:
-    """Every exchange in the folder, by the names of their files."""
+    """Every exchange in the folder, by the names of their files. Raises NotAnExchange."""
     for path in sorted(folder.glob("*/*.json")):
-        said = json.loads(path.read_text())
-        yield Exchange(
-            id=said["id"],
-            provider=said["provider"],
-            api=said["api"],
-            kind=said["kind"],
-            features=frozenset(said.get("features") or ()),
-            request=said.get("request") or {},
-            response=said["response"],
-            listed_model=said.get("model") or "",
-        )
+        try:
+            yield _exchange(json.loads(path.read_text()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise NotAnExchange(f"{path.parent.name}/{path.name}: {type(error).__name__} {error}") from None
+
+
+def _exchange(said: Any) -> Exchange:
+    return Exchange(
+        id=said["id"],
+        provider=said["provider"],
+        api=said["api"],
+        kind=said["kind"],
+        features=frozenset(said.get("features") or ()),
+        request=said.get("request") or {},
+        response=said["response"],
+        listed_model=said.get("model") or "",
+    )

@@ -206,6 +206,14 @@ def test_what_is_out_of_scope_is_counted(tmp_path: Path, capsys: pytest.CaptureF
     assert "out of scope: 1 models" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text", ["not json", "[]", '{"id": "a"}'])
+def test_a_file_that_is_no_exchange_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    folder = folder_of(tmp_path, exchange("a-chat", ANSWER))
+    (folder / "anthropic" / "b.json").write_text(text)
+    assert main([str(folder)]) == 1
+    assert "FAIL not of the corpus's schema: anthropic/b.json: " in capsys.readouterr().out
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "nothing")]) == 1
     assert "There are no recorded exchanges" in capsys.readouterr().out
