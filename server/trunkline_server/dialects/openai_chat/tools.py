@@ -58,9 +58,9 @@ def _names_one(choice: ToolChoice) -> bool:
 
 
 def _may_be_sent(tool: Tool, choice: ToolChoice, *, allowed_tools: bool) -> bool:
-    if allowed_tools or not choice.allowed_tools or not tool.HasField("function"):
+    if allowed_tools or not choice.allowed_tools:
         return True
-    return tool.function.name in choice.allowed_tools
+    return (tool.function.name or tool.provider_tool.type) in choice.allowed_tools
 
 
 def _tool(tool: Tool, path: str, notes: Notes) -> JsonObject | None:
