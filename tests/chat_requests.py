@@ -152,8 +152,8 @@ def _tool_call(call: dict[str, Any]) -> Part:
     if "cache_control" in call:
         raise Inexpressible("a cache breakpoint of a call")
     if call.get("type") == "custom":
-        said = content_pb2.ProviderPart(dialect="openai_chat", type="custom", json=json.dumps(call))
-        return Part(provider_part=said)
+        own = content_pb2.ProviderPart(dialect="openai_chat", type="custom", json=json.dumps(call))
+        return Part(provider_part=own)
     function = call["function"]
     said = content_pb2.ToolCall(id=call["id"], name=function["name"], arguments_json=function["arguments"])
     return Part(tool_call=said)
@@ -350,7 +350,7 @@ def _plain_message(message: dict[str, Any]) -> dict[str, Any]:
         call.pop("index", None)
     content = message.get("content")
     if "cache_control" in message:
-        content = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        content = [{"type": "text", "text": content}] if isinstance(content, str) else content or [{}]
         content[-1]["cache_control"] = message.pop("cache_control")
     if isinstance(content, list):
         message["content"] = _plain_content(content, message["role"])

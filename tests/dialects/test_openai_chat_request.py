@@ -142,7 +142,7 @@ def test_turns_that_say_nothing_of_what_was_thought(host: str) -> None:
 
 
 def test_settings_that_deepseek_does_not_heed_while_it_thinks() -> None:
-    asked = {"config": {"temperature": 1, "presence_penalty": 1, "frequency_penalty": 1, "top_p": 0.5}}
+    asked: dict[str, Any] = {"config": {"temperature": 1, "presence_penalty": 1, "frequency_penalty": 1, "top_p": 0.5}}
     result = encoded(asked, ROWS["deepseek"].quirks)
     sent = json.loads(result.body)
     assert sent.keys() & {"temperature", "presence_penalty", "frequency_penalty", "top_p", "thinking"} == {"top_p"}

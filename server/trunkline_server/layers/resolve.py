@@ -43,7 +43,8 @@ def plain(call: Call) -> tuple[Call, Sequence[CallWarning]]:
         raise InvalidRequest(bad)
     settings = call.snapshot.settings
     request, policy, warnings = expand(settings, _plain(call.request))
-    warnings = [*warnings, *stray_options(settings, request)] if request.provider_options else warnings
+    if request.provider_options:
+        warnings = (*warnings, *stray_options(settings, request))
     call.story.valid, call.story.request = True, request
     return _told(call, request, policy), warnings
 
