@@ -98,6 +98,7 @@ def test_other_options_are_merged() -> None:
         (Thinking.EFFORT_MINIMAL, ("none", "low"), "low"),
         (Thinking.EFFORT_MEDIUM, ("low", "medium"), "medium"),
         (Thinking.EFFORT_MAX, ("low", "medium", "high"), "high"),
+        (Thinking.EFFORT_MEDIUM, ("low", "high", "max"), "high"),
     ],
 )
 def test_effort_is_the_nearest_that_the_host_knows(

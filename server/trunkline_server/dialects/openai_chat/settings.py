@@ -121,9 +121,9 @@ def _effort(thinking: Thinking, notes: Notes) -> str:
         _leave_out_budget(thinking, notes)
         return ""
     wanted, known = EFFORTS[thinking.effort], notes.quirks.efforts
-    # Little is not nothing.
+    # Little is not nothing; between two that are as near it is more, as DeepSeek itself has it.
     words = known if wanted == "none" else [word for word in known if word != "none"]
-    sent = min(words, key=lambda word: abs(_RANKS[word] - _RANKS[wanted]))
+    sent = min(words, key=lambda word: (abs(_RANKS[word] - _RANKS[wanted]), -_RANKS[word]))
     if _RANKS[sent] != _RANKS[wanted]:
         notes.changed("config.thinking.effort", f"the provider knows {', '.join(known)}: {sent} is sent")
     return sent
