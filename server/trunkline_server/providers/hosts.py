@@ -359,11 +359,7 @@ HOSTS = (
         unlisted="callable",
         key_required=False,
         base_url="http://localhost:4000/v1",
-        quirks=replace(
-            OPEN,
-            efforts=("none", "minimal", "low", "medium", "high", "xhigh"),
-            cache_control=True,
-        ),
+        quirks=replace(OPEN, efforts=("none", "minimal", "low", "medium", "high", "xhigh"), cache_control=True),
     ),
     _host(
         "vllm",
