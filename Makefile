@@ -48,6 +48,7 @@ lock: ## Choose the newest allowed versions again and write them down with their
 	lock -c requirements/run.txt requirements/dev.in -o requirements/dev.txt
 	lock requirements/protos.in -o requirements/protos.txt
 	lock requirements/others.in -o requirements/others.txt
+	lock requirements/litellm.in -o requirements/litellm.txt
 
 # Real grpcurl and grpc_health_probe, pinned with their checksums in tests/tools. Without Go the tests that need them say so.
 .tools/ready: tests/tools/go.mod tests/tools/go.sum
@@ -63,6 +64,12 @@ lock: ## Choose the newest allowed versions again and write them down with their
 .venv-others/ready: requirements/others.txt
 	$(PYTHON) -m venv .venv-others
 	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-others/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
+	touch $@
+
+# A LiteLLM proxy, which `make conformance` and the tests ask where it is there. Three quarters of a gigabyte.
+.venv-litellm/ready: requirements/litellm.txt
+	$(PYTHON) -m venv .venv-litellm
+	PIP_DISABLE_PIP_VERSION_CHECK=1 .venv-litellm/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
 	touch $@
 
 .tools/others: .venv-others/ready tests/tools/aimock/package.json tests/tools/aimock/package-lock.json
@@ -240,4 +247,4 @@ bench-usage: .venv/dev ## Milliseconds of UsageStats over a million attempts, he
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .venv .venv-protos .venv-others .tools .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis clients/typescript/dist clients/typescript/node_modules
+	rm -rf .venv .venv-protos .venv-others .venv-litellm .tools .fuzz build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis clients/typescript/dist clients/typescript/node_modules

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.json_format import ParseDict
 
@@ -16,6 +16,9 @@ from trunkline.v1 import content_pb2
 from trunkline.v1.content_pb2 import Media, ResponseFormat, ToolChoice
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, Thinking
 from trunkline_server.dialects.gemini_generate_content.parts import DIALECT, SIGNATURE, SYNTHETIC_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NUMBERS = {
     "maxOutputTokens": "max_output_tokens",
@@ -47,11 +50,62 @@ class NotExpressible(Exception):
 
 def meaning_of(body: Any) -> Any:
     """The body in one form: two bodies that mean the same are equal in it."""
-    plain = _without_nothing(_plain(body))
+    plain = _without_nothing(_plain(_in_lists(body)))
+    plain.pop("model", None)
     plain.get("systemInstruction", {}).pop("role", None)
-    if plain.get("generationConfig", {}).get("candidateCount") == 1:
-        del plain["generationConfig"]["candidateCount"]
+    if "tools" in plain:
+        plain["tools"] = [*_tools(plain["tools"])]
+    _level_settings(plain.get("generationConfig", {}))
+    if (choice := plain.get("toolConfig", {}).get("functionCallingConfig")) is not None:
+        choice["mode"] = choice.get("mode", "AUTO").upper()
+        if choice == {"mode": "AUTO"}:
+            del plain["toolConfig"]["functionCallingConfig"]
     return _without_nothing(plain)
+
+
+def _level_settings(settings: Any) -> None:
+    """Without what goes without saying."""
+    for name, usual in (("candidateCount", 1), ("responseMimeType", "text/plain")):
+        if settings.get(name) == usual:
+            del settings[name]
+    thinking = settings.get("thinkingConfig", {})
+    if "thinkingLevel" in thinking:
+        thinking["thinkingLevel"] = thinking["thinkingLevel"].upper()
+
+
+def _in_lists(body: Any) -> Any:
+    """What the API takes by itself, too, as the one of a list."""
+    body = {_camel(name): value for name, value in body.items()}
+    for name in ("tools", "contents"):
+        if isinstance(body.get(name), dict):
+            body[name] = [body[name]]
+    said = [_in_parts(content) for content in body["contents"]]
+    instructions = _in_parts(body.pop("systemInstruction", None) or {})
+    more = {"systemInstruction": instructions} if instructions["parts"] else {}
+    return body | {"contents": [content for content in said if content["parts"]]} | more
+
+
+def _in_parts(content: Any) -> Any:
+    parts = content.get("parts") or []
+    listed = [parts] if isinstance(parts, dict) else parts
+    said = [part for part in listed if part not in ({}, {"text": ""})]
+    order = sorted(range(len(said)), key=lambda place: _name_of_result(said[place]))
+    return content | {"parts": [said[place] for place in order]}
+
+
+def _name_of_result(part: Any) -> str:
+    """Results belong to calls by their names, in whatever order they stand."""
+    result = part.get("functionResponse") or part.get("function_response") or {}
+    return "" if "id" in result else str(result.get("name", ""))
+
+
+def _tools(tools: Any) -> Iterator[Any]:
+    """Functions in one list, and each of the provider's tools by itself, in one order."""
+    functions = [function for tool in tools for function in tool.get("functionDeclarations", [])]
+    if functions:
+        yield {"functionDeclarations": functions}
+    others = [{kind: said} for tool in tools for kind, said in tool.items() if kind != "functionDeclarations"]
+    yield from sorted(others, key=lambda tool: next(iter(tool)))
 
 
 def _plain(value: Any, name: str = "") -> Any:
@@ -198,6 +252,8 @@ def _part(said: Any, ids: _Ids) -> content_pb2.Part:
         part.media.CopyFrom(_media(rest))
     elif rest.keys() == {"text"}:
         part.text = rest["text"]
+    elif len(rest.keys() - {"thought"}) != 1:
+        raise NotExpressible(f"a part of {sorted(rest)}")
     else:
         (kind,) = rest.keys() - {"thought"}
         part.provider_part.dialect, part.provider_part.type = DIALECT, kind
@@ -246,13 +302,16 @@ def _choose(request: GenerateRequest, said: Any) -> None:
         return
     if said["mode"] not in MODES:
         raise NotExpressible(f"mode {said['mode']}")
+    if said.get("allowedFunctionNames") and any(tool.HasField("provider_tool") for tool in request.tools):
+        raise NotExpressible("functions to choose from, beside all of the provider's tools")
     request.tool_choice.mode = MODES[said["mode"]]
     request.tool_choice.allowed_tools.extend(said.get("allowedFunctionNames", []))
 
 
 def _configure(request: GenerateRequest, rest: Any) -> None:
     """Take from `rest` what the contract has words for."""
-    config = GenerationConfig(**{NUMBERS[key]: rest.pop(key) for key in [*rest] if key in NUMBERS})
+    config = GenerationConfig()
+    ParseDict({NUMBERS[key]: rest.pop(key) for key in [*rest] if key in NUMBERS}, config)
     config.stop_sequences.extend(rest.pop("stopSequences", []))
     if rest.pop("responseLogprobs", False):
         config.top_logprobs = rest.pop("logprobs", 0)

@@ -105,9 +105,7 @@ EXPECTED = {
     "sambanova": Expected(
         "https://api.sambanova.ai/v1/chat/completions", "Meta-Llama-3.3-70B-Instruct", {"SAMBANOVA_API_KEY": "k-1"}
     ),
-    "moonshot": Expected(
-        "https://api.moonshot.ai/v1/chat/completions", "kimi-k2-turbo-preview", {"MOONSHOT_API_KEY": "k-1"}
-    ),
+    "moonshot": Expected("https://api.moonshot.ai/v1/chat/completions", "kimi-k2.6", {"MOONSHOT_API_KEY": "k-1"}),
     "zai": Expected("https://api.z.ai/api/paas/v4/chat/completions", "glm-4.6", {"ZAI_API_KEY": "k-1"}),
     "qwen": Expected(
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1/chat/completions",

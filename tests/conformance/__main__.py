@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conformance.dump import line_of
-from conformance.exchanges import Exchange, exchanges
+from conformance.exchanges import Exchange, NotAnExchange, exchanges
 from conformance.expectations import expectations, lost, misread, said_otherwise, unlisted
 from conformance.live import failures_of_others
 from conformance.table import FEATURES, PASS, Result, print_table, result_of, table_of
@@ -46,7 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
             f"There are no recorded exchanges: no folder {options.folder or '../shared/corpus'}. Nothing was checked."
         )
         return int(options.folder is not None or _print_failures(disproved))
-    every = [*exchanges(folder)]
+    try:
+        every = [*exchanges(folder)]
+    except NotAnExchange as reason:
+        return _print_failures([*disproved, f"not of the corpus's schema: {reason}"])
     results = [result_of(exchange) for exchange in every if exchange.dialect]
     if options.dump:
         options.dump.write_text("".join(json.dumps(line_of(result)) + "\n" for result in results))

@@ -106,6 +106,6 @@ def contradiction(response: GenerateResponse) -> str:
         return "no finish reason"
     if usage.cache_read_input_tokens + usage.cache_write_input_tokens > usage.input_tokens:
         return "more cached tokens than tokens"
-    if usage.reasoning_output_tokens > usage.output_tokens:
+    if usage.HasField("output_tokens") and usage.reasoning_output_tokens > usage.output_tokens:
         return "more tokens of reasoning than tokens"
     return ""

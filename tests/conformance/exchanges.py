@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from trunkline_server.providers.by_model import dialects_of
 from trunkline_server.providers.table import ROWS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ DIALECTS = {
     "ollama": "ollama_chat",
     "converse": "bedrock_converse",
 }
+_ANY_SERVER = {"openai_chat": "openai_compatible", "openai_responses": "openai_responses"}
 _MODEL_IN_URL = {
     "gemini_generate_content": re.compile(r"/(?:models|tunedModels)/([^:?]+):"),
     "bedrock_converse": re.compile(r"/model/([^?]+)/converse"),
@@ -53,6 +55,19 @@ class Exchange:
         """
         row = ROWS.get(self.provider)
         return DIALECTS.get(self.api) or (row.dialect if row and self.failed else "")
+
+    @property
+    def row(self) -> str:
+        """The kind of provider that it proves something of: who is asked in this API.
+
+        What a provider answers in an API in which we do not ask it is of the kind for any server that has that API.
+        """
+        if self.api == "vertex":
+            return "vertex"
+        row = ROWS.get(self.provider)
+        if row is None or not self.asks_for_answer or self.dialect in dialects_of(row):
+            return self.provider
+        return _ANY_SERVER.get(self.dialect, self.provider)
 
     @property
     def asks_for_answer(self) -> bool:
@@ -98,17 +113,27 @@ class Exchange:
         return [piece for piece in [*pieces, rest] if piece]
 
 
+class NotAnExchange(Exception):
+    """A file is not of the corpus's schema: which, and why."""
+
+
 def exchanges(folder: Path) -> Iterator[Exchange]:
-    """Every exchange in the folder, by the names of their files."""
+    """Every exchange in the folder, by the names of their files. Raises NotAnExchange."""
     for path in sorted(folder.glob("*/*.json")):
-        said = json.loads(path.read_text())
-        yield Exchange(
-            id=said["id"],
-            provider=said["provider"],
-            api=said["api"],
-            kind=said["kind"],
-            features=frozenset(said.get("features") or ()),
-            request=said.get("request") or {},
-            response=said["response"],
-            listed_model=said.get("model") or "",
-        )
+        try:
+            yield _exchange(json.loads(path.read_text()))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise NotAnExchange(f"{path.parent.name}/{path.name}: {type(error).__name__} {error}") from None
+
+
+def _exchange(said: Any) -> Exchange:
+    return Exchange(
+        id=said["id"],
+        provider=said["provider"],
+        api=said["api"],
+        kind=said["kind"],
+        features=frozenset(said.get("features") or ()),
+        request=said.get("request") or {},
+        response=said["response"],
+        listed_model=said.get("model") or "",
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conformance.table import FAKE, FEATURES, NOT_OFFERED, PASS, SYNTHETIC
+from conformance.table import FAKE, FEATURES, NOT_OFFERED, PASS, REAL, SYNTHETIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,13 +29,16 @@ class Expectations:
     synthetic: Mapping[str, Mapping[str, Mapping[str, str]]] = field(default_factory=dict)
     # The servers of others that prove a feature of a provider, too: others/proofs.py.
     fakes: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    # Of these, the servers that are no fakes but what others run, too: a model's or a gateway.
+    real: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     # Why a request is not said again, or not in the same words.
     requests: Mapping[str, str] = field(default_factory=dict)
 
     def claims(self) -> dict[str, dict[str, str]]:
         """The state of each cell that needs no exchange."""
         claims: dict[str, dict[str, str]] = {}
-        for state, cells in ((NOT_OFFERED, self.not_offered), (SYNTHETIC, self.synthetic), (FAKE, self.fakes)):
+        told = ((NOT_OFFERED, self.not_offered), (SYNTHETIC, self.synthetic), (FAKE, self.fakes), (REAL, self.real))
+        for state, cells in told:
             for provider, features in cells.items():
                 claims.setdefault(provider, {}).update(dict.fromkeys(features, state))
         return claims
@@ -44,7 +47,9 @@ class Expectations:
 def expectations() -> Expectations:
     """Those of the committed file."""
     said: dict[str, Any] = tomllib.loads(FILE.read_text())
-    return Expectations(said["pass"], said["not_offered"], said["synthetic"], said["fake"], said["requests"])
+    return Expectations(
+        said["pass"], said["not_offered"], said["synthetic"], said["fake"], said["real"], said["requests"]
+    )
 
 
 def misread(results: Iterable[Result]) -> Iterator[str]:

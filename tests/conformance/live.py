@@ -30,7 +30,8 @@ def failures_of_others() -> Iterator[str]:
 
 def cells_of(server: str) -> Iterator[tuple[str, str]]:
     """The providers and features that it is said to prove."""
-    for provider, features in expectations().fakes.items():
+    expected = expectations()
+    for provider, features in [*expected.fakes.items(), *expected.real.items()]:
         yield from ((provider, feature) for feature, servers in features.items() if server in servers)
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 from conformance.inexpressible import Inexpressible
 
 from trunkline.v1 import content_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DIALECT = "anthropic_messages"
 MODES = {
@@ -26,13 +31,28 @@ SAID |= {"stop_sequences", "stream", "thinking", "output_format", "output_config
 def meaning(body: Any) -> Any:
     """A body with what may be said in two ways said in one."""
     plain = without_nulls(body)
-    plain["messages"] = [turn | {"content": in_blocks(turn["content"])} for turn in plain["messages"]]
+    plain["messages"] = [*_turns(plain["messages"])]
+    if "tools" in plain:
+        plain["tools"] = [_tool_meaning(tool) for tool in plain["tools"]]
+    if plain.get("tool_choice", {}).get("disable_parallel_tool_use") is False:
+        del plain["tool_choice"]["disable_parallel_tool_use"]
     plain["system"] = in_blocks(plain.get("system", []))
     if "output_format" in plain:
         plain["output_config"] = plain.get("output_config", {}) | {"format": plain.pop("output_format")}
     if plain.get("thinking", {}).get("type") == "adaptive":
         plain["output_config"] = {"effort": "high"} | plain.get("output_config", {})
     return {"tools": [], "stop_sequences": [], "stream": False} | plain
+
+
+def _turns(messages: Any) -> Iterator[Any]:
+    """Turns of the same side that follow each other are one."""
+    for role, turns in groupby(messages, key=itemgetter("role")):
+        yield {"role": role, "content": [block for turn in turns for block in in_blocks(turn["content"])]}
+
+
+def _tool_meaning(tool: Any) -> Any:
+    silent = (("description", ""), ("strict", False))
+    return {name: value for name, value in tool.items() if (name, value) not in silent}
 
 
 def without_nulls(value: Any) -> Any:
@@ -118,6 +138,8 @@ def set_config(request: pb.GenerateRequest, body: Any) -> None:
 
 
 def set_thinking(thinking: pb.Thinking, said: Any, effort: str | None) -> None:
+    if effort == "xhigh":
+        raise Inexpressible("effort xhigh")
     if "budget_tokens" in said:
         thinking.budget_tokens = said["budget_tokens"]
     if said.get("type") == "disabled":

@@ -36,6 +36,8 @@ def meaning(body: Any) -> Any:
     if "textFormat" in output:
         # The contract has no word for it.
         output["textFormat"]["structure"]["jsonSchema"].pop("description", None)
+    if (plain.get("additionalModelRequestFields") or {}).get("thinking") == {"type": "adaptive"}:
+        output = {"effort": "high"} | output
     return plain | {"messages": turns, "inferenceConfig": settings, "outputConfig": output}
 
 
@@ -140,8 +142,15 @@ def result_of(said: Any) -> content_pb2.Part:
         if "json" in piece:
             part.tool_result.parts.add(text=json.dumps(piece["json"]))
         else:
-            part.tool_result.parts.append(part_of(piece))
+            part.tool_result.parts.append(_text_or_media(piece))
     part.tool_result.is_error = said.get("status") == "error"
+    return part
+
+
+def _text_or_media(piece: Any) -> content_pb2.Part:
+    part = part_of(piece)
+    if part.HasField("provider_part"):
+        raise Inexpressible(f"{part.provider_part.type} in a tool's result")
     return part
 
 

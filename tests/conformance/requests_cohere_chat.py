@@ -31,6 +31,8 @@ def meaning(body: Any) -> Any:
     """A body with what may be said in two ways said in one."""
     plain = {name: value for name, value in body.items() if value is not None}
     plain = {"stream": False, "documents": [], "tools": [], "stop_sequences": []} | plain
+    if not plain["tools"]:
+        plain.pop("tool_choice", None)
     plain["documents"] = [document_data(document) for document in plain["documents"]]
     return plain | {"messages": [in_items(message) for message in body["messages"]]}
 

@@ -23,7 +23,9 @@ SAID |= {"tools", "tool_choice", "parallel_tool_calls", "text", "stream"}
 
 def request_of(body: Any) -> GenerateRequest:
     """The contract's request that means what `body` does."""
-    given = body["input"]
+    given = body.get("input")
+    if given is None:
+        raise Inexpressible("a prompt that the provider keeps")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
     request: dict[str, Any] = {"messages": [*messages_of(items)], "config": config_of(body)}
     request["system_instruction"] = body.get("instructions") or ""
@@ -56,6 +58,8 @@ def messages_of(items: list[Any]) -> Iterator[Any]:
 def message_of(item: Any) -> tuple[str, list[Any]]:
     kind = item.get("type", "message")
     match kind:
+        case "message" if item["role"] not in ROLES:
+            raise Inexpressible(f"a message of {item['role']}")
         case "message":
             return ROLES[item["role"]], parts_of(item["content"])
         case "reasoning":
@@ -137,6 +141,8 @@ def tool_of(tool: Any) -> Any:
     if tool["type"] != "function":
         settings = {key: value for key, value in tool.items() if key != "type"}
         return {"provider_tool": {"dialect": DIALECT, "type": tool["type"], "config_json": json.dumps(settings)}}
+    if more := tool.keys() - {"type", "name", "description", "strict", "parameters"}:
+        raise Inexpressible(f"a function with {', '.join(sorted(more))}")
     function = {key: tool[key] for key in ("name", "description", "strict") if tool.get(key) is not None}
     return {"function": function | {"parameters_json_schema": json.dumps(tool["parameters"])}}
 
@@ -166,16 +172,24 @@ def format_of(form: Any) -> Any:
 
 def meaning(body: Any) -> Any:
     """The body without what says nothing: nulls and defaults, and with each thing said in one way."""
-    defaults = {"stream": False, "store": True, "include": [], "tool_choice": "auto"}
+    defaults = {"stream": False, "store": True, "include": [], "tool_choice": "auto", "instructions": "", "tools": []}
     plain = {key: value for key, value in body.items() if value is not None and value != defaults.get(key)}
+    plain["text"] = {key: value for key, value in body.get("text", {}).items() if value != {"type": "text"}}
+    if "tools" in plain:
+        plain["tools"] = [tool_meaning(tool) for tool in plain["tools"]]
     items = body["input"]
-    items = [{"role": "user", "content": items}] if isinstance(items, str) else items
-    return plain | {"input": [item_meaning(item) for item in items]}
+    items = [item_meaning(item) for item in ([{"role": "user", "content": items}] if isinstance(items, str) else items)]
+    return plain | {"input": [item for item in items if item.get("content") not in ([], [{"text": ""}])]}
+
+
+def tool_meaning(tool: Any) -> Any:
+    return {key: value for key, value in tool.items() if (key, value) != ("description", "")}
 
 
 def item_meaning(item: Any) -> Any:
     if item.get("type", "message") != "message":
-        return item
+        # The provider says of its own items how they are.
+        return {key: value for key, value in item.items() if key != "status"}
     content = item["content"]
     pieces = [{"type": "input_text", "text": content}] if isinstance(content, str) else content
     role = "system" if item["role"] == "developer" else item["role"]

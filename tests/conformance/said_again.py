@@ -63,7 +63,10 @@ def say_again(exchange: Exchange, dialect: Dialect) -> Again:
         return Again(skipped=f"the contract does not say: {reason}")
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, AssertionError) as error:
         return Again(skipped=f"no reader for it: {type(error).__name__} {error}"[:200])
-    return _encode(exchange, dialect, request, getattr(reader, mean))
+    try:
+        return _encode(exchange, dialect, request, getattr(reader, mean))
+    except Exception as error:  # noqa: BLE001 - only typed errors may leave an encoder: anything else is its fault
+        return Again(request=request, skipped=f"raised {type(error).__name__}", differs=("(raised)",))
 
 
 def _encode(exchange: Exchange, dialect: Dialect, request: GenerateRequest, mean: Any) -> Again:
@@ -78,7 +81,7 @@ def _encode(exchange: Exchange, dialect: Dialect, request: GenerateRequest, mean
         why = f"{'no reader for it' if is_readers else 'refused'}: {error}"[:200]
         return Again(request=request, skipped=why, differs=() if is_readers else ("(refused)",))
     body = json.loads(encoded.body)
-    paths = tuple(differences(mean(_copy(body)), mean(_model(exchange) | _without_nulls(said))))
+    paths = tuple(differences(mean(_without_nulls(body)), mean(_model(exchange) | _without_nulls(said))))
     return Again(request=request, body=body, warned=tuple(w.field for w in encoded.warnings), differs=paths)
 
 
@@ -86,11 +89,8 @@ def quirks_of(exchange: Exchange) -> Quirks:
     """Those of the provider's row, but for what it would not take: the recorded request has tried."""
     if exchange.dialect != "openai_chat":
         return Quirks(max_stop_sequences=5)
-    quirks = chat_requests.chat_row(exchange.provider).quirks
-    taken = frozenset({"image", "audio", "file", "file_url", "video"})
-    quirks = replace(quirks, unsupported=frozenset(), highest={}, media=taken, tool_call_id=".+", names=True)
-    quirks = replace(quirks, reasoning_field=quirks.reasoning_field or _reasoning_field(exchange), cache_control=True)
-    return replace(quirks, thinking="budget") if "enable_thinking" in exchange.request["body"] else quirks
+    quirks = chat_requests.as_tried(chat_requests.chat_row(exchange.provider).quirks, exchange.request["body"])
+    return replace(quirks, reasoning_field=quirks.reasoning_field or _reasoning_field(exchange))
 
 
 def _reasoning_field(exchange: Exchange) -> Literal["", "reasoning_content", "reasoning"]:

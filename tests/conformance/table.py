@@ -28,8 +28,9 @@ FEATURES = (
     "logprobs",
     "errors",
 )
-PASS, FAKE, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL = (
+PASS, REAL, FAKE, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL = (
     "pass",
+    "real",
     "fake",
     "synthetic",
     "not offered",
@@ -166,7 +167,7 @@ def table_of(
     for name in providers:
         _ = table[name]
     for result in results:
-        row = table[result.exchange.provider]
+        row = table[result.exchange.row]
         for feature in result.shows():
             row[feature].shown += 1
         if result.tried and result.decoded.fault:
@@ -184,5 +185,5 @@ def print_table(table: Table) -> None:
     for provider, row in table.items():
         print(f"{provider:19}" + "".join(f"{row[feature]!s:16}" for feature in FEATURES).rstrip())
     states = Counter(cell.state for row in table.values() for cell in row.values())
-    order = (PASS, FAKE, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL)
+    order = (PASS, REAL, FAKE, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL)
     print("\ncells: " + ", ".join(f"{states[state]} {state}" for state in order))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from conformance.__main__ import CORPUS, main
 from conformance.exchanges import exchanges
 from conformance.expectations import Expectations, expectations, lost
-from conformance.said_again import differences
+from conformance.said_again import READERS, differences
 from conformance.table import FEATURES, result_of, table_of
 
+from trunkline_server.dialects import anthropic_messages
 from trunkline_server.providers.table import ROWS
 
 TESTS = Path(__file__).parents[1]
@@ -133,10 +135,83 @@ def test_a_request_that_comes_to_mean_something_else_is_a_failure(
     assert "FAIL a-chat: the request differs: .system[0].unheard_of" in capsys.readouterr().out
 
 
+def test_an_encoder_that_breaks_is_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(anthropic_messages, "encode_request", broken)
+    assert main([str(folder_of(tmp_path, exchange("a-chat", ANSWER)))]) == 1
+    assert "FAIL a-chat: the request differs: (raised) raised ZeroDivisionError" in capsys.readouterr().out
+
+
+F = {"name": "f"}
+CACHED = {"cache_control": {"type": "ephemeral"}}
+
+
+def users(*contents: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content} for content in contents]}
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+# The same said in two ways, as recordings have it.
+SAME: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("openai_chat", {"tools": [{"function": F}]}, {"tools": [{"type": "function", "function": F}]}),
+    ("openai_chat", {"reasoning": {"effort": "low"}}, {"reasoning_effort": "low"}),
+    ("openai_chat", {"messages": [{"role": "user", "content": "a"} | CACHED]}, users([text("a") | CACHED])),
+    ("openai_responses", {"instructions": "", "tools": [], "text": {"format": {"type": "text"}}}, {}),
+    (
+        "anthropic_messages",
+        {"tool_choice": {"type": "any", "disable_parallel_tool_use": False}},
+        {"tool_choice": {"type": "any"}},
+    ),
+    ("anthropic_messages", users("a", "b"), users([text("a"), text("b")])),
+    ("gemini_generate_content", {"systemInstruction": {"parts": {"text": ""}}}, {}),
+    (
+        "gemini_generate_content",
+        {"tools": [{"googleSearch": {}}, {"functionDeclarations": [F]}]},
+        {"tools": [{"functionDeclarations": [F], "googleSearch": {}}]},
+    ),
+    ("gemini_generate_content", {"toolConfig": {"functionCallingConfig": {"mode": "auto"}}}, {}),
+    ("cohere_chat", {"tool_choice": "NONE"}, {}),
+]
+LEAST: dict[str, dict[str, Any]] = {
+    "openai_chat": {"messages": [{"role": "user", "content": "a"}]},
+    "openai_responses": {"input": "a"},
+    "anthropic_messages": {"messages": [{"role": "user", "content": "a"}], "max_tokens": 5},
+    "gemini_generate_content": {"contents": [{"role": "user", "parts": [{"text": "a"}]}]},
+    "cohere_chat": {"messages": [{"role": "user", "content": "a"}]},
+}
+
+
+@pytest.mark.parametrize(("dialect", "one", "other"), SAME)
+def test_what_means_the_same_is_equal_and_what_does_not_is_not(
+    dialect: str, one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    module, _, mean = READERS[dialect]
+    meaning = getattr(import_module(module), mean)
+    bodies = [json.loads(json.dumps(LEAST[dialect] | said)) for said in (one, other)]
+    assert meaning(bodies[0]) == meaning(bodies[1])
+    changed = json.loads(json.dumps(LEAST[dialect]).replace('"a"', '"another"'))
+    assert meaning(changed) != meaning(json.loads(json.dumps(LEAST[dialect])))
+
+
 def test_what_is_out_of_scope_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, dumped = run(tmp_path, exchange("some-models", {"data": []}, kind="models", api="models"))
     assert (code, dumped) == (0, {})
     assert "out of scope: 1 models" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", '{"id": "a"}'])
+def test_a_file_that_is_no_exchange_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    folder = folder_of(tmp_path, exchange("a-chat", ANSWER))
+    (folder / "anthropic" / "b.json").write_text(text)
+    assert main([str(folder)]) == 1
+    assert "FAIL not of the corpus's schema: anthropic/b.json: " in capsys.readouterr().out
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,4 +278,4 @@ def test_a_provider_of_which_nothing_is_proven_has_its_line(tmp_path: Path, caps
     assert run(tmp_path, exchange("a-chat", ANSWER))[0] == 0
     lines = {line.split(" ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert {name for name, row in ROWS.items() if row.dialect} <= lines.keys()
-    assert lines["cerebras"].count("not proven") == len(FEATURES)
+    assert lines["sambanova"].count("not proven") == len(FEATURES)

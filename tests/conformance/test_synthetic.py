@@ -35,9 +35,11 @@ SAYS: dict[str, Callable[[str, Any], bool]] = {
     "stream": lambda _, body: body["stream"] is True,
     "tools": lambda _, body: bool(body["tools"]),
     "parallel tools": lambda _, body: bool(body["tools"]),
-    "schema": lambda text, _: '"json_schema"' in text,
+    "schema": lambda text, body: '"json_schema"' in text or isinstance(body.get("format"), dict),
     "vision": lambda text, _: '"image_url"' in text or '"images"' in text,
-    "logprobs": lambda text, _: "logprobs" in text,
+    "logprobs": lambda text, _: "logprobs" in text.lower(),
+    "reasoning": lambda text, _: "reasoning_effort" in text or "think" in text,
+    "cache usage": lambda _, body: bool(body["messages"]),
 }
 # What an answer has to show of it. The others are asked for only.
 SHOWS: dict[str, Callable[[GenerateResponse], bool]] = {
@@ -46,6 +48,8 @@ SHOWS: dict[str, Callable[[GenerateResponse], bool]] = {
     "tools": lambda answer: any(part.HasField("tool_call") for part in answer.message.parts),
     "parallel tools": lambda answer: sum(part.HasField("tool_call") for part in answer.message.parts) > 1,
     "logprobs": lambda answer: bool(answer.logprobs),
+    "reasoning": lambda answer: any(part.reasoning.text for part in answer.message.parts),
+    "cache usage": lambda answer: 0 < answer.usage.cache_read_input_tokens <= answer.usage.input_tokens,
 }
 
 

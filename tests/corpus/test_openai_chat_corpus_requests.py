@@ -6,12 +6,11 @@ The recordings are not part of the repository.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from chat_requests import Inexpressible, chat_row, plain, request_of, without_nulls
+from chat_requests import Inexpressible, as_tried, chat_row, plain, request_of, without_nulls
 
 from trunkline_server.dialects import openai_chat
 
@@ -57,10 +56,7 @@ def _body(path: Path) -> Any:
 
 def quirks_of(provider: str, body: dict[str, Any]) -> Quirks:
     """Those of the provider's row, but for what it would not take: the recorded request has tried."""
-    quirks = chat_row(provider).quirks
-    taken = frozenset({"image", "audio", "file", "file_url", "video"})
-    quirks = replace(quirks, unsupported=frozenset(), highest={}, media=taken, tool_call_id=".+", names=True)
-    return replace(quirks, thinking="budget") if "enable_thinking" in body else quirks
+    return as_tried(chat_row(provider).quirks, body)
 
 
 @pytest.mark.parametrize("path", recordings())

@@ -198,6 +198,17 @@ def test_a_conversation_that_says_nothing(texts: list[str]) -> None:
     assert refused(messages=[{"role": "ROLE_USER", "parts": [{"text": text} for text in texts]}]) == ["messages"]
 
 
+def test_a_turn_that_begins_with_a_block_of_the_providers_own() -> None:
+    search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "a"}}
+    asked = {"dialect": "anthropic_messages", "type": "server_tool_use", "json": json.dumps(search)}
+    call = {"tool_call": {"id": "t", "name": "add", "arguments_json": "{}"}}
+    said = {"role": "ROLE_ASSISTANT", "parts": [{"provider_part": asked}, call]}
+    result = {"role": "ROLE_TOOL", "parts": [{"tool_result": {"tool_call_id": "t", "parts": [{"text": "4"}]}}]}
+    sent = json.loads(encode(messages=[HELLO, said, result]).body)["messages"]
+    assert sent[1]["content"][0] == search
+    assert [block["type"] for block in sent[1]["content"]] == ["server_tool_use", "tool_use"]
+
+
 def test_messages_that_say_nothing_are_not_there() -> None:
     silent = {"role": "ROLE_ASSISTANT", "parts": [{"text": " "}]}
     system = {"role": "ROLE_SYSTEM", "parts": [{"text": "Be kind."}]}

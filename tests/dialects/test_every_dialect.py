@@ -12,6 +12,9 @@ from event_streams import event
 from fuzz.seeds import NAMES, seeds_of
 
 from trunkline.v1 import call_pb2
+from trunkline.v1.content_pb2 import ToolChoice
+from trunkline.v1.gateway_service_pb2 import GenerateRequest
+from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.errors import UpstreamError
 
 if TYPE_CHECKING:
@@ -163,3 +166,37 @@ def test_what_is_both_nested_too_deeply_and_no_unicode(name: str, depth: int) ->
     assert error.outcome == call_pb2.OUTCOME_SERVER_ERROR
     with pytest.raises(UpstreamError):
         dialect_named(name).decode_response(body)
+
+
+# A host without a choice among some of the tools: what is sent may be used.
+PLAIN_HOST = Quirks(allowed_tools=False)
+
+
+@EACH
+def test_a_tool_of_the_provider_is_used_only_if_it_is_allowed(name: str) -> None:
+    """It costs money and leaves the house: "only these tools, by name"."""
+    asked = GenerateRequest()
+    asked.messages.add(role="ROLE_USER").parts.add(text="Hi")
+    for function in ("f", "g"):
+        asked.tools.add().function.name = function
+    search = asked.tools.add().provider_tool
+    search.dialect, search.type = name, "searchTheWeb"
+    search.config_json = '{"name": "searchTheWeb"}'
+    for allowed, sent in (((), True), (("f", "searchTheWeb"), True), (("f", "g"), False)):
+        del asked.tool_choice.allowed_tools[:]
+        asked.tool_choice.allowed_tools.extend(allowed)
+        encoded = dialect_named(name).encode_request(asked, "m", stream=False, quirks=PLAIN_HOST)
+        assert (b"searchTheWeb" in encoded.body) == sent, allowed
+
+
+@pytest.mark.parametrize("name", ["openai_chat", "openai_responses"])
+def test_all_tools_are_sent_where_one_is_named_that_must_be_called(name: str) -> None:
+    asked = GenerateRequest()
+    asked.messages.add(role="ROLE_USER").parts.add(text="Hi")
+    for function in ("f", "g"):
+        asked.tools.add().function.name = function
+    asked.tool_choice.mode = ToolChoice.MODE_REQUIRED
+    asked.tool_choice.allowed_tools.append("g")
+    body = json.loads(dialect_named(name).encode_request(asked, "m", stream=False, quirks=PLAIN_HOST).body)
+    assert [tool.get("name") or tool["function"]["name"] for tool in body["tools"]] == ["f", "g"]
+    assert body["tool_choice"]["type"] == "function"

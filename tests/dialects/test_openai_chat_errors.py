@@ -92,6 +92,30 @@ def test_the_status_alone(status: int, outcome: call_pb2.Outcome.ValueType) -> N
         (400, {"error": {"message": "Model Not Exist"}}, call_pb2.OUTCOME_MODEL_NOT_FOUND),
         (400, {"error": {"message": "x/y is not a valid model ID", "code": 400}}, call_pb2.OUTCOME_MODEL_NOT_FOUND),
         (403, {"error": {"code": "model_not_found"}}, call_pb2.OUTCOME_MODEL_NOT_FOUND),
+        # xAI's, DeepSeek's, OpenAI's of a key that may not ask this model.
+        (400, {"code": "invalid-argument", "error": "Model not found: grok-9"}, call_pb2.OUTCOME_MODEL_NOT_FOUND),
+        (
+            400,
+            {"error": {"message": "The supported API model names are a or b, but you passed c."}},
+            call_pb2.OUTCOME_MODEL_NOT_FOUND,
+        ),
+        (
+            403,
+            {"error": {"message": "You are not allowed to sample from this model", "type": "invalid_request_error"}},
+            call_pb2.OUTCOME_MODEL_NOT_FOUND,
+        ),
+        # Perplexity's, Ollama's, LiteLLM's.
+        (400, {"error": {"type": "too_many_prompt_tokens", "code": 400}}, call_pb2.OUTCOME_CONTEXT_LENGTH),
+        (
+            400,
+            {"error": {"message": "prompt too long; exceeded max context length by 9 tokens"}},
+            call_pb2.OUTCOME_CONTEXT_LENGTH,
+        ),
+        (
+            400,
+            {"error": {"message": "No connected db.", "type": "no_db_connection", "code": "400"}},
+            call_pb2.OUTCOME_AUTH,
+        ),
         (404, {"error": {"code": "DeploymentNotFound"}}, call_pb2.OUTCOME_MODEL_NOT_FOUND),
         (400, {"error": {"code": "tool_use_failed"}}, call_pb2.OUTCOME_SERVER_ERROR),
         (400, {"error": {"message": "Your credit balance is too low"}}, call_pb2.OUTCOME_QUOTA),
@@ -174,6 +198,12 @@ def test_the_providers_words_are_scrubbed_and_short() -> None:
 )
 def test_the_wait_that_a_provider_asks_for(headers: dict[str, str], wait: float | None) -> None:
     assert error(429, **headers).retry_after == wait
+
+
+def test_the_wait_that_a_litellm_proxy_passes_on() -> None:
+    passed_on = {"llm_provider-retry-after": "7"}
+    assert decode_error(429, passed_on, b"").retry_after == 7
+    assert decode_error(429, passed_on | {"retry-after": "2"}, b"").retry_after == 2
 
 
 def test_a_limit_that_no_wait_lifts_is_a_quota() -> None:

@@ -98,6 +98,7 @@ def test_other_options_are_merged() -> None:
         (Thinking.EFFORT_MINIMAL, ("none", "low"), "low"),
         (Thinking.EFFORT_MEDIUM, ("low", "medium"), "medium"),
         (Thinking.EFFORT_MAX, ("low", "medium", "high"), "high"),
+        (Thinking.EFFORT_MEDIUM, ("low", "high", "max"), "high"),
     ],
 )
 def test_effort_is_the_nearest_that_the_host_knows(
@@ -108,6 +109,53 @@ def test_effort_is_the_nearest_that_the_host_knows(
     assert json.loads(result.body)["reasoning_effort"] == sent
     asked = Thinking.Effort.Name(effort).removeprefix("EFFORT_").lower()
     assert bool(result.warnings) == (asked != sent)
+
+
+@pytest.mark.parametrize("host", ["deepseek", "moonshot"])
+@pytest.mark.parametrize("choice", [{"mode": "MODE_REQUIRED"}, {"mode": "MODE_REQUIRED", "allowed_tools": ["f"]}])
+@pytest.mark.parametrize(("effort", "warned"), [(None, []), ("EFFORT_NONE", []), ("EFFORT_LOW", ["config.thinking"])])
+def test_no_thinking_where_a_tool_must_be_called(choice: Any, effort: str | None, warned: list[str], host: str) -> None:
+    """As DeepSeek answers with 400: "Thinking mode does not support this tool_choice"."""
+    said = {"role": "ROLE_ASSISTANT", "parts": [{"text": "Well."}]}
+    asked: dict[str, Any] = {
+        "messages": [*EVERYTHING["messages"], said, *EVERYTHING["messages"]],
+        "tools": EVERYTHING["tools"],
+        "tool_choice": choice,
+        "config": {"temperature": 1} | ({"thinking": {"effort": effort}} if effort else {}),
+    }
+    result = encoded(asked, ROWS[host].quirks)
+    sent = json.loads(result.body)
+    assert (sent["thinking"], sent["temperature"]) == ({"type": "disabled"}, 1)
+    assert "reasoning_effort" not in sent
+    assert "reasoning_content" not in sent["messages"][1]
+    assert [warning.field for warning in result.warnings] == warned
+
+
+@pytest.mark.parametrize("host", ["deepseek", "moonshot"])
+def test_turns_that_say_nothing_of_what_was_thought(host: str) -> None:
+    """Moonshot: "thinking is enabled but reasoning_content is missing in assistant tool call message"."""
+    call = {"role": "ROLE_ASSISTANT", "parts": [{"tool_call": {"id": "t", "name": "f"}}]}
+    result = {"role": "ROLE_TOOL", "parts": [{"tool_result": {"tool_call_id": "t", "parts": [{"text": "4"}]}}]}
+    asked: dict[str, Any] = {"messages": [*EVERYTHING["messages"], call, result], "tools": EVERYTHING["tools"]}
+    assert body(asked, ROWS[host].quirks)["messages"][1]["reasoning_content"] == " "
+    asked["config"] = {"thinking": {"effort": "EFFORT_NONE"}}
+    assert "reasoning_content" not in body(asked, ROWS[host].quirks)["messages"][1]
+
+
+def test_settings_that_deepseek_does_not_heed_while_it_thinks() -> None:
+    asked: dict[str, Any] = {"config": {"temperature": 1, "presence_penalty": 1, "frequency_penalty": 1, "top_p": 0.5}}
+    result = encoded(asked, ROWS["deepseek"].quirks)
+    sent = json.loads(result.body)
+    assert sent.keys() & {"temperature", "presence_penalty", "frequency_penalty", "top_p", "thinking"} == {"top_p"}
+    assert [warning.field for warning in result.warnings] == [
+        "config.temperature",
+        "config.presence_penalty",
+        "config.frequency_penalty",
+    ]
+    asked["config"] |= {"thinking": {"effort": "EFFORT_NONE"}}
+    result = encoded(asked, ROWS["deepseek"].quirks)
+    assert not result.warnings
+    assert json.loads(result.body)["temperature"] == 1
 
 
 def test_a_budget_alone_is_no_effort() -> None:
@@ -179,3 +227,37 @@ def test_a_host_that_takes_sound_as_its_bytes_alone() -> None:
     asked = {"messages": [{"role": "ROLE_USER", "parts": [{"text": "What is said?"}, sound]}]}
     (message,) = json.loads(encoded(asked, ROWS["mistral"].quirks).body)["messages"]
     assert message["content"][1] == {"type": "input_audio", "input_audio": "UklGRg=="}
+
+
+def test_cache_breakpoints_of_openais_newer_models() -> None:
+    """Of system and user messages, as its chat API takes them from GPT-5.6 on."""
+    long, short = {"text": "Long.", "cache_breakpoint": {"ttl": "43200s"}}, {"text": "Hi", "cache_breakpoint": {}}
+    asked = {
+        "messages": [
+            {"role": "ROLE_SYSTEM", "parts": [long]},
+            {"role": "ROLE_ASSISTANT", "parts": [short]},
+            {"role": "ROLE_USER", "parts": [short]},
+        ],
+        "tools": [{"function": {"name": "f"}, "cache_breakpoint": {}}],
+    }
+    result = encoded(asked, ROWS["openai"].quirks, "gpt-5.6-sol")
+    system, said, user = json.loads(result.body)["messages"]
+    mark = {"mode": "explicit"}
+    assert system["content"] == [{"type": "text", "text": "Long.", "prompt_cache_breakpoint": mark | {"ttl": "12h"}}]
+    assert user["content"] == [{"type": "text", "text": "Hi", "prompt_cache_breakpoint": mark}]
+    assert said["content"] == "Hi"
+    dropped = ["messages[1].parts[0].cache_breakpoint", "tools[0].cache_breakpoint"]
+    assert [warning.field for warning in result.warnings] == dropped
+    older = encoded(asked, ROWS["openai"].quirks, "gpt-5.5")
+    assert b"prompt_cache_breakpoint" not in older.body
+    assert len(older.warnings) == 4
+
+
+def test_a_host_is_sent_all_tools_where_it_is_told_which_one_to_call() -> None:
+    asked = {
+        "tools": [{"function": {"name": "f"}}, {"function": {"name": "g"}}],
+        "tool_choice": {"mode": "MODE_REQUIRED", "allowed_tools": ["g"]},
+    }
+    sent = body(asked, ROWS["groq"].quirks)
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["f", "g"]
+    assert sent["tool_choice"] == {"type": "function", "function": {"name": "g"}}

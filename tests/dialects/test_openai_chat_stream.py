@@ -10,7 +10,9 @@ from decoding import bytes_of, decoded
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1.content_pb2 import Media, Part, ProviderState, Reasoning
+from trunkline.v1.gateway_service_pb2 import GenerateRequest
 from trunkline_server.dialects import openai_chat
+from trunkline_server.dialects.dialect import Quirks
 from trunkline_server.errors import UpstreamError
 from trunkline_server.fold import fold
 from trunkline_server.wire.sse import MAX_EVENT_BYTES
@@ -111,6 +113,13 @@ def test_an_error_is_raised_again_and_after_the_events_before_it() -> None:
         decoder.feed(text("d", "stop") + DONE)
     with pytest.raises(UpstreamError, match="malformed_json"):
         decoder.finish()
+
+
+def test_an_error_that_is_a_field_of_its_own() -> None:
+    """As gpustack passed on llama.cpp's, in an answer that had begun."""
+    _, error = read(text("Hi"), b'error: {"error":{"message":"failed to decode, try again","code":500}}\n\n')
+    assert error is not None
+    assert (error.outcome, error.message) == (call_pb2.OUTCOME_SERVER_ERROR, "failed to decode, try again")
 
 
 def test_what_was_used_before_an_error_is_told() -> None:
@@ -285,6 +294,31 @@ def test_an_id_for_each_fragment_is_one_call() -> None:
     """vLLM has made one up for each."""
     stream = calls(call(0, "f", "", "x")), calls(call(0, None, "{", "y")), calls(call(0, None, "}", "z"))
     assert tool_calls(answer(*stream, event({}, "stop"))) == [("x", "f", "{}")]
+
+
+def test_a_call_of_a_custom_tool_is_kept_and_goes_back() -> None:
+    pieces = [
+        [{"index": 0, "id": "c1", "type": "custom", "custom": {"name": "math", "input": ""}}],
+        [{"index": 0, "custom": {"input": "4 +"}}],
+        [{"index": 0, "custom": {"input": " 4"}}],
+    ]
+    response = answer(*(event({"tool_calls": each}) for each in pieces), event({}, "tool_calls"), DONE)
+    (part,) = response.message.parts
+    said = {"id": "c1", "type": "custom", "custom": {"name": "math", "input": "4 + 4"}}
+    assert (part.provider_part.dialect, part.provider_part.type) == ("openai_chat", "custom")
+    assert json.loads(part.provider_part.json) == said
+    assert response.finish_reason == content_pb2.FINISH_REASON_TOOL_CALLS
+    request = GenerateRequest()
+    request.messages.add(role=content_pb2.ROLE_USER).parts.add(text="4 + 4?")
+    request.messages.append(response.message)
+    result = request.messages.add(role=content_pb2.ROLE_TOOL).parts.add().tool_result
+    result.tool_call_id = "c1"
+    result.parts.add(text="8")
+    sent = json.loads(openai_chat.encode_request(request, "m", stream=False, quirks=Quirks()).body)["messages"]
+    assert sent[1:] == [
+        {"role": "assistant", "content": None, "tool_calls": [said]},
+        {"role": "tool", "tool_call_id": "c1", "content": "8"},
+    ]
 
 
 def test_content_as_a_list_is_its_text() -> None:

@@ -166,6 +166,10 @@ def test_annotations_are_citations(annotation: Any, citation: Any, is_kept: bool
             call_pb2.Usage(other_units={"x_search_calls": 2}),
         ),
         ({"server_side_tool_usage_details": [1]}, call_pb2.Usage()),
+        (
+            {"input_tokens": 0, "output_tokens": -9, "output_tokens_details": {"reasoning_tokens": 448}},
+            call_pb2.Usage(input_tokens=0, reasoning_output_tokens=448),
+        ),
     ],
 )
 def test_usage_is_what_the_provider_says_and_no_more(usage: Any, meaning: call_pb2.Usage) -> None:
@@ -217,7 +221,7 @@ def test_metadata_that_is_not_told_is_absent() -> None:
         b'{"status":"completed","output":[{"type":"message","content":[{"type":"output_text","text":1}]}]}',
         b'{"status":"completed","output":[{"type":"function_call","name":1}]}',
         b'{"status":"completed","output":[{"type":"reasoning","summary":7}]}',
-        b'{"status":"completed","output":[],"usage":{"input_tokens":-1}}',
+        b'{"status":"completed","output":[],"usage":{"input_tokens":"1"}}',
         b'{"status":"in_progress","output":[]}',
         b'{"status":"queued"}',
     ],

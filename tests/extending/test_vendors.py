@@ -164,7 +164,7 @@ async def test_another_dialect_at_a_known_vendor(tmp_path: Path) -> None:
     provider = {"kind": "moonshot", "dialect": "anthropic_messages", "api_key": "env:MOSS_API_KEY"}
     request, _ = await sent(tmp_path, {"kimi": provider}, "kimi", MESSAGE, max_output_tokens=5, top_k=3, temperature=1)
     body = json.loads(request.body)
-    assert (request.target, body["model"]) == ("/v1/messages", "kimi-k2-turbo-preview")
+    assert (request.target, body["model"]) == ("/v1/messages", "kimi-k2.6")
     assert (body["max_tokens"], body["top_k"]) == (5, 3)
     assert request.headers["authorization"] == "Bearer moss-key"
 

@@ -2,7 +2,8 @@
 
 A proof is a coroutine that raises AssertionError where the feature does not work. What it can look at is what the
 servers do with a request: aimock plays the answers of aimock.json, llmock follows schemas and says back what it
-understood, llm-katan says back what it understood.
+understood, llm-katan says back what it understood. llama.cpp's server has a model, which is held to what it says by
+grammars; LiteLLM's proxy stands in front of three of the others.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ PATHS: Mapping[str, Mapping[str, str]] = {
         "perplexity": "/perplexity/v1",
         "xai": "/xai/v1",
     },
+    "llamacpp": {"openai_compatible": "/v1"},
+    "litellm": {"litellm": "/v1"},
     "katan": {
         "openai": "/v1",
         "openai_compatible": "/v1",
@@ -177,6 +180,43 @@ async def reasoning(running: Gateway) -> None:
     assert text_of(events) == "Both."
 
 
+async def logprobs(running: Gateway) -> None:
+    """Each token of the answer with the likeliest ones in its place."""
+    asked = request("Say hello")
+    asked.config.max_output_tokens, asked.config.temperature, asked.config.top_logprobs = 8, 0, 2
+    response = await whole(running, asked)
+    events = await streamed(running, asked)
+    streamed_tokens = [token for event in events for token in event.part_delta.logprobs]
+    told = ((response.logprobs, response.message.parts[-1].text), (streamed_tokens, text_of(events)))
+    for tokens, said in told:
+        assert said.strip()
+        assert "".join(token.token for token in tokens).strip() == said.strip()
+        assert all(token.logprob <= 0 and len(token.top) == 2 for token in tokens)
+
+
+async def cache_usage(running: Gateway) -> None:
+    """The same prompt again is read from the cache, and counts as input all the same."""
+    asked = request("Say hello. " * 50)
+    first = (await whole(running, asked)).usage
+    again = (await whole(running, asked)).usage
+    assert first.input_tokens == again.input_tokens
+    assert again.input_tokens < 2 * again.cache_read_input_tokens <= 2 * again.input_tokens
+
+
+async def held_to_reasoning(running: Gateway) -> None:
+    """A model that a grammar makes think: its server tells the thoughts from the answer."""
+    asked = request("Why?")
+    grammar = 'root ::= "<think>\\n" [a-z ]{10,30} "\\n</think>\\n\\n" "Because."'
+    asked.provider_options["openai_chat"].update({"grammar": grammar})
+    thought, said = (await whole(running, asked)).message.parts
+    assert thought.reasoning.text.strip()
+    assert said.text.strip() == "Because."
+    events = await streamed(running, asked)
+    told = "".join(event.part_started.part.reasoning.text + event.part_delta.reasoning_text for event in events)
+    assert told.strip()
+    assert text_of(events).strip() == "Because."
+
+
 async def errors(opened: Callable[[], AbstractAsyncContextManager[Gateway]], address: str) -> None:
     """Refused keys, rate limits with the time to wait, overload: each is what it is, whole and streamed.
 
@@ -236,14 +276,23 @@ PROOFS: Mapping[str, Callable[[Gateway], Awaitable[None]]] = {
     "schema": schema,
     "vision": vision,
     "reasoning": reasoning,
+    "logprobs": logprobs,
+    "cache usage": cache_usage,
 }
+# Of a server that would not say what the proof above waits for.
+OF_SERVER: Mapping[tuple[str, str], Callable[[Gateway], Awaitable[None]]] = {
+    ("llamacpp", "reasoning"): held_to_reasoning
+}
+# Which of the servers behind it LiteLLM's proxy is asked for.
+BEHIND: Mapping[str, str] = {"schema": "llmock", "vision": "llmock", "logprobs": "llamacpp", "cache usage": "llamacpp"}
 
 
 async def prove(server: str, provider: str, feature: str, address: str, folder: Path) -> None:
     """Raises AssertionError, or whatever a call fails with, where the feature does not work."""
-    opened = partial(asking, folder, provider, address + PATHS[server][provider])
+    model = BEHIND.get(feature, "aimock") if server == "litellm" else "m"
+    opened = partial(asking, folder, provider, address + PATHS[server][provider], default_model=model)
     if feature == "errors":
         await errors(opened, address if server == "llmock" else "")
         return
     async with opened() as running:
-        await PROOFS[feature](running)
+        await OF_SERVER.get((server, feature), PROOFS[feature])(running)

@@ -261,6 +261,8 @@ MEDIA = {
     "a document's bytes": content_pb2.Media(mime_type="application/pdf", data=b"%PDF-1.7 \xff\x00", name="a.pdf"),
     "a document's address": content_pb2.Media(mime_type="application/pdf", uri="https://doc.example/a.pdf"),
     "a sound's bytes": content_pb2.Media(mime_type="audio/wav", data=b"RIFF\x00\xff"),
+    "a sound's address": content_pb2.Media(mime_type="audio/wav", uri="https://sound.example/a.wav"),
+    "a film's address": content_pb2.Media(mime_type="video/mp4", uri="https://film.example/a.mp4"),
     "a file": content_pb2.Media(mime_type="application/pdf", provider_file_id="https://files.example/f-1"),
 }
 GEMINI = next(api for api in APIS if api.kind == "gemini")

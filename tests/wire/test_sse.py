@@ -39,6 +39,9 @@ def oracle(stream: bytes) -> list[SseEvent]:
             data += value + b"\n"
         elif field == b"event":
             name = value.decode("utf-8", "replace")
+        elif field == b"error":
+            # Not in the standard.
+            name, data = "error", data + value + b"\n"
     return events
 
 
@@ -70,6 +73,7 @@ def test_one_byte_at_a_time_gives_the_events_of_the_standard(stream: bytes) -> N
         (b"data: a\r\n\r\ndata: b\r\rdata: c\n\n", [("", b"a"), ("", b"b"), ("", b"c")]),
         (b"data: a\ndata: b\ndata\n\n", [("", b"a\nb\n")]),
         (b"event: error\ndata: a\n\ndata: b\n\n", [("error", b"a"), ("", b"b")]),
+        (b"data: a\n\nerror: b\n\n", [("", b"a"), ("error", b"b")]),
         (b": OPENROUTER PROCESSING\n\n: keep-alive\ndata: a\n\n", [("", b"a")]),
         (b"event: ping\n\n", []),
         (b"data:\n\n", [("", b"")]),

@@ -35,6 +35,8 @@ REQUEST_ID_HEADERS = (
 )
 # Headers that say in milliseconds when to come back: OpenAI's, Azure's, gRPC's.
 _MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms", "grpc-retry-pushback-ms")
+# Where a LiteLLM proxy passes on what its provider says.
+_LITELLM_RETRY_AFTER = "llm_provider-retry-after"
 _ANYTHING = Decoder(Any)
 _NO_DETAILS = GoogleDetails()
 _STATUS = re.compile(r"[45][0-9]{2}")
@@ -52,6 +54,7 @@ _CODES: Mapping[str, call_pb2.Outcome.ValueType] = {
     "insufficient_quota": call_pb2.OUTCOME_QUOTA,
     "context_length_exceeded": call_pb2.OUTCOME_CONTEXT_LENGTH,
     "exceed_context_size_error": call_pb2.OUTCOME_CONTEXT_LENGTH,
+    "too_many_prompt_tokens": call_pb2.OUTCOME_CONTEXT_LENGTH,
     "content_filter": call_pb2.OUTCOME_CONTENT_FILTER,
     "bio_policy": call_pb2.OUTCOME_CONTENT_FILTER,
     "content_policy_violation": call_pb2.OUTCOME_CONTENT_FILTER,
@@ -68,6 +71,8 @@ _CODES: Mapping[str, call_pb2.Outcome.ValueType] = {
     "unknown_model": call_pb2.OUTCOME_MODEL_NOT_FOUND,
     "api_key_invalid": call_pb2.OUTCOME_AUTH,
     "invalid_api_key": call_pb2.OUTCOME_AUTH,
+    # LiteLLM's for a key that is not its master's, where it has no database of others: with status 400.
+    "no_db_connection": call_pb2.OUTCOME_AUTH,
     "engine_overloaded": call_pb2.OUTCOME_OVERLOADED,
     "overloaded": call_pb2.OUTCOME_OVERLOADED,
     "service_tier_capacity_exceeded": call_pb2.OUTCOME_OVERLOADED,
@@ -92,6 +97,7 @@ _PHRASES: tuple[tuple[frozenset[int], str, call_pb2.Outcome.ValueType], ...] = (
     (_LIMITED, "token budget exceeded by request", call_pb2.OUTCOME_CONTEXT_LENGTH),
     (_LIMITED, "experiencing high demand", call_pb2.OUTCOME_OVERLOADED),
     (_REFUSED, "maximum context length", call_pb2.OUTCOME_CONTEXT_LENGTH),
+    (_REFUSED, "max context length", call_pb2.OUTCOME_CONTEXT_LENGTH),
     (_REFUSED, "maximum prompt length", call_pb2.OUTCOME_CONTEXT_LENGTH),
     (_REFUSED, "context window", call_pb2.OUTCOME_CONTEXT_LENGTH),
     (_REFUSED, "context size", call_pb2.OUTCOME_CONTEXT_LENGTH),
@@ -104,6 +110,10 @@ _PHRASES: tuple[tuple[frozenset[int], str, call_pb2.Outcome.ValueType], ...] = (
     (_REFUSED, "input tokens exceeded", call_pb2.OUTCOME_CONTEXT_LENGTH),
     (_REFUSED, "model identifier is invalid", call_pb2.OUTCOME_MODEL_NOT_FOUND),
     (_REFUSED, "have access to the model", call_pb2.OUTCOME_MODEL_NOT_FOUND),
+    # The key is good, and not for this model.
+    (_REFUSED, "not allowed to sample from this model", call_pb2.OUTCOME_MODEL_NOT_FOUND),
+    (_REFUSED, "the supported api model names are", call_pb2.OUTCOME_MODEL_NOT_FOUND),
+    (_REFUSED, "model not found:", call_pb2.OUTCOME_MODEL_NOT_FOUND),
     (_LIMITED, "too many tokens per day", call_pb2.OUTCOME_QUOTA),
     (_REFUSED, "content filtering policy", call_pb2.OUTCOME_CONTENT_FILTER),
     (_REFUSED, "content management policy", call_pb2.OUTCOME_CONTENT_FILTER),
@@ -347,7 +357,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     for name in _MILLISECONDS:
         if milliseconds := _seconds(headers.get(name, "")):
             return milliseconds / 1000
-    wait = headers.get("retry-after", "")
+    wait = headers.get("retry-after") or headers.get(_LITELLM_RETRY_AFTER, "")
     seconds = _seconds(wait)
     return seconds if seconds is not None else _between(headers.get("date", ""), wait)
 

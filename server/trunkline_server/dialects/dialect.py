@@ -50,14 +50,16 @@ class Quirks:
     # Whether a stream has to be told to report usage.
     stream_options: bool = True
     # How the vendor is told to think: effort = reasoning_effort; object = OpenRouter's "reasoning"; switch =
-    # "thinking" of type enabled or disabled; budget = enable_thinking and thinking_budget. Empty = not at all.
-    thinking: Literal["", "effort", "object", "switch", "budget"] = "effort"
-    # The words of reasoning_effort that the vendor knows, of those of the contract, the least first.
+    # "thinking" of type enabled or disabled; budget = enable_thinking and thinking_budget; deepseek = switch and
+    # reasoning_effort. Empty = not at all.
+    thinking: Literal["", "effort", "object", "switch", "budget", "deepseek"] = "effort"
+    # The words of reasoning_effort that the vendor knows, the least first. xhigh and max are the contract's MAX.
     efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high", "xhigh")
+    # Its models think unless they are told not to. Then they cannot be made to call a tool, and what they thought has
+    # to be sent back in every turn.
+    thinks_by_itself: bool = False
     # The field in which the vendor takes back what it thought ("content": as a part of it). Empty = it takes nothing.
     reasoning_field: Literal["", "reasoning_content", "reasoning", "content"] = ""
-    # It takes it back only until the next question of the user.
-    reasoning_within_turn: bool = False
     # It takes back OpenRouter's reasoning_details.
     reasoning_details: bool = False
     # Kinds of media that the vendor takes: image, audio, file, file_url, video.
@@ -70,6 +72,8 @@ class Quirks:
     refusals: bool = True
     # Whether the vendor takes Anthropic's cache_control.
     cache_control: bool = False
+    # Whether its models from GPT-5.6 on take OpenAI's prompt_cache_breakpoint.
+    breakpoints: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,19 @@ def encode_tools(request: GenerateRequest, dialect: str, notes: Notes) -> list[J
 
 def allowed_functions(request: GenerateRequest) -> Iterator[tuple[str, FunctionTool]]:
     """The functions that may be called, with their paths in the request."""
-    allowed = request.tool_choice.allowed_tools
     for index, tool in enumerate(request.tools):
-        if tool.HasField("function") and (not allowed or tool.function.name in allowed):
+        if tool.HasField("function") and _is_allowed(tool.function.name, request):
             yield f"tools[{index}].function", tool.function
+
+
+def _is_meant(tool: ProviderTool, dialect: str, request: GenerateRequest) -> bool:
+    """Whether it may be used; of another dialect's there is always something to tell."""
+    return tool.dialect != dialect or _is_allowed(tool.type, request)
+
+
+def _is_allowed(name: str, request: GenerateRequest) -> bool:
+    allowed = request.tool_choice.allowed_tools
+    return not allowed or name in allowed
 
 
 def _tools(request: GenerateRequest, dialect: str, notes: Notes) -> Iterator[JsonObject]:
@@ -45,7 +54,7 @@ def _tools(request: GenerateRequest, dialect: str, notes: Notes) -> Iterator[Jso
         path = f"tools[{index}]"
         if tool.HasField("cache_breakpoint"):
             notes.dropped(f"{path}.cache_breakpoint", NO_CACHE)
-        if tool.HasField("provider_tool"):
+        if tool.HasField("provider_tool") and _is_meant(tool.provider_tool, dialect, request):
             yield from _provider_tool(tool.provider_tool, dialect, f"{path}.provider_tool", notes)
         elif f"{path}.function" in functions:
             yield {"type": "function", "function": _function(tool.function)}

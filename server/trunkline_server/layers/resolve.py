@@ -11,6 +11,7 @@ from trunkline.v1.content_pb2 import ROLE_USER
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
 from trunkline_server.errors import InvalidRequest
 from trunkline_server.layers.validate import violations
+from trunkline_server.routing.options import stray_options
 from trunkline_server.routing.policy import PLAIN
 from trunkline_server.routing.tasks import expand
 
@@ -40,7 +41,10 @@ def plain(call: Call) -> tuple[Call, Sequence[CallWarning]]:
     """The call as it is below, and what to warn its caller about. Its story says from now on that it is valid."""
     if bad := violations(call.request):
         raise InvalidRequest(bad)
-    request, policy, warnings = expand(call.snapshot.settings, _plain(call.request))
+    settings = call.snapshot.settings
+    request, policy, warnings = expand(settings, _plain(call.request))
+    if request.provider_options:
+        warnings = (*warnings, *stray_options(settings, request))
     call.story.valid, call.story.request = True, request
     return _told(call, request, policy), warnings
 

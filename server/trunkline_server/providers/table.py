@@ -75,7 +75,7 @@ _ROWS = (
         models=("gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini"),
         open=True,
         capabilities=CHAT,
-        quirks=Quirks(unsupported=frozenset({"top_k"})),
+        quirks=Quirks(unsupported=frozenset({"top_k"}), breakpoints=True),
         responses_models=RESPONSES_ONLY,
         status_url="https://status.openai.com",
     ),

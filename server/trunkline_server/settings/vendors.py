@@ -43,16 +43,17 @@ class QuirkSettings(Section, frozen=True, kw_only=True):
     tool_result_names: bool | None = None
     response_formats: tuple[Literal["json_object", "json_schema"], ...] | None = None
     stream_options: bool | None = None
-    thinking: Literal["", "effort", "object", "switch", "budget"] | None = None
-    efforts: tuple[Literal["none", "minimal", "low", "medium", "high", "xhigh"], ...] | None = None
+    thinking: Literal["", "effort", "object", "switch", "budget", "deepseek"] | None = None
+    efforts: tuple[Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"], ...] | None = None
+    thinks_by_itself: bool | None = None
     reasoning_field: Literal["", "reasoning_content", "reasoning", "content"] | None = None
-    reasoning_within_turn: bool | None = None
     reasoning_details: bool | None = None
     media: tuple[Literal["image", "audio", "file", "file_url", "video"], ...] | None = None
     document: Literal["file", "document_url"] | None = None
     sound: Literal["object", "text"] | None = None
     refusals: bool | None = None
     cache_control: bool | None = None
+    breakpoints: bool | None = None
 
 
 class GenerationDefaults(Section, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """Server-sent events: bytes in, events out. Sans-I/O.
 
-Follows the HTML standard (section 9.2.6) with one difference: the event that a stream ends in is dispatched even if its
-blank line is missing, because some providers leave that out.
+Follows the HTML standard (section 9.2.6) with two differences: the event that a stream ends in is dispatched even if
+its blank line is missing, because some providers leave that out; and a field "error" is the data of an event of that
+name, because servers built on llama.cpp say so that they cannot go on.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ def _parsed(block: bytes) -> list[SseEvent]:
     name, lines = "", []
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")
-        if field == b"data":
+        if field in {b"data", b"error"}:
+            name = "error" if field == b"error" else name
             lines.append(value.removeprefix(b" "))
         elif field == b"event":
             name = value.removeprefix(b" ").decode("utf-8", "replace")

@@ -534,7 +534,8 @@ type GenerateRequest struct {
 	StreamOptions *StreamOptions `protobuf:"bytes,12,opt,name=stream_options,json=streamOptions,proto3" json:"stream_options,omitempty"`
 	// Settings that the contract has no word for, by dialect or provider name; merged into what is sent there and left out
 	// elsewhere. Of the same key in both the provider's stands. What the dialect writes itself (model, messages,
-	// max_tokens, ...) is refused.
+	// max_tokens, ...) is refused. A name that is no dialect's and no provider's: KIND_NAME_UNKNOWN, and NOT_FOUND under
+	// strict_params.
 	ProviderOptions map[string]*structpb.Struct `protobuf:"bytes,13,rep,name=provider_options,json=providerOptions,proto3" json:"provider_options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -974,7 +974,8 @@ class Warning(_message.Message):
         KIND_NAME_UNKNOWN: Warning._Kind.ValueType  # 5
         """No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
         routing.strict_params the call fails instead (NAME_NOT_FOUND). Or no provider of this name is configured that
-        routing.allowed_providers or denied_providers says (INVALID_REQUEST).
+        routing.allowed_providers or denied_providers says (INVALID_REQUEST). Or settings stand in provider_options under a
+        name that is no dialect's and no provider's: they are sent to nobody (NAME_NOT_FOUND).
         """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
@@ -995,7 +996,8 @@ class Warning(_message.Message):
     KIND_NAME_UNKNOWN: Warning.Kind.ValueType  # 5
     """No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
     routing.strict_params the call fails instead (NAME_NOT_FOUND). Or no provider of this name is configured that
-    routing.allowed_providers or denied_providers says (INVALID_REQUEST).
+    routing.allowed_providers or denied_providers says (INVALID_REQUEST). Or settings stand in provider_options under a
+    name that is no dialect's and no provider's: they are sent to nobody (NAME_NOT_FOUND).
     """
 
     KIND_FIELD_NUMBER: _builtins.int

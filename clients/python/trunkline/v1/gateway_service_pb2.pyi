@@ -105,7 +105,8 @@ class GenerateRequest(_message.Message):
     def provider_options(self) -> _containers.MessageMap[_builtins.str, _struct_pb2.Struct]:
         """Settings that the contract has no word for, by dialect or provider name; merged into what is sent there and left out
         elsewhere. Of the same key in both the provider's stands. What the dialect writes itself (model, messages,
-        max_tokens, ...) is refused.
+        max_tokens, ...) is refused. A name that is no dialect's and no provider's: KIND_NAME_UNKNOWN, and NOT_FOUND under
+        strict_params.
         """
 
     def __init__(

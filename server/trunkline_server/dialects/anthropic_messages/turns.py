@@ -43,9 +43,14 @@ class Conversation:
         The API refuses a thinking budget then: such a turn was made without, or by another provider.
         """
         turns = [turn for turn in self.turns if turn["role"] != "system"]
-        if len(turns) < 2 or turns[-1]["content"][0]["type"] != "tool_result":
+        if len(turns) < 2 or not _begins_with(turns[-1], "tool_result"):
             return False
-        return turns[-2]["content"][0]["type"] not in {"thinking", "redacted_thinking"}
+        return not _begins_with(turns[-2], "thinking", "redacted_thinking")
+
+
+def _begins_with(turn: JsonObject, *kinds: str) -> bool:
+    """Whether its first block is of one of the kinds. A provider's own block has its type as raw JSON: it is none."""
+    return any(turn["content"][0]["type"] == kind for kind in kinds)
 
 
 def encode_conversation(request: GenerateRequest, facts: Facts, notes: Notes) -> Conversation:

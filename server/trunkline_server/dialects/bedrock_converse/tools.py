@@ -60,7 +60,7 @@ def _tools(request: GenerateRequest, model: Model, notes: Notes) -> list[JsonObj
     # The API has no word for a choice among some: where one is forced it is named, else the others are not sent.
     only_some = choice.allowed_tools and not _names_one(choice, model)
     for index, tool in enumerate(request.tools):
-        if only_some and tool.HasField("function") and tool.function.name not in choice.allowed_tools:
+        if only_some and (tool.function.name or tool.provider_tool.type) not in choice.allowed_tools:
             continue
         block = _tool(tool, f"tools[{index}]", model, notes)
         if block is None:

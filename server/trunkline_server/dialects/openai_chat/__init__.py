@@ -65,10 +65,10 @@ def encode_request(request: GenerateRequest, model: str, *, stream: bool, quirks
     The request is valid: its JSON schemas are JSON, and are sent byte for byte as they stand. Raises InvalidRequest
     where provider_options say what is written here.
     """
-    notes = Notes(quirks)
+    notes = Notes(quirks, model)
     messages = [*encode_messages(request, notes)]
     body: dict[str, Any] = {"model": _model_id(model, quirks), "messages": messages}
-    body |= encode_settings(request.config, notes)
+    body |= encode_settings(request, notes)
     body |= encode_tools(request, notes)
     body |= encode_format(request.response_format, messages, notes)
     if stream:

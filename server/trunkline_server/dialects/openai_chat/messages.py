@@ -10,7 +10,9 @@ from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
 
 from trunkline.v1.content_pb2 import ROLE_ASSISTANT, ROLE_SYSTEM, ROLE_TOOL, ROLE_USER, Message, Part, Role
+from trunkline_server.dialects.breakpoints import prompt_cache_breakpoint
 from trunkline_server.dialects.lenient import decode_json
+from trunkline_server.dialects.openai_chat import thinkers
 from trunkline_server.dialects.openai_chat.media import encode_media
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from trunkline_server.dialects.openai_chat.notes import Notes
 
 DIALECT = "openai_chat"
+# A provider part of this type is a call of a custom tool, not a piece of content.
+CUSTOM = "custom"
 # A list of OpenRouter's reasoning_details, as it gave them.
 REASONING_DETAILS = "openrouter.reasoning_details"
 ROLES: Mapping[Role.ValueType, str] = {ROLE_SYSTEM: "system", ROLE_USER: "user", ROLE_ASSISTANT: "assistant"}
@@ -36,19 +40,17 @@ def encode_messages(request: GenerateRequest, notes: Notes) -> Iterator[JsonObje
         yield {"role": "system", "content": request.system_instruction}
     if request.prompt:
         yield {"role": "user", "content": request.prompt}
-    turn = _last_question(request.messages)
     functions = _functions(request.messages) if notes.quirks.tool_result_names else {}
+    thinks = thinkers.thinks(request, notes.quirks)
     for index, message in enumerate(request.messages):
         path = f"messages[{index}]"
         if message.role == ROLE_TOOL:
             yield from _tool_results(message, path, functions, notes)
         else:
-            past = index < turn and notes.quirks.reasoning_within_turn
-            yield _Encoding(message, path, notes).message(past=past)
-
-
-def _last_question(messages: Sequence[Message]) -> int:
-    return max((index for index, message in enumerate(messages) if message.role == ROLE_USER), default=0)
+            encoded = _Encoding(message, path, notes).message()
+            if thinks and message.role == ROLE_ASSISTANT:
+                encoded.setdefault("reasoning_content", thinkers.NOTHING_THOUGHT)
+            yield encoded
 
 
 def _functions(messages: Sequence[Message]) -> Mapping[str, str]:
@@ -97,10 +99,9 @@ class _Encoding:
         self._thoughts: list[str] = []
         self._details: list[Raw] = []
 
-    def message(self, *, past: bool) -> JsonObject:
-        """The message. `past`: it belongs to a turn whose reasoning the host no longer wants."""
+    def message(self) -> JsonObject:
         for index, part in enumerate(self._message.parts):
-            self._add(part, f"{self._path}.parts[{index}]", past=past)
+            self._add(part, f"{self._path}.parts[{index}]")
         encoded: JsonObject = {"role": ROLES[self._message.role]}
         if self._message.name and self._notes.quirks.names:
             encoded["name"] = self._message.name
@@ -124,17 +125,18 @@ class _Encoding:
         only = self._content[0]
         return only["text"] if len(self._content) == 1 and only.keys() == {"type", "text"} else self._content
 
-    def _add(self, part: Part, path: str, *, past: bool) -> None:
+    def _add(self, part: Part, path: str) -> None:
         kind = part.WhichOneof("data")
         if kind == "reasoning":
-            if not past:
-                self._add_reasoning(part, path)
+            self._add_reasoning(part, path)
         else:
             _leave_out_state(part, path, self._notes)
         block = self._block(part, path)
         if part.HasField("cache_breakpoint"):
             self._cache(block, part, f"{path}.cache_breakpoint")
-        if block is not None:
+        if block is not None and part.provider_part.type == CUSTOM:
+            self._calls.append(block)
+        elif block is not None:
             self._content.append(block)
         elif kind == "refusal":
             self._refusals.append(part.refusal)
@@ -161,6 +163,8 @@ class _Encoding:
     def _cache(self, block: JsonObject | None, part: Part, path: str) -> None:
         if block is None:
             self._notes.dropped(path, "nothing can be cached here: set it on another part")
+        elif self._notes.breakpoints and self._message.role != ROLE_ASSISTANT:
+            block["prompt_cache_breakpoint"] = prompt_cache_breakpoint(part.cache_breakpoint, path, self._notes)
         else:
             block |= self._notes.cache_control(part.cache_breakpoint, path)
 

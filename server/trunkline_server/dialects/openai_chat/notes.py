@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trunkline_server.dialects import notes
+from trunkline_server.dialects.openai_responses.models import facts_of
 from trunkline_server.spans import seconds
 
 if TYPE_CHECKING:
@@ -19,12 +20,17 @@ JsonObject = dict[str, Any]
 class Notes(notes.Notes):
     """Gathers the warnings of one request, and has the quirks of the host that it is for."""
 
-    def __init__(self, quirks: Quirks) -> None:
+    def __init__(self, quirks: Quirks, model: str) -> None:
         super().__init__()
         self.quirks = quirks
+        # Whether parts of the prompt may end in a prompt_cache_breakpoint.
+        self.breakpoints = quirks.breakpoints and facts_of(model).breakpoints
 
     def cache_control(self, cached: CacheBreakpoint, field: str) -> JsonObject:
-        """What marks the end of a prompt worth caching; nothing where the host has no mark for it."""
+        """What marks the end of a prompt worth caching; nothing where the host has no mark for it, or not there."""
+        if self.breakpoints:
+            self.dropped(field, "nothing can be cached here: set it on a part of a message to the model")
+            return {}
         if not self.quirks.cache_control:
             self.dropped(field, "the provider caches by itself, or not at all: unset it")
             return {}

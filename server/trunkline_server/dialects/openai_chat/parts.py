@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import DecodeError, Raw
-from msgspec.json import Decoder
+from msgspec.json import Decoder, encode
 
 from trunkline.v1 import content_pb2
 from trunkline.v1.call_pb2 import OUTCOME_PROTOCOL_ERROR
@@ -18,8 +18,9 @@ from trunkline.v1.gateway_service_pb2 import (
     StreamCompleted,
     StreamGenerateResponse,
 )
+from trunkline_server.dialects.openai_chat.messages import CUSTOM, DIALECT
 from trunkline_server.dialects.openai_chat.thoughts import Thoughts
-from trunkline_server.dialects.openai_chat.wire import Function
+from trunkline_server.dialects.openai_chat.wire import Custom, Function
 from trunkline_server.errors import UpstreamError
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ class _Call:
         return True
 
 
+def custom_part(name: str, custom: Custom) -> content_pb2.Part:
+    """A call of a custom tool, which has no arguments: as the provider has it, to be sent back so."""
+    said = {"id": name, "type": CUSTOM, "custom": {"name": custom.name, "input": custom.input}}
+    return content_pb2.Part(
+        provider_part=content_pb2.ProviderPart(dialect=DIALECT, type=CUSTOM, json=encode(said).decode())
+    )
+
+
 class Parts:
     """Makes events of the pieces of one answer.
 
@@ -80,6 +89,8 @@ class Parts:
         self._call_at: dict[int, _Call] = {}
         # The calls that grew since the last part began, as a set in order.
         self._grown: dict[_Call, None] = {}
+        # By index: the id, and what has come of it.
+        self._customs: dict[int, tuple[str, Custom]] = {}
 
     def take(self) -> list[StreamGenerateResponse]:
         """The events since the last time."""
@@ -130,6 +141,9 @@ class Parts:
 
     def call(self, index: int, piece: ToolCall) -> None:
         """A tool call goes on, or begins. Raises UpstreamError if it had ended."""
+        if piece.custom is not None:
+            self._add_custom(index, piece, piece.custom)
+            return
         call = self._call_at.get(index)
         if call is None or call.ends_before(piece):
             call = self._call_at[index] = _Call(piece.id or f"call_{len(self._calls)}")
@@ -151,7 +165,15 @@ class Parts:
             if not call.arguments:
                 self._add_arguments(call, "{}")
             self._complete_call(call)
+        for name, custom in self._customs.values():
+            self._emit_completed(self._begin(custom_part(name, custom)))
         self._events.append(StreamGenerateResponse(completed=StreamCompleted(response=response)))
+
+    def _add_custom(self, index: int, piece: ToolCall, custom: Custom) -> None:
+        name, known = self._customs.setdefault(index, (piece.id or "", Custom(name="", input="")))
+        known.name = known.name or custom.name
+        known.input = (known.input or "") + (custom.input or "")
+        self._customs[index] = name or piece.id or "", known
 
     def _add_arguments(self, call: _Call, arguments: str) -> None:
         if call.completed:

@@ -8,11 +8,12 @@ from msgspec import Raw
 
 from trunkline.v1.content_pb2 import ResponseFormat
 from trunkline.v1.gateway_service_pb2 import Thinking
+from trunkline_server.dialects.openai_chat import thinkers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from trunkline.v1.gateway_service_pb2 import GenerationConfig
+    from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig
     from trunkline_server.dialects.dialect import Quirks
     from trunkline_server.dialects.openai_chat.notes import Notes
 
@@ -35,24 +36,32 @@ EFFORTS: Mapping[Thinking.Effort.ValueType, str] = {
     Thinking.EFFORT_MAX: "xhigh",
 }
 _RANKS = {word: rank for rank, word in enumerate(EFFORTS.values())}
+# Another word for as much as can be.
+_RANKS["max"] = _RANKS["xhigh"]
 # Hosts that know schemas only take this one for any JSON object.
 ANY_OBJECT = Raw(b'{"type":"object"}')
 
 JsonObject = dict[str, Any]
 
 
-def encode_settings(config: GenerationConfig, notes: Notes) -> JsonObject:
-    """What `config` says, thinking included, and in `notes` what cannot be said."""
+def encode_settings(request: GenerateRequest, notes: Notes) -> JsonObject:
+    """What its config says, thinking included, and in `notes` what cannot be said."""
     fields: JsonObject = {}
+    config = request.config
+    unheard = thinkers.unheard(request, notes.quirks)
     for name, said in _settings(config, notes.quirks):
         if name in notes.quirks.unsupported:
             notes.dropped(f"config.{name}", f"the provider does not know {name}: unset it, or choose another one")
+        elif name in unheard:
+            notes.dropped(f"config.{name}", "the model does not heed it while it thinks: set thinking.effort to NONE")
         else:
             fields |= _lowered(name, said, notes)
     count, most = len(config.stop_sequences), notes.quirks.max_stop_sequences
     if count > most and "stop_sequences" not in notes.quirks.unsupported:
         what = f"the provider takes {most} stop sequences: the first {most} of {count} are sent"
         notes.changed("config.stop_sequences", what)
+    if thinkers.keeps_from_thinking(request, notes.quirks):
+        return fields | _not_thinking(config.thinking, notes)
     return fields | _thinking(config.thinking, notes) if config.HasField("thinking") else fields
 
 
@@ -98,6 +107,8 @@ def _how_much(thinking: Thinking, notes: Notes) -> JsonObject:
             return _switch(thinking, notes)
         case "budget":
             return _budget(thinking, notes)
+        case "deepseek":
+            return _switch_and_effort(thinking, notes)
     for name in ("effort", "budget_tokens"):
         if getattr(thinking, name):
             notes.dropped(f"config.thinking.{name}", "the provider cannot be told how much to think: unset it")
@@ -110,10 +121,10 @@ def _effort(thinking: Thinking, notes: Notes) -> str:
         _leave_out_budget(thinking, notes)
         return ""
     wanted, known = EFFORTS[thinking.effort], notes.quirks.efforts
-    # Little is not nothing.
+    # Little is not nothing; between two that are as near it is more, as DeepSeek itself has it.
     words = known if wanted == "none" else [word for word in known if word != "none"]
-    sent = min(words, key=lambda word: abs(_RANKS[word] - _RANKS[wanted]))
-    if sent != wanted:
+    sent = min(words, key=lambda word: (abs(_RANKS[word] - _RANKS[wanted]), -_RANKS[word]))
+    if _RANKS[sent] != _RANKS[wanted]:
         notes.changed("config.thinking.effort", f"the provider knows {', '.join(known)}: {sent} is sent")
     return sent
 
@@ -136,6 +147,18 @@ def _switch(thinking: Thinking, notes: Notes) -> JsonObject:
         return {}
     _tell_of_switch(thinking, notes)
     return {"thinking": {"type": "enabled" if thinking.effort != Thinking.EFFORT_NONE else "disabled"}}
+
+
+def _switch_and_effort(thinking: Thinking, notes: Notes) -> JsonObject:
+    if not thinking.effort or thinking.effort == Thinking.EFFORT_NONE:
+        return _switch(thinking, notes)
+    return {"thinking": {"type": "enabled"}, "reasoning_effort": _effort(thinking, notes)}
+
+
+def _not_thinking(thinking: Thinking, notes: Notes) -> JsonObject:
+    if thinking.effort not in {Thinking.EFFORT_UNSPECIFIED, Thinking.EFFORT_NONE} or thinking.budget_tokens:
+        notes.dropped("config.thinking", "a model that must call a tool cannot think: let tool_choice.mode be AUTO")
+    return {"thinking": {"type": "disabled"}}
 
 
 def _budget(thinking: Thinking, notes: Notes) -> JsonObject:

@@ -37,7 +37,7 @@ def encode_tools(request: GenerateRequest, notes: Notes) -> JsonObject:
     tools = [
         encoded
         for index, tool in enumerate(request.tools)
-        if _may_be_sent(tool, choice, allowed_tools=quirks.allowed_tools)
+        if _may_be_sent(tool, choice, allowed_tools=quirks.allowed_tools or _names_one(choice))
         and (encoded := _tool(tool, f"tools[{index}]", notes)) is not None
     ]
     if not tools:
@@ -52,10 +52,15 @@ def encode_tools(request: GenerateRequest, notes: Notes) -> JsonObject:
     return fields
 
 
+def _names_one(choice: ToolChoice) -> bool:
+    """Whether the one tool is named that must be called, which every host understands."""
+    return choice.mode == ToolChoice.MODE_REQUIRED and len(choice.allowed_tools) == 1
+
+
 def _may_be_sent(tool: Tool, choice: ToolChoice, *, allowed_tools: bool) -> bool:
-    if allowed_tools or not choice.allowed_tools or not tool.HasField("function"):
+    if allowed_tools or not choice.allowed_tools:
         return True
-    return tool.function.name in choice.allowed_tools
+    return (tool.function.name or tool.provider_tool.type) in choice.allowed_tools
 
 
 def _tool(tool: Tool, path: str, notes: Notes) -> JsonObject | None:
@@ -99,7 +104,7 @@ def _tool_choice(choice: ToolChoice, notes: Notes) -> str | JsonObject:
     if mode == "none" or not choice.allowed_tools:
         return word
     tools = [{"type": "function", "function": {"name": name}} for name in choice.allowed_tools]
-    if mode == "required" and len(tools) == 1:
+    if _names_one(choice):
         return tools[0]
     if not notes.quirks.allowed_tools:
         return word

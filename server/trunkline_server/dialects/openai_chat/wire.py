@@ -21,6 +21,13 @@ class Function(Struct, gc=False):
     arguments: str | None = None
 
 
+class Custom(Struct, gc=False):
+    """A call of a tool whose input is text of its own grammar, or a fragment of one."""
+
+    name: str | None = None
+    input: str | None = None
+
+
 class ToolCall(Struct, gc=False):
     """A tool call, or a fragment of one."""
 
@@ -28,6 +35,7 @@ class ToolCall(Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: Function | None = None
+    custom: Custom | None = None
 
 
 class ContentPart(Struct, gc=False):

@@ -13,9 +13,9 @@ from msgspec.json import Encoder
 
 from trunkline_server.dialects.classify import answered_error as decode_error
 from trunkline_server.dialects.dialect import Encoded
+from trunkline_server.dialects.notes import Notes
 from trunkline_server.dialects.openai_responses.input import encode_input
 from trunkline_server.dialects.openai_responses.models import facts_of
-from trunkline_server.dialects.openai_responses.notes import Notes
 from trunkline_server.dialects.openai_responses.settings import encode_format, encode_settings
 from trunkline_server.dialects.openai_responses.stream import ResponsesStreamDecoder, decode_response
 from trunkline_server.dialects.openai_responses.tools import encode_tools

@@ -14,7 +14,7 @@ from trunkline_server.dialects.openai_responses.wire import ANNOTATION, compact,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trunkline_server.dialects.openai_responses.notes import Notes
+    from trunkline_server.dialects.notes import Notes
 
 _MOST = (1 << 31) - 1
 _ANNOTATION = Decoder(dict[str, Any])

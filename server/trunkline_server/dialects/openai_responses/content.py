@@ -9,6 +9,7 @@ from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
 
 from trunkline.v1.content_pb2 import Media
+from trunkline_server.dialects.breakpoints import prompt_cache_breakpoint
 from trunkline_server.dialects.lenient import decode_json
 from trunkline_server.dialects.openai_responses.wire import DIALECT
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from trunkline.v1.content_pb2 import Part, ProviderPart
+    from trunkline_server.dialects.notes import Notes
     from trunkline_server.dialects.openai_responses.models import Facts
-    from trunkline_server.dialects.openai_responses.notes import Notes
 
 DETAILS: Mapping[Media.Detail.ValueType, str] = {Media.DETAIL_LOW: "low", Media.DETAIL_HIGH: "high"}
 # The API wants a name for a file's bytes, and reads its kind from the ending.
@@ -51,7 +52,7 @@ def encode_content(part: Part, path: str, facts: Facts, notes: Notes) -> JsonObj
         if content is None or not facts.breakpoints:
             leave_out_breakpoint(part, path, notes)
         else:
-            content["prompt_cache_breakpoint"] = notes.breakpoint(part.cache_breakpoint, where)
+            content["prompt_cache_breakpoint"] = prompt_cache_breakpoint(part.cache_breakpoint, where, notes)
     return content
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from trunkline.v1.content_pb2 import Message, Part
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
+    from trunkline_server.dialects.notes import Notes
     from trunkline_server.dialects.openai_responses.models import Facts
-    from trunkline_server.dialects.openai_responses.notes import Notes
 
 ROLES: Mapping[Role.ValueType, str] = {ROLE_SYSTEM: "system", ROLE_USER: "user", ROLE_ASSISTANT: "assistant"}
 # What is said of an item in any case.

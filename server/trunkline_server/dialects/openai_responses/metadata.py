@@ -28,20 +28,27 @@ _MOST = (1 << 63) - 1
 
 
 def usage_of(response: Response) -> Usage | None:
-    """What was used. The API counts cached tokens as input and reasoning as output, as the contract does."""
+    """What was used. The API counts cached tokens as input and reasoning as output, as the contract does.
+
+    Figures that cannot be are absent: an answer is not lost for them.
+    """
     usage = response.usage
     if usage is None:
         return None
     put_in = usage.input_tokens_details or InputDetails()
     put_out = usage.output_tokens_details or OutputDetails()
     return Usage(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cache_read_input_tokens=put_in.cached_tokens,
-        cache_write_input_tokens=put_in.cache_write_tokens,
-        reasoning_output_tokens=put_out.reasoning_tokens,
+        input_tokens=_possible(usage.input_tokens),
+        output_tokens=_possible(usage.output_tokens),
+        cache_read_input_tokens=_possible(put_in.cached_tokens),
+        cache_write_input_tokens=_possible(put_in.cache_write_tokens),
+        reasoning_output_tokens=_possible(put_out.reasoning_tokens),
         other_units=dict(_other_units(response)),
     )
+
+
+def _possible(count: int | None) -> int | None:
+    return None if count is None or count < 0 else count
 
 
 def _other_units(response: Response) -> Iterator[tuple[str, int]]:

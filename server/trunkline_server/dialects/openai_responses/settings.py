@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from trunkline.v1.gateway_service_pb2 import GenerationConfig
     from trunkline_server.dialects.dialect import Quirks
+    from trunkline_server.dialects.notes import Notes
     from trunkline_server.dialects.openai_responses.models import Facts
-    from trunkline_server.dialects.openai_responses.notes import Notes
 
 # The API refuses less.
 MIN_OUTPUT_TOKENS = 16

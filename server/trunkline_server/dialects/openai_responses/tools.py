@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline_server.dialects.dialect import Quirks
-    from trunkline_server.dialects.openai_responses.notes import Notes
+    from trunkline_server.dialects.notes import Notes
 
 MODES: Mapping[ToolChoice.Mode.ValueType, str] = {
     ToolChoice.MODE_UNSPECIFIED: "auto",
@@ -43,7 +43,7 @@ def encode_tools(request: GenerateRequest, quirks: Quirks, notes: Notes) -> Json
     tools: dict[str, JsonObject] = {}
     for index, tool in enumerate(request.tools):
         _add_tool(tools, tool, f"tools[{index}]", notes)
-    if choice.allowed_tools and not quirks.allowed_tools:
+    if choice.allowed_tools and not (quirks.allowed_tools or _names_one(choice)):
         tools = {name: tool for name, tool in tools.items() if name in choice.allowed_tools}
     if not tools:
         return {}
@@ -53,6 +53,11 @@ def encode_tools(request: GenerateRequest, quirks: Quirks, notes: Notes) -> Json
     if choice.HasField("parallel"):
         encoded["parallel_tool_calls"] = choice.parallel
     return encoded
+
+
+def _names_one(choice: ToolChoice) -> bool:
+    """Whether the one tool is named that must be called, which every host understands."""
+    return choice.mode == ToolChoice.MODE_REQUIRED and len(choice.allowed_tools) == 1
 
 
 def _add_tool(tools: dict[str, JsonObject], tool: Tool, path: str, notes: Notes) -> None:

@@ -26,6 +26,8 @@ ITEM = "openai.item"
 ANNOTATION = "openai.annotation"
 # What fits into the contract's int64.
 Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+# OpenAI has counted -9 tokens.
+Tokens = Annotated[int, Meta(le=(1 << 63) - 1)]
 Byte = Annotated[int, Meta(ge=0, le=255)]
 
 
@@ -88,22 +90,22 @@ class Reasoning(Struct, gc=False):
 class InputDetails(Struct, gc=False):
     """Of the input tokens."""
 
-    cached_tokens: Count | None = None
-    cache_write_tokens: Count | None = None
+    cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
 
 
 class OutputDetails(Struct, gc=False):
     """Of the output tokens."""
 
-    reasoning_tokens: Count | None = None
+    reasoning_tokens: Tokens | None = None
 
 
 class Usage(Struct, gc=False):
     """What the answer used."""
 
-    input_tokens: Count | None = None
+    input_tokens: Tokens | None = None
     input_tokens_details: InputDetails | None = None
-    output_tokens: Count | None = None
+    output_tokens: Tokens | None = None
     output_tokens_details: OutputDetails | None = None
     # xAI's: how often each of its own tools ran, and what it all cost.
     server_side_tool_usage_details: Any = None

@@ -694,7 +694,8 @@ export enum Warning_Kind {
   /**
    * No agent of this name is configured, but one of nearly the same: it counts for statistics only. With
    * routing.strict_params the call fails instead (NAME_NOT_FOUND). Or no provider of this name is configured that
-   * routing.allowed_providers or denied_providers says (INVALID_REQUEST).
+   * routing.allowed_providers or denied_providers says (INVALID_REQUEST). Or settings stand in provider_options under a
+   * name that is no dialect's and no provider's: they are sent to nobody (NAME_NOT_FOUND).
    *
    * @generated from enum value: KIND_NAME_UNKNOWN = 5;
    */

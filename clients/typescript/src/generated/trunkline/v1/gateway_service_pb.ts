@@ -106,7 +106,8 @@ export type GenerateRequest = Message<"trunkline.v1.GenerateRequest"> & {
   /**
    * Settings that the contract has no word for, by dialect or provider name; merged into what is sent there and left out
    * elsewhere. Of the same key in both the provider's stands. What the dialect writes itself (model, messages,
-   * max_tokens, ...) is refused.
+   * max_tokens, ...) is refused. A name that is no dialect's and no provider's: KIND_NAME_UNKNOWN, and NOT_FOUND under
+   * strict_params.
    *
    * @generated from field: map<string, google.protobuf.Struct> provider_options = 13;
    */
