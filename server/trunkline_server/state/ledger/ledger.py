@@ -185,7 +185,7 @@ class Ledger:
         """Write down what is queued, and close. What cannot be written stays in the journal, for the next start."""
         self._housekeeping.cancel()
         await asyncio.wait([self._housekeeping])
-        await self._reserving.wait_idle()
+        await self._reserving.wait_idle(CLOSING)
         await self._writer.aclose(CLOSING)
         if len(self._writer):
             reason = WORDS.get(self._writer.failing, SLOW)

@@ -56,23 +56,26 @@ class Reserving:
         try:
             return await waiting.future
         except asyncio.CancelledError:
-            if not waiting.future.cancelled():  # it was answered, and not heard
-                self._unheard(wish, waiting.future.result())
+            future = waiting.future
+            if not future.cancelled() and future.exception() is None:  # it was answered, and not heard
+                self._unheard(wish, future.result())
             raise
 
-    async def wait_idle(self) -> None:
-        """Wait for what is on its way, and for what becomes of it if nobody wants it any more."""
+    async def wait_idle(self, patience: float | None = None) -> None:
+        """Wait for what is on its way, and what becomes of it if nobody wants it any more: so many seconds at most."""
         if self._task is not None:
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=patience)
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._queue:
-            batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-            timer = loop.call_later(PATIENCE, self._give_up, batch)
-            await self._take([each for each in batch if not each.future.done()])
-            timer.cancel()
-        self._task = None
+        try:
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+                timer = loop.call_later(PATIENCE, self._give_up, batch)
+                await self._take([each for each in batch if not each.future.done()])
+                timer.cancel()
+        finally:
+            self._task = None
 
     def _give_up(self, batch: Sequence[_Waiting]) -> None:
         """On those who wait behind them, too. The writer takes back what was wished, and so finds out what is wrong."""
