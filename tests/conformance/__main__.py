@@ -21,6 +21,7 @@ from conformance.exchanges import Exchange, NotAnExchange, exchanges
 from conformance.expectations import expectations, lost, misread, said_otherwise, unlisted
 from conformance.live import failures_of_others
 from conformance.table import FEATURES, PASS, Result, print_table, result_of, table_of
+from others.servers import missing
 
 from trunkline_server.providers.table import ROWS
 
@@ -60,7 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
 def report(every: list[Exchange], results: list[Result], *, is_default: bool, list_passing: bool) -> int:
     """Print all there is to say. Returns the exit code."""
     expected = expectations()
-    table = table_of(results, expected.claims(), [name for name, row in ROWS.items() if row.dialect])
+    table = table_of(
+        results,
+        expected.claims(lambda server: not missing(server)),
+        [name for name, row in ROWS.items() if row.dialect],
+    )
     print_table(table)
     _print_counts(every, results)
     if list_passing:

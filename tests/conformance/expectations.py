@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conformance.table import FAKE, FEATURES, NOT_OFFERED, PASS, REAL, SYNTHETIC
+from conformance.table import FAKE, FEATURES, NOT_OFFERED, NOT_TRIED, PASS, REAL, SYNTHETIC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from conformance.table import Result, Table
 
@@ -34,13 +34,16 @@ class Expectations:
     # Why a request is not said again, or not in the same words.
     requests: Mapping[str, str] = field(default_factory=dict)
 
-    def claims(self) -> dict[str, dict[str, str]]:
-        """The state of each cell that needs no exchange."""
+    def claims(self, is_there: Callable[[str], bool]) -> dict[str, dict[str, str]]:
+        """The state of each cell that needs no exchange. `is_there`: whether a server of others can be asked here."""
         claims: dict[str, dict[str, str]] = {}
         told = ((NOT_OFFERED, self.not_offered), (SYNTHETIC, self.synthetic), (FAKE, self.fakes), (REAL, self.real))
         for state, cells in told:
             for provider, features in cells.items():
                 claims.setdefault(provider, {}).update(dict.fromkeys(features, state))
+                if state in {FAKE, REAL}:
+                    away = [name for name, servers in features.items() if not any(map(is_there, servers))]
+                    claims[provider].update(dict.fromkeys(away, NOT_TRIED))
         return claims
 
 

@@ -28,12 +28,14 @@ FEATURES = (
     "logprobs",
     "errors",
 )
-PASS, REAL, FAKE, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL = (
+PASS, REAL, FAKE, SYNTHETIC, NOT_OFFERED, NOT_TRIED, NOT_PROVEN, FAIL = (
     "pass",
     "real",
     "fake",
     "synthetic",
     "not offered",
+    # The server of others that would prove it is not on this machine.
+    "not tried",
     "not proven",
     "FAIL",
 )
@@ -185,5 +187,5 @@ def print_table(table: Table) -> None:
     for provider, row in table.items():
         print(f"{provider:19}" + "".join(f"{row[feature]!s:16}" for feature in FEATURES).rstrip())
     states = Counter(cell.state for row in table.values() for cell in row.values())
-    order = (PASS, REAL, FAKE, SYNTHETIC, NOT_OFFERED, NOT_PROVEN, FAIL)
+    order = (PASS, REAL, FAKE, SYNTHETIC, NOT_OFFERED, NOT_TRIED, NOT_PROVEN, FAIL)
     print("\ncells: " + ", ".join(f"{states[state]} {state}" for state in order))

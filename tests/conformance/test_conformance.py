@@ -12,7 +12,7 @@ from conformance.__main__ import CORPUS, main
 from conformance.exchanges import exchanges
 from conformance.expectations import Expectations, expectations, lost
 from conformance.said_again import READERS, differences
-from conformance.table import FEATURES, result_of, table_of
+from conformance.table import FEATURES, NOT_TRIED, REAL, result_of, table_of
 
 from trunkline_server.dialects import anthropic_messages
 from trunkline_server.providers.table import ROWS
@@ -279,3 +279,12 @@ def test_a_provider_of_which_nothing_is_proven_has_its_line(tmp_path: Path, caps
     lines = {line.split(" ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert {name for name, row in ROWS.items() if row.dialect} <= lines.keys()
     assert lines["sambanova"].count("not proven") == len(FEATURES)
+
+
+def test_what_a_server_proves_that_is_not_here_is_said_to_be_untried() -> None:
+    """Otherwise the table would go on saying what nobody looks at any more."""
+    expected = expectations()
+    without = expected.claims(lambda server: server != "litellm")
+    assert set(expected.claims(lambda _: True)["litellm"].values()) == {REAL}
+    assert set(without["litellm"].values()) == {NOT_TRIED}
+    assert REAL in without["openai_compatible"].values()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trunkline_server.settings.budgets import BudgetSettings, Money
-from trunkline_server.state.budgets.accounts import Account, Payer, Rules
+from trunkline_server.state.budgets.accounts import MOST_KNOWN, Account, Payer, Rules
 
 PAYER = Payer("acme", "k1", "ann", {"team": "search"}, "openai", "gpt-4o")
 NOON = round(datetime(2026, 3, 28, 12, tzinfo=UTC).timestamp()) * 10**6
@@ -86,3 +86,13 @@ def test_a_total_never_renews() -> None:
     (account,) = accounts()
     assert account.renews is None
     assert account == accounts(NOON * 2)[0]
+
+
+def test_one_and_the_same_rule_pays_from_a_new_account_on_a_new_day_and_forgets_old_ones() -> None:
+    settings = BudgetSettings(limit=Money(5), period="daily", time_zone="UTC", user="*")
+    rules = Rules({"b": settings})
+    days = [rules.accounts(PAYER, NOON + day * 86_400 * 10**6)[0].period for day in (0, 0, 1, 0)]
+    assert days == ["2026-03-28", "2026-03-28", "2026-03-29", "2026-03-28"]
+    for number in range(2 * MOST_KNOWN):
+        rules.accounts(PAYER._replace(user=f"user-{number}"), NOON)
+    assert len(rules.all[0]._known) <= MOST_KNOWN

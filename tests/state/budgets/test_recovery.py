@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ledger_house import House, failing
@@ -78,19 +78,59 @@ async def test_what_another_version_held_before_it_had_a_row_is_free(house: Hous
     assert await balances(house) == (0, 0)
 
 
-@pytest.mark.parametrize("turns", range(12))
-async def test_whoever_is_cancelled_while_he_reserves_has_begun_nothing(house: House, turns: int) -> None:
-    ledger = await house.start()
-    task = asyncio.ensure_future(hold(ledger, "c1"))
-    for _ in range(turns):
-        await asyncio.sleep(0.0005 if turns % 2 else 0)
-    task.cancel()
-    await asyncio.wait([task])
-    if not task.cancelled():
-        await ledger.finish(finished("c1", reserved=True, cost=0, outcome=OUTCOME_NOT_SENT))
+async def nothing_is_begun(house: House, ledger: Ledger) -> bool:
     await ledger.flush()
-    assert await house.reader.fetch("SELECT 1 FROM budget_holds WHERE state = 0") == []
-    assert await house.reader.fetch("SELECT 1 FROM attempts WHERE duration IS NULL") == []
+    return await house.attempts() == [] and await balances(house) == (0, 0)
+
+
+async def test_whoever_is_cancelled_before_he_is_begun_has_begun_nothing(house: House) -> None:
+    """One waits in a transaction that stalls, one behind him."""
+    ledger = await house.start()
+    await ledger.tidy()
+    failing(ledger).runs.clear()
+    amid, behind = (asyncio.ensure_future(hold(ledger, call)) for call in ("c1", "c2"))
+    for each in (amid, behind):
+        await asyncio.sleep(0)
+        each.cancel()
+    await asyncio.wait([amid, behind])
+    failing(ledger).runs.set()
+    assert await nothing_is_begun(house, ledger)
+
+
+async def test_whoever_is_cancelled_as_he_is_answered_has_begun_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await house.start()
+    told = ledger._reserving._tell
+
+    def tell(*given: Any) -> None:
+        told(*given)
+        task.cancel()
+
+    monkeypatch.setattr(ledger._reserving, "_tell", tell)
+    task = asyncio.ensure_future(hold(ledger, "c1"))
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert await nothing_is_begun(house, ledger)
+
+
+async def test_who_has_his_money_keeps_it_while_others_wait_in_vain(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two there is enough for one, and what the other waits for is not settled in time."""
+    monkeypatch.setattr(reserving, "PATIENCE", 0.05)
+    ledger = await house.start()
+    settled = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(ledger._reserving, "_settled", lambda: settled)
+    room = [replace(ACCOUNT, limit=2 * HELD - 1)]
+    both = [ledger.reserve(begun(call, reserved=True), room, 1, HELD) for call in ("c1", "c2")]
+    got, late = await asyncio.gather(*both, return_exceptions=True)
+    assert got == HELD
+    assert isinstance(late, LedgerUnavailable)
+    settled.set_result(None)
+    await ledger.flush()
+    assert await balances(house) == (HELD, 0)
+    assert [row.call_id for row in await house.attempts()] == ["c1"]
 
 
 async def test_what_has_ended_is_settled_before_anybody_is_refused(

@@ -85,10 +85,10 @@ class KeyStore:
         if self._late is not None and not self._late.done():
             raise KeysUnavailable(SLOW)
         reading = asyncio.ensure_future(self._database.fetch(sql, params))
+        reading.add_done_callback(_heard)
         await asyncio.wait([reading], timeout=PATIENCE)
         if not reading.done():
             self._late = reading
-            reading.add_done_callback(_heard)
             raise KeysUnavailable(SLOW)
         try:
             return reading.result()
@@ -103,7 +103,7 @@ class KeyStore:
 
 
 def _heard(reading: asyncio.Future[list[Row]]) -> None:
-    """Nobody waits for it any more, however it ended."""
+    """Whoever asked may be gone, however it ends."""
     if not reading.cancelled():
         reading.exception()
 
