@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import sqlite3
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ledger_rows import ended, finished
@@ -87,3 +88,32 @@ async def test_closing_breaks_off_what_is_read(database: SqliteDatabase) -> None
     await database.aclose()
     with pytest.raises(StoreFailed):
         await reading
+
+
+class Busy(sqlite3.Connection):
+    """The first tries to make the file one with a journal of its own are in the way of somebody else's."""
+
+    tries = 0
+
+    def execute(self, sql: str, *given: Any) -> sqlite3.Cursor:
+        if "journal_mode" in sql:
+            Busy.tries += 1
+            if Busy.tries < 4:
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+        return super().execute(sql, *given)
+
+
+async def test_many_may_open_a_new_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite does not wait there by itself; one that is locked for good is told of as ever."""
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Busy))
+    opened = SqliteDatabase(tmp_path / "ledger.sqlite3")
+    await migrate(opened)
+    assert Busy.tries == 4
+    await opened.aclose()
+    Busy.tries = -1_000_000
+    locked = SqliteDatabase(tmp_path / "another.sqlite3", patience=0.02)
+    with pytest.raises(StoreFailed, match="locked"):
+        await migrate(locked)
+    await locked.aclose()

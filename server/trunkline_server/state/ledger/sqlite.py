@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain
@@ -36,6 +37,8 @@ DIALECT = Dialect(
 )
 # Seconds that a transaction waits for another process to end its own.
 PATIENCE = 5.0
+# Seconds between two tries to be the one that makes a new file what it is to be.
+_PAUSE = 0.01
 # Threads that read at once.
 _READERS = 2
 _INSERT = re.compile(r"(INSERT .* VALUES )(\([?, 0]+\))(.*)")
@@ -92,7 +95,7 @@ class SqliteDatabase:
             raise StoreFailed("failed")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = self._connect()
-        connection.execute("PRAGMA journal_mode=WAL")
+        _begin_wal(connection, time.monotonic() + self._patience)
         connection.execute("PRAGMA synchronous=FULL")
         # The file's size after a checkpoint of a burst.
         connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
@@ -112,6 +115,19 @@ class SqliteDatabase:
         return sqlite3.connect(
             self._path, timeout=self._patience, isolation_level=None, cached_statements=64, check_same_thread=False
         )
+
+
+def _begin_wal(connection: sqlite3.Connection, until: float) -> None:
+    """Several that open a new file at once are in each other's way here, and SQLite does not wait by itself."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if _kind(error) != "locked" or time.monotonic() >= until:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 class _Thread:
