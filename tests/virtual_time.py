@@ -5,13 +5,26 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
+from trunkline_server import core
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
 
 
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
+class OwnTimeLoop(asyncio.SelectorEventLoop):
+    """While it runs, `core.now()` is its time."""
+
+    def run_forever(self) -> None:
+        before, core.clock = core.clock, self.time
+        try:
+            super().run_forever()
+        finally:
+            core.clock = before
+
+
+class VirtualTimeLoop(OwnTimeLoop):
     """`time()` starts at 1,000 and jumps to the next timer when no callback is ready."""
 
     def __init__(self) -> None:
@@ -37,7 +50,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return min(live)
 
 
-class SkippingLoop(asyncio.SelectorEventLoop):
+class SkippingLoop(OwnTimeLoop):
     """Real time, for real sockets, that a test can skip ahead."""
 
     skipped = 0.0

@@ -310,7 +310,7 @@ def test_a_dialect_reads_the_quirks_that_it_is_said_to_have(dialect: str) -> Non
 
 
 def test_defaults_may_be_what_callers_may_say() -> None:
-    ranges: dict[str, tuple[float, float | None]] = {name: (least, most) for name, least, most in RANGES}
+    ranges = RANGES
     kind = inspect.type_info(GenerationDefaults)
     assert isinstance(kind, inspect.StructType)
     for field in kind.fields:

@@ -304,7 +304,8 @@ class Course:
     def close(self, outcome: call_pb2.Outcome.ValueType) -> None:
         """Whatever still runs ends so."""
         for trial in self._running:
-            trial.end(UpstreamError(outcome))
+            if trial.record is None:
+                trial.end(UpstreamError(outcome))
         self._running.clear()
 
     def release(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     # See layers/price.py.
     PriceOf = Callable[[Call, call_pb2.Usage, int, float, str], Priced]
 
-_Kind = Literal[
-    "input_tokens",
-    "output_tokens",
-    "cache_read_input_tokens",
-    "cache_write_input_tokens",
-    "reasoning_output_tokens",
-]
+_KINDS = frozenset(
+    {
+        "input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_write_input_tokens",
+        "reasoning_output_tokens",
+    }
+)
 
 REPORTED = call_pb2.CERTAINTY_REPORTED
 ESTIMATED = call_pb2.CERTAINTY_ESTIMATED
@@ -170,6 +172,7 @@ class Entry:
         error: UpstreamError | None = None,
     ) -> AttemptRow:
         begun, usage = self.begun, used or _NOTHING
+        tokens, costs = _tokens_of(usage), {field.name: value for field, value in cost.ListFields()}
         return AttemptRow(
             call_id=begun.call_id,
             attempt=begun.attempt,
@@ -187,29 +190,31 @@ class Entry:
             provider_status=error.status if error is not None else 0,
             provider_code=error.code[:LONGEST_CODE] if error is not None else "",
             certainty=cost.certainty,
-            input_tokens=_count(usage, "input_tokens"),
-            output_tokens=_count(usage, "output_tokens"),
-            cache_read_tokens=_count(usage, "cache_read_input_tokens"),
-            cache_write_tokens=_count(usage, "cache_write_input_tokens"),
-            reasoning_tokens=_count(usage, "reasoning_output_tokens"),
+            input_tokens=tokens.get("input_tokens"),
+            output_tokens=tokens.get("output_tokens"),
+            cache_read_tokens=tokens.get("cache_read_input_tokens"),
+            cache_write_tokens=tokens.get("cache_write_input_tokens"),
+            reasoning_tokens=tokens.get("reasoning_output_tokens"),
             other_units={name: _bounded(units) for name, units in usage.other_units.items()},
-            cost=cost.total_nano_usd if cost.HasField("total_nano_usd") else None,
-            input_cost=cost.input_nano_usd if cost.HasField("input_nano_usd") else None,
-            output_cost=cost.output_nano_usd if cost.HasField("output_nano_usd") else None,
-            cache_read_cost=cost.cache_read_nano_usd if cost.HasField("cache_read_nano_usd") else None,
-            cache_write_cost=cost.cache_write_nano_usd if cost.HasField("cache_write_nano_usd") else None,
-            reasoning_cost=cost.reasoning_nano_usd if cost.HasField("reasoning_nano_usd") else None,
-            other_cost=cost.other_nano_usd if cost.HasField("other_nano_usd") else None,
+            cost=costs.get("total_nano_usd"),
+            input_cost=costs.get("input_nano_usd"),
+            output_cost=costs.get("output_nano_usd"),
+            cache_read_cost=costs.get("cache_read_nano_usd"),
+            cache_write_cost=costs.get("cache_write_nano_usd"),
+            reasoning_cost=costs.get("reasoning_nano_usd"),
+            other_cost=costs.get("other_nano_usd"),
             saved=saved,
             price_version=cost.price_version,
         )
 
 
-def _count(usage: call_pb2.Usage, name: _Kind) -> int | None:
-    if not usage.HasField(name):
-        return None
-    units: int = getattr(usage, name)
-    return units if 0 <= units <= MOST_UNITS else _bounded(units)
+def _tokens_of(usage: call_pb2.Usage) -> dict[str, int]:
+    """By kind, of those that are known. What is set is asked for once: every attempt is written down."""
+    return {
+        field.name: units if 0 <= units <= MOST_UNITS else _bounded(units)
+        for field, units in usage.ListFields()
+        if field.name in _KINDS
+    }
 
 
 def _bounded(units: int) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from msgspec import Struct
+from msgspec import Struct, field
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import (
@@ -83,8 +82,7 @@ class Begins(Protocol):
         """An attempt at the call's target begins."""
 
 
-@dataclass(slots=True)
-class Shared:
+class Shared(Struct):
     """What the trials of one call have in common."""
 
     report: Report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1.gateway_service_pb2 import Thinking
@@ -13,14 +13,11 @@ from trunkline_server.layers.validate_routing import routing_violations
 from trunkline_server.spans import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from trunkline.v1.call_pb2 import CallContext
     from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, StreamOptions
 
-_Setting = Literal[
-    "max_output_tokens", "temperature", "top_k", "presence_penalty", "frequency_penalty", "seed", "top_logprobs"
-]
 MAX_STOP_SEQUENCES = 16
 MAX_LABELS = 32
 # Characters.
@@ -28,15 +25,15 @@ LONGEST_LABEL = 256
 LONGEST_END_USER = 200
 ROLES = frozenset(content_pb2.Role.values()) - {content_pb2.ROLE_UNSPECIFIED}
 # (field, least, most) of GenerationConfig; None = no bound. Least of top_p is exclusive.
-RANGES: tuple[tuple[_Setting, float, float | None], ...] = (
-    ("max_output_tokens", 1, None),
-    ("temperature", 0, 2),
-    ("top_k", 1, None),
-    ("presence_penalty", -2, 2),
-    ("frequency_penalty", -2, 2),
-    ("seed", 0, None),
-    ("top_logprobs", 0, 20),
-)
+RANGES: Mapping[str, tuple[float, float | None]] = {
+    "max_output_tokens": (1, None),
+    "temperature": (0, 2),
+    "top_k": (1, None),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "seed": (0, None),
+    "top_logprobs": (0, 20),
+}
 ROLES_OF_PARTS = {
     "tool_call": content_pb2.ROLE_ASSISTANT,
     "refusal": content_pb2.ROLE_ASSISTANT,
@@ -149,10 +146,11 @@ def _provider_part(part: content_pb2.ProviderPart, path: str) -> Iterator[Violat
 
 
 def _config(config: GenerationConfig) -> Iterator[Violation]:
-    for name, least, most in RANGES:
-        if config.HasField(name) and not _within(getattr(config, name), least, most):
+    for field, value in config.ListFields():
+        if (limits := RANGES.get(field.name)) is not None and not _within(value, *limits):
+            least, most = limits
             bound = f"from {least} to {most}" if most is not None else f"at least {least}"
-            yield Violation(f"config.{name}", f"must be {bound}")
+            yield Violation(f"config.{field.name}", f"must be {bound}")
     if config.HasField("top_p") and not 0 < config.top_p <= 1:
         yield Violation("config.top_p", "must be above 0 and at most 1")
     if config.HasField("thinking"):

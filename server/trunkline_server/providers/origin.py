@@ -37,12 +37,13 @@ def with_origin(handler: Handler) -> Handler:
 
 def stamped(event: StreamGenerateResponse, provider: str) -> StreamGenerateResponse:
     """The event, in which all opaque state says that it came from `provider`. One without is returned as it is."""
-    if event.HasField("part_delta"):
+    kind = event.WhichOneof("event")
+    if kind == "part_delta":
         has_state = bool(event.part_delta.citations)
-    elif event.HasField("part_completed"):
+    elif kind == "part_completed":
         has_state = event.part_completed.HasField("provider_state")
     else:
-        has_state = event.HasField("part_started") and _has_opaque(event.part_started.part)
+        has_state = kind == "part_started" and _has_opaque(event.part_started.part)
     if not has_state:
         return event
     copy = StreamGenerateResponse()

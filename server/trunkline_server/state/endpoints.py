@@ -144,7 +144,8 @@ class Endpoint:
         queue_full. A call that goes away meanwhile leaves nothing behind.
         """
         now = self.clock()
-        self._fuse(now)
+        if wait := self._circuit(now):
+            raise _not_sent("circuit_open", wait)
         if self.known.blocked():
             now = await self._pause(call, now)
         usual = self._recent.usual(_kind(call), now)
@@ -158,11 +159,9 @@ class Endpoint:
             self._limits.seen(reserved)
             reserved.release(self.clock())
             raise
-        return self._begin(call, place, reserved)
-
-    def _fuse(self, now: float) -> None:
-        if wait := self._circuit(now):
-            raise _not_sent("circuit_open", wait)
+        if wait or place.waited:
+            now = self._look_again(place, reserved)
+        return self._begin(call, place, reserved, now)
 
     async def _pause(self, call: Call, now: float) -> float:
         """Wait until the endpoint may be asked again, if that is soon. Returns what the clock reads then."""
@@ -190,17 +189,25 @@ class Endpoint:
         except Refused as refused:
             raise _not_sent("queue_full" if refused.full else "too_late", refused.retry_after) from None
 
-    def _begin(self, call: Call, place: Place, reserved: Reserved) -> Visit:
-        """What was so before the call waited may have changed."""
+    def _look_again(self, place: Place, reserved: Reserved) -> float:
+        """What was so before the call waited may have changed. Returns what the clock reads now."""
         now = self.clock()
-        block = self.known.blocked()
-        trial = None if block else self._breaker.start(now)
+        if block := self.known.blocked():
+            self._give_back(place, reserved, now)
+            raise _not_sent("blocked", block)
+        return now
+
+    def _give_back(self, place: Place, reserved: Reserved, now: float) -> None:
+        self._limits.seen(reserved)
+        reserved.release(now)
+        place.leave()
+
+    def _begin(self, call: Call, place: Place, reserved: Reserved, now: float) -> Visit:
+        trial = self._breaker.start(now)
         self._notice(now)
         if trial is None:
-            self._limits.seen(reserved)
-            reserved.release(now)
-            place.leave()
-            raise _not_sent("blocked", block) if block else _not_sent("circuit_open", self._circuit(now) or PROBED)
+            self._give_back(place, reserved, now)
+            raise _not_sent("circuit_open", self._circuit(now) or PROBED)
         visit = Visit(self, call, place, reserved, trial, now)
         visit.bucket = self._throttle.start(now)
         if call.paid_by is None:

@@ -7,9 +7,10 @@ again, for twice as long.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from trunkline.v1 import call_pb2
 from trunkline_server.state.endpoint.window import Window
@@ -55,8 +56,7 @@ class State(Enum):
     HALF_OPEN = "half-open"
 
 
-@dataclass(eq=False, slots=True)
-class Trial:
+class Trial(Struct, eq=False):
     """A call that the breaker let through, until it is told how the call went."""
 
     generation: int

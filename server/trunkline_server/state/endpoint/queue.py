@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
 
+from trunkline_server.core import now
+
 # The share of the newest call in the average of how long calls take.
 _SMOOTHING = 0.1
 # Seconds. Whoever is refused is never told to come back at once.
@@ -49,17 +51,19 @@ class _Waiter:
 class Place:
     """One of the endpoint's places. Left once: leaving again changes nothing."""
 
-    __slots__ = ("_queue", "_since")
+    __slots__ = ("_queue", "_since", "waited")
 
-    def __init__(self, queue: AdmissionQueue, since: float) -> None:
+    def __init__(self, queue: AdmissionQueue, since: float, *, waited: bool) -> None:
         self._queue: AdmissionQueue | None = queue
         self._since = since
+        # It was not given at once.
+        self.waited = waited
 
     def leave(self) -> None:
         """The call is over: the next may come."""
         queue, self._queue = self._queue, None
         if queue is not None:
-            queue.vacate(self._since)
+            queue.vacate(now() - self._since)
 
 
 class AdmissionQueue:
@@ -88,27 +92,26 @@ class AdmissionQueue:
 
         Raises Refused: at once if it could not be in time or there is no room to wait, later if that becomes so.
         """
-        loop = asyncio.get_running_loop()
-        if loop.time() + first_token > deadline:
+        at = now()
+        if at + first_token > deadline:
             raise Refused(_SHORTEST_RETRY)
         if self.taken < self.limit:
             self.taken += 1
-            return Place(self, loop.time())
-        waiter = self._queued(loop, priority, deadline, deadline - first_token)
+            return Place(self, at, waited=False)
+        waiter = self._queued(priority, deadline, deadline - first_token)
         try:
             await waiter.place
         except BaseException:
             self._give_up(waiter)
             raise
-        return Place(self, loop.time())
+        return Place(self, now(), waited=True)
 
-    def _queued(
-        self, loop: asyncio.AbstractEventLoop, priority: Priority, deadline: float, latest_start: float
-    ) -> _Waiter:
+    def _queued(self, priority: Priority, deadline: float, latest_start: float) -> _Waiter:
+        loop = asyncio.get_running_loop()
         waiter = _Waiter(priority, -deadline, -next(self._numbers), loop.create_future())
         ahead = len(self._waiting) - bisect_left(self._waiting, waiter)
         predicted = self.predicted_wait(ahead)
-        if loop.time() + predicted > latest_start:
+        if now() + predicted > latest_start:
             raise Refused(max(_SHORTEST_RETRY, predicted))
         if len(self._waiting) >= self._bound:
             self._shed(waiter)
@@ -151,9 +154,8 @@ class AdmissionQueue:
             self.taken -= 1
             self._fill()
 
-    def vacate(self, since: float) -> None:
-        """A place that was taken at `since` is free."""
-        held = asyncio.get_running_loop().time() - since
+    def vacate(self, held: float) -> None:
+        """A place is free that was taken for so many seconds."""
         self._held += (held - self._held) * (_SMOOTHING if self._held else 1.0)
         self.taken -= 1
         self._fill()
