@@ -411,8 +411,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "queue",
         "queue lets in who would be too late",
-        "if loop.time() + predicted > latest_start:",
-        "if loop.time() > latest_start:",
+        "if now() + predicted > latest_start:",
+        "if now() > latest_start:",
     ),
     # The retries.
     _retries("retries", "retry after content", "if at.content_sent or at.attempts_left", "if at.attempts_left"),
@@ -457,7 +457,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "            visit.failed(error)\n",
         "            pass\n",
     ),
-    _layer("who waited is let in though the provider said to wait", STATE, "trial = None if block else", "trial ="),
+    _layer("who waited is let in though the provider said to wait", STATE, "if wait or place.waited:", "if False:"),
     _layer(
         "each key has a floor of retries of its own",
         "state/provider_endpoints.py",

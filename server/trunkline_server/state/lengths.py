@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, TypeVar
 
+from trunkline_server.state.backlog import Backlog
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from trunkline.v1.call_pb2 import Usage
     from trunkline_server.state.statistics import Finished
 
 # Answers that a median is of, and the least that make one. Models and tasks that are known: names come from callers.
@@ -31,12 +34,15 @@ class Lengths:
     def __init__(self) -> None:
         self._answers: OrderedDict[Hashable, _Answers] = OrderedDict()
         self._prompts: OrderedDict[Hashable, _Prompts] = OrderedDict()
+        self._backlog = Backlog(self._learn)
 
     def record(self, call: Finished) -> None:
         """A call has ended. Only what was answered whole, and counted by the provider, teaches anything."""
-        usage = call.usage
-        if usage is None or call.result != "success":
-            return
+        if call.usage is not None and call.result == "success":
+            self._backlog.add((call, call.usage))
+
+    def _learn(self, answered: tuple[Finished, Usage]) -> None:
+        call, usage = answered
         if usage.HasField("output_tokens"):
             _kept(self._answers, (call.model, ""), _Answers).add(usage.output_tokens)
             if call.task:
@@ -46,6 +52,7 @@ class Lengths:
 
     def output(self, model: str, task: str = "") -> int | None:
         """The median length in tokens of the model's latest answers in a task, else in all. None: too few were seen."""
+        self._backlog.learn()
         for key in ((model, task), (model, "")):
             if (answers := self._answers.get(key)) is not None and (median := answers.median()) is not None:
                 return median
@@ -53,6 +60,7 @@ class Lengths:
 
     def correction(self, model: str) -> float:
         """What to multiply estimates of the model's prompts with: Count.at."""
+        self._backlog.learn()
         prompts = self._prompts.get(model)
         return 1.0 if prompts is None else prompts.ratio
 

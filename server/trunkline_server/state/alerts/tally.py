@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.v1 import call_pb2
+from trunkline_server.state.backlog import Backlog
 from trunkline_server.state.endpoint.breaker import NOT_TAKEN
 from trunkline_server.state.endpoint.window import Window
 from trunkline_server.state.histogram import Histogram
@@ -76,20 +77,28 @@ class Tally:
     def __init__(self) -> None:
         self._attempts: dict[str, Window] = {}
         self._answers: OrderedDict[tuple[str, bool], _Turns] = OrderedDict()
+        self._ended = Backlog(self._learn_attempt)
+        self._given = Backlog(self._learn_answer)
 
     def attempted(self, provider: str, outcome: call_pb2.Outcome.ValueType, now: float) -> None:
         """An attempt has ended. What its caller gave up, and what is wrong with a request, says nothing."""
-        if outcome != call_pb2.OUTCOME_SUCCESS and outcome not in NOT_TAKEN:
-            return
+        if outcome == call_pb2.OUTCOME_SUCCESS or outcome in NOT_TAKEN:
+            self._ended.add((provider, outcome in NOT_TAKEN, now))
+
+    def _learn_attempt(self, attempt: tuple[str, bool, float]) -> None:
+        provider, failed, now = attempt
         window = self._attempts.setdefault(provider, Window(2, _BUCKETS, _BUCKET))
         bucket = window.at(now)
         window.add(_DECIDED, bucket)
-        window.add(_FAILED, bucket, outcome in NOT_TAKEN)
+        window.add(_FAILED, bucket, failed)
 
     def answered(self, call: Finished, now: float) -> None:
         """A call has ended. Times of calls that took more than one attempt say nothing of a model."""
-        if call.result != "success" or call.attempts != 1:
-            return
+        if call.result == "success" and call.attempts == 1:
+            self._given.add((call, now))
+
+    def _learn_answer(self, answer: tuple[Finished, float]) -> None:
+        call, now = answer
         key = call.model, call.time_to_first_token is not None
         turns = self._answers.setdefault(key, _Turns())
         self._answers.move_to_end(key)
@@ -100,6 +109,7 @@ class Tally:
 
     def failures(self, now: float) -> Iterator[Failures]:
         """Of every provider that was asked lately."""
+        self._ended.learn()
         for provider, window in self._attempts.items():
             window.at(now)
             attempts, failed = window.totals
@@ -108,6 +118,7 @@ class Tally:
 
     def paces(self, now: float) -> Iterator[Pace]:
         """Of every model that answers now and did before."""
+        self._given.learn()
         for (model, streamed), turns in self._answers.items():
             turns.at(now)
             lately, usual = turns.read()

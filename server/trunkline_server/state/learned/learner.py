@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
 from trunkline_server.routing.learned.pacing import Pace, paced
+from trunkline_server.state.backlog import Backlog
 from trunkline_server.state.learned.decisions import DecisionLog, Made, shape_of
 from trunkline_server.state.learned.history import FAILED, recall
 from trunkline_server.state.learned.memory import Memory
@@ -35,6 +36,7 @@ class Learner:
         self._clock = clock
         self._log = DecisionLog(database)
         self._pace = Pace(1.0)
+        self._attempts = Backlog(self._learn_attempt)
 
     async def start(self) -> None:
         """Recall what the database holds. Raises StoreFailed."""
@@ -54,6 +56,7 @@ class Learner:
 
     def qualities(self, task: str, shape: Shape, models: Sequence[str], priors: Mapping[str, float]) -> list[Quality]:
         """What is expected of each "provider/model" on a call."""
+        self._attempts.learn()
         return self._memory.qualities(task, shape, models, priors)
 
     def price_weight(self, target: float) -> float:
@@ -65,7 +68,11 @@ class Learner:
     def attempted(self, task: str, model: str, outcome: call_pb2.Outcome.ValueType) -> None:
         """An attempt has ended."""
         if outcome == call_pb2.OUTCOME_SUCCESS or outcome in FAILED:
-            self._memory.observe_outcome(task, model, answered=outcome == call_pb2.OUTCOME_SUCCESS)
+            self._attempts.add((task, model, outcome == call_pb2.OUTCOME_SUCCESS))
+
+    def _learn_attempt(self, attempt: tuple[str, str, bool]) -> None:
+        task, model, answered = attempt
+        self._memory.observe_outcome(task, model, answered=answered)
 
     def ended(self, call_id: str, lesson: Lesson, served: str, target: float, cost: int | None) -> None:
         """A call that `performance_based` decided has ended, and was answered by `served`, if by anybody.
@@ -81,6 +88,7 @@ class Learner:
         """A caller has said what an answer was worth; the same said again changes nothing."""
         if not scored.served:
             return
+        self._attempts.learn()
         shape = shape_of(scored.shape)
         if scored.before is None:
             self._memory.observe(scored.task, shape, scored.served, scored.after)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
 from trunkline_server.routing.signal import Signal
+from trunkline_server.state.backlog import Backlog
 from trunkline_server.state.endpoint.breaker import NOT_TAKEN
 from trunkline_server.state.endpoint.fading import FadingShare
 from trunkline_server.state.endpoint.last_minutes import ENOUGH, LastMinutes
@@ -37,8 +38,8 @@ class Track:
     """One target's. For one event loop; nothing in it waits."""
 
     __slots__ = (
-        "_failures", "_late", "_line", "_measured", "_peak", "_residuals", "_signal", "_span", "_tokens", "_until",
-        "_usual", "_wholes", "_wholes_line", "waiting",
+        "_answers", "_failures", "_late", "_line", "_measured", "_peak", "_residuals", "_signal", "_span", "_tokens",
+        "_until", "_usual", "_wholes", "_wholes_line", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -53,11 +54,14 @@ class Track:
         # Streams without a first token, in the order in which they began.
         self.waiting: dict[Sample, None] = {}
         self._signal, self._until = Signal(), float("-inf")
+        # Whatever else is learned or told waits for those.
+        self._answers = Backlog(self._learn_answer)
 
     # --- what is learned ----------------------------------------------------------------------------------------------
 
     def began(self, prompt_tokens: int, seconds: float, now: float) -> None:
         """A stream's first token came after so long."""
+        self._answers.learn()
         self._measure(seconds / self._line.learn(prompt_tokens, seconds), now)
 
     def _measure(self, ratio: float, now: float) -> None:
@@ -71,6 +75,10 @@ class Track:
 
     def answered(self, seconds: float, usage: Usage | None, first: float | None, now: float) -> None:
         """An answer is whole, after so long; of a stream with its first token after `first`."""
+        self._answers.add((seconds, usage, first, now))
+
+    def _learn_answer(self, answer: tuple[float, Usage | None, float | None, float]) -> None:
+        seconds, usage, first, now = answer
         self._failures.learn(0.0, now)
         tokens = usage.output_tokens - usage.reasoning_output_tokens if usage is not None else 0
         if first is not None:
@@ -84,12 +92,14 @@ class Track:
 
     def failed(self, now: float) -> None:
         """The provider failed an attempt, however quickly: as if it had been as slow as it hardly ever is."""
+        self._answers.learn()
         self._failures.learn(1.0, now)
         self._peak.raise_to(self._late, now)
         self._until = now
 
     def waited(self, prompt_tokens: int, seconds: float, now: float) -> None:
         """A stream was given up after so long without a first token: that says only that it takes longer."""
+        self._answers.learn()
         usual = self._line.at(prompt_tokens)
         if usual:
             self._peak.raise_to(seconds / usual, now)
@@ -99,6 +109,7 @@ class Track:
 
     def read(self, now: float, utilisation: float) -> Signal:
         """All of it, at most FRESH seconds old."""
+        self._answers.learn()
         if now >= self._until:
             self._signal, self._until = self._read(now, utilisation), now + FRESH
         return self._signal
@@ -133,10 +144,12 @@ class Track:
 
     def expected(self, prompt_tokens: int, now: float, *, streaming: bool) -> float:
         """The same as it usually is, whatever happens at the moment."""
+        self._answers.learn()
         return (self._line.at(prompt_tokens) if streaming else self._wholes.quantile(0.5, now)) or 0.0
 
     def late(self, prompt_tokens: int, now: float, *, streaming: bool) -> float | None:
         """Seconds after which it has begun in all but one of twenty cases. None: too little is known."""
+        self._answers.learn()
         if not streaming:
             return self._wholes.quantile(0.95, now, ENOUGH)
         ratio, usual = self._residuals.quantile(0.95, now, ENOUGH), self._line.at(prompt_tokens)
