@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Protocol
 
 from trunkline.v1 import call_pb2
@@ -267,16 +267,16 @@ class ProviderStates:
     def __init__(self, clock: Clock = time.time) -> None:
         """`clock` gives seconds since 1970."""
         self._clock = clock
-        self._providers: dict[str, _Provider] = {}
+        self._providers: defaultdict[str, _Provider] = defaultdict(_Provider)
 
     def open(self, provider: str, status_url: str, endpoints: Iterable[Told]) -> None:
         """A configuration has this provider with these endpoints. Its errors of before are kept."""
-        state = self._of(provider)
+        state = self._providers[provider]
         state.status_url, state.endpoints = status_url, tuple(endpoints)
 
     def report(self, call: Call, record: call_pb2.Attempt) -> None:
         """An attempt has ended. What the caller gave up says nothing."""
-        state = self._of(record.target.provider)
+        state = self._providers[record.target.provider]
         if record.outcome == call_pb2.OUTCOME_SUCCESS:
             state.failure = None
         elif record.outcome != call_pb2.OUTCOME_CANCELLED:
@@ -310,9 +310,6 @@ class ProviderStates:
         known = self._providers.get(provider)
         endpoints = known.endpoints if known else ()
         return f"one of {len(endpoints)}" if len(endpoints) > 1 else "".join(each.credential for each in endpoints)
-
-    def _of(self, provider: str) -> _Provider:
-        return self._providers.setdefault(provider, _Provider())
 
 
 def _reason(shown: Shown, learnt: str) -> str:

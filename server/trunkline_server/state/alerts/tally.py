@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.v1 import call_pb2
@@ -75,7 +75,7 @@ class Tally:
     """For one event loop; nothing in it waits. Times are on a clock that never goes back."""
 
     def __init__(self) -> None:
-        self._attempts: dict[str, Window] = {}
+        self._attempts: defaultdict[str, Window] = defaultdict(lambda: Window(2, _BUCKETS, _BUCKET))
         self._answers: OrderedDict[tuple[str, bool], _Turns] = OrderedDict()
         self._ended = Backlog(self._learn_attempt)
         self._given = Backlog(self._learn_answer)
@@ -87,7 +87,7 @@ class Tally:
 
     def _learn_attempt(self, attempt: tuple[str, bool, float]) -> None:
         provider, failed, now = attempt
-        window = self._attempts.setdefault(provider, Window(2, _BUCKETS, _BUCKET))
+        window = self._attempts[provider]
         bucket = window.at(now)
         window.add(_DECIDED, bucket)
         window.add(_FAILED, bucket, failed)
@@ -100,7 +100,9 @@ class Tally:
     def _learn_answer(self, answer: tuple[Finished, float]) -> None:
         call, now = answer
         key = call.model, call.time_to_first_token is not None
-        turns = self._answers.setdefault(key, _Turns())
+        turns = self._answers.get(key)
+        if turns is None:
+            turns = self._answers[key] = _Turns()
         self._answers.move_to_end(key)
         if len(self._answers) > MOST_MODELS:
             self._answers.popitem(last=False)

@@ -9,13 +9,14 @@ class Window:
     A bucket is told by its number since time 0. Time that goes back counts as standing still.
     """
 
-    __slots__ = ("_last", "_rows", "_width", "totals")
+    __slots__ = ("_last", "_rows", "_size", "_width", "totals")
 
     def __init__(self, kinds: int, buckets: int, width: float) -> None:
         """`width` in seconds. Kinds are told by their numbers, from 0."""
         # By kind, as of the latest moment that `at` was told.
         self.totals = [0] * kinds
         self._rows = [[0] * kinds for _ in range(buckets)]
+        self._size = buckets
         self._width = width
         self._last = 0
 
@@ -27,9 +28,8 @@ class Window:
         return self._last
 
     def _forget(self, bucket: int) -> None:
-        size = len(self._rows)
-        for number in range(max(self._last + 1, bucket - size + 1), bucket + 1):
-            row = self._rows[number % size]
+        for number in range(max(self._last + 1, bucket - self._size + 1), bucket + 1):
+            row = self._rows[number % self._size]
             for kind, count in enumerate(row):
                 self.totals[kind] -= count
                 row[kind] = 0
@@ -37,8 +37,8 @@ class Window:
 
     def add(self, kind: int, bucket: int, count: int = 1) -> None:
         """Count into this bucket, unless it is forgotten already."""
-        if bucket > self._last - len(self._rows):
-            self._rows[bucket % len(self._rows)][kind] += count
+        if bucket > self._last - self._size:
+            self._rows[bucket % self._size][kind] += count
             self.totals[kind] += count
 
     def count(self, kind: int, now: float, count: int = 1) -> int:
@@ -47,10 +47,10 @@ class Window:
         if bucket > self._last:
             self._forget(bucket)
         bucket = self._last
-        self._rows[bucket % len(self._rows)][kind] += count
+        self._rows[bucket % self._size][kind] += count
         self.totals[kind] += count
         return bucket
 
     def newest(self, kind: int, buckets: int) -> int:
         """The total of the newest `buckets` alone."""
-        return sum(self._rows[(self._last - back) % len(self._rows)][kind] for back in range(buckets))
+        return sum(self._rows[(self._last - back) % self._size][kind] for back in range(buckets))
