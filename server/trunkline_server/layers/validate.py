@@ -24,6 +24,8 @@ MAX_LABELS = 32
 LONGEST_LABEL = 256
 LONGEST_END_USER = 200
 ROLES = frozenset(content_pb2.Role.values()) - {content_pb2.ROLE_UNSPECIFIED}
+# Who may say bare text.
+_SPEAKERS = ROLES - {content_pb2.ROLE_TOOL}
 # (field, least, most) of GenerationConfig; None = no bound. Least of top_p is exclusive.
 RANGES: Mapping[str, tuple[float, float | None]] = {
     "max_output_tokens": (1, None),
@@ -69,7 +71,13 @@ def _conversation(request: GenerateRequest) -> Iterator[Violation]:
     elif not request.prompt and not request.messages:
         yield Violation("messages", "is empty: send at least one message, or a prompt")
     for index, message in enumerate(request.messages):
-        yield from _message(message, f"messages[{index}]")
+        if not _is_plain(message):
+            yield from _message(message, f"messages[{index}]")
+
+
+def _is_plain(message: content_pb2.Message) -> bool:
+    """Most messages are bare text of one who may say it: nothing else of them can be wrong."""
+    return message.role in _SPEAKERS and bool(message.parts) and all(map(_is_bare_text, message.parts))
 
 
 def _message(message: content_pb2.Message, path: str) -> Iterator[Violation]:
@@ -83,8 +91,10 @@ def _message(message: content_pb2.Message, path: str) -> Iterator[Violation]:
 
 
 def _is_bare_text(part: content_pb2.Part) -> bool:
-    """Most parts are, and bare text can be wrong only by where it stands."""
-    return part.HasField("text") and not part.HasField("provider_state") and not part.HasField("cache_breakpoint")
+    """Bare text can be wrong only by where it stands."""
+    if part.HasField("provider_state") or part.HasField("cache_breakpoint"):
+        return False
+    return part.WhichOneof("data") == "text"
 
 
 def _part(part: content_pb2.Part, role: content_pb2.Role.ValueType, path: str) -> Iterator[Violation]:
