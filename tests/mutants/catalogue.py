@@ -818,8 +818,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _money(
         "rpc/alert_methods.py",
         "a budget alert is shown to every workspace",
-        'return identity.workspace if identity.role == "caller" else ""',
-        'return ""',
+        'if identity.role == "caller" else {}',
+        "if False else {}",
+        "rpc/test_alerts_of_budgets.py",
+    ),
+    _money(
+        "state/alerts/monitor.py",
+        "the alert of a key's budget is watched by whoever has none",
+        'api_key != "" and api_key == alert.api_key',
+        'api_key != "" or api_key == alert.api_key',
         "rpc/test_alerts_of_budgets.py",
     ),
     _money(

@@ -128,3 +128,21 @@ async def test_callers_hear_of_the_budgets_of_their_workspace_only(tmp_path: Pat
             assert [alert.subject for alert in await mine_told.listed()] == ["each acme"]
             assert await theirs_told.listed() == []
             assert not theirs_told.has_news()
+
+
+async def test_who_calls_with_a_key_hears_of_its_budget(tmp_path: Path) -> None:
+    each = {"limit": 1, "period": "total", "key": "*", "kind": "soft"}
+    async with paying(tmp_path, each=each) as world:
+        mine, theirs = await world.key("caller", workspace="acme"), await world.key("caller", workspace="acme")
+        key_id = mine.split("_")[1]
+        async with Watching(world, mine) as mine_told, Watching(world, theirs) as theirs_told:
+            await spend(world, mine, 6)
+            _, alert = await mine_told.next()
+            assert (alert.subject, alert.api_key, alert.workspace) == (f"each {key_id}", key_id, "")
+            assert [alert.subject for alert in await mine_told.listed()] == [f"each {key_id}"]
+            assert await theirs_told.listed() == []
+            assert not theirs_told.has_news()
+            async with Watching(world, mine) as late:
+                assert (await late.next())[1].api_key == key_id
+            async with Watching(world, theirs) as late:
+                assert not late.has_news()

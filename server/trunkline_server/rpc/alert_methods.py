@@ -43,15 +43,13 @@ class AlertMethods(AdminServiceServicer):
     async def ListAlerts(self, request: pb.ListAlertsRequest, context: Context) -> pb.ListAlertsResponse:
         """A page of alerts, the latest first."""
         size, before = page_of(request)
-        found = await self._monitor.page(
-            open_only=request.open_only, before=before, limit=size + 1, workspace=_workspace()
-        )
+        found = await self._monitor.page(open_only=request.open_only, before=before, limit=size + 1, **_whose())
         token = next_token(request, found[size - 1].id) if len(found) > size else ""
         return pb.ListAlertsResponse(alerts=found[:size], next_page_token=token)
 
     async def WatchAlerts(self, request: pb.WatchAlertsRequest, context: Context) -> None:  # type: ignore[override]
         """Changes, until the caller ends it or the gateway drains."""
-        async with aclosing(self._monitor.watch(_workspace())) as changes:
+        async with aclosing(self._monitor.watch(**_whose())) as changes:
             async for change, alert in changes:
                 await _write(context, pb.WatchAlertsResponse(change=change, alert=alert))
 
@@ -68,10 +66,10 @@ class AlertMethods(AdminServiceServicer):
         return told
 
 
-def _workspace() -> str:
+def _whose() -> dict[str, str]:
     """Whose alerts whoever asks may see. Empty = all."""
     identity = IDENTITY.get()
-    return identity.workspace if identity.role == "caller" else ""
+    return {"workspace": identity.workspace, "api_key": identity.key} if identity.role == "caller" else {}
 
 
 def _violations(request: GetInsightsRequest) -> list[Violation]:

@@ -51,7 +51,7 @@ def account_of(settings: BudgetSettings, now: int) -> Account:
 
 
 def read(settings: BudgetSettings, usd: float, now: int, *, refuses: bool = False) -> dict[int, Reading]:
-    spending = Spending(account_of(settings, now), int(usd * USD), refuses, "acme", "Europe/Vienna")
+    spending = Spending(account_of(settings, now), int(usd * USD), refuses, "acme", "", "Europe/Vienna")
     return {reading.key.kind: reading for reading in conditions.budgets([spending], now)}
 
 

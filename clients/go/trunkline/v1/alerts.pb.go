@@ -244,8 +244,10 @@ type Alert struct {
 	// When it was resolved. Unset: it is open.
 	ResolveTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=resolve_time,json=resolveTime,proto3" json:"resolve_time,omitempty"`
 	// The workspace whose budget it is about. Empty: it is about the gateway, or about a budget of several workspaces. Callers see
-	// only alerts of their own workspace.
-	Workspace     string `protobuf:"bytes,10,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// only alerts of their own workspace, and of their own key.
+	Workspace string `protobuf:"bytes,10,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// The id of the gateway key whose budget it is about, where that is not one of a workspace. Empty: it is not about one key.
+	ApiKey        string `protobuf:"bytes,11,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -346,6 +348,13 @@ func (x *Alert) GetResolveTime() *timestamppb.Timestamp {
 func (x *Alert) GetWorkspace() string {
 	if x != nil {
 		return x.Workspace
+	}
+	return ""
+}
+
+func (x *Alert) GetApiKey() string {
+	if x != nil {
+		return x.ApiKey
 	}
 	return ""
 }
@@ -629,7 +638,7 @@ var File_trunkline_v1_alerts_proto protoreflect.FileDescriptor
 
 const file_trunkline_v1_alerts_proto_rawDesc = "" +
 	"\n" +
-	"\x19trunkline/v1/alerts.proto\x12\ftrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x05\n" +
+	"\x19trunkline/v1/alerts.proto\x12\ftrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x05\n" +
 	"\x05Alert\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12,\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x18.trunkline.v1.Alert.KindR\x04kind\x12\x18\n" +
@@ -641,7 +650,8 @@ const file_trunkline_v1_alerts_proto_rawDesc = "" +
 	"\topen_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\bopenTime\x12=\n" +
 	"\fresolve_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vresolveTime\x12\x1c\n" +
 	"\tworkspace\x18\n" +
-	" \x01(\tR\tworkspace\"\xc7\x01\n" +
+	" \x01(\tR\tworkspace\x12\x17\n" +
+	"\aapi_key\x18\v \x01(\tR\x06apiKey\"\xc7\x01\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fKIND_ERROR_RATE\x10\x01\x12\x10\n" +

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19trunkline/v1/alerts.proto\x12\x0ctrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x05\n\x05\x41lert\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.trunkline.v1.Alert.Kind\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12.\n\x08severity\x18\x04 \x01(\x0e\x32\x1c.trunkline.v1.Alert.Severity\x12\x0f\n\x07summary\x18\x05 \x01(\t\x12-\n\x08\x65vidence\x18\x06 \x03(\x0b\x32\x1b.trunkline.v1.AlertEvidence\x12\x0e\n\x06remedy\x18\x07 \x01(\t\x12-\n\topen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tworkspace\x18\n \x01(\t\"\xc7\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fKIND_ERROR_RATE\x10\x01\x12\x10\n\x0cKIND_LATENCY\x10\x02\x12\x18\n\x14KIND_PROVIDER_OUTAGE\x10\x03\x12\x13\n\x0fKIND_CREDENTIAL\x10\x04\x12\x17\n\x13KIND_CREDENTIAL_AGE\x10\x05\x12\x10\n\x0cKIND_QUALITY\x10\x06\x12\x0f\n\x0bKIND_BUDGET\x10\x07\x12\x17\n\x13KIND_BUDGET_OVERRUN\x10\x08\"u\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cSEVERITY_LOW\x10\x01\x12\x13\n\x0fSEVERITY_MEDIUM\x10\x02\x12\x11\n\rSEVERITY_HIGH\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04\":\n\rAlertEvidence\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0c\n\x04unit\x18\x03 \x01(\t\"M\n\x11ListAlertsRequest\x12\x11\n\topen_only\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"R\n\x12ListAlertsResponse\x12#\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Alert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12WatchAlertsRequest\"\xd2\x01\n\x13WatchAlertsResponse\x12\x38\n\x06\x63hange\x18\x01 \x01(\x0e\x32(.trunkline.v1.WatchAlertsResponse.Change\x12\"\n\x05\x61lert\x18\x02 \x01(\x0b\x32\x13.trunkline.v1.Alert\"]\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x11\n\rCHANGE_OPENED\x10\x01\x12\x13\n\x0f\x43HANGE_WORSENED\x10\x02\x12\x13\n\x0f\x43HANGE_RESOLVED\x10\x03\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19trunkline/v1/alerts.proto\x12\x0ctrunkline.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x05\n\x05\x41lert\x12\n\n\x02id\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.trunkline.v1.Alert.Kind\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12.\n\x08severity\x18\x04 \x01(\x0e\x32\x1c.trunkline.v1.Alert.Severity\x12\x0f\n\x07summary\x18\x05 \x01(\t\x12-\n\x08\x65vidence\x18\x06 \x03(\x0b\x32\x1b.trunkline.v1.AlertEvidence\x12\x0e\n\x06remedy\x18\x07 \x01(\t\x12-\n\topen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tworkspace\x18\n \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x0b \x01(\t\"\xc7\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fKIND_ERROR_RATE\x10\x01\x12\x10\n\x0cKIND_LATENCY\x10\x02\x12\x18\n\x14KIND_PROVIDER_OUTAGE\x10\x03\x12\x13\n\x0fKIND_CREDENTIAL\x10\x04\x12\x17\n\x13KIND_CREDENTIAL_AGE\x10\x05\x12\x10\n\x0cKIND_QUALITY\x10\x06\x12\x0f\n\x0bKIND_BUDGET\x10\x07\x12\x17\n\x13KIND_BUDGET_OVERRUN\x10\x08\"u\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cSEVERITY_LOW\x10\x01\x12\x13\n\x0fSEVERITY_MEDIUM\x10\x02\x12\x11\n\rSEVERITY_HIGH\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04\":\n\rAlertEvidence\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0c\n\x04unit\x18\x03 \x01(\t\"M\n\x11ListAlertsRequest\x12\x11\n\topen_only\x18\x01 \x01(\x08\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"R\n\x12ListAlertsResponse\x12#\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x13.trunkline.v1.Alert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x14\n\x12WatchAlertsRequest\"\xd2\x01\n\x13WatchAlertsResponse\x12\x38\n\x06\x63hange\x18\x01 \x01(\x0e\x32(.trunkline.v1.WatchAlertsResponse.Change\x12\"\n\x05\x61lert\x18\x02 \x01(\x0b\x32\x13.trunkline.v1.Alert\"]\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x11\n\rCHANGE_OPENED\x10\x01\x12\x13\n\x0f\x43HANGE_WORSENED\x10\x02\x12\x13\n\x0f\x43HANGE_RESOLVED\x10\x03\x42O\n\x14\x65xample.trunkline.v1P\x01Z5trunkline.example/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,21 +34,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024example.trunkline.v1P\001Z5trunkline.example/clients/go/trunkline/v1;trunklinev1'
   _globals['_ALERT']._serialized_start=77
-  _globals['_ALERT']._serialized_end=718
-  _globals['_ALERT_KIND']._serialized_start=400
-  _globals['_ALERT_KIND']._serialized_end=599
-  _globals['_ALERT_SEVERITY']._serialized_start=601
-  _globals['_ALERT_SEVERITY']._serialized_end=718
-  _globals['_ALERTEVIDENCE']._serialized_start=720
-  _globals['_ALERTEVIDENCE']._serialized_end=778
-  _globals['_LISTALERTSREQUEST']._serialized_start=780
-  _globals['_LISTALERTSREQUEST']._serialized_end=857
-  _globals['_LISTALERTSRESPONSE']._serialized_start=859
-  _globals['_LISTALERTSRESPONSE']._serialized_end=941
-  _globals['_WATCHALERTSREQUEST']._serialized_start=943
-  _globals['_WATCHALERTSREQUEST']._serialized_end=963
-  _globals['_WATCHALERTSRESPONSE']._serialized_start=966
-  _globals['_WATCHALERTSRESPONSE']._serialized_end=1176
-  _globals['_WATCHALERTSRESPONSE_CHANGE']._serialized_start=1083
-  _globals['_WATCHALERTSRESPONSE_CHANGE']._serialized_end=1176
+  _globals['_ALERT']._serialized_end=735
+  _globals['_ALERT_KIND']._serialized_start=417
+  _globals['_ALERT_KIND']._serialized_end=616
+  _globals['_ALERT_SEVERITY']._serialized_start=618
+  _globals['_ALERT_SEVERITY']._serialized_end=735
+  _globals['_ALERTEVIDENCE']._serialized_start=737
+  _globals['_ALERTEVIDENCE']._serialized_end=795
+  _globals['_LISTALERTSREQUEST']._serialized_start=797
+  _globals['_LISTALERTSREQUEST']._serialized_end=874
+  _globals['_LISTALERTSRESPONSE']._serialized_start=876
+  _globals['_LISTALERTSRESPONSE']._serialized_end=958
+  _globals['_WATCHALERTSREQUEST']._serialized_start=960
+  _globals['_WATCHALERTSREQUEST']._serialized_end=980
+  _globals['_WATCHALERTSRESPONSE']._serialized_start=983
+  _globals['_WATCHALERTSRESPONSE']._serialized_end=1193
+  _globals['_WATCHALERTSRESPONSE_CHANGE']._serialized_start=1100
+  _globals['_WATCHALERTSRESPONSE_CHANGE']._serialized_end=1193
 # @@protoc_insertion_point(module_scope)

@@ -120,6 +120,7 @@ class Alert(_message.Message):
     OPEN_TIME_FIELD_NUMBER: _builtins.int
     RESOLVE_TIME_FIELD_NUMBER: _builtins.int
     WORKSPACE_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id. Later alerts have greater ones."""
     kind: Global___Alert.Kind.ValueType
@@ -136,8 +137,10 @@ class Alert(_message.Message):
     """What to do about it."""
     workspace: _builtins.str
     """The workspace whose budget it is about. Empty: it is about the gateway, or about a budget of several workspaces. Callers see
-    only alerts of their own workspace.
+    only alerts of their own workspace, and of their own key.
     """
+    api_key: _builtins.str
+    """The id of the gateway key whose budget it is about, where that is not one of a workspace. Empty: it is not about one key."""
     @_builtins.property
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___AlertEvidence]:
         """The figures behind that."""
@@ -163,10 +166,11 @@ class Alert(_message.Message):
         open_time: _timestamp_pb2.Timestamp | None = ...,
         resolve_time: _timestamp_pb2.Timestamp | None = ...,
         workspace: _builtins.str = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["open_time", b"open_time", "resolve_time", b"resolve_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "id", b"id", "kind", b"kind", "open_time", b"open_time", "remedy", b"remedy", "resolve_time", b"resolve_time", "severity", b"severity", "subject", b"subject", "summary", b"summary", "workspace", b"workspace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "evidence", b"evidence", "id", b"id", "kind", b"kind", "open_time", b"open_time", "remedy", b"remedy", "resolve_time", b"resolve_time", "severity", b"severity", "subject", b"subject", "summary", b"summary", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

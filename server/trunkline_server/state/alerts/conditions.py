@@ -204,6 +204,7 @@ def _budget(each: Spending, now: int) -> Reading:
         _remedy(each),
         _evidence(each, now),
         each.workspace,
+        each.key,
         at_once=True,
     )
 
@@ -223,6 +224,7 @@ def _overrun(each: Spending, now: int) -> Reading:
         _remedy(each),
         _evidence(each, now),
         each.workspace,
+        each.key,
     )
 
 

@@ -157,31 +157,35 @@ class Monitor:
 
     # --- who asks -----------------------------------------------------------------------------------------------------
 
-    async def page(self, *, open_only: bool, before: str, limit: int, workspace: str = "") -> list[Alert]:
-        """The latest alerts whose ids come before `before`, and that are about a workspace, if these are not empty.
+    async def page(
+        self, *, open_only: bool, before: str, limit: int, workspace: str = "", api_key: str = ""
+    ) -> list[Alert]:
+        """The latest alerts whose ids come before `before`, if that is not empty, and that these may hear of.
 
         Raises LedgerUnreadable.
         """
         try:
-            return await self._store.page(open_only=open_only, before=before, limit=limit, workspace=workspace)
+            return await self._store.page(
+                open_only=open_only, before=before, limit=limit, workspace=workspace, api_key=api_key
+            )
         except StoreFailed as failed:
             raise LedgerUnreadable(failed.kind) from failed
 
-    async def watch(self, workspace: str = "") -> AsyncGenerator[Change, None]:
+    async def watch(self, workspace: str = "", api_key: str = "") -> AsyncGenerator[Change, None]:
         """The alerts that are open, then each change: also those that other gateways on this database noticed.
 
-        Only those about a workspace, if that is not empty. Raises LedgerUnreadable when changes come faster than they
-        are taken, and what `interrupt` says.
+        Only those about a workspace or a key, if that is not empty. Raises LedgerUnreadable when changes come faster
+        than they are taken, and what `interrupt` says.
         """
         watcher = Watcher()
         self._watchers.add(watcher)
         try:
             for alert in self._open.values():
-                if workspace in {"", alert.workspace}:
+                if _is_told(alert, workspace, api_key):
                     yield Change(OPENED, alert)
             while True:
                 change = await watcher.next()
-                if workspace in {"", change.alert.workspace}:
+                if _is_told(change.alert, workspace, api_key):
                     yield change
         finally:
             self._watchers.discard(watcher)
@@ -238,3 +242,8 @@ class Watcher:
         if not self._waiting:
             self._news.clear()
         return change
+
+
+def _is_told(alert: Alert, workspace: str, api_key: str) -> bool:
+    """Whether these may hear of it. No workspace: an operator, of all."""
+    return workspace in {"", alert.workspace} or (api_key != "" and api_key == alert.api_key)

@@ -41,8 +41,9 @@ class Reading(NamedTuple):
     summary: str = ""
     remedy: str = ""
     evidence: tuple[Evidence, ...] = ()
-    # The workspace that it is about, and whose callers are told. Empty = it is not about one.
+    # The workspace that it is about, and whose callers are told; else the gateway key. Empty = it is not about one.
     workspace: str = ""
+    api_key: str = ""
     # It neither passes nor comes again by itself: nobody waits and sees.
     at_once: bool = False
 

@@ -25,12 +25,12 @@ RESOLVED = WatchAlertsResponse.CHANGE_RESOLVED
 # Microseconds for which alerts are kept that were resolved.
 KEPT = 90 * 86_400_000_000
 
-_COLUMNS = "id, kind, subject, severity, summary, remedy, evidence, workspace, opened, resolved"
+_COLUMNS = "id, kind, subject, severity, summary, remedy, evidence, workspace, api_key, opened, resolved"
 _OPEN = f"SELECT {_COLUMNS}, seen FROM alerts WHERE resolved IS NULL"  # noqa: S608 - here and below: constants
 _BY_ID = "SELECT {} FROM alerts WHERE id IN ({})"
-_LIST = f"""SELECT {_COLUMNS} FROM alerts WHERE id < ? AND (? = 0 OR resolved IS NULL) AND (? = '' OR workspace = ?)
-    ORDER BY id DESC LIMIT ?"""  # noqa: S608
-_INSERT = f"""INSERT INTO alerts ({_COLUMNS}, seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
+_LIST = f"""SELECT {_COLUMNS} FROM alerts WHERE id < ? AND (? = 0 OR resolved IS NULL)
+    AND (? = '' OR workspace = ? OR (api_key = ? AND api_key <> '')) ORDER BY id DESC LIMIT ?"""  # noqa: S608
+_INSERT = f"""INSERT INTO alerts ({_COLUMNS}, seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
     ON CONFLICT DO NOTHING RETURNING id"""  # noqa: S608
 _WORSEN = """UPDATE alerts SET severity = ?, summary = ?, remedy = ?, evidence = ?, seen = ?
     WHERE kind = ? AND subject = ? AND resolved IS NULL AND severity < ? RETURNING id"""
@@ -75,9 +75,12 @@ class AlertStore:
         sql = _BY_ID.format(_COLUMNS, ", ".join("?" * len(wanted)))
         return [_alert(row) for row in await self._database.fetch(sql, wanted)]
 
-    async def page(self, *, open_only: bool, before: str, limit: int, workspace: str = "") -> list[Alert]:
-        """The latest whose ids come before `before`, and that are about a workspace, if these are not empty."""
-        rows = await self._database.fetch(_LIST, (before or _LAST, int(open_only), workspace, workspace, limit))
+    async def page(
+        self, *, open_only: bool, before: str, limit: int, workspace: str = "", api_key: str = ""
+    ) -> list[Alert]:
+        """The latest whose ids come before `before`, if that is not empty, and that these may hear of."""
+        whose = workspace, workspace, api_key
+        rows = await self._database.fetch(_LIST, (before or _LAST, int(open_only), *whose, limit))
         return [_alert(row) for row in rows]
 
     async def in_use(self, credentials: Sequence[tuple[str, str]], now: int) -> Mapping[tuple[str, str], int]:
@@ -118,8 +121,8 @@ def _seen(credentials: Sequence[tuple[str, str]], now: int) -> Script[list[Row]]
 
 def _new(reading: Reading, now: int) -> tuple[Any, ...]:
     alert_id = f"{now:014x}{secrets.token_hex(4)}"
-    told = reading.severity, reading.summary, reading.remedy, _evidence(reading), reading.workspace
-    return (alert_id, *reading.key, *told, now, now)
+    told = reading.severity, reading.summary, reading.remedy, _evidence(reading)
+    return (alert_id, *reading.key, *told, reading.workspace, reading.api_key, now, now)
 
 
 def _evidence(reading: Reading) -> str:
@@ -129,9 +132,9 @@ def _evidence(reading: Reading) -> str:
 
 
 def _alert(row: Row) -> Alert:
-    alert_id, kind, subject, severity, summary, remedy, evidence, workspace, opened, resolved, *_ = row
+    alert_id, kind, subject, severity, summary, remedy, evidence, workspace, api_key, opened, resolved, *_ = row
     alert = Alert(id=alert_id, kind=kind, subject=subject, severity=severity, summary=summary, remedy=remedy)
-    alert.workspace = workspace
+    alert.workspace, alert.api_key = workspace, api_key
     for name, value, unit in msgspec.json.decode(evidence):
         alert.evidence.add(name=name, value=value, unit=unit)
     alert.open_time.FromMicroseconds(opened)

@@ -31,3 +31,5 @@ CREATE TABLE credential_ages (
 
 # A later migration: whose budget an alert is about; empty = it is not about one workspace.
 WORKSPACES = ("ALTER TABLE alerts ADD COLUMN workspace TEXT NOT NULL DEFAULT ''",)
+# And of which key.
+KEYS = ("ALTER TABLE alerts ADD COLUMN api_key TEXT NOT NULL DEFAULT ''",)

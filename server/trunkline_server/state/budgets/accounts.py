@@ -129,6 +129,12 @@ class Rule:
         """Whose callers may know of it. Empty = it is about more than one workspace."""
         return account.whose[0] if self.settings.workspace == EACH else self.settings.workspace
 
+    def key_of(self, account: Account) -> str:
+        """Whose owner may know of it beside those. Empty = it is about a workspace, or about more than one key."""
+        if self.settings.workspace:
+            return ""
+        return account.whose[0] if self.settings.key == EACH else self.settings.key
+
     def _whose(self, payer: Payer) -> list[str] | None:
         whose = []
         if "/" in self.settings.model and self.settings.model == f"{payer.provider}/{payer.model}":

@@ -42,8 +42,10 @@ class Spending(NamedTuple):
     spent: int
     # It did not pay for an attempt, as far as this gateway saw.
     refuses: bool
-    # Whose callers are told; empty = it is about more than one workspace. Where its days begin.
+    # Whose callers are told; both empty = it is about more than one workspace.
     workspace: str
+    key: str
+    # Where its days begin.
     time_zone: str
 
     @property
@@ -131,8 +133,8 @@ class Purses:
 
     def _spending(self, rule: Rule, account_id: str, spent: int, now: int) -> Spending:
         account = rule.account_of(json.loads(account_id)[2:], now)
-        refuses = account.id in self._refusing
-        return Spending(account, spent, refuses, rule.workspace_of(account), rule.settings.time_zone or "UTC")
+        refuses, zone = account.id in self._refusing, rule.settings.time_zone or "UTC"
+        return Spending(account, spent, refuses, rule.workspace_of(account), rule.key_of(account), zone)
 
 
 def _share(pair: tuple[Rule, Spending]) -> float:

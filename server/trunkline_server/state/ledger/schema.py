@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline_server.state.alerts.tables import ALERTS, WORKSPACES
+from trunkline_server.state.alerts.tables import ALERTS, KEYS, WORKSPACES
 from trunkline_server.state.budgets.tables import BUDGETS
 from trunkline_server.state.identity.tables import IDENTITY, STRATEGIES
 from trunkline_server.state.ledger.database import Statement
@@ -334,6 +334,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("DELETE FROM cell_days WHERE kind = 'who'",),
     # And by labels and hours.
     ("DELETE FROM cell_days WHERE kind = 'who'",),
+    KEYS,
 )
 
 
