@@ -6,10 +6,11 @@ import asyncio
 import io
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.logs import build_log
 from trunkline_server.state.limits.engine import Engine
+from trunkline_server.state.limits.limits import Limit, Terms
 from trunkline_server.state.limits.shared import SharedLimits
 from trunkline_server.state.limits.where import where
 
@@ -18,10 +19,30 @@ if TYPE_CHECKING:
 
     from valkeys import Valkey
 
-    from trunkline_server.state.limits.limits import Limits
+    from trunkline_server.state.limits.limits import Answer, Dimension, Limits
 
 # In place of the server's own clock: one that tests move.
 SERVER_TIME = "redis.call('GET', 'clock')"
+
+
+class Demand(NamedTuple):
+    """What a call takes of one limit."""
+
+    scope: str
+    dimension: Dimension
+    limit: int
+    units: int
+
+    @property
+    def of(self) -> Limit:
+        """That limit."""
+        return Limit(self.scope, self.dimension, self.limit)
+
+
+async def reserve(limits: Limits, *demands: Demand) -> Answer:
+    """Reserve all of it or nothing."""
+    terms, units = Terms([each.of for each in demands]), {each.of: each.units for each in demands}
+    return await limits.reserve(terms, [units[each] for each in terms.a_minute])
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -24,18 +25,27 @@ def limited(tmp_path: Path, **limits: Any) -> Any:
     return settings_of(tmp_path, {"caller_limits": {"each_workspace": limits}, "providers": {"mock": {}, **SCRIPTS}})
 
 
+def left(metadata: Any) -> int:
+    """What is left of the requests, as a caller is told."""
+    found = re.match(r'"requests";r=(\d+);t=\d+', dict(metadata)["ratelimit"])
+    assert found is not None
+    return int(found[1])
+
+
 async def test_every_answer_says_what_is_left_and_a_refusal_when_to_come_back(tmp_path: Path) -> None:
     async with gateway(limited(tmp_path, requests_per_minute=3)) as running:
         unary = running.stub.Generate(HELLO)
         await unary
-        assert dict(await unary.trailing_metadata())["x-ratelimit-remaining-requests"] == "2"
+        first = dict(await unary.trailing_metadata())
+        assert first["ratelimit-policy"] == '"requests";q=3;w=60'
+        assert first["ratelimit"] == '"requests";r=2;t=20'
         stream = running.stub.StreamGenerate(HELLO)
         async for _ in stream:
             pass
-        assert dict(await stream.trailing_metadata())["x-ratelimit-remaining-requests"] == "1"
+        assert left(await stream.trailing_metadata()) == 1
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await running.stub.Generate(pb.GenerateRequest(model="mock/nobody", prompt="hello"))
-        assert dict(failed.value.trailing_metadata())["x-ratelimit-remaining-requests"] == "0"
+        assert left(failed.value.trailing_metadata()) == 0
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await running.stub.Generate(HELLO)
     error, metadata = refused.value, dict(refused.value.trailing_metadata() or ())
@@ -44,7 +54,8 @@ async def test_every_answer_says_what_is_left_and_a_refusal_when_to_come_back(tm
     told = details(error)
     assert 15 <= told["google.rpc.RetryInfo"].retry_delay.seconds <= 20
     assert told["google.rpc.QuotaFailure"].violations[0].subject == "workspace:default"
-    assert metadata["x-ratelimit-remaining-requests"] == "0"
+    # Until all of it is there again, and not until the call may come back.
+    assert re.fullmatch(r'"requests";r=0;t=(60|5\d)', metadata["ratelimit"])
     assert int(metadata["grpc-retry-pushback-ms"]) > 15_000
     assert "trunkline-call-id" in metadata
 
@@ -71,7 +82,7 @@ async def test_gateways_share_limits_and_say_when_they_cannot(tmp_path: Path) ->
             for turn in range(20):
                 call = stubs[turn % 2].Generate(HELLO)
                 await call
-                assert dict(await call.trailing_metadata())["x-ratelimit-remaining-requests"] == str(19 - turn)
+                assert left(await call.trailing_metadata()) == 19 - turn
             for stub in stubs:
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
                     await stub.Generate(HELLO)
@@ -99,22 +110,23 @@ async def test_another_configuration_holds_from_the_next_call_on(tmp_path: Path)
     """What was used stays used, and a call that runs keeps what it began with."""
     async with gateway(limited(tmp_path, requests_per_minute=3, concurrency=1)) as running:
 
-        async def left() -> tuple[str | bytes, str | bytes]:
+        async def told() -> tuple[str | bytes, int]:
             call = running.stub.Generate(HELLO)
             await call
-            told = dict(await call.trailing_metadata())
-            return told["x-ratelimit-limit-requests"], told["x-ratelimit-remaining-requests"]
+            metadata = await call.trailing_metadata()
+            return dict(metadata)["ratelimit-policy"], left(metadata)
 
         def reload(**limits: Any) -> None:
             running.app.current.chain = running.app.build_chain(limited(tmp_path, **limits))
 
-        assert [await left(), await left()] == [("3", "2"), ("3", "1")]
+        before = '"requests";q=3;w=60, "concurrency";q=1;qu="concurrent-requests"'
+        assert [await told(), await told()] == [(before, 2), (before, 1)]
         reload(requests_per_minute=60)
-        assert await left() == ("60", "0")
+        assert await told() == ('"requests";q=60;w=60', 0)
         reload()
         call = running.stub.Generate(HELLO)
         await call
-        assert "x-ratelimit-limit-requests" not in dict(await call.trailing_metadata())
+        assert "ratelimit" not in dict(await call.trailing_metadata())
         reload(concurrency=1)
         stream = running.stub.StreamGenerate(SLOW)
         await stream.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import make
@@ -16,6 +17,7 @@ from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server.core import Call, Events, Handler, Identity, Story, now
 from trunkline_server.errors import CallerLimited, CallError, InvalidRequest
 from trunkline_server.layers.limit import limit
+from trunkline_server.routing.tokens import count_tokens
 from trunkline_server.settings.limits import CallerLimit, CallerLimits
 from trunkline_server.state.limits.local import LocalLimits
 
@@ -45,6 +47,10 @@ async def read(handler: Handler, made: Call) -> dict[str, str]:
         async for _ in events:
             pass
     return dict(made.story.told)
+
+
+def policy(told: dict[str, str]) -> str:
+    return told["ratelimit-policy"]
 
 
 def limited(below: Handler, **settings: Any) -> Handler:
@@ -83,10 +89,8 @@ def test_what_stands_under_a_key_goes_before_what_holds_for_each_number_by_numbe
             each_key=CallerLimit(requests_per_minute=100, concurrency=7),
             keys={"alice": CallerLimit(requests_per_minute=1)},
         )
-        told = await read(handler, call())
-        assert told["x-ratelimit-limit-requests"] == "1"
-        assert told["x-ratelimit-limit-concurrency"] == "7"
-        assert (await read(handler, call(BOB)))["x-ratelimit-limit-requests"] == "100"
+        assert policy(await read(handler, call())) == '"requests";q=1;w=60, "concurrency";q=7;qu="concurrent-requests"'
+        assert policy(await read(handler, call(BOB))).startswith('"requests";q=100;w=60, ')
 
     run_virtual(main())
 
@@ -95,15 +99,49 @@ def test_a_caller_is_told_what_is_left() -> None:
     async def main() -> None:
         handler = limited(answering(), each_key=CallerLimit(requests_per_minute=60, tokens_per_minute=1000))
         told = await read(handler, call(most=100))
-        assert told["x-ratelimit-limit-requests"] == "60"
-        assert told["x-ratelimit-remaining-requests"] == "59"
-        assert told["x-ratelimit-reset-requests"] == "1.000s"
-        reserved = 1000 - int(told["x-ratelimit-remaining-tokens"])
-        assert 100 < reserved < 130
-        made = call(most=975)
+        given = count_tokens(call().request).tokens
+        assert told == {
+            "ratelimit-policy": '"requests";q=60;w=60, "tokens";q=1000;w=60;qu="tokens"',
+            "ratelimit": f'"requests";r=59;t=1, "tokens";r={900 - given};t={ceil((100 + given) * 0.06)}',
+        }
+
+    run_virtual(main())
+
+
+def test_a_refusal_tells_what_is_left_of_the_limit_that_refuses_and_when_it_is_whole() -> None:
+    """Not when the call may come back, which the error says."""
+
+    async def main() -> None:
+        handler = limited(answering(), each_key=CallerLimit(requests_per_minute=60, tokens_per_minute=1000))
+        await read(handler, call(most=100))
+        made = call(most=1000 - count_tokens(call().request).tokens)
+        with pytest.raises(CallerLimited) as refused:
+            await read(handler, made)
+        # 30 of those that were reserved were used.
+        assert refused.value.retry_after == pytest.approx(1.8)
+        assert dict(made.story.told) == {
+            "ratelimit-policy": '"tokens";q=1000;w=60;qu="tokens"',
+            "ratelimit": '"tokens";r=970;t=2',
+        }
+
+    run_virtual(main())
+
+
+def test_calls_at_once_have_no_time_to_wait_for() -> None:
+    async def main() -> None:
+        limits = LocalLimits(now)
+        handler = limit(CallerLimits(each_key=CallerLimit(concurrency=1)), limits)(answering())
+        running = handler(call())
+        await anext(running)
+        made = call()
         with pytest.raises(CallerLimited):
             await read(handler, made)
-        assert dict(made.story.told)["x-ratelimit-remaining-tokens"] == "0"
+        assert dict(made.story.told)["ratelimit"] == '"concurrency";r=0'
+        await running.aclose()
+        assert await read(handler, call()) == {
+            "ratelimit-policy": '"concurrency";q=1;qu="concurrent-requests"',
+            "ratelimit": '"concurrency";r=0',
+        }
 
     run_virtual(main())
 

@@ -94,14 +94,33 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "a place is taken and not counted",
         "state/limits/local.py",
-        "self._running.get(_place(demand), 0) + 1",
-        "self._running.get(_place(demand), 1)",
+        "self._running[each.place] += 1",
+        "self._running[each.place] += 0",
+    ),
+    _limits(
+        "the limit that is told is not the one that is nearest to its end",
+        "state/limits/local.py",
+        "at = min(alike, key=remaining.__getitem__)",
+        "at = alike[0]",
+    ),
+    _limits(
+        "a refusal takes the wait for the time until all is there again",
+        "state/limits/local.py",
+        "whole = claim.bucket.wait(limit.most, now)",
+        "whole = claim.bucket.wait(claim.units, now)",
+    ),
+    _limits(
+        "the buckets of the call that comes are forgotten",
+        "state/limits/local.py",
+        "        claims = self._claims(terms.a_minute, units, now)\n        taken",
+        "        claims = self._claims(terms.a_minute, units, now)\n        self._forget_full(now)\n        taken",
+        "state/limits/test_local.py",
     ),
     _limits(
         "a cancelled call keeps what it reserved",
         "layers/limit.py",
-        "    finally:\n        admitted.settle(tokens)",
-        "    else:\n        admitted.settle(tokens)",
+        "    finally:\n        answer.settle(tokens)",
+        "    else:\n        answer.settle(tokens)",
         "layers/test_limit.py",
     ),
     _limits(
@@ -114,15 +133,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "who was refused by Valkey forgets that nothing is left",
         "state/limits/shared.py",
-        "max(0, demand.units - -(-wait * demand.limit // _MINUTE))",
-        "demand.limit",
+        "self._note(limit, remaining)",
+        "self._note(limit, limit.most)",
         "state/limits/test_shared.py",
     ),
     _limits(
         "without Valkey each instance has all of a limit",
         "state/limits/shared.py",
-        "max(1, demand.limit // self._instances)",
-        "max(1, demand.limit)",
+        "max(1, limit.most // self._instances)",
+        "max(1, limit.most)",
         "state/limits/test_shared.py",
     ),
     Mutant(
@@ -335,6 +354,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "self._level = min(self._capacity, self._level + back * self._period)",
         "self._level = min(self._capacity, max(0, self._level + back * self._period))",
     ),
+    _endpoint("bucket", "what is owed is owed before time has passed", "if back < 0:", "if back > 0:"),
     _endpoint(
         "bucket",
         "a refund goes over the brim",

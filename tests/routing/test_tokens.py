@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from trunkline.v1 import content_pb2
 from trunkline.v1.content_pb2 import Media, Message, Part, ToolCall, ToolResult
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
+from trunkline_server.routing import tokens
 from trunkline_server.routing.tokens import LONGEST, MOST, Count, count_text, count_tokens, media_tokens
 
 # Counted with o200k_base.
@@ -31,6 +32,15 @@ SENTENCES = [
 @pytest.mark.parametrize(("text", "tokens"), SENTENCES)
 def test_a_sentence_is_near_what_a_tokenizer_says(text: str, tokens: int) -> None:
     assert count_text(text) == pytest.approx(tokens, rel=0.35)
+
+
+@given(text=st.one_of(st.text(max_size=LONGEST // 4), st.sampled_from("a9\né中🙂").map(lambda each: each * 2000)))
+def test_a_text_weighs_what_its_bytes_weigh(text: str) -> None:
+    data = text.encode()
+    each = [sum(data.count(byte) for byte in members) * weight for members, weight in tokens._WEIGHTS]
+    assert count_text(text) == -(-sum(each) // 100)
+    request = GenerateRequest(messages=[Message(parts=[said(text)]), Message(parts=[said(text)])])
+    assert count_tokens(request).text == 2 * tokens.A_MESSAGE - (-2 * sum(each) // 100)
 
 
 def test_an_estimate_says_that_it_is_one() -> None:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
+from math import ceil
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
 from trunkline_server.errors import CallerLimited, CallError, InvalidRequest, Violation
 from trunkline_server.routing.tokens import count_tokens
-from trunkline_server.state.limits.limits import Admitted, Demand, Left, NeverAdmissible
+from trunkline_server.state.limits.limits import Admitted, Limit, NeverAdmissible, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Usage
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
-    from trunkline_server.core import Call, Events, Handler, Identity, Layer
+    from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.settings.limits import CallerLimit, CallerLimits
-    from trunkline_server.state.limits.limits import Answer, Dimension, Limits
+    from trunkline_server.state.limits.limits import Dimension, Left, Limits, TooMuch
 
 # Tokens of an answer where the request sets no limit; no more than the caller's limit has.
 USUAL_OUTPUT = 500
 # Seconds after which to ask again where a call has to end first.
 SOON = 1.0
+# So many callers' limits are kept from call to call.
+MOST_KNOWN = 4096
 # How attempts end that used no tokens.
 _FREE = frozenset(
     {
@@ -36,10 +40,16 @@ _FREE = frozenset(
         call_pb2.OUTCOME_MODEL_NOT_FOUND,
     }
 )
-_UNITS: dict[Dimension, str] = {
+_UNITS: Mapping[Dimension, str] = {
     "requests": "requests a minute",
     "tokens": "tokens a minute",
     "concurrency": "calls at once",
+}
+# What a limit is in ratelimit-policy, beside how much it is.
+_POLICIES: Mapping[Dimension, str] = {
+    "requests": "w=60",
+    "tokens": 'w=60;qu="tokens"',
+    "concurrency": 'qu="concurrent-requests"',
 }
 
 
@@ -49,19 +59,23 @@ def limit(settings: CallerLimits, limits: Limits) -> Layer:
     Raises CallerLimited: not now; and InvalidRequest: it asks for more than its limit ever has. What the caller is
     told of its limits is in the call's story.
     """
+    terms_of = lru_cache(MOST_KNOWN)(partial(_terms, settings))
 
     def layer(below: Handler) -> Handler:
         def handle(call: Call) -> Events:
-            demands = _demands(settings, call)
-            return _limited(below, call, demands, limits) if demands else below(call)
+            terms = terms_of(call.identity.key, call.identity.workspace)
+            return _limited(below, call, terms, limits) if terms.all else below(call)
 
         return handle
 
     return layer
 
 
-async def _limited(below: Handler, call: Call, demands: Sequence[Demand], limits: Limits) -> Events:
-    admitted = _admitted(await limits.reserve(demands), call)
+async def _limited(below: Handler, call: Call, terms: Terms, limits: Limits) -> Events:
+    answer = await limits.reserve(terms, _units(terms, call.request))
+    if not isinstance(answer, Admitted):
+        raise _refusal(answer, call)
+    call.story.told = _told(answer.left)
     tokens: int | None = None
     try:
         events = below(call)
@@ -76,26 +90,24 @@ async def _limited(below: Handler, call: Call, demands: Sequence[Demand], limits
         tokens = _tokens_of(error)
         raise
     finally:
-        admitted.settle(tokens)
+        answer.settle(tokens)
 
 
-def _admitted(answer: Answer, call: Call) -> Admitted:
-    """What was reserved; the caller is told of it. Raises what it is told otherwise."""
+def _refusal(answer: TooMuch | NeverAdmissible, call: Call) -> CallError:
+    """What the caller is told in place of an answer."""
     if isinstance(answer, NeverAdmissible):
-        raise InvalidRequest([_never(answer.demand, call.request)])
-    if isinstance(answer, Admitted):
-        call.story.told = tuple(_metadata(answer.left))
-        return answer
-    demand, seconds = answer
-    call.story.told = tuple(_metadata([Left(demand, 0, seconds or 0.0)]))
-    raise CallerLimited(
-        demand.scope, f"{demand.limit} {_UNITS[demand.dimension]}", SOON if seconds is None else seconds
+        return InvalidRequest([_never(answer, call.request)])
+    left, seconds = answer
+    call.story.told = _told([left])
+    return CallerLimited(
+        left.limit.scope, f"{left.limit.most} {_UNITS[left.limit.dimension]}", SOON if seconds is None else seconds
     )
 
 
-def _never(demand: Demand, request: GenerateRequest) -> Violation:
-    has = f"{demand.scope.replace(':', ' ', 1)} has {demand.limit} tokens a minute, and this is about {demand.units}"
-    if demand.units - request.config.max_output_tokens < demand.limit:
+def _never(answer: NeverAdmissible, request: GenerateRequest) -> Violation:
+    held, units = answer
+    has = f"{held.scope.replace(':', ' ', 1)} has {held.most} tokens a minute, and this is about {units}"
+    if units - request.config.max_output_tokens < held.most:
         return Violation("config.max_output_tokens", f"{has}: lower it")
     return Violation("messages", f"{has}: shorten them, or lower config.max_output_tokens")
 
@@ -103,35 +115,35 @@ def _never(demand: Demand, request: GenerateRequest) -> Violation:
 # --- how much ---------------------------------------------------------------------------------------------------------
 
 
-def _demands(settings: CallerLimits, call: Call) -> list[Demand]:
-    """What the call takes of each of its limits, by estimate."""
-    demands: list[Demand] = []
-    given = -1
-    for scope, own, each in _rules(settings, call.identity):
-        if most := own.requests_per_minute or each.requests_per_minute:
-            demands.append(Demand(scope, "requests", most, 1))
-        if most := own.tokens_per_minute or each.tokens_per_minute:
-            given = count_tokens(call.request).tokens if given < 0 else given
-            demands.append(Demand(scope, "tokens", most, _units(given, call.request, most)))
-        if most := own.concurrency or each.concurrency:
-            demands.append(Demand(scope, "concurrency", most, 1))
-    return demands
+def _terms(settings: CallerLimits, key: str, workspace: str) -> Terms:
+    """All that holds for a caller."""
+    held = [_limits(f"workspace:{workspace}", settings.workspaces.get(workspace), settings.each_workspace)]
+    if key:
+        held.insert(0, _limits(f"key:{key}", settings.keys.get(key), settings.each_key))
+    return Terms([each for of_scope in held for each in of_scope])
 
 
-def _rules(settings: CallerLimits, identity: Identity) -> Iterator[tuple[str, CallerLimit, CallerLimit]]:
-    """Whose limits hold: its own, and what holds in place of what that leaves open."""
-    if identity.key:
-        each = settings.each_key
-        yield f"key:{identity.key}", settings.keys.get(identity.key, each), each
-    each = settings.each_workspace
-    yield f"workspace:{identity.workspace}", settings.workspaces.get(identity.workspace, each), each
+def _limits(scope: str, own: CallerLimit | None, each: CallerLimit) -> Iterator[Limit]:
+    """Its own, and what holds in place of what that leaves open."""
+    own = own or each
+    most: Mapping[Dimension, int | None] = {
+        "requests": own.requests_per_minute or each.requests_per_minute,
+        "tokens": own.tokens_per_minute or each.tokens_per_minute,
+        "concurrency": own.concurrency or each.concurrency,
+    }
+    return (Limit(scope, dimension, many) for dimension, many in most.items() if many)
 
 
-def _units(given: int, request: GenerateRequest, most: int) -> int:
-    """What goes in and what may come out. What only we suppose makes no request too large."""
-    if asked := request.config.max_output_tokens:
-        return given + asked
-    return max(given, min(given + USUAL_OUTPUT, most))
+def _units(terms: Terms, request: GenerateRequest) -> list[int]:
+    """What the call takes of each of its limits a minute, by estimate."""
+    requests = [1] * len(terms.requests)
+    if not terms.tokens:
+        return requests
+    given, asked = count_tokens(request).at(""), request.config.max_output_tokens
+    if asked:
+        return requests + [given + asked] * len(terms.tokens)
+    # What only we suppose makes no request too large.
+    return requests + [max(given, min(given + USUAL_OUTPUT, each.most)) for each in terms.tokens]
 
 
 def _tokens(usage: Usage) -> int | None:
@@ -152,15 +164,11 @@ def _tokens_of(error: CallError) -> int | None:
 # --- what the caller is told ------------------------------------------------------------------------------------------
 
 
-def _metadata(left: Sequence[Left]) -> Iterator[tuple[str, str]]:
-    """Of each dimension the limit that is nearest to its end."""
-    nearest: dict[Dimension, Left] = {}
+def _told(left: Sequence[Left]) -> tuple[tuple[str, str], ...]:
+    """What these limits are and what is left of them, as the RateLimit header fields for HTTP say it."""
+    policy = rest = ""
     for each in left:
-        known = nearest.get(each.demand.dimension)
-        if known is None or each.remaining < known.remaining:
-            nearest[each.demand.dimension] = each
-    for dimension, each in nearest.items():
-        yield f"x-ratelimit-limit-{dimension}", str(each.demand.limit)
-        yield f"x-ratelimit-remaining-{dimension}", str(each.remaining)
-        if dimension != "concurrency":
-            yield f"x-ratelimit-reset-{dimension}", f"{each.reset:.3f}s"
+        comma, name = ", " if rest else "", each.limit.dimension
+        policy += f'{comma}"{name}";q={each.limit.most};{_POLICIES[name]}'
+        rest += f'{comma}"{name}";r={each.remaining}' + (f";t={ceil(each.reset)}" if each.reset else "")
+    return ("ratelimit-policy", policy), ("ratelimit", rest)

@@ -175,6 +175,16 @@ def test_debt_is_paid_before_anything_is_admitted() -> None:
     assert one(bucket, 1, 0.0) == Wait(41.0, 0)
 
 
+@pytest.mark.parametrize(("used", "level"), [(0, 60), (30, 60), (31, 59), (130, -40)])
+def test_what_is_settled_after_a_while_is_settled_then(used: int, level: int) -> None:
+    """Of a bucket that was full by then, and that nobody has looked at meanwhile."""
+    bucket = Bucket(60)
+    admitted = one(bucket, 30, 0.0)
+    assert isinstance(admitted, Admitted)
+    admitted.settle([used], 100.0, exact=True)
+    assert bucket.level(100.0) == level
+
+
 def test_what_comes_back_does_not_go_over_the_brim() -> None:
     bucket = Bucket(60)
     admitted = one(bucket, 30, 0.0)

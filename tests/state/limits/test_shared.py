@@ -9,11 +9,11 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from limits_house import Clock, clock_of, shared
+from limits_house import Clock, Demand, clock_of, reserve, shared
 
 from trunkline_server.state.limits import shared as machinery
 from trunkline_server.state.limits.engine import EngineFailed, connect
-from trunkline_server.state.limits.limits import Admitted, Demand, NeverAdmissible, TooMuch
+from trunkline_server.state.limits.limits import Admitted, Left, NeverAdmissible, TooMuch
 from trunkline_server.state.limits.where import where
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ async def test_sixty_four_callers_of_four_instances_and_room_for_exactly_so_many
     wanted = [REQUESTS._replace(dimension=dimension), Demand("key:k", "requests", 1000, 1)]
     async with AsyncExitStack() as stack:
         instances = await four(stack, server, await clock_of(server))
-        answers = await asyncio.gather(*(instances[n % 4].reserve(wanted) for n in range(64)))
+        answers = await asyncio.gather(*(reserve(instances[n % 4], *wanted) for n in range(64)))
         assert sum(isinstance(each, Admitted) for each in answers) == 21
-        left = await instances[0].reserve([wanted[1]])
+        left = await reserve(instances[0], wanted[1])
         assert isinstance(left, Admitted)
         assert left.left[0].remaining == 1000 - 21 - 1
 
@@ -56,11 +56,11 @@ async def test_a_place_that_one_instance_frees_is_taken_at_another(server: Valke
     async with AsyncExitStack() as stack:
         instances = await four(stack, server, await clock_of(server))
         one = CALLS._replace(limit=1)
-        held = await instances[0].reserve([one])
+        held = await reserve(instances[0], one)
         assert isinstance(held, Admitted)
-        assert await instances[1].reserve([one]) == TooMuch(one, None)
+        assert await reserve(instances[1], one) == TooMuch(Left(one.of, 0), None)
         held.settle(None)
-        while not isinstance(await instances[1].reserve([one]), Admitted):
+        while not isinstance(await reserve(instances[1], one), Admitted):
             await asyncio.sleep(0)
 
 
@@ -68,12 +68,12 @@ async def test_what_an_instance_held_that_died_is_free_once_its_lease_is_over(se
     clock = await clock_of(server)
     one = CALLS._replace(limit=1)
     async with shared(server, clock) as dying:
-        assert isinstance(await dying.reserve([one]), Admitted)
+        assert isinstance(await reserve(dying, one), Admitted)
     async with shared(server, clock) as other:
         await clock.advance(29 * SECOND)
-        assert await other.reserve([one]) == TooMuch(one, None)
+        assert await reserve(other, one) == TooMuch(Left(one.of, 0), None)
         await clock.advance(2 * SECOND)
-        assert isinstance(await other.reserve([one]), Admitted)
+        assert isinstance(await reserve(other, one), Admitted)
 
 
 async def test_a_call_that_runs_for_long_keeps_its_place(server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ async def test_a_call_that_runs_for_long_keeps_its_place(server: Valkey, monkeyp
     one = CALLS._replace(limit=1)
     assert clock.engine is not None
     async with shared(server, clock) as holding, shared(server, clock) as other:
-        assert isinstance(await holding.reserve([one]), Admitted)
+        assert isinstance(await reserve(holding, one), Admitted)
         for _ in range(5):
             await clock.advance(20 * SECOND)
             ends = b"0"
@@ -93,7 +93,7 @@ async def test_a_call_that_runs_for_long_keeps_its_place(server: Valkey, monkeyp
                 assert isinstance(found, list)
                 assert isinstance(found[1], bytes)
                 ends = found[1]
-        assert await other.reserve([one]) == TooMuch(one, None)
+        assert await reserve(other, one) == TooMuch(Left(one.of, 0), None)
 
 
 async def test_without_valkey_each_instance_has_its_share_of_what_was_left(server: Valkey) -> None:
@@ -101,17 +101,17 @@ async def test_without_valkey_each_instance_has_its_share_of_what_was_left(serve
     wanted = REQUESTS._replace(limit=100)
     async with shared(server, clock, 4) as limits:
         for _ in range(60):
-            assert isinstance(await limits.reserve([wanted]), Admitted)
+            assert isinstance(await reserve(limits, wanted), Admitted)
         server.kill()
-        answers = [await limits.reserve([wanted]) for _ in range(30)]
+        answers = [await reserve(limits, wanted) for _ in range(30)]
         assert [isinstance(each, Admitted) for each in answers] == [True] * 10 + [False] * 20
         assert limits.lost is not None
         assert "Valkey" in limits.lost.why
         refused = answers[-1]
         assert isinstance(refused, TooMuch)
-        assert (refused.demand.limit, refused.seconds) == (25, 2.4)
+        assert (refused.left.limit.most, refused.seconds) == (25, 2.4)
         other = wanted._replace(scope="key:unknown")
-        answers = [await limits.reserve([other]) for _ in range(30)]
+        answers = [await reserve(limits, other) for _ in range(30)]
         assert sum(isinstance(each, Admitted) for each in answers) == 25
 
 
@@ -119,13 +119,13 @@ async def test_without_valkey_calls_that_run_keep_their_places_and_go(server: Va
     clock = await clock_of(server)
     three = CALLS._replace(limit=12)
     async with shared(server, clock, 4) as limits:
-        held = await limits.reserve([three])
+        held = await reserve(limits, three)
         assert isinstance(held, Admitted)
         server.kill()
-        answers = [await limits.reserve([three]) for _ in range(5)]
+        answers = [await reserve(limits, three) for _ in range(5)]
         assert [isinstance(each, Admitted) for each in answers] == [True, True, False, False, False]
         held.settle(None)
-        assert isinstance(await limits.reserve([three]), Admitted)
+        assert isinstance(await reserve(limits, three), Admitted)
 
 
 async def test_what_is_more_than_the_share_is_no_callers_fault(server: Valkey) -> None:
@@ -134,13 +134,13 @@ async def test_what_is_more_than_the_share_is_no_callers_fault(server: Valkey) -
     async with shared(server, clock, 4) as limits:
         assert limits.lost is not None
         large = Demand("key:k", "tokens", 100, 90)
-        admitted = await limits.reserve([large])
+        admitted = await reserve(limits, large)
         assert isinstance(admitted, Admitted)
         admitted.settle(90)
-        refused = await limits.reserve([large._replace(units=1)])
+        refused = await reserve(limits, large._replace(units=1))
         assert isinstance(refused, TooMuch)
         assert refused.seconds == pytest.approx((1 + 90 - 25) / 25 * 60)
-        assert isinstance(await limits.reserve([large._replace(units=101)]), NeverAdmissible)
+        assert isinstance(await reserve(limits, large._replace(units=101)), NeverAdmissible)
 
 
 async def test_it_comes_back_with_the_calls_that_run(server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ async def test_it_comes_back_with_the_calls_that_run(server: Valkey, monkeypatch
     clock = await clock_of(server)
     two = CALLS._replace(limit=2)
     async with shared(server, clock, 4) as limits:
-        held = await limits.reserve([two])
+        held = await reserve(limits, two)
         assert isinstance(held, Admitted)
         server.kill()
         await until_lost(limits, lost=True)
@@ -157,22 +157,22 @@ async def test_it_comes_back_with_the_calls_that_run(server: Valkey, monkeypatch
         await clock.advance(0)
         await until_lost(limits, lost=False)
         async with shared(server, clock, 4) as other:
-            assert isinstance(await other.reserve([two]), Admitted)
-            assert await other.reserve([two]) == TooMuch(two, None)
+            assert isinstance(await reserve(other, two), Admitted)
+            assert await reserve(other, two) == TooMuch(Left(two.of, 0), None)
             held.settle(None)
-            while not isinstance(await other.reserve([two]), Admitted):
+            while not isinstance(await reserve(other, two), Admitted):
                 await asyncio.sleep(0)
 
 
 async def test_who_was_refused_knows_that_nothing_is_left(server: Valkey) -> None:
     async with AsyncExitStack() as stack:
         one, other, *_ = await four(stack, server, await clock_of(server))
-        assert isinstance(await one.reserve([REQUESTS]), Admitted)
+        assert isinstance(await reserve(one, REQUESTS), Admitted)
         for _ in range(20):
-            assert isinstance(await other.reserve([REQUESTS]), Admitted)
-        assert isinstance(await one.reserve([REQUESTS]), TooMuch)
+            assert isinstance(await reserve(other, REQUESTS), Admitted)
+        assert isinstance(await reserve(one, REQUESTS), TooMuch)
         server.kill()
-        assert isinstance(await one.reserve([REQUESTS]), TooMuch)
+        assert isinstance(await reserve(one, REQUESTS), TooMuch)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -190,12 +190,12 @@ async def test_what_is_admitted_at_most_when_valkey_is_lost(server: Valkey, seed
         some = random.sample(range(count_), random.choice((1, 2, count_)))
         for _ in range(random.randrange(2 * limit)):
             number = random.choice(some)
-            taken += isinstance(await instances[number].reserve([wanted]), Admitted)
+            taken += isinstance(await reserve(instances[number], wanted), Admitted)
             heard[number] = taken
         server.kill()
         after = 0
         for each in instances:
-            while isinstance(await each.reserve([wanted]), Admitted):
+            while isinstance(await reserve(each, wanted), Admitted):
                 after += 1
     unheard = sum(taken - heard[number] for number in range(count_))
     assert taken + after <= limit + unheard / count_
@@ -214,7 +214,7 @@ async def test_valkey_is_killed_under_load(server: Valkey) -> None:
         for _ in range(40):
             if next(numbers) == 1000:
                 server.kill()
-            admitted += isinstance(await limits.reserve([wanted]), Admitted)
+            admitted += isinstance(await reserve(limits, wanted), Admitted)
         return admitted
 
     async with AsyncExitStack() as stack:
@@ -232,7 +232,7 @@ async def test_a_server_that_hangs_counts_as_lost(server: Valkey, monkeypatch: p
         assert clock.engine is not None
         clock.engine.send("DEBUG", "SLEEP", 1)
         await asyncio.sleep(0.01)
-        answer = await limits.reserve([REQUESTS._replace(limit=40)])
+        answer = await reserve(limits, REQUESTS._replace(limit=40))
         assert isinstance(answer, Admitted)
         assert answer.left[0].remaining == 9
         assert limits.lost is not None

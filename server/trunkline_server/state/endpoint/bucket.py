@@ -11,8 +11,9 @@ For costs (what was reserved while a call runs, what was used once that is settl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ MINUTE = 60
 class Bucket:
     """So many units in `period` seconds, filled continuously, up to a capacity. Time that goes back stands still."""
 
-    __slots__ = ("_capacity", "_level", "_period", "_then", "capacity", "limit", "reserved")
+    __slots__ = ("_capacity", "_level", "_now", "_period", "_then", "capacity", "limit", "reserved")
 
     def __init__(self, limit: int | None, *, period: int = MINUTE, capacity: int | None = None) -> None:
         """Full at first. `limit`: units in `period` seconds; None = not known yet: everything is admitted.
@@ -37,6 +38,8 @@ class Bucket:
         # What was reserved and is not settled.
         self.reserved = 0
         self._period = period * _TICKS
+        # When it was brought up to date: in seconds as it was told, and in ticks.
+        self._now = 0.0
         self._then = 0
         self._capacity = self._level = self._most()
 
@@ -54,10 +57,13 @@ class Bucket:
         return min(1.0, 1.0 - self._level / self._capacity) if self._capacity > 0 else 1.0
 
     def _fill(self, now: float) -> None:
+        if now <= self._now:
+            return
         ticks = round(now * _TICKS)
-        if ticks > self._then:
-            self._level = min(self._capacity, self._level + (self.limit or 0) * (ticks - self._then))
-            self._then = ticks
+        level = self._level + (self.limit or 0) * (ticks - self._then)
+        self._now, self._then, self._level = now, ticks, self._capacity
+        if level < self._capacity:
+            self._level = level
 
     def wait(self, units: int, now: float) -> float | None:
         """Seconds until so much can be taken, if nobody else takes any; 0 = now, None = never."""
@@ -65,22 +71,26 @@ class Bucket:
             return 0.0
         if units * self._period > self._capacity:
             return None
-        self._fill(now)
+        if now > self._now:
+            self._fill(now)
         missing = units * self._period - self._level
         if missing <= 0:
             return 0.0
         return -(-missing // self.limit) / _TICKS if self.limit else None
 
-    def take(self, units: int) -> None:
-        """Reserve so much. To be asked of `wait` before."""
+    def take(self, units: int) -> int:
+        """Reserve so much. To be asked of `wait` before. The whole units that are left; negative = it owes."""
         self.reserved += units
         self._level -= units * self._period
+        return self._level // self._period
 
     def settle(self, reserved: int, used: int, now: float, *, exact: bool) -> None:
         """So much of what was reserved was used. Not `exact`: it may have been more, and nothing comes back."""
-        self._fill(now)
         self.reserved -= reserved
         back = reserved - used if exact else min(0, reserved - used)
+        if back < 0:
+            # What comes back may as well have come before the time that has passed: only what is owed may not.
+            self._fill(now)
         self._level = min(self._capacity, self._level + back * self._period)
 
     def learn(self, limit: int | None, remaining: int | None, in_flight: int, now: float) -> None:
@@ -98,8 +108,7 @@ class Bucket:
             self._level = min(self._level, (remaining - in_flight) * self._period)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """So many units from one bucket."""
 
     bucket: Bucket
@@ -126,8 +135,7 @@ class Admitted:
         self.settle([0] * len(self._claims), now, exact=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Not now. Nothing was reserved."""
 
     # Until it can be, if nobody else takes any.
@@ -136,8 +144,7 @@ class Wait:
     claim: int
 
 
-@dataclass(frozen=True, slots=True)
-class NeverAdmissible:
+class NeverAdmissible(Struct, frozen=True):
     """More than the bucket ever holds. Nothing was reserved."""
 
     claim: int
@@ -145,6 +152,12 @@ class NeverAdmissible:
 
 def reserve(claims: Sequence[Claim], now: float) -> Admitted | Wait | NeverAdmissible:
     """Take all of it or nothing. No two claims may be of the same bucket."""
+    answer = take_all(claims, now)
+    return Admitted(claims) if isinstance(answer, list) else answer
+
+
+def take_all(claims: Sequence[Claim], now: float) -> list[int] | Wait | NeverAdmissible:
+    """The same for who settles bucket by bucket: what is left in each, in whole units."""
     longest, at = 0.0, -1
     for index, claim in enumerate(claims):
         wait = claim.bucket.wait(claim.units, now)
@@ -154,6 +167,4 @@ def reserve(claims: Sequence[Claim], now: float) -> Admitted | Wait | NeverAdmis
             longest, at = wait, index
     if at >= 0:
         return Wait(longest, at)
-    for claim in claims:
-        claim.bucket.take(claim.units)
-    return Admitted(claims)
+    return [claim.bucket.take(claim.units) for claim in claims]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -11,35 +14,55 @@ if TYPE_CHECKING:
 Dimension = Literal["requests", "tokens", "concurrency"]
 
 
-class Demand(NamedTuple):
-    """What a call takes of one limit."""
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit of a caller."""
 
-    # Whose limit it is: "key:abc", "workspace:research".
+    # Whose it is: "key:abc", "workspace:research".
     scope: str
     dimension: Dimension
-    limit: int
-    units: int
+    most: int
+    # What it is called wherever it is counted, however much it is.
+    place: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Once for all calls of the caller."""
+        object.__setattr__(self, "place", f"{self.scope}:{self.dimension}")
 
 
-class Left(NamedTuple):
-    """What is left of one limit once the call has taken its part, and when all of it is there again."""
+class Terms:
+    """All limits that a caller's calls have to be within: what is the same for each of them is worked out once."""
 
-    demand: Demand
+    __slots__ = ("a_minute", "alike", "all", "at_once", "requests", "tokens")
+
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        """No two `limits` may be of the same scope and dimension."""
+        self.requests = tuple(each for each in limits if each.dimension == "requests")
+        self.tokens = tuple(each for each in limits if each.dimension == "tokens")
+        self.a_minute = self.requests + self.tokens
+        self.at_once = tuple(each for each in limits if each.dimension == "concurrency")
+        self.all = self.a_minute + self.at_once
+        # The places among all of those that are of the same dimension.
+        places, first, last = range(len(self.all)), len(self.requests), len(self.a_minute)
+        self.alike = [each for each in (places[:first], places[first:last], places[last:]) if each]
+
+
+class Left(Struct, frozen=True):
+    """What is left of one limit, and when all of it is there again."""
+
+    limit: Limit
     # Never negative.
     remaining: int
     # Seconds. 0 = there is nothing to wait for: calls that end make room.
     reset: float = 0.0
 
 
-class Admitted:
+class Admitted(Struct, eq=False):
     """What was reserved for a call. Settled once: by the first who does."""
 
-    __slots__ = ("_settle", "left")
-
-    def __init__(self, left: Sequence[Left], settle: Callable[[int | None], None]) -> None:
-        # In the order of the demands.
-        self.left = left
-        self._settle: Callable[[int | None], None] | None = settle
+    # Of each dimension the limit that is nearest to its end, once the call has taken its part.
+    left: Sequence[Left]
+    _settle: Callable[[int | None], None] | None
 
     def settle(self, tokens: int | None) -> None:
         """The call is over. It used so many tokens; None: nobody knows, and what was reserved counts as used."""
@@ -51,7 +74,8 @@ class Admitted:
 class TooMuch(NamedTuple):
     """Not now. Nothing was reserved."""
 
-    demand: Demand
+    # Of the limit that is in the way.
+    left: Left
     # Until it can be, if nobody else takes any. None: as soon as a call ends.
     seconds: float | None
 
@@ -59,7 +83,8 @@ class TooMuch(NamedTuple):
 class NeverAdmissible(NamedTuple):
     """More than the limit ever has. Nothing was reserved."""
 
-    demand: Demand
+    limit: Limit
+    units: int
 
 
 Answer = Admitted | TooMuch | NeverAdmissible
@@ -83,8 +108,11 @@ class Limits(Protocol):
     async def wait_ready(self) -> None:
         """Wait until it is there, or is known to be lost."""
 
-    async def reserve(self, demands: Sequence[Demand]) -> Answer:
-        """Take all of it or nothing. No two demands may be of the same limit. A cancelled call has taken nothing."""
+    async def reserve(self, terms: Terms, units: Sequence[int]) -> Answer:
+        """Take so much of each limit a minute, and a place in each of calls at once: all of it or nothing.
+
+        A cancelled call has taken nothing.
+        """
 
     @property
     def lost(self) -> Lost | None:

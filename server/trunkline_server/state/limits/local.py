@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trunkline_server.state.endpoint import bucket
-from trunkline_server.state.endpoint.bucket import Bucket, Claim
+from trunkline_server.state.endpoint.bucket import Bucket, Claim, take_all
 from trunkline_server.state.limits.limits import Admitted, Left, NeverAdmissible, TooMuch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trunkline_server.state.limits.limits import Answer, Demand, Dimension
-
-    Place = tuple[str, Dimension]
+    from trunkline_server.state.endpoint.bucket import Wait
+    from trunkline_server.state.limits.limits import Answer, Limit, Terms
 
 # So many buckets are kept before those are looked for that are full, and as good as new.
 _MANY = 1024
@@ -24,77 +25,78 @@ class LocalLimits:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._buckets: dict[Place, Bucket] = {}
-        self._running: dict[Place, int] = {}
+        # Both by Limit.place; calls that run only where there are any.
+        self._buckets: dict[str, Bucket] = {}
+        self._running: defaultdict[str, int] = defaultdict(int)
         self._many = _MANY
 
-    async def reserve(self, demands: Sequence[Demand]) -> Answer:
+    async def reserve(self, terms: Terms, units: Sequence[int]) -> Answer:
         """Take all of it or nothing."""
         now = self._clock()
-        for demand in demands:
-            if demand.dimension == "concurrency" and self._running.get(_place(demand), 0) >= demand.limit:
-                return TooMuch(demand, None)
-        flowing = [demand for demand in demands if demand.dimension != "concurrency"]
-        claims = [Claim(self._bucket(demand, now), demand.units) for demand in flowing]
-        answer = bucket.reserve(claims, now)
-        if isinstance(answer, bucket.NeverAdmissible):
-            return NeverAdmissible(flowing[answer.claim])
-        if isinstance(answer, bucket.Wait):
-            return TooMuch(flowing[answer.claim], answer.seconds)
-        for demand in demands:
-            if demand.dimension == "concurrency":
-                self.enter(demand)
-        left = [self._left(demand, now) for demand in demands]
-        return Admitted(left, lambda tokens: self._settle(demands, flowing, answer, tokens))
-
-    def _bucket(self, demand: Demand, now: float) -> Bucket:
-        """The bucket of a limit a minute. One that is limited otherwise than before brings what it has along."""
-        place = _place(demand)
-        found = self._buckets.get(place)
-        if found is None:
+        for limit in terms.at_once:
+            if limit.place in self._running and self._running[limit.place] >= limit.most:
+                return TooMuch(Left(limit, 0), None)
+        if len(self._buckets) >= self._many:
             self._forget_full(now)
-            found = self._buckets[place] = Bucket(demand.limit)
-        elif found.limit != demand.limit:
-            found.learn(demand.limit, None, 0, now)
-        return found
+        claims = self._claims(terms.a_minute, units, now)
+        taken = take_all(claims, now)
+        if not isinstance(taken, list):
+            return _refused(terms.a_minute[taken.claim], claims[taken.claim], taken, now)
+        left = self._left(terms, claims, taken + self.enter(terms.at_once), now)
+        return Admitted(left, partial(self._settle, terms, claims))
+
+    def _claims(self, limits: Sequence[Limit], units: Sequence[int], now: float) -> list[Claim]:
+        """On the buckets of limits a minute. One that is limited otherwise than before brings what it has along."""
+        claims = []
+        for limit, wanted in zip(limits, units, strict=True):
+            if limit.place not in self._buckets:
+                self._buckets[limit.place] = Bucket(limit.most)
+            found = self._buckets[limit.place]
+            if found.limit != limit.most:
+                found.learn(limit.most, None, 0, now)
+            claims.append(Claim(found, wanted))
+        return claims
 
     def _forget_full(self, now: float) -> None:
-        if len(self._buckets) < self._many:
-            return
         self._buckets = {place: each for place, each in self._buckets.items() if each.reserved or each.used(now) > 0}
         self._many = max(_MANY, 2 * len(self._buckets))
 
-    def _left(self, demand: Demand, now: float) -> Left:
-        place = _place(demand)
-        if demand.dimension == "concurrency":
-            return Left(demand, max(0, demand.limit - self._running[place]))
-        found = self._buckets[place]
-        return Left(demand, max(0, int(found.level(now))), found.wait(demand.limit, now) or 0.0)
+    def _left(self, terms: Terms, claims: Sequence[Claim], remaining: Sequence[int], now: float) -> list[Left]:
+        left = []
+        for alike in terms.alike:
+            at = min(alike, key=remaining.__getitem__)
+            limit = terms.all[at]
+            reset = 0.0 if limit.dimension == "concurrency" else claims[at].bucket.wait(limit.most, now)
+            left.append(Left(limit, remaining[at], reset or 0.0))
+        return left
 
-    def _settle(
-        self, demands: Sequence[Demand], flowing: Sequence[Demand], reserved: bucket.Admitted, tokens: int | None
-    ) -> None:
-        used = [tokens if each.dimension == "tokens" and tokens is not None else each.units for each in flowing]
-        reserved.settle(used, self._clock(), exact=True)
-        for demand in demands:
-            if demand.dimension == "concurrency":
-                self.leave(demand)
+    def _settle(self, terms: Terms, claims: Sequence[Claim], tokens: int | None) -> None:
+        now = self._clock()
+        for limit, claim in zip(terms.a_minute, claims, strict=True):
+            used = claim.units if tokens is None or limit.dimension == "requests" else tokens
+            claim.bucket.settle(claim.units, used, now, exact=True)
+        self.leave(terms.at_once)
 
-    def enter(self, demand: Demand) -> None:
-        """One more call is in a limit of calls at once."""
-        self._running[_place(demand)] = self._running.get(_place(demand), 0) + 1
+    def enter(self, limits: Sequence[Limit]) -> list[int]:
+        """One more call is in limits of calls at once: how many more may be in each."""
+        left = []
+        for each in limits:
+            self._running[each.place] += 1
+            left.append(each.most - self._running[each.place])
+        return left
 
-    def leave(self, demand: Demand) -> None:
+    def leave(self, limits: Sequence[Limit]) -> None:
         """It is over."""
-        place = _place(demand)
-        self._running[place] -= 1
-        if not self._running[place]:
-            del self._running[place]
+        for each in limits:
+            self._running[each.place] -= 1
+            if not self._running[each.place]:
+                del self._running[each.place]
 
-    def lower(self, demand: Demand, left: int) -> None:
+    def lower(self, limit: Limit, left: int) -> None:
         """No more than so much is left of a limit a minute."""
         now = self._clock()
-        self._bucket(demand, now).learn(None, left, 0, now)
+        (claim,) = self._claims((limit,), (0,), now)
+        claim.bucket.learn(None, left, 0, now)
 
     def empty(self) -> None:
         """Forget what limits a minute had; not the calls that run."""
@@ -112,5 +114,8 @@ class LocalLimits:
         return None
 
 
-def _place(demand: Demand) -> Place:
-    return demand.scope, demand.dimension
+def _refused(limit: Limit, claim: Claim, why: Wait | bucket.NeverAdmissible, now: float) -> Answer:
+    if isinstance(why, bucket.NeverAdmissible):
+        return NeverAdmissible(limit, claim.units)
+    whole = claim.bucket.wait(limit.most, now)
+    return TooMuch(Left(limit, max(0, int(claim.bucket.level(now))), whole or 0.0), why.seconds)

@@ -33,11 +33,12 @@ local function write(key, level, limit, at)
   redis.call('HSET', key, 'level', whole(level), 'at', whole(at), 'limit', whole(limit))
   redis.call('PEXPIRE', key, whole(up(limit * MINUTE - level, limit * 1000) + 60000))
 end
+local function left(level, limit) return math.floor(level / MINUTE), up(limit * MINUTE - level, limit) end
 """
 
 # KEYS: the limits. ARGV: the ticket, microseconds of a lease, and of each limit its kind, itself, and the units.
-# Gives 1 and of each limit what is left and microseconds until it is full; 0, which limit has too little, and
-# microseconds until it has (-1: nobody knows); -1 and which limit never has so much.
+# Gives 1 and of each limit what is left and microseconds until it is full; 0, which limit has too little, microseconds
+# until it has (-1: nobody knows) and the same two of it; -1 and which limit never has so much.
 _RESERVE = """
 local levels, times = {}, {}
 local longest, short = 0, 0
@@ -46,7 +47,7 @@ for i, key in ipairs(KEYS) do
   if kind == 'concurrency' then
     redis.call('ZREMRANGEBYSCORE', key, '-inf', whole(now))
     levels[i] = limit - redis.call('ZCARD', key)
-    if levels[i] <= 0 then return {0, i, -1} end
+    if levels[i] <= 0 then return {0, i, -1, 0, 0} end
   end
 end
 for i, key in ipairs(KEYS) do
@@ -58,7 +59,7 @@ for i, key in ipairs(KEYS) do
     if missing > 0 and up(missing, limit) > longest then longest, short = up(missing, limit), i end
   end
 end
-if short > 0 then return {0, short, longest} end
+if short > 0 then return {0, short, longest, left(levels[short], tonumber(ARGV[3 * short + 1]))} end
 local answer = {1}
 for i, key in ipairs(KEYS) do
   local kind, limit, units = ARGV[3 * i], tonumber(ARGV[3 * i + 1]), tonumber(ARGV[3 * i + 2])
@@ -69,7 +70,7 @@ for i, key in ipairs(KEYS) do
   else
     local level = levels[i] - units * MINUTE
     write(key, level, limit, times[i])
-    answer[2 * i], answer[2 * i + 1] = math.floor(level / MINUTE), up(limit * MINUTE - level, limit)
+    answer[2 * i], answer[2 * i + 1] = left(level, limit)
   end
 end
 return answer

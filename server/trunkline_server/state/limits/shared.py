@@ -10,21 +10,22 @@ import asyncio
 import secrets
 import time
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.state.limits.engine import LOST, EngineFailed, connect
-from trunkline_server.state.limits.limits import Admitted, Left, Lost, NeverAdmissible, TooMuch
+from trunkline_server.state.limits.limits import Admitted, Left, Limit, Lost, NeverAdmissible, Terms, TooMuch
 from trunkline_server.state.limits.local import LocalLimits
 from trunkline_server.state.limits.scripts import SERVER_TIME, scripts
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from trunkline_server.logs import Log
     from trunkline_server.state.limits.engine import Engine, Reply
-    from trunkline_server.state.limits.limits import Answer, Demand
+    from trunkline_server.state.limits.limits import Answer
     from trunkline_server.state.limits.where import Where
 
 # Seconds: for an answer, beyond which it counts as lost; between tries to reach it; of a lease, and between renewals.
@@ -32,7 +33,6 @@ PATIENCE = 0.5
 PAUSE = 1.0
 LEASE = 30.0
 RENEWAL = 10.0
-_MINUTE = 60_000_000
 # Leases in one command; limits of which it is known what was left.
 _AT_ONCE = 500
 _MOST_SEEN = 20_000
@@ -61,10 +61,10 @@ class SharedLimits:
         self._at: _Loaded | None = None
         self._tickets = (f"{secrets.token_hex(8)}:{number}" for number in count())
         # By ticket: the limits of calls at once that a call of ours is in.
-        self._leases: dict[str, Sequence[Demand]] = {}
+        self._leases: dict[str, Sequence[Limit]] = {}
         self._local = LocalLimits(clock)
         # What was left of a limit when it was last heard of.
-        self._seen: dict[tuple[str, str], int] = {}
+        self._seen: dict[str, int] = {}
         # Set once it was tried to reach it.
         self._tried = asyncio.Event()
         self.lost: Lost | None = None
@@ -108,7 +108,7 @@ class SharedLimits:
             await self._renew(loaded)
 
     async def _renew(self, at: _Loaded) -> None:
-        held = [(_key(demand), ticket) for ticket, demands in self._leases.items() for demand in demands]
+        held = [(_key(limit), ticket) for ticket, limits in self._leases.items() for limit in limits]
         for start in range(0, len(held), _AT_ONCE):
             keys, tickets = zip(*held[start : start + _AT_ONCE], strict=True)
             await at.engine.send("EVALSHA", at.renew, len(keys), *keys, _microseconds(LEASE), *tickets)
@@ -119,21 +119,18 @@ class SharedLimits:
             self._log.warning("limits_not_shared", why=why, means=f"each limit is a part of {self._instances} here")
         self.lost = Lost(why, time.time() if self.lost is None else self.lost.since)
 
-    async def reserve(self, demands: Sequence[Demand]) -> Answer:
+    async def reserve(self, terms: Terms, units: Sequence[int]) -> Answer:
         """Take all of it or nothing; of this instance's share if there is no Valkey."""
         at = self._at
         if at is None:
-            return await self._reserve_here(demands)
+            return await self._reserve_here(terms, units)
         ticket = next(self._tickets)
-        keys, told = [_key(each) for each in demands], [_told(each, each.units) for each in demands]
-        lease = _microseconds(LEASE)
-        sent = at.engine.send(
-            "EVALSHA", at.reserve, len(keys), *keys, ticket, lease, *(x for each in told for x in each)
-        )
+        keys, told = _told(zip(terms.all, [*units, *[1] * len(terms.at_once)], strict=True))
+        sent = at.engine.send("EVALSHA", at.reserve, len(keys), *keys, ticket, _microseconds(LEASE), *told)
         try:
             await asyncio.wait((sent,), timeout=PATIENCE)
         except asyncio.CancelledError:
-            sent.add_done_callback(lambda done: self._give_back(at, ticket, demands, done))
+            sent.add_done_callback(lambda done: self._give_back(at, ticket, terms, units, done))
             raise
         if not sent.done():
             at.engine.fail("Valkey does not answer")
@@ -143,88 +140,92 @@ class SharedLimits:
             at.engine.fail(failed.why)
             self._at = None if self._at is at else self._at
             self._lose(failed.why)
-            return await self._reserve_here(demands)
-        return self._answered(ticket, demands, reply)
+            return await self._reserve_here(terms, units)
+        return self._answered(ticket, terms, units, _numbers(reply))
 
-    def _answered(self, ticket: str, demands: Sequence[Demand], reply: Reply) -> Answer:
-        numbers = _numbers(reply)
-        if numbers[0] < 0:
-            return NeverAdmissible(demands[numbers[1] - 1])
-        if numbers[0] == 0:
-            return self._refused(demands[numbers[1] - 1], numbers[2])
-        self._leases[ticket] = leased = [each for each in demands if each.dimension == "concurrency"]
-        for each in leased:
-            self._local.enter(each)
-        left = [
-            Left(each, max(0, remaining), reset / 1e6)
-            for each, remaining, reset in zip(demands, numbers[1::2], numbers[2::2], strict=True)
-        ]
-        self._note(left)
-        return Admitted(left, lambda tokens: self._settle(ticket, demands, tokens))
+    def _answered(self, ticket: str, terms: Terms, units: Sequence[int], numbers: Sequence[int]) -> Answer:
+        if numbers[0] != 1:
+            return self._refused(terms, units, *numbers)
+        self._leases[ticket] = terms.at_once
+        self._local.enter(terms.at_once)
+        remaining, resets = numbers[1::2], numbers[2::2]
+        for each, known in zip(terms.a_minute, remaining, strict=False):
+            self._note(each, known)
+        nearest = [min(alike, key=remaining.__getitem__) for alike in terms.alike]
+        left = [Left(terms.all[at], remaining[at], resets[at] / 1e6) for at in nearest]
+        return Admitted(left, partial(self._settle, ticket, terms, units))
 
-    def _refused(self, demand: Demand, wait: int) -> TooMuch:
-        """`wait`: microseconds. Below 0 = until a call ends."""
+    def _refused(self, terms: Terms, units: Sequence[int], kind: int, which: int, *told: int) -> Answer:
+        """See scripts.py. Without a word of what is left a call has to end first."""
+        limit = terms.all[which - 1]
+        if kind < 0:
+            return NeverAdmissible(limit, units[which - 1])
+        wait, remaining, reset = told
         if wait < 0:
-            return TooMuch(demand, None)
-        self._note([Left(demand, max(0, demand.units - -(-wait * demand.limit // _MINUTE)))])
-        return TooMuch(demand, wait / 1e6)
+            return TooMuch(Left(limit, 0), None)
+        self._note(limit, remaining)
+        return TooMuch(Left(limit, max(0, remaining), reset / 1e6), wait / 1e6)
 
-    def _settle(self, ticket: str, demands: Sequence[Demand], tokens: int | None) -> None:
-        for each in self._leases.pop(ticket):
-            self._local.leave(each)
+    def _settle(self, ticket: str, terms: Terms, units: Sequence[int], tokens: int | None) -> None:
+        self._local.leave(self._leases.pop(ticket))
         if self._at is not None:
-            self._send_back(self._at, ticket, demands, tokens)
+            back = [
+                (each, reserved - tokens)
+                for each, reserved in zip(terms.a_minute, units, strict=True)
+                if each.dimension == "tokens" and tokens is not None and tokens != reserved
+            ]
+            self._send_settled(self._at, ticket, terms, back)
 
-    def _send_back(self, at: _Loaded, ticket: str, demands: Sequence[Demand], tokens: int | None) -> None:
-        changed = [
-            (each, 0 if tokens is None or each.dimension == "concurrency" else each.units - tokens)
-            for each in demands
-            if each.dimension == "concurrency" or (each.dimension == "tokens" and tokens not in {None, each.units})
-        ]
-        self._send_settled(at, ticket, changed)
-
-    def _give_back(self, at: _Loaded, ticket: str, demands: Sequence[Demand], done: Future[Reply]) -> None:
+    def _give_back(self, at: _Loaded, ticket: str, terms: Terms, units: Sequence[int], done: Future[Reply]) -> None:
         """It was admitted when its caller had gone."""
         if not done.cancelled() and done.exception() is None and _numbers(done.result())[0] == 1:
-            self._send_settled(at, ticket, [(each, each.units) for each in demands])
+            self._send_settled(at, ticket, terms, zip(terms.a_minute, units, strict=True))
 
-    def _send_settled(self, at: _Loaded, ticket: str, changed: Sequence[tuple[Demand, int]]) -> None:
-        if changed:
-            keys = [_key(each) for each, _ in changed]
-            told = [x for each, back in changed for x in _told(each, back)]
+    def _send_settled(self, at: _Loaded, ticket: str, terms: Terms, back: Iterable[tuple[Limit, int]]) -> None:
+        keys, told = _told([*back, *((each, 0) for each in terms.at_once)])
+        if keys:
             at.engine.send("EVALSHA", at.settle, len(keys), *keys, ticket, *told)
 
     # --- without Valkey -----------------------------------------------------------------------------------------------
 
-    async def _reserve_here(self, demands: Sequence[Demand]) -> Answer:
-        shares = [self._share(each) for each in demands]
-        for each, share in zip(demands, shares, strict=True):
-            known = self._seen.pop((each.scope, each.dimension), None)
-            if known is not None and each.dimension != "concurrency":
+    async def _reserve_here(self, terms: Terms, units: Sequence[int]) -> Answer:
+        shares = Terms([self._share(each) for each in terms.all])
+        for share in shares.a_minute:
+            known = self._seen.pop(share.place, None)
+            if known is not None:
                 self._local.lower(share, known // self._instances)
-        return await self._local.reserve(shares)
-
-    def _share(self, demand: Demand) -> Demand:
-        """At least one; what is more than the share ever has takes all of it, and owes the rest once it is settled."""
-        limit = max(1, demand.limit // self._instances)
-        return demand._replace(
-            limit=limit, units=min(demand.units, limit) if demand.units <= demand.limit else demand.units
+        return await self._local.reserve(
+            shares, [_within(*each) for each in zip(units, terms.a_minute, shares.a_minute, strict=True)]
         )
 
-    def _note(self, left: Sequence[Left]) -> None:
+    def _share(self, limit: Limit) -> Limit:
+        """At least one."""
+        return Limit(limit.scope, limit.dimension, max(1, limit.most // self._instances))
+
+    def _note(self, limit: Limit, remaining: int) -> None:
         if len(self._seen) > _MOST_SEEN:
             self._seen.clear()
-        for each in left:
-            self._seen[each.demand.scope, each.demand.dimension] = each.remaining
+        self._seen[limit.place] = max(0, remaining)
 
 
-def _key(demand: Demand) -> str:
+def _within(units: int, whole: Limit, share: Limit) -> int:
+    """What is more than the share ever has takes all of it, and owes the rest once it is settled."""
+    return units if units > whole.most else min(units, share.most)
+
+
+def _key(limit: Limit) -> str:
     """Braces: in a cluster all limits are in one place, as one script needs them."""
-    return f"{{trunkline}}:limit:{demand.scope}:{demand.dimension}"
+    return f"{{trunkline}}:limit:{limit.place}"
 
 
-def _told(demand: Demand, units: int) -> tuple[str, int, int]:
-    return demand.dimension, demand.limit, units
+def _told(of: Iterable[tuple[Limit, int]]) -> tuple[list[str], list[str | int]]:
+    """The keys and the arguments of limits, each with its units."""
+    keys: list[str] = []
+    told: list[str | int] = []
+    for limit, units in of:
+        keys.append(_key(limit))
+        told += (limit.dimension, limit.most, units)
+    return keys, told
 
 
 def _microseconds(seconds: float) -> int:
@@ -232,4 +233,4 @@ def _microseconds(seconds: float) -> int:
 
 
 def _numbers(reply: Reply) -> list[int]:
-    return [each for each in reply if isinstance(each, int)] if isinstance(reply, list) else [0, 1, -1]
+    return [each for each in reply if isinstance(each, int)] if isinstance(reply, list) else [0, 1, -1, 0, 0]
