@@ -684,18 +684,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _budget(
         "holds",
         "a budget is checked, then acted on",
-        "    taken = yield from _post((account, 0, 0) for account in ids)\n",
-        "    taken = {account: 0 for account in ids}\n"
-        "    for account in ids:\n"
-        "        for (posted,) in (yield Statement(POSTED, [(account,)], returns=True)):\n"
-        "            taken[account] = posted\n",
+        "        yield Statement(_POST, [(account, 0, 0) for account in ids], together=True, locks=True)\n",
+        "        pass\n",
         "test_races.py",
     ),
     _budget(
         "holds",
         "what is over is held all the same",
-        "WHERE account IN ({{}}) AND {_PENDING} GROUP BY",
-        "WHERE account IN ({{}}) GROUP BY",
+        "WHERE held.account = budget_accounts.account AND held.{_PENDING})",
+        "WHERE held.account = budget_accounts.account)",
         "test_machine.py",
     ),
     _budget(

@@ -24,6 +24,8 @@ class Statement(NamedTuple):
     key: int = 0
     # Of an INSERT of several rows none of which is in the way of another: they may go in together, in fewer steps.
     together: bool = False
+    # It only keeps other transactions from the same rows. Where one transaction at a time is written it need not run.
+    locks: bool = False
 
 
 # Rows in one statement: few sizes, since each is compiled once and kept.

@@ -229,7 +229,9 @@ def _play(connection: sqlite3.Connection, running: Generator[Any, list[Row], T])
     try:
         statement = next(running)
         while True:
-            if statement.together:
+            if statement.locks:
+                found = []
+            elif statement.together:
                 found = _inserted(connection, statement)
             elif statement.returns:
                 found = _returned(connection, statement)
