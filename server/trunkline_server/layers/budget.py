@@ -140,8 +140,8 @@ class _Hold:
         self._cost = cost
         # Nano-USD, and the tokens that may come out for it.
         self._amount = self._tokens = 0
-        # There is no more to be had.
-        self._is_last = False
+        # There is no more to be had; an answer that is not seen while it comes may cost more than there is.
+        self._is_last = self._is_clipped = False
         self._size = 0
         # Parts of the answer that are not completed.
         self._open: set[int] = set()
@@ -156,13 +156,9 @@ class _Hold:
             raise _too_dear(granted.account, least)
         self._amount = granted
         self._tokens = wanted if granted >= most else affordable(cost, granted, wanted)
+        self._is_clipped = not worst.is_seen and self._tokens < worst.output
         # With a bound on what comes out where nobody sees it come, and nobody else sets one that is as low.
         return self._call if worst.is_seen or (worst.is_bound and not self._is_clipped) else self._with_bound()
-
-    @property
-    def _is_clipped(self) -> bool:
-        """Whether there is less money than an answer may cost that is not seen while it comes."""
-        return not self._worst.is_seen and self._tokens < self._worst.output
 
     def _with_bound(self) -> Call:
         request = GenerateRequest()

@@ -91,7 +91,7 @@ def cost_of(
     rest, before = 0, 0
     for part, amount in bill.parts.items():
         rest += amount
-        total = min(-(-rest // _A_NANO), MOST)
+        total = min(-(-rest // _A_NANO), MOST) if amount else before
         amounts[part] = total - before
         before = total
     if bill.is_whole:
@@ -157,8 +157,12 @@ class _Bill:
         # What is told: a count that is not is not among the fields.
         told = {field.name: value for field, value in usage.ListFields()}
         self._others = _by_unit(told["other_units"]) if "other_units" in told else _NONE
-        self._input = self._billed("billed_input_tokens", told.get("input_tokens"))
-        self._output = self._billed("billed_output_tokens", told.get("output_tokens"))
+        self._input: int | None = told.get("input_tokens")
+        self._output: int | None = told.get("output_tokens")
+        if self._others:
+            # Where a provider says that it bills another number, that.
+            self._input = self._others.get("billed_input_tokens", self._input)
+            self._output = self._others.get("billed_output_tokens", self._output)
         self._read = max(0, told.get("cache_read_input_tokens", 0))
         self._written = max(0, told.get("cache_write_input_tokens", 0))
         self._reasoned = max(0, told.get("reasoning_output_tokens", 0))
@@ -246,11 +250,6 @@ class _Bill:
     def _miss(self, unit: str) -> None:
         rate = self._rates.get(unit)
         self.is_whole = self.is_whole and (rate is None or rate.is_free)
-
-    def _billed(self, name: str, count: int | None) -> int | None:
-        """Where a provider says that it bills another number, that."""
-        billed: int | None = self._others.get(name, count)
-        return None if billed is None else max(0, billed)
 
 
 def _by_unit(units: Mapping[str, int]) -> dict[str, int]:
