@@ -10,11 +10,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from msgspec import Struct
+
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
 
-class Statement(NamedTuple):
+class Statement(Struct, frozen=True):
     """One statement, executed for each of `rows`. With `returns` the answer is what all of them returned."""
 
     sql: str
@@ -34,9 +36,9 @@ _PORTIONS = (128, 32, 8, 4, 3, 2, 1)
 
 def portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """The rows in as many as go into one statement."""
-    start = 0
+    start, count = 0, len(rows)
     for size in _PORTIONS:
-        while len(rows) - start >= size:
+        while count - start >= size:
             yield rows[start : start + size]
             start += size
 
