@@ -732,6 +732,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "rows = [(granted, *wanted.attempt, account.id) for account in wanted.accounts[:1]]",
         "test_machine.py",
     ),
+    _budget(
+        "accounts",
+        "who pays is remembered by less than it hangs on",
+        "        if self._labels:\n",
+        "        if False:\n",
+        "test_accounts.py",
+    ),
+    _money("prices/book.py", "a price outlives its change", "<= when < known[2]", "<= when", "prices/test_book.py"),
+    _money(
+        "prices/cost.py",
+        "the worst case is not the dearest rate",
+        "most = max(most, rate.amount(count, input_tokens))",
+        "most = rate.amount(count, input_tokens)",
+        "prices/test_cost.py",
+    ),
     _budget("accounts", "a person's name is kept", "sha256(has.encode()).hexdigest()[:16]", "has", "test_accounts.py"),
     _money(
         "config/budgets.py",
