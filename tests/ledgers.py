@@ -11,6 +11,8 @@ from trunkline_server.errors import LedgerUnavailable
 from trunkline_server.layers.price import Priced
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trunkline_server.core import Call
     from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
@@ -52,9 +54,9 @@ def price_of(_: Call, usage: call_pb2.Usage, *__: object) -> Priced:
     return Priced(cost, usage.cache_read_input_tokens * 500)
 
 
-def most_of(_: Call, input_tokens: int, output_tokens: int, *__: object) -> int:
+def most_of(_: Call, input_tokens: int, *__: object) -> Callable[[int], int]:
     """The same."""
-    return input_tokens * 1000 + output_tokens * 2000
+    return lambda output_tokens: input_tokens * 1000 + output_tokens * 2000
 
 
 def unpriced(*_: object) -> Priced:

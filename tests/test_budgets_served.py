@@ -137,7 +137,7 @@ async def test_callers_see_the_budgets_of_their_workspace(tmp_path: Path, role: 
     rules = Rules({"mine": of("acme"), "others": of("zeta"), "every": of("*"), "whole": of("")})
     database = await databases.migrated(open_database(f"sqlite:///{tmp_path}/l.sqlite3"))
     for workspace in ("acme", "zeta"):
-        accounts = rules.accounts(Payer(workspace, "", "", {}, "p", "m"), 0)
+        accounts = rules.payment(Payer(workspace, "", "", {}, "p", "m"), 0).accounts
         script = partial(holds.spend, [], [(account.id, 7) for account in accounts])
         await database.transact(script)
     found = await status_of(database, rules, Identity(workspace="acme", role=role), 0)
@@ -166,7 +166,9 @@ async def test_callers_see_the_budgets_of_their_key(tmp_path: Path) -> None:
     database = await databases.migrated(open_database(f"sqlite:///{tmp_path}/l.sqlite3"))
     others = [Payer(f"w{number}", f"k1{number}", "", {}, "p", "m") for number in range(1001)]
     for payer, cost in (*((other, 9) for other in others), (Payer("acme", "k1", "", {}, "p", "m"), 7)):
-        await database.transact(partial(holds.spend, [], [(account.id, cost) for account in rules.accounts(payer, 0)]))
+        await database.transact(
+            partial(holds.spend, [], [(account.id, cost) for account in rules.payment(payer, 0).accounts])
+        )
     found = await status_of(database, rules, Identity(workspace="acme", role="caller", key="k1"), 0)
     without = await status_of(database, rules, Identity(workspace="acme", role="caller"), 0)
     await database.aclose()

@@ -11,7 +11,7 @@ from crash.failpoints import ALL, arm
 
 from trunkline_server import config
 from trunkline_server.cli.gateway import serve_until_signalled
-from trunkline_server.state.budgets.accounts import Account, Payer, Rules
+from trunkline_server.state.budgets.accounts import Payer, Payment, Rules
 from trunkline_server.state.ledger import journal
 
 # Microseconds.
@@ -32,12 +32,12 @@ def main() -> None:
 
 def turn_to_tomorrow(after: int) -> None:
     """For budgets the next day begins after so many attempts."""
-    accounts, attempts = Rules.accounts, count()
+    payment, attempts = Rules.payment, count()
 
-    def on_that_day(rules: Rules, payer: Payer, now: int) -> tuple[Account, ...]:
-        return accounts(rules, payer, now + DAY if next(attempts) >= after else now)
+    def on_that_day(rules: Rules, payer: Payer, now: int) -> Payment:
+        return payment(rules, payer, now + DAY if next(attempts) >= after else now)
 
-    Rules.accounts = on_that_day  # type: ignore[method-assign, assignment]
+    Rules.payment = on_that_day  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

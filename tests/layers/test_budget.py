@@ -208,7 +208,7 @@ async def test_what_is_free_is_never_refused(world: World) -> None:
     def free(*_: object) -> Priced:
         return Priced(call_pb2.Cost(total_nano_usd=0), 0)
 
-    await play(world.handler(playing(said("a")), free, lambda *_: 0, b=hard(0)))
+    await play(world.handler(playing(said("a")), free, lambda *_: lambda _: 0, b=hard(0)))
     assert len(world.asked) == 1
 
 

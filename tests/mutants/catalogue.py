@@ -704,18 +704,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _budget(
         "holds",
         "a budget is checked, then acted on",
-        "    taken = yield from _post((account, 0, 0) for account in ids)\n",
-        "    taken = {account: 0 for account in ids}\n"
-        "    for account in ids:\n"
-        "        for (posted,) in (yield Statement(POSTED, [(account,)], returns=True)):\n"
-        "            taken[account] = posted\n",
+        "        yield Statement(_POST, [(account, 0, 0) for account in ids], together=True, locks=True)\n",
+        "        pass\n",
         "test_races.py",
     ),
     _budget(
         "holds",
         "what is over is held all the same",
-        "WHERE account IN ({{}}) AND {_PENDING} GROUP BY",
-        "WHERE account IN ({{}}) GROUP BY",
+        "WHERE held.account = budget_accounts.account AND held.{_PENDING})",
+        "WHERE held.account = budget_accounts.account)",
         "test_machine.py",
     ),
     _budget(
@@ -754,6 +751,21 @@ MUTANTS: tuple[Mutant, ...] = (
         "rows = [(granted, *wanted.attempt, account.id) for account in wanted.accounts]",
         "rows = [(granted, *wanted.attempt, account.id) for account in wanted.accounts[:1]]",
         "test_machine.py",
+    ),
+    _budget(
+        "accounts",
+        "who pays is remembered by less than it hangs on",
+        "        if self._labels:\n",
+        "        if False:\n",
+        "test_accounts.py",
+    ),
+    _money("prices/book.py", "a price outlives its change", "<= when < known[2]", "<= when", "prices/test_book.py"),
+    _money(
+        "prices/cost.py",
+        "the worst case is not the dearest rate",
+        "most = max(most, rate.amount(count, input_tokens))",
+        "most = rate.amount(count, input_tokens)",
+        "prices/test_cost.py",
     ),
     _budget("accounts", "a person's name is kept", "sha256(has.encode()).hexdigest()[:16]", "has", "test_accounts.py"),
     _money(

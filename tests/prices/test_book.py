@@ -9,9 +9,11 @@ from time import perf_counter
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trunkline.v1.model_pb2 import Model, Price
-from trunkline_server.prices.book import PriceBook
+from trunkline_server.prices.book import REMEMBERED, PriceBook
 from trunkline_server.prices.pricing import add_pricing
 from trunkline_server.prices.rates import Rate, Step
 from trunkline_server.prices.tables import Daily, read_tables
@@ -37,6 +39,38 @@ def rates(provider: str, model: str, when: int = NOW, processing: str = "") -> d
 def tokens(provider: str, model: str, when: int = NOW, processing: str = "") -> tuple[int, int] | None:
     found = rates(provider, model, when, processing)
     return None if found is None else (found["input"], found["output"])
+
+
+MOMENTS = st.integers(at("2023-01-01T00:00"), at("2027-06-01T00:00"))
+OWN = (
+    PriceSettings(
+        model="openai/gpt-4o", input=TokenPrice(1), output=TokenPrice(2), since=Moment(at("2025-03-01T12:00"))
+    ),
+    PriceSettings(model="openai/gpt-4o", input=TokenPrice(3), since=Moment(at("2026-01-01T00:00")), processing="batch"),
+)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(("deepseek-chat", "gpt-4o")), st.sampled_from(("", "batch")), MOMENTS), min_size=2
+    )
+)
+def test_what_was_found_before_is_what_would_be_found(asked: list[tuple[str, str, int]]) -> None:
+    """In any order of moments, with hours of the day that have prices of their own and with the configuration's."""
+    kept = PriceBook(own=OWN)
+    for model, processing, when in asked:
+        provider = "deepseek" if model.startswith("deepseek") else "openai"
+        for moment in (when, when + 1, when - 1, when + 3600):
+            assert kept.find(provider, model, moment, processing) == PriceBook(own=OWN).find(
+                provider, model, moment, processing
+            )
+
+
+def test_it_does_not_remember_every_name() -> None:
+    book = PriceBook()
+    for number in range(2 * REMEMBERED):
+        book.find("openai", f"x{number}", NOW)
+    assert len(book._found) <= REMEMBERED
 
 
 @pytest.mark.parametrize(

@@ -270,7 +270,7 @@ def test_no_way_to_bill_an_attempt_costs_more_than_the_most_of_it(
     rates: dict[str, Rate], into: int, out: int, wall: int
 ) -> None:
     prices = Prices(rates, "v")
-    most = most_of(into, out, prices, wall_nanoseconds=wall)
+    most = most_of(into, prices, wall_nanoseconds=wall).cost(out)
     ways = (
         Usage(input_tokens=into, output_tokens=out),
         Usage(input_tokens=into, output_tokens=out, cache_write_input_tokens=into),
@@ -279,3 +279,58 @@ def test_no_way_to_bill_an_attempt_costs_more_than_the_most_of_it(
     )
     costs = [cost_of(usage, prices, wall_nanoseconds=wall).total_nano_usd for usage in ways]
     assert max(costs) == most, "and one of them costs just as much"
+
+
+@given(all_rates(), COUNTS, COUNTS, st.integers(0, 10**12), st.data())
+def test_no_attempt_within_its_bounds_costs_more_than_the_most_of_it(
+    rates: dict[str, Rate], into: int, out: int, wall: int, data: st.DataObject
+) -> None:
+    """However its tokens are made up."""
+    rates = {name: rate for name, rate in rates.items() if "_tokens" not in name and name != "cache_write_1h"}
+    rates.pop("web_search_requests", None)
+    input_tokens, output_tokens = data.draw(st.integers(0, into)), data.draw(st.integers(0, out))
+    written, thought = data.draw(st.integers(0, input_tokens)), data.draw(st.integers(0, output_tokens))
+    usage = Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cache_write_input_tokens=written,
+        reasoning_output_tokens=thought,
+    )
+    paid = cost_of(usage, Prices(rates, "v"), wall_nanoseconds=data.draw(st.integers(0, wall)))
+    most = most_of(into, Prices(rates, "v"), wall_nanoseconds=wall)
+    assert paid.total_nano_usd <= most.cost(out)
+    assert most.cost(output_tokens) <= most.cost(out)
+
+
+@given(
+    st.dictionaries(st.sampled_from((*UNITS, "request", "second")), rates_with_steps()),
+    COUNTS,
+    COUNTS,
+    st.integers(0, 10**12),
+)
+def test_the_most_is_the_dearest_of_every_kind(rates: dict[str, Rate], into: int, out: int, wall: int) -> None:
+    """Any of which may have no price."""
+
+    def dearest(count: int, *units: str) -> Fraction:
+        return max(
+            (
+                sum(
+                    (
+                        (end - start) * price(rates[unit], start + 1, into)
+                        for start, end in pairwise(edges(unit, count))
+                    ),
+                    Fraction(0),
+                )
+                for unit in units
+                if unit in rates
+            ),
+            default=Fraction(0),
+        )
+
+    def edges(unit: str, count: int) -> list[int]:
+        return sorted({0, count, *(step.above for step in rates[unit].steps if step.above < count)})
+
+    exact = dearest(into, "input", "cache_write") + dearest(out, "output", "reasoning") + dearest(1, "request")
+    if "second" in rates:
+        exact += Fraction(rates["second"].pico_usd, 1000) * Fraction(wall, 10**9)
+    assert most_of(into, Prices(rates, "v"), wall_nanoseconds=wall).cost(out) == min(ceil(exact), MOST)

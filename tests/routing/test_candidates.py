@@ -126,8 +126,10 @@ def test_between_two_changes_prices_stay(provider: str, model: str) -> None:
             change, before = book.next_change(provider, model, when), book.find(provider, model, when)
             seen += 1
             continue
-        now = book.find(provider, model, when)
-        assert now is before or (now is not None and before is not None and now.rates == before.rates), when
+        now = PriceBook().find(provider, model, when)
+        assert now is not None
+        assert before is not None
+        assert now.rates == before.rates, when
     assert seen > 0
 
 

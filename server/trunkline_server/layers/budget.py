@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
@@ -12,13 +13,14 @@ from trunkline.v1 import call_pb2, content_pb2
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, PartCompleted, StreamGenerateResponse
 from trunkline_server.core import now
 from trunkline_server.errors import BudgetExhausted, LedgerUnavailable, NoCandidate, Unpaid
-from trunkline_server.layers.worst import Worst
+from trunkline_server.layers.worst import Worst, affordable
 from trunkline_server.state.budgets.accounts import Payer
 from trunkline_server.state.budgets.holds import Denied
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.layers.worst import MostOf
     from trunkline_server.state.budgets.accounts import Account, Rules
@@ -57,12 +59,22 @@ def budget(rules: Rules, ledger: Ledger, most_of: MostOf, account: Layer) -> Lay
         inner = account(below)
 
         def handle(call: Call) -> Events:
-            accounts = rules.accounts(payer_of(call), time.time_ns() // 1000)
-            if not accounts:
+            when = time.time_ns() // 1000
+            payment = rules.payment(payer_of(call), when)
+            call.fate.counted = payment.counted
+            if not payment.hard:
                 return inner(call)
-            call.fate.counted = tuple(each.id for each in accounts if not each.hard)
-            hard = tuple(each for each in accounts if each.hard)
-            return _held(_Hold(call, hard, ledger, most_of), inner) if hard else inner(call)
+            worst = Worst(call)
+            cost = most_of(call, worst.input, when, max(0.0, call.deadline - now()))
+            if cost is None:
+                call.fate.admit = partial(_unpriced, call.target, payment.hard)
+                return inner(call)
+            # What is free needs no money, and is not refused for want of it.
+            if not cost(worst.output):
+                return inner(call)
+            hold = _Hold(call, payment.hard, ledger, worst, cost)
+            call.fate.reserved, call.fate.admit = True, hold.admit
+            return _covered(hold, inner(call)) if worst.is_seen else account(partial(hold.sent, below))(call)
 
         return handle
 
@@ -82,13 +94,11 @@ def payer_of(call: Call) -> Payer:
     )
 
 
-async def _held(hold: _Hold, inner: Handler) -> Events:
-    events = inner(hold.asked())
+async def _covered(hold: _Hold, events: Events) -> Events:
+    """A stream, as far as the money reaches."""
     try:
         async for event in events:
-            if event.HasField("completed"):
-                yield hold.completed(event)
-            elif await hold.covers(event):
+            if event.HasField("completed") or await hold.covers(event):
                 yield event
             else:
                 async for last in hold.cut():
@@ -98,62 +108,72 @@ async def _held(hold: _Hold, inner: Handler) -> Events:
         await events.aclose()
 
 
+async def _bounded(events: Events) -> Events:
+    """Of an answer to which the money set the bound: how it ended, if that is where."""
+    try:
+        async for event in events:
+            yield _at_its_bound(event) if event.HasField("completed") else event
+    finally:
+        await events.aclose()
+
+
+def _at_its_bound(event: StreamGenerateResponse) -> StreamGenerateResponse:
+    if event.completed.response.finish_reason != content_pb2.FINISH_REASON_MAX_TOKENS:
+        return event
+    last = StreamGenerateResponse()
+    last.CopyFrom(event)
+    last.completed.response.finish_reason = content_pb2.FINISH_REASON_BUDGET
+    return last
+
+
 class _Hold:
     """What is held for one attempt."""
 
-    def __init__(self, call: Call, accounts: Sequence[Account], ledger: Ledger, most_of: MostOf) -> None:
+    def __init__(
+        self, call: Call, accounts: Sequence[Account], ledger: Ledger, worst: Worst, cost: Callable[[int], int]
+    ) -> None:
+        """`cost`: nano-USD at most, by the tokens that come out."""
         self._call = call
         self._accounts = accounts
         self._ledger = ledger
-        self._worst = Worst(call, most_of, time.time_ns() // 1000, max(0.0, call.deadline - now()))
+        self._worst = worst
+        self._cost = cost
         # Nano-USD, and the tokens that may come out for it.
         self._amount = self._tokens = 0
-        # There is no more to be had.
+        # There is no more to be had; an answer that is not seen while it comes may cost more than there is.
         self._is_last = self._is_clipped = False
         self._size = 0
         # Parts of the answer that are not completed.
         self._open: set[int] = set()
 
-    def asked(self) -> Call:
-        """The call, which is to be paid for before it is begun. Raises Unpaid: nobody knows what it costs."""
-        worst = self._worst
-        most = worst.cost(worst.output)
-        if most is None:
-            raise self._unpriced()
-        if most:
-            self._call.fate.reserved, self._call.fate.admit = True, self._admit
-        else:
-            # What is free needs no money, and is not refused for want of it.
-            self._tokens = worst.output
-        return self._call
-
-    async def _admit(self, row: AttemptRow) -> Call:
+    async def admit(self, row: AttemptRow) -> Call:
         """Put aside what the attempt may cost, or of a stream what its beginning may: the call as it is sent."""
-        worst = self._worst
+        worst, cost = self._worst, self._cost
         wanted = min(worst.output, STEP) if worst.is_seen else worst.output
-        least, most = worst.cost(min(worst.output, LEAST)) or 0, worst.cost(wanted) or 0
+        least, most = cost(min(worst.output, LEAST)), cost(wanted)
         granted = await self._ledger.reserve(row, self._accounts, least, most)
         if isinstance(granted, Denied):
-            raise _refused(granted.account, least)
+            raise _too_dear(granted.account, least)
         self._amount = granted
-        self._tokens = wanted if granted >= most else worst.tokens(granted, wanted)
+        self._tokens = wanted if granted >= most else affordable(cost, granted, wanted)
         self._is_clipped = not worst.is_seen and self._tokens < worst.output
-        return self._sent()
+        # With a bound on what comes out where nobody sees it come, and nobody else sets one that is as low.
+        return self._call if worst.is_seen or (worst.is_bound and not self._is_clipped) else self._with_bound()
 
-    def _sent(self) -> Call:
-        """With a bound on what comes out where nobody sees it come, and nobody else sets one that is as low."""
-        if self._worst.is_seen or (self._worst.is_bound and not self._is_clipped):
-            return self._call
+    def _with_bound(self) -> Call:
         request = GenerateRequest()
         request.CopyFrom(self._call.request)
         request.config.max_output_tokens = self._tokens
         return structs.replace(self._call, request=request)
 
+    def sent(self, below: Handler, call: Call) -> Events:
+        """The answer to the call as it was admitted."""
+        events = below(call)
+        return _bounded(events) if self._is_clipped else events
+
     async def covers(self, event: StreamGenerateResponse) -> bool:
         """Whether what came so far is paid for, this event included. Puts aside more in time."""
         self._follow(event)
-        if not self._worst.is_seen:
-            return True
         self._size += event.ByteSize() - FRAMING
         came = self._size // BYTES_A_TOKEN
         while came * 4 >= self._tokens * 3 and self._tokens < self._worst.output and not self._is_last:
@@ -161,9 +181,9 @@ class _Hold:
         return came <= self._tokens or self._tokens >= self._worst.output
 
     async def _extend(self) -> None:
-        worst, wanted = self._worst, min(self._tokens + STEP, self._worst.output)
-        most = (worst.cost(wanted) or 0) - self._amount
-        least = min(most, (worst.cost(self._tokens + 1) or 0) - self._amount)
+        cost, wanted = self._cost, min(self._tokens + STEP, self._worst.output)
+        most = cost(wanted) - self._amount
+        least = min(most, cost(self._tokens + 1) - self._amount)
         try:
             attempt = (self._call.id, self._call.attempt)
             granted = await self._ledger.extend(attempt, self._accounts, max(least, 0), max(most, 0))
@@ -173,7 +193,7 @@ class _Hold:
             self._is_last = True
         if not isinstance(granted, Denied):
             self._amount += granted
-            self._tokens = wanted if granted >= most else worst.tokens(self._amount, wanted)
+            self._tokens = wanted if granted >= most else affordable(cost, self._amount, wanted)
 
     def _follow(self, event: StreamGenerateResponse) -> None:
         if event.HasField("part_started"):
@@ -198,27 +218,19 @@ class _Hold:
             await fate.written
         yield last
 
-    def completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
-        """The last event; a copy where it was our bound that ended the answer."""
-        if not self._is_clipped or event.completed.response.finish_reason != content_pb2.FINISH_REASON_MAX_TOKENS:
-            return event
-        last = StreamGenerateResponse()
-        last.CopyFrom(event)
-        last.completed.response.finish_reason = content_pb2.FINISH_REASON_BUDGET
-        return last
 
-    def _unpriced(self) -> Unpaid:
-        target, names = self._call.target, ", ".join(repr(each.budget) for each in self._accounts)
-        return Unpaid(
-            "unpriced",
-            NoCandidate(
-                f"{target.provider}/{target.model} has no price, and hard budgets ({names}) pay for nothing whose cost "
-                "is not known: give it one under prices"
-            ),
-        )
+async def _unpriced(target: Target, accounts: Sequence[Account], _: AttemptRow) -> Call:
+    names = ", ".join(repr(each.budget) for each in accounts)
+    raise Unpaid(
+        "unpriced",
+        NoCandidate(
+            f"{target.provider}/{target.model} has no price, and hard budgets ({names}) pay for nothing whose cost "
+            "is not known: give it one under prices"
+        ),
+    )
 
 
-def _refused(account: Account, cost: int) -> Unpaid:
+def _too_dear(account: Account, cost: int) -> Unpaid:
     renews = None if account.renews is None else datetime.fromtimestamp(account.renews // 10**6, UTC)
     wait = None if renews is None else max(0.0, renews.timestamp() - time.time())
     return Unpaid("budget", BudgetExhausted(account.budget, cost, renews, wait))

@@ -11,6 +11,7 @@ from trunkline_server.prices.rates import INPUT
 if TYPE_CHECKING:
     from trunkline.v1.call_pb2 import Usage
     from trunkline_server.core import Call
+    from trunkline_server.layers.worst import CostOf
     from trunkline_server.prices.rates import Prices
 
 # Words in which providers say how they processed a call, and what the book calls it. Any other is as usual.
@@ -39,15 +40,15 @@ def price_of(call: Call, usage: Usage, when: int, took: float, tier: str = "") -
     return Priced(paid, _saved(usage, prices, paid) if usage.cache_read_input_tokens else 0)
 
 
-def most_of(call: Call, input_tokens: int, output_tokens: int, when: int, longest: float) -> int | None:
-    """The most that the call's target takes for so many tokens, in nano-USD; see prices/cost.py. None: it has no price.
+def most_of(call: Call, input_tokens: int, when: int, longest: float) -> CostOf | None:
+    """The most that the call's target takes for so many tokens; see prices/cost.py. None: it has no price.
 
     It begins at `when`, in microseconds since 1970, and takes `longest` seconds.
     """
     prices = call.snapshot.prices.find(call.target.provider, call.target.model, when // 1_000_000)
     if prices is None:
         return None
-    return cost.most_of(input_tokens, output_tokens, prices, wall_nanoseconds=round(longest * 1e9))
+    return cost.most_of(input_tokens, prices, wall_nanoseconds=round(longest * 1e9)).cost
 
 
 def _saved(usage: Usage, prices: Prices, paid: Cost) -> int:

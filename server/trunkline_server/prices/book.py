@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 _UNITS = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING, REQUEST, SECOND)
 _STEPPED = (INPUT, CACHE_READ, CACHE_WRITE, CACHE_WRITE_1H, OUTPUT, REASONING)
-_REMEMBERED = 4096
+# Names that are known to one book. They come from callers.
+REMEMBERED = 4096
+_NEVER = 1 << 63
 
 
 class _Own(NamedTuple):
@@ -66,7 +68,9 @@ class PriceBook:
         self._overrides = [(_pattern(each.model), _Own(int(each.since), each.processing, _rates(each))) for each in own]
         # Which of them a target has hangs on nothing else: found once for each.
         self._own: Callable[[str, str], tuple[_Own, ...]]
-        self._own = lru_cache(_REMEMBERED)(self._find_own)
+        self._own = lru_cache(REMEMBERED)(self._find_own)
+        # What was found, and from when until when it holds.
+        self._found: dict[tuple[str, str, str], tuple[Prices | None, int, int]] = {}
 
     @cached_property
     def version(self) -> str:
@@ -83,16 +87,15 @@ class PriceBook:
         `processing` is batch, flex, priority or fast; empty for calls that do not say. Of the configuration's own
         prices those that name no processing hold for all calls that no other of them is for.
         """
-        own = [each for each in self._own(provider, model) if each.since <= when]
-        for wanted in dict.fromkeys((processing, "")):
-            for each in own:
-                if each.processing == wanted:
-                    return Prices(each.rates, self.version, each.since)
-        for period in reversed(self._history(provider, model)):
-            if period.since <= when:
-                rates = rates_of(period.rates_at(when, processing))
-                return Prices(rates, self.version, period.since) if rates else None
-        return None
+        target = provider, model, processing
+        known = self._found.get(target)
+        if known is None or not known[1] <= when < known[2]:
+            if len(self._found) >= REMEMBERED:
+                self._found.clear()
+            until = self.next_change(provider, model, when)
+            known = self._find(provider, model, when, processing), when, _NEVER if until is None else until
+            self._found[target] = known
+        return known[0]
 
     def next_change(self, provider: str, model: str, when: int) -> int | None:
         """The first moment after `when` at which a model may cost something else. None: the book knows of none."""
@@ -112,6 +115,18 @@ class PriceBook:
             if period.since <= when:
                 yield from (each for each in period.processing if each not in own)
                 return
+
+    def _find(self, provider: str, model: str, when: int, processing: str) -> Prices | None:
+        own = [each for each in self._own(provider, model) if each.since <= when]
+        for wanted in dict.fromkeys((processing, "")):
+            for each in own:
+                if each.processing == wanted:
+                    return Prices(each.rates, self.version, each.since)
+        for period in reversed(self._history(provider, model)):
+            if period.since <= when:
+                rates = rates_of(period.rates_at(when, processing))
+                return Prices(rates, self.version, period.since) if rates else None
+        return None
 
     def _history(self, provider: str, model: str) -> tuple[Period, ...]:
         """What the seller takes for it. A base may be written with a vendor before it; the seller stays the same."""

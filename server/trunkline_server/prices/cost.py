@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from trunkline.v1.call_pb2 import CERTAINTY_REPORTED, CERTAINTY_UNKNOWN, Cost, Usage
 from trunkline_server.prices.rates import (
@@ -14,22 +17,23 @@ from trunkline_server.prices.rates import (
     REASONING,
     REQUEST,
     SECOND,
+    Rate,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Certainty
-    from trunkline_server.prices.rates import Prices, Rate
+    from trunkline_server.prices.rates import Prices
 
 # Of pico-USD times nanoseconds, which compute is counted in: 10**9 a pico-USD, 10**12 a nano-USD.
 _A_PICO = 10**9
 _A_NANO = 10**12
 # What an int64 holds: 9.2 billion USD.
 MOST = (1 << 63) - 1
-# The parts of a total, in the order in which they are added up.
-_PARTS = tuple(
-    (part, f"{part}_nano_usd") for part in ("input", "cache_read", "cache_write", "output", "reasoning", "other")
+# The parts of a total.
+_INPUT, _CACHE_READ, _CACHE_WRITE, _OUTPUT, _REASONING, _OTHER = (
+    f"{part}_nano_usd" for part in ("input", "cache_read", "cache_write", "output", "reasoning", "other")
 )
 _MODALITIES = ("audio", "image", "video")
 # Shares of input, cached input and output that may have prices of their own, by their names in Usage.other_units.
@@ -54,7 +58,7 @@ _INCLUDED = {
     *(name for shares in _SHARES.values() for name in shares.values()),
     *(f"{usage}_{kind}_tokens" for usage in ("input", "cache_read_input", "output") for kind in ("text", "document")),
 }
-_NO_SHARES: Mapping[str, int] = {}
+_NONE: Mapping[str, int] = {}
 # Other names of a unit.
 _ALIASES = {
     "search_queries": "web_search_requests",
@@ -81,53 +85,84 @@ def cost_of(
     """
     if prices is None:
         return Cost(certainty=CERTAINTY_UNKNOWN)
-    bill = _Bill(usage or Usage(), prices.rates)
+    bill = _Bill(usage or Usage(), prices)
     bill.charge(wall_nanoseconds)
-    cost = Cost(price_version=prices.version, certainty=certainty)
-    if bill.unpriced:
-        cost.unpriced_units.extend(sorted(bill.unpriced))
+    amounts: dict[str, Any] = {}
     rest, before = 0, 0
-    for part, field in _PARTS:
-        if (amount := bill.parts.get(part)) is not None:
-            rest += amount
-            total = min(-(-rest // _A_NANO), MOST)
-            setattr(cost, field, total - before)
-            before = total
+    for part, amount in bill.parts.items():
+        rest += amount
+        total = min(-(-rest // _A_NANO), MOST) if amount else before
+        amounts[part] = total - before
+        before = total
     if bill.is_whole:
-        cost.total_nano_usd = before
+        amounts["total_nano_usd"] = before
     else:
-        cost.certainty = CERTAINTY_UNKNOWN
-    return cost
+        certainty = CERTAINTY_UNKNOWN
+    if bill.unpriced:
+        amounts["unpriced_units"] = sorted(bill.unpriced)
+    return Cost(price_version=prices.version, certainty=certainty, **amounts)
 
 
-def most_of(input_tokens: int, output_tokens: int, prices: Prices, *, wall_nanoseconds: int) -> int:
-    """The most that so many tokens cost: with all written to the cache, and all thoughts, where that is dearer.
+class Most(Struct, frozen=True):
+    """The most that an attempt costs, by how many tokens come out."""
 
-    Nano-USD, rounded up. What is sold beside them, and sound at a price of its own, is not in it.
+    # Pico-USD times nanoseconds, whatever comes out. Pico-USD a token, at rates that stay the same; and the others.
+    fixed: int
+    a_token: int
+    stepped: Sequence[Rate]
+    input_tokens: int
+
+    def cost(self, output_tokens: int) -> int:
+        """Nano-USD, rounded up."""
+        pico = output_tokens * self.a_token
+        if self.stepped:
+            pico = max(pico, _dearest(self.stepped, output_tokens, self.input_tokens))
+        return min(-(-(self.fixed + pico * _A_PICO) // _A_NANO), MOST)
+
+
+def most_of(input_tokens: int, prices: Prices, *, wall_nanoseconds: int) -> Most:
+    """With all input written to the cache, and all that comes out thoughts, where that is dearer.
+
+    What is sold beside them, and sound at a price of its own, is not in it.
     """
     rates = prices.rates
-    pico = max(rates[unit].amount(input_tokens, input_tokens) if unit in rates else 0 for unit in (INPUT, CACHE_WRITE))
-    pico += max(rates[unit].amount(output_tokens, input_tokens) if unit in rates else 0 for unit in (OUTPUT, REASONING))
+    fixed = _dearest(prices.into, input_tokens, input_tokens)
     if REQUEST in rates:
-        pico += rates[REQUEST].amount(1, input_tokens)
-    second = rates[SECOND].pico_usd * wall_nanoseconds if SECOND in rates else 0
-    return min(-(-(pico * _A_PICO + second) // _A_NANO), MOST)
+        fixed += rates[REQUEST].amount(1, input_tokens)
+    fixed *= _A_PICO
+    if SECOND in rates:
+        fixed += rates[SECOND].pico_usd * wall_nanoseconds
+    linear, stepped = prices.out
+    return Most(fixed, _dearest(linear, 1, input_tokens), stepped, input_tokens)
+
+
+def _dearest(rates: Iterable[Rate], count: int, input_tokens: int) -> int:
+    """Pico-USD of so many tokens; of none that has a price, none."""
+    most = 0
+    for rate in rates:
+        most = max(most, rate.amount(count, input_tokens))
+    return most
 
 
 class _Bill:
-    """Adds up what each count costs, part by part, in pico-USD times nanoseconds."""
+    """Adds up what each count costs, part by part in the order of the total, in pico-USD times nanoseconds."""
 
-    def __init__(self, usage: Usage, rates: Mapping[str, Rate]) -> None:
-        self.parts: dict[str, int] = {}
+    def __init__(self, usage: Usage, prices: Prices) -> None:
+        self.parts: defaultdict[str, int] = defaultdict(int)
         self.unpriced: set[str] = set()
         # Whether every count was told that has a price.
         self.is_whole = True
-        self._rates = rates
+        self._rates = prices.rates
+        self._charged = prices.charged
         # What is told: a count that is not is not among the fields.
         told = {field.name: value for field, value in usage.ListFields()}
-        self._others = _by_unit(told["other_units"]) if "other_units" in told else {}
-        self._input = self._billed("billed_input_tokens", told.get("input_tokens"))
-        self._output = self._billed("billed_output_tokens", told.get("output_tokens"))
+        self._others = _by_unit(told["other_units"]) if "other_units" in told else _NONE
+        self._input: int | None = told.get("input_tokens")
+        self._output: int | None = told.get("output_tokens")
+        if self._others:
+            # Where a provider says that it bills another number, that.
+            self._input = self._others.get("billed_input_tokens", self._input)
+            self._output = self._others.get("billed_output_tokens", self._output)
         self._read = max(0, told.get("cache_read_input_tokens", 0))
         self._written = max(0, told.get("cache_write_input_tokens", 0))
         self._reasoned = max(0, told.get("reasoning_output_tokens", 0))
@@ -139,49 +174,42 @@ class _Bill:
         for name, count in self._others.items():
             self._charge_other(name, count)
         if REQUEST in self._rates:
-            self._add("other", 1, REQUEST)
+            self._add(_OTHER, 1, REQUEST)
         if (second := self._rates.get(SECOND)) is None:
             return
         if wall_nanoseconds is None:
             self.is_whole = self.is_whole and second.is_free
         else:
-            self._put("other", second.pico_usd * max(0, wall_nanoseconds))
+            self.parts[_OTHER] += second.pico_usd * max(0, wall_nanoseconds)
 
     def _charge_input(self) -> None:
-        read, input_shares = self._shares_of(CACHE_READ), self._shares_of(INPUT)
-        self._add("cache_read", self._read - sum(read.values()), CACHE_READ, INPUT)
-        for modality, count in read.items():
-            self._add("cache_read", count, _SHARES[CACHE_READ][modality])
-        hour = min(self._others.get("ephemeral_1h_input_tokens", 0), self._written) if self._others else 0
-        self._add("cache_write", self._written - hour, CACHE_WRITE, INPUT)
-        if hour:
-            self._add("cache_write", hour, CACHE_WRITE_1H, CACHE_WRITE, INPUT)
+        read, fresh = (self._shares_of(CACHE_READ), self._fresh()) if self._others else (_NONE, _NONE)
         if self._input is None:
             self._miss(INPUT)
-            return
-        # What was read from the cache is in both counts of a modality, with or without a price of its own.
-        fresh = {
-            modality: max(0, count - self._others.get(_SHARES[CACHE_READ][modality], 0))
-            for modality, count in input_shares.items()
-        }
-        for modality, count in fresh.items():
-            self._add("input", count, _SHARES[INPUT][modality])
-        self._add("input", self._input - self._read - self._written - sum(fresh.values()), INPUT)
+        else:
+            self._add(_INPUT, self._input - self._read - self._written, INPUT, fresh)
+        self._add(_CACHE_READ, self._read, CACHE_READ, read)
+        hour = min(self._others.get("ephemeral_1h_input_tokens", 0), self._written) if self._others else 0
+        self._add(_CACHE_WRITE, self._written - hour, CACHE_WRITE)
+        if hour:
+            self._add(_CACHE_WRITE, hour, CACHE_WRITE_1H)
 
     def _charge_output(self) -> None:
-        shares = self._shares_of(OUTPUT)
-        for modality, count in shares.items():
-            self._add("output", count, _SHARES[OUTPUT][modality])
-        self._add("reasoning", self._reasoned, REASONING, OUTPUT)
+        shares = self._shares_of(OUTPUT) if self._others else _NONE
         if self._output is None:
             self._miss(OUTPUT)
+            self._add_shares(_OUTPUT, OUTPUT, shares)
         else:
-            self._add("output", self._output - self._reasoned - sum(shares.values()), OUTPUT)
+            self._add(_OUTPUT, self._output - self._reasoned, OUTPUT, shares)
+        self._add(_REASONING, self._reasoned, REASONING)
+
+    def _fresh(self) -> Mapping[str, int]:
+        """What was read from the cache is in both counts of a modality, with or without a price of its own."""
+        cached, shares = _SHARES[CACHE_READ], self._shares_of(INPUT)
+        return {each: max(0, count - self._others.get(cached[each], 0)) for each, count in shares.items()}
 
     def _shares_of(self, unit: str) -> Mapping[str, int]:
         """By modality: tokens that have a price of their own. Others that should have one are noted."""
-        if not self._others:
-            return _NO_SHARES
         found = {}
         for modality, name in _SHARES[unit].items():
             count = self._others.get(name, 0)
@@ -201,32 +229,27 @@ class _Bill:
         if name in _INCLUDED:
             return
         if name in self._rates:
-            self._add("other", count, name)
+            self._add(_OTHER, count, name)
         elif count:
             self.unpriced.add(name)
 
-    def _add(self, part: str, count: int, unit: str, *wholes: str) -> None:
-        """Charge `count` of `unit`, or of the first of `wholes` that has a price."""
-        rate = self._rates.get(unit)
-        for whole in wholes:
-            if rate is None:
-                rate = self._rates.get(whole)
-        if rate is not None:
-            self._put(part, rate.amount(count, self._input or 0) * _A_PICO if count > 0 else 0)
+    def _add(self, part: str, count: int, unit: str, shares: Mapping[str, int] = _NONE) -> None:
+        """Charge `count` of `unit`, of which `shares` have prices of their own."""
+        if shares:
+            count -= self._add_shares(part, unit, shares)
+        if (rate := self._charged.get(unit)) is not None:
+            self.parts[part] += rate.amount(count, self._input or 0) * _A_PICO if count > 0 else 0
         elif count > 0:
             self.unpriced.add(f"{unit}_tokens")
 
-    def _put(self, part: str, amount: int) -> None:
-        self.parts[part] = self.parts.get(part, 0) + amount
+    def _add_shares(self, part: str, unit: str, shares: Mapping[str, int]) -> int:
+        for modality, count in shares.items():
+            self._add(part, count, _SHARES[unit][modality])
+        return sum(shares.values())
 
     def _miss(self, unit: str) -> None:
         rate = self._rates.get(unit)
         self.is_whole = self.is_whole and (rate is None or rate.is_free)
-
-    def _billed(self, name: str, count: int | None) -> int | None:
-        """Where a provider says that it bills another number, that."""
-        billed: int | None = self._others.get(name, count)
-        return None if billed is None else max(0, billed)
 
 
 def _by_unit(units: Mapping[str, int]) -> dict[str, int]:

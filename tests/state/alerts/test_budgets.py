@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from state.alerts.test_monitor import Gateway
 
 from trunkline.v1.alerts_pb2 import Alert
@@ -46,7 +47,7 @@ def budget(limit: int = 10, **said: Any) -> BudgetSettings:
 
 
 def account_of(settings: BudgetSettings, now: int) -> Account:
-    (account,) = Rules({"b": settings}).accounts(PAYER, now)
+    (account,) = Rules({"b": settings}).payment(PAYER, now).accounts
     return account
 
 
@@ -152,7 +153,7 @@ class Payers(Gateway):
         super().__init__(database, now / 1e6, purses=self.purses)
 
     async def spend(self, usd: float, payer: Payer = PAYER) -> None:
-        accounts = Rules(self.budgets).accounts(payer, int(self.now * 1e6))
+        accounts = Rules(self.budgets).payment(payer, int(self.now * 1e6)).accounts
         script = partial(holds.spend, [], [(account.id, int(usd * USD)) for account in accounts])
         self.purses.spent(await self.database.transact(script))
 
@@ -201,7 +202,7 @@ async def test_each_has_its_own_and_it_says_whose_it_is(database: Database) -> N
     each = budget(workspace="*", user="*", period="total", time_zone="")
     gateway = Payers(database, at(2026, 3, 10), each=each, of_all=budget(period="total", time_zone=""))
     await gateway.spend(4)
-    await gateway.spend(5, PAYER._replace(workspace="zeta"))
+    await gateway.spend(5, structs.replace(PAYER, workspace="zeta"))
     await gateway.look()
     found = {alert.subject.split()[:2][-1]: alert.workspace for _, alert in gateway.posted}
     assert found == {"zeta": "zeta", "of_all": ""}

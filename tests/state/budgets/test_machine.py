@@ -66,7 +66,7 @@ class Machine(RuleBasedStateMachine):
         return self.run(self.database.transact(lambda: script))
 
     def now_accounts(self) -> tuple[Account, ...]:
-        return self.budgets.accounts(Payer("default", "", "", {}, "p", "m"), self.now)
+        return self.budgets.payment(Payer("default", "", "", {}, "p", "m"), self.now).accounts
 
     def left(self, account: Account) -> int:
         holds_ = sum(held for key, held in self.held.items() if account in self.accounts[key])

@@ -6,6 +6,7 @@ import asyncio
 import io
 import sqlite3
 from functools import partial
+from threading import Event, active_count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -117,3 +118,71 @@ async def test_many_may_open_a_new_file_at_once(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(StoreFailed, match="locked"):
         await migrate(locked)
     await locked.aclose()
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun(database: SqliteDatabase) -> None:
+    """But what is in hand is done to its end."""
+    may_go, done = Event(), list[str]()
+
+    def held(_: sqlite3.Connection) -> None:
+        begun.set()
+        may_go.wait()
+        done.append("held")
+
+    begun, faults = Event(), list[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+    writer = database._writer
+    first, second = writer.run(held), writer.run(lambda _: done.append("second"))
+    await asyncio.get_running_loop().run_in_executor(None, begun.wait)
+    first.cancel()
+    second.cancel()
+    third = writer.run(lambda _: done.append("third"))
+    may_go.set()
+    await third
+    assert done == ["held", "third"]
+    assert not faults, "nobody is told twice"
+
+
+async def test_a_bug_is_told_and_the_thread_goes_on(database: SqliteDatabase) -> None:
+    class Bug(BaseException):
+        pass
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise Bug
+
+    with pytest.raises(Bug):
+        await database._writer.run(fail)
+    assert await pragma(database, "user_version") == 0
+
+
+def test_a_loop_that_is_gone_before_its_answer_comes_is_in_nobodys_way(tmp_path: Path) -> None:
+    database, may_go = SqliteDatabase(tmp_path / "l.sqlite3"), Event()
+
+    async def leave() -> None:
+        database._writer.run(lambda _: may_go.wait())
+
+    async def come() -> int:
+        may_go.set()
+        try:
+            return await pragma(database, "user_version")
+        finally:
+            await database.aclose()
+
+    asyncio.run(leave())
+    assert asyncio.run(come()) == 0
+
+
+async def test_what_is_closed_says_so_and_its_threads_are_gone(tmp_path: Path) -> None:
+    used, unused = (SqliteDatabase(tmp_path / name) for name in ("used", "unused"))
+    await migrate(used)
+    await used.fetch("SELECT 1")
+    before = active_count()
+    for each in (used, used, unused):
+        await each.aclose()
+    with pytest.raises(RuntimeError):
+        await used.fetch("SELECT 1")
+    threads = [each._thread for each in (used._writer, *used._readers) if each._thread.ident is not None]
+    for thread in threads:
+        thread.join(5)
+    assert active_count() == before - len(threads)
+    assert len(threads) == 2

@@ -10,24 +10,28 @@ import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from math import inf
+from operator import attrgetter
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct, structs
 
 from trunkline_server.settings.budgets import EACH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
     from datetime import date
 
     from trunkline_server.settings.budgets import BudgetSettings
 
 _SECOND = 1_000_000
 _HOUR = 3600 * _SECOND
-# Accounts of one budget that are kept at hand.
+# Accounts of one budget, and those who pay, that are kept at hand.
 MOST_KNOWN = 4096
 
 
-class Payer(NamedTuple):
+class Payer(Struct, frozen=True):
     """Who calls, and whom: what budgets go by. Empty = there is none."""
 
     workspace: str
@@ -82,6 +86,8 @@ class Rule:
         self._zone = ZoneInfo(settings.time_zone or "UTC")
         said = {name: getattr(settings, name) for name in ("workspace", "key", "user", "provider", "model")}
         self._said = {name: value for name, value in said.items() if value}
+        # What of whoever pays it hangs on, but for labels.
+        self.goes_by = {*self._said, *(["provider"] if "/" in settings.model else [])}
         # Which of those whom a "*" stands for are providers or models.
         each = [name for name, value in self._said.items() if value == EACH]
         self._targets = [index for index, name in enumerate(each) if name in {"provider", "model"}]
@@ -138,7 +144,7 @@ class Rule:
     def _whose(self, payer: Payer) -> list[str] | None:
         whose = []
         if "/" in self.settings.model and self.settings.model == f"{payer.provider}/{payer.model}":
-            payer = payer._replace(model=self.settings.model)
+            payer = structs.replace(payer, model=self.settings.model)
         pairs = [(name, value, getattr(payer, name)) for name, value in self._said.items()]
         pairs += [(name, value, payer.labels.get(name, "")) for name, value in self.settings.labels.items()]
         for name, wanted, has in pairs:
@@ -177,15 +183,39 @@ def _id(name: str, period: str, whose: Sequence[str]) -> str:
     return json.dumps([name, period, *whose], separators=(",", ":"))
 
 
+class Payment(Struct, frozen=True):
+    """What an attempt is paid from: no two of the accounts are the same."""
+
+    accounts: tuple[Account, ...]
+    # Those that hold what it may cost; the ids of those that count what it did cost.
+    hard: tuple[Account, ...]
+    counted: tuple[str, ...]
+    # While this is so: `begins` is in it, `renews` is not. Microseconds since 1970.
+    begins: float
+    renews: float
+
+
 class Rules:
     """All budgets of a configuration."""
 
     def __init__(self, budgets: Mapping[str, BudgetSettings]) -> None:
         self.all = [Rule(name, settings) for name, settings in budgets.items()]
+        # What of whoever pays any of them hangs on. By that, what is paid from: as long as it stays the same.
+        self._who = attrgetter("workspace", *sorted({name for rule in self.all for name in rule.goes_by}))
+        self._labels = sorted({name for rule in self.all for name in rule.settings.labels})
+        self._known: dict[Hashable, Payment] = {}
 
-    def accounts(self, payer: Payer, now: int) -> tuple[Account, ...]:
-        """What an attempt is paid from: no two of them are the same."""
-        return tuple(self._found(payer, now))
+    def payment(self, payer: Payer, now: int) -> Payment:
+        """What an attempt is paid from at a time in microseconds since 1970."""
+        who = self._who(payer)
+        if self._labels:
+            who = who, *(payer.labels.get(name, "") for name in self._labels)
+        known = self._known.get(who)
+        if known is None or not known.begins <= now < known.renews:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[who] = self._payment(payer, now)
+        return known
 
     def soft(self, payer: Payer, now: int) -> tuple[Account, ...]:
         """The soft budgets of whoever calls, whom it will ask not being known yet: those of named providers are his.
@@ -193,13 +223,18 @@ class Rules:
         Of a budget that each provider or model has for itself, one that stands for all of them: see Rule.for_any.
         """
         found = (
-            rule.account(payer._replace(provider=rule.settings.provider, model=rule.settings.model), now)
+            rule.account(structs.replace(payer, provider=rule.settings.provider, model=rule.settings.model), now)
             for rule in self.all
             if not rule.hard
         )
         return tuple(account for account in found if account is not None)
 
-    def _found(self, payer: Payer, now: int) -> Iterator[Account]:
-        for rule in self.all:
-            if (account := rule.account(payer, now)) is not None:
-                yield account
+    def _payment(self, payer: Payer, now: int) -> Payment:
+        accounts = [account for rule in self.all if (account := rule.account(payer, now)) is not None]
+        return Payment(
+            accounts=tuple(accounts),
+            hard=tuple(each for each in accounts if each.hard),
+            counted=tuple(each.id for each in accounts if not each.hard),
+            begins=max((each.begins for each in accounts if each.begins is not None), default=-inf),
+            renews=min((each.renews for each in accounts if each.renews is not None), default=inf),
+        )

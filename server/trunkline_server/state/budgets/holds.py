@@ -100,12 +100,12 @@ def extend(wanted: Wanted) -> Script[int | Denied]:
 def _taken(accounts: Iterable[str]) -> Script[dict[str, int]]:
     """Lock the accounts: what is spent and held of each."""
     ids = sorted(accounts)
-    taken = yield from _post((account, 0, 0) for account in ids)
+    if ids:
+        yield Statement(_POST, [(account, 0, 0) for account in ids], together=True, locks=True)
+    taken: dict[str, int] = {}
     for some in portions(ids):
-        held = yield Statement(_HELD.format(", ".join("?" * len(some))), [some], returns=True)
-        for account, amount in held:
-            taken[account] += amount
-    return taken
+        taken |= dict((yield Statement(_TAKEN.format(", ".join("?" * len(some))), [some], returns=True)))
+    return taken | (yield from _post((account, 0, 0) for account in ids if account not in taken))
 
 
 def _available(wanted: Wanted, taken: Mapping[str, int]) -> int | Denied:
@@ -182,12 +182,12 @@ def _id(account: Account) -> str:
 
 # Said outright: for a state that it is told later, SQLite would look for a way anew each time.
 _PENDING = f"state = {PENDING}"
-POSTED: Final = "SELECT posted FROM budget_accounts WHERE account = ?"
 # Finds a row if there may be something to sweep.
 LOST: Final = f"SELECT 1 FROM budget_holds WHERE {_PENDING} AND expires < ? LIMIT 1"
-_HELD = (
-    "SELECT account, CAST(SUM(amount) AS BIGINT) FROM budget_holds "
-    f"WHERE account IN ({{}}) AND {_PENDING} GROUP BY account"
+_TAKEN = (
+    "SELECT account, posted + COALESCE((SELECT CAST(SUM(amount) AS BIGINT) FROM budget_holds AS held "
+    f"WHERE held.account = budget_accounts.account AND held.{_PENDING}), 0) "
+    "FROM budget_accounts WHERE account IN ({})"
 )
 _HOLD = (
     "INSERT INTO budget_holds (call_id, attempt, account, owner, expires, amount, state) VALUES (?, ?, ?, ?, ?, ?, ?)"

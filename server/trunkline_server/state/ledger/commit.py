@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -28,7 +28,7 @@ class Withdrawn(Struct, frozen=True):
     attempt: int
 
 
-class Wish(NamedTuple):
+class Wish(Struct, frozen=True):
     """An attempt that is begun if budgets pay for it: its open row, and what is wanted of them, in nano-USD."""
 
     row: AttemptRow
@@ -50,7 +50,7 @@ class Taken(Struct, frozen=True):
 
 def begin(wishes: Sequence[Wish], owner: Owner, *, whole: bool) -> Script[list[int | Denied | None]]:
     """Put money aside for attempts, and take in those for which there is enough; see holds.reserve."""
-    wanted = [Wanted((wish.row.call_id, wish.row.attempt), *wish[1:]) for wish in wishes]
+    wanted = [Wanted((w.row.call_id, w.row.attempt), w.accounts, w.least, w.most) for w in wishes]
     granted = yield from reserve(wanted, owner, whole=whole)
     rows = [wish.row for wish, amount in zip(wishes, granted, strict=True) if isinstance(amount, int)]
     if rows:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
+from msgspec import Struct
+
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
 
-class Statement(NamedTuple):
+class Statement(Struct, frozen=True):
     """One statement, executed for each of `rows`. With `returns` the answer is what all of them returned."""
 
     sql: str
@@ -24,6 +26,8 @@ class Statement(NamedTuple):
     key: int = 0
     # Of an INSERT of several rows none of which is in the way of another: they may go in together, in fewer steps.
     together: bool = False
+    # It only keeps other transactions from the same rows. Where one transaction at a time is written it need not run.
+    locks: bool = False
 
 
 # Rows in one statement: few sizes, since each is compiled once and kept.
@@ -32,9 +36,9 @@ _PORTIONS = (128, 32, 8, 4, 3, 2, 1)
 
 def portions(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """The rows in as many as go into one statement."""
-    start = 0
+    start, count = 0, len(rows)
     for size in _PORTIONS:
-        while len(rows) - start >= size:
+        while count - start >= size:
             yield rows[start : start + size]
             start += size
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
 
 from trunkline_server.errors import LedgerUnavailable
 from trunkline_server.state.budgets.holds import Denied
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 BATCH = 128
 
 
-class _Waiting(NamedTuple):
+class _Waiting(Struct, frozen=True):
     wish: Wish
     future: asyncio.Future[int | Denied]
 
@@ -102,7 +104,7 @@ class Reserving:
             granted = await self._begin([each.wish for each in batch], whole)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
             kind = error.kind if isinstance(error, StoreFailed) else REFUSED
-            singly = [each._replace(wish=each.wish._replace(row=mended(each.wish.row))) for each in batch]
+            singly = [_mended(each) for each in batch]
             if kind == REFUSED and (len(batch) > 1 or singly != batch):
                 return [short for each in singly for short in await self._try([each], whole=whole)]
             for each in batch:
@@ -128,3 +130,8 @@ class Reserving:
     def _unheard(self, wish: Wish, amount: int | Denied) -> None:
         if not isinstance(amount, Denied):
             self._withdraw(wish)
+
+
+def _mended(waiting: _Waiting) -> _Waiting:
+    wish = waiting.wish
+    return _Waiting(structs.replace(wish, row=mended(wish.row)), waiting.future)

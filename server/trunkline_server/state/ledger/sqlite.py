@@ -6,9 +6,10 @@ import asyncio
 import re
 import sqlite3
 import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from trunkline_server.state.ledger.database import Dialect, Query, Statement, StoreFailed, portions
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trunkline_server.state.ledger.database import Failure, Row, Script, T
+
+    # What is to be done, and who waits for what comes of it.
+    _Job = tuple[Callable[[], object], asyncio.Future[Any]]
 
 DIALECT = Dialect(
     name="sqlite",
@@ -131,17 +135,36 @@ def _begin_wal(connection: sqlite3.Connection, until: float) -> None:
 
 
 class _Thread:
-    """A thread with a connection of its own, opened when it is first used, and again after it could not be."""
+    """A thread with a connection of its own, opened when it is first used, and again after it could not be.
+
+    One transaction has one answer, that is awaited on one event loop: of an executor the locks alone took more than
+    what is done here.
+    """
 
     def __init__(self, name: str, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connect = connect
-        self._pool = ThreadPoolExecutor(1, name)
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread = Thread(target=self._serve, name=name, daemon=True)
         self._connection: sqlite3.Connection | None = None
         self._closed = False
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do the work on this thread. Raises StoreFailed."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._run, work)
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Do the work on this thread, unless nobody waits any more once it is its turn. Raises StoreFailed."""
+        if self._closed:
+            raise RuntimeError("it is closed")
+        if self._thread.ident is None:
+            self._thread.start()
+        return self._put(partial(self._run, work))
+
+    def _put(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put((work, future))
+        return future
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            _do(*job)
+            del job
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -156,15 +179,36 @@ class _Thread:
         if self._closed:
             return
         self._closed = True
+        if self._thread.ident is None:
+            return
         if interrupt and self._connection is not None:
             self._connection.interrupt()
-        await asyncio.get_running_loop().run_in_executor(self._pool, self._close)
-        self._pool.shutdown(wait=False)
+        closed = self._put(self._close)
+        self._jobs.put(None)
+        await closed
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _do(work: Callable[[], object], future: asyncio.Future[Any]) -> None:
+    if future.cancelled():
+        return
+    try:
+        tell, outcome = future.set_result, work()
+    except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+        tell, outcome = future.set_exception, error
+    try:  # noqa: SIM105 - suppress() is three calls more
+        future.get_loop().call_soon_threadsafe(_answer, future, tell, outcome)
+    except RuntimeError:
+        pass  # the loop is closed, and nobody waits
+
+
+def _answer(future: asyncio.Future[Any], tell: Callable[[Any], None], outcome: object) -> None:
+    if not future.done():
+        tell(outcome)
 
 
 def _transact(connection: sqlite3.Connection, script: Callable[[], Script[T]]) -> T:
@@ -186,7 +230,9 @@ def _play(connection: sqlite3.Connection, running: Generator[Any, list[Row], T])
     try:
         statement = next(running)
         while True:
-            if statement.together:
+            if statement.locks:
+                found = []
+            elif statement.together:
                 found = _inserted(connection, statement)
             elif statement.returns:
                 found = _returned(connection, statement)
