@@ -47,9 +47,11 @@ async def test_a_decision_counts_the_request_and_what_was_counted_is_compared(tm
     async with gateway(settings_of(tmp_path, {})) as served:
         plain = GenerateRequest(model="mock", prompt="Hello")
         await served.stub.Generate(plain)
+        assert served.app._lengths.correction("mock/mock-fast") == 1.0
         assert not served.app._lengths._prompts
         plain.routing.denied_providers.append("nobody")
         await served.stub.Generate(plain)
+        assert served.app._lengths.correction("mock/mock-fast")
         assert list(served.app._lengths._prompts) == ["mock/mock-fast"]
 
 

@@ -66,14 +66,10 @@ class Choice(NamedTuple):
 NO_CHOICE = Choice("", "")
 
 
-# Not to be changed.
-NOBODY = Target()
-
-
 class Story(Struct):
     """What happened to a call so far. Written by the layer that knows, read by `observe` at the end."""
 
-    target: Target = NOBODY
+    target: Target = field(default_factory=Target)
     attempts: int = 0
     # How the last attempt ended; whether it was at another target than the first.
     outcome: Outcome.ValueType = OUTCOME_UNSPECIFIED
@@ -141,7 +137,7 @@ class Call(Struct, frozen=True):
     # Set by resolve: what the call's task or chain asks of the choice of a target. None = nothing.
     policy: Policy | None = None
     # Set by attempt: who is asked now, and which try of the call this is, from 1.
-    target: Target = NOBODY
+    target: Target = field(default_factory=Target)
     attempt: int = 0
     # The target had failed this call before; it is asked while another one is late.
     again: bool = False

@@ -365,10 +365,11 @@ async def test_a_full_disk_refuses_calls_before_they_are_sent(house: House, monk
     first = running._journal._file
     first.room = first.size  # it has to begin another
 
-    def write(descriptor: int, data: bytes) -> int:
+    def write(descriptor: int, *rest: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", write)
+    monkeypatch.setattr(os, "posix_fallocate", write, raising=False)
     for number in range(2):
         with pytest.raises(LedgerUnavailable, match="the disk is full"):
             await running.begin(begun(f"c{number}"))
@@ -380,6 +381,19 @@ async def test_a_full_disk_refuses_calls_before_they_are_sent(house: House, monk
     assert [row.call_id for row in journal.read(running._journal._file.path)] == ["c3", "c3", "c3"]
     await running.flush()
     assert len(await house.attempts()) == 2
+
+
+async def test_a_file_system_that_reserves_nothing_is_written_to(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(descriptor: int, *rest: object) -> int:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", unsupported, raising=False)
+    running = await house.start()
+    file = running._journal._file
+    assert file.path.stat().st_blocks * 512 >= file.room
+    await call(running, "c1")
+    await running.flush()
+    assert len(await house.attempts()) == 1
 
 
 async def test_what_a_database_cannot_hold_is_mended(house: House) -> None:

@@ -59,7 +59,7 @@ class _File:
         self.room = room
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            _write_all(descriptor, bytes(room))  # a hole that the disk has no room for would kill us later
+            _reserve(descriptor, room)
             self.memory = mmap(descriptor, room)
         except OSError:
             path.unlink()
@@ -249,6 +249,14 @@ def _records(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
             return
         yield position, kind, body
         position += _HEAD.size + length
+
+
+def _reserve(descriptor: int, room: int) -> None:
+    """Have the room on the disk: a hole that the disk has no room for would kill us later."""
+    try:
+        os.posix_fallocate(descriptor, 0, room)
+    except (AttributeError, OSError):  # not every system has it, nor every file system
+        _write_all(descriptor, bytes(room))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
