@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.v1 import call_pb2
+from trunkline_server.state.alerts.tally import Tally
 from trunkline_server.state.backlog import MOST, Backlog
+from trunkline_server.state.lengths import Lengths
 from trunkline_server.state.signals.track import Track
+from trunkline_server.state.statistics import Finished
 
 
 @given(st.lists(st.one_of(st.integers(), st.none()), max_size=5 * MOST))
@@ -39,6 +43,35 @@ def test_what_a_lesson_adds_meanwhile_is_learned_too() -> None:
     for _ in range(3):
         backlog.learn()
     assert learned == [1, 2, 3]
+
+
+def test_a_lesson_that_fails_loses_no_other() -> None:
+    learned: list[int] = []
+
+    def learn(lesson: int) -> None:
+        if lesson == 1:
+            raise ValueError("a bug")
+        learned.append(lesson)
+
+    backlog = Backlog(learn)
+    for lesson in range(4):
+        backlog.add(lesson)
+    with pytest.raises(ValueError, match="a bug"):
+        backlog.learn()
+    backlog.learn()
+    assert learned == [0, 2, 3]
+
+
+def test_what_waits_keeps_no_answer_in_memory() -> None:
+    """A part of a message keeps all of it."""
+    usage = call_pb2.Usage(input_tokens=10, output_tokens=7)
+    lengths, tally, track = Lengths(), Tally(), Track()
+    lengths.record(Finished("up", "up/m", "success", False, 1, usage, 1.0, None, estimated=9))
+    tally.answered(Finished("up", "up/m", "success", False, 1, usage, 1.0, None), 10.0)
+    track.answered(1.0, usage, None, 10.0)
+    for backlog in (lengths._backlog, tally._given, track._answers):
+        (lesson,) = backlog._waiting
+        assert {type(each) for each in lesson} <= {str, int, float, bool, type(None)}
 
 
 @given(st.lists(st.sampled_from(["answered", "began", "failed", "waited"]), max_size=60))

@@ -56,9 +56,10 @@ def observe(log: Log, record: Callable[[Finished, float], None], enter: Callable
             finally:
                 finished = _finished(call, reason, answer)
                 ended = time.time()
-                record(finished, ended)
                 enter(call_row(call, finished, round((ended - finished.total_time) * 1e6), reason, answer))
                 _write(log, call, finished, reason, answer)
+                # Last: what is learned must not cost a row or a line.
+                record(finished, ended)
 
         return handle
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -17,13 +18,14 @@ class Backlog(Generic[T]):
     """Lessons that wait until somebody wants to know what they teach, or until there are MOST.
 
     Whoever reads what they teach, or changes it otherwise, calls `learn` before: then nobody can tell that they waited.
+    Lessons are plain values: a message, even one that is a part of it, would keep the whole answer in memory.
     """
 
     __slots__ = ("_learn", "_waiting")
 
     def __init__(self, learn: Callable[[T], None]) -> None:
         self._learn = learn
-        self._waiting: list[T] = []
+        self._waiting: deque[T] = deque()
 
     def add(self, lesson: T) -> None:
         """Learn this, sooner or later."""
@@ -32,8 +34,6 @@ class Backlog(Generic[T]):
             self.learn()
 
     def learn(self) -> None:
-        """Learn all that waits, in the order in which it came."""
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for lesson in waiting:
-                self._learn(lesson)
+        """Learn all that waits, in the order in which it came. What one raises loses no other."""
+        while self._waiting:
+            self._learn(self._waiting.popleft())

@@ -8,14 +8,13 @@ it begins at 1, and large prompts teach it more than small ones.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from trunkline_server.state.backlog import Backlog
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from trunkline.v1.call_pb2 import Usage
     from trunkline_server.state.statistics import Finished
 
 # Answers that a median is of, and the least that make one. Models and tasks that are known: names come from callers.
@@ -38,17 +37,19 @@ class Lengths:
 
     def record(self, call: Finished) -> None:
         """A call has ended. Only what was answered whole, and counted by the provider, teaches anything."""
-        if call.usage is not None and call.result == "success":
-            self._backlog.add((call, call.usage))
+        usage = call.usage
+        if usage is not None and call.result == "success":
+            output = usage.output_tokens if usage.HasField("output_tokens") else None
+            self._backlog.add(_Answer(call.model, call.task, output, usage.input_tokens, call.estimated))
 
-    def _learn(self, answered: tuple[Finished, Usage]) -> None:
-        call, usage = answered
-        if usage.HasField("output_tokens"):
-            _kept(self._answers, (call.model, ""), _Answers).add(usage.output_tokens)
-            if call.task:
-                _kept(self._answers, (call.model, call.task), _Answers).add(usage.output_tokens)
-        if call.estimated and usage.input_tokens > 0:
-            _kept(self._prompts, call.model, _Prompts).add(usage.input_tokens, call.estimated)
+    def _learn(self, answer: _Answer) -> None:
+        model, task, output, counted, estimated = answer
+        if output is not None:
+            _kept(self._answers, (model, ""), _Answers).add(output)
+            if task:
+                _kept(self._answers, (model, task), _Answers).add(output)
+        if estimated and counted > 0:
+            _kept(self._prompts, model, _Prompts).add(counted, estimated)
 
     def output(self, model: str, task: str = "") -> int | None:
         """The median length in tokens of the model's latest answers in a task, else in all. None: too few were seen."""
@@ -63,6 +64,15 @@ class Lengths:
         self._backlog.learn()
         prompts = self._prompts.get(model)
         return 1.0 if prompts is None else prompts.ratio
+
+
+class _Answer(NamedTuple):
+    model: str
+    task: str
+    # Tokens. None: the provider did not say; nobody counted.
+    output: int | None
+    counted: int
+    estimated: int | None
 
 
 class _Answers:

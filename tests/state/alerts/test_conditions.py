@@ -162,3 +162,12 @@ def test_paces_tell_now_from_the_hour_before() -> None:
     assert pace.usual == pytest.approx(1.0, rel=0.011)
     assert pace == Pace("up/m", True, pace.now, pace.usual, 20, 120)
     assert [*tally.paces(now + 3 * TURN)] == []
+
+
+def test_a_machine_that_has_just_begun_counts_too() -> None:
+    """The clock is its uptime."""
+    tally = Tally()
+    for now in (0.0, 10.0, TURN, 2 * TURN):
+        tally.answered(answered(1.0), now)
+    (pace,) = tally.paces(2 * TURN)
+    assert (pace.answers, pace.usual_answers) == (2, 2)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import sqlite3
+import weakref
 from functools import partial
 from threading import Event, active_count
 from typing import TYPE_CHECKING, Any
@@ -153,6 +155,24 @@ async def test_a_bug_is_told_and_the_thread_goes_on(database: SqliteDatabase) ->
     with pytest.raises(Bug):
         await database._writer.run(fail)
     assert await pragma(database, "user_version") == 0
+
+
+async def test_a_failure_is_not_left_to_the_garbage_collector(database: SqliteDatabase) -> None:
+    class Work:
+        def __call__(self, _: sqlite3.Connection) -> None:
+            raise StoreFailed("disk full")
+
+    work = Work()
+    known = weakref.ref(work)
+    gc.disable()
+    try:
+        with pytest.raises(StoreFailed):
+            await database._writer.run(work)
+        del work
+        await pragma(database, "user_version")  # the thread has let go of what it did before
+        assert known() is None
+    finally:
+        gc.enable()
 
 
 def test_a_loop_that_is_gone_before_its_answer_comes_is_in_nobodys_way(tmp_path: Path) -> None:

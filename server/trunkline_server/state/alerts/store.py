@@ -32,7 +32,7 @@ _LIST = f"""SELECT {_COLUMNS} FROM alerts WHERE id < ? AND (? = 0 OR resolved IS
     AND (? = '' OR workspace = ? OR (api_key = ? AND api_key <> '')) ORDER BY id DESC LIMIT ?"""  # noqa: S608
 _INSERT = f"""INSERT INTO alerts ({_COLUMNS}, seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
     ON CONFLICT DO NOTHING RETURNING id"""  # noqa: S608
-_WORSEN = """UPDATE alerts SET severity = ?, summary = ?, remedy = ?, evidence = ?, seen = ?
+_WORSEN = """UPDATE alerts SET severity = ?, summary = ?, remedy = ?, evidence = ?, workspace = ?, api_key = ?, seen = ?
     WHERE kind = ? AND subject = ? AND resolved IS NULL AND severity < ? RETURNING id"""
 _REMAIN = "UPDATE alerts SET seen = ? WHERE kind = ? AND subject = ? AND resolved IS NULL"
 _RESOLVE = "UPDATE alerts SET resolved = ? WHERE kind = ? AND subject = ? AND resolved IS NULL RETURNING id"
@@ -98,8 +98,7 @@ def _applied(verdict: Verdict, now: int) -> Script[list[tuple[WatchAlertsRespons
         rows = yield Statement(_INSERT, [_new(reading, now)], returns=True)
         done += [(OPENED, row[0]) for row in rows]
     for reading in verdict.worsens:
-        told = reading.severity, reading.summary, reading.remedy, _evidence(reading), now
-        rows = yield Statement(_WORSEN, [(*told, *reading.key, reading.severity)], returns=True)
+        rows = yield Statement(_WORSEN, [(*_told(reading), now, *reading.key, reading.severity)], returns=True)
         done += [(WORSENED, row[0]) for row in rows]
     if verdict.remains:
         yield Statement(_REMAIN, [(now, *key) for key in verdict.remains])
@@ -121,8 +120,12 @@ def _seen(credentials: Sequence[tuple[str, str]], now: int) -> Script[list[Row]]
 
 def _new(reading: Reading, now: int) -> tuple[Any, ...]:
     alert_id = f"{now:014x}{secrets.token_hex(4)}"
+    return (alert_id, *reading.key, *_told(reading), now, now)
+
+
+def _told(reading: Reading) -> tuple[Any, ...]:
     told = reading.severity, reading.summary, reading.remedy, _evidence(reading)
-    return (alert_id, *reading.key, *told, reading.workspace, reading.api_key, now, now)
+    return (*told, reading.workspace, reading.api_key)
 
 
 def _evidence(reading: Reading) -> str:

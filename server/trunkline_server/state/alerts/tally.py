@@ -51,7 +51,8 @@ class _Turns:
 
     def __init__(self) -> None:
         self._turns: deque[Histogram] = deque(maxlen=_NOW + _USUAL)
-        self._last = 0
+        # The clock may begin at 0, when the machine does.
+        self._last = -1
 
     def at(self, now: float) -> None:
         turn = int(now // TURN)
@@ -95,11 +96,12 @@ class Tally:
     def answered(self, call: Finished, now: float) -> None:
         """A call has ended. Times of calls that took more than one attempt say nothing of a model."""
         if call.result == "success" and call.attempts == 1:
-            self._given.add((call, now))
+            first = call.time_to_first_token
+            self._given.add((call.model, first is not None, call.total_time if first is None else first, now))
 
-    def _learn_answer(self, answer: tuple[Finished, float]) -> None:
-        call, now = answer
-        key = call.model, call.time_to_first_token is not None
+    def _learn_answer(self, answer: tuple[str, bool, float, float]) -> None:
+        model, streamed, seconds, now = answer
+        key = model, streamed
         turns = self._answers.get(key)
         if turns is None:
             turns = self._answers[key] = _Turns()
@@ -107,7 +109,7 @@ class Tally:
         if len(self._answers) > MOST_MODELS:
             self._answers.popitem(last=False)
         turns.at(now)
-        turns.record(call.total_time if call.time_to_first_token is None else call.time_to_first_token)
+        turns.record(seconds)
 
     def failures(self, now: float) -> Iterator[Failures]:
         """Of every provider that was asked lately."""

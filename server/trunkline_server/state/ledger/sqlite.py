@@ -200,10 +200,12 @@ def _do(work: Callable[[], object], future: asyncio.Future[Any]) -> None:
         tell, outcome = future.set_result, work()
     except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
         tell, outcome = future.set_exception, error
-    try:  # noqa: SIM105 - suppress() is three calls more
+    try:  # suppress() is three calls more
         future.get_loop().call_soon_threadsafe(_answer, future, tell, outcome)
     except RuntimeError:
         pass  # the loop is closed, and nobody waits
+    finally:
+        del work, future, tell, outcome  # else an error and what it tells of keep one another
 
 
 def _answer(future: asyncio.Future[Any], tell: Callable[[Any], None], outcome: object) -> None:

@@ -75,20 +75,21 @@ class Track:
 
     def answered(self, seconds: float, usage: Usage | None, first: float | None, now: float) -> None:
         """An answer is whole, after so long; of a stream with its first token after `first`."""
-        self._answers.add((seconds, usage, first, now))
+        output = usage.output_tokens if usage is not None and usage.HasField("output_tokens") else None
+        self._answers.add((seconds, output, usage.reasoning_output_tokens if usage is not None else 0, first, now))
 
-    def _learn_answer(self, answer: tuple[float, Usage | None, float | None, float]) -> None:
-        seconds, usage, first, now = answer
+    def _learn_answer(self, answer: tuple[float, int | None, int, float | None, float]) -> None:
+        seconds, output, reasoning, first, now = answer
         self._failures.learn(0.0, now)
-        tokens = usage.output_tokens - usage.reasoning_output_tokens if usage is not None else 0
+        tokens = (output or 0) - reasoning
         if first is not None:
             if tokens > 1:
                 self._span = self._span * _KEPT + max(0.0, seconds - first)
                 self._tokens = self._tokens * _KEPT + tokens - 1
             return
         self._wholes.record(seconds, now)
-        if usage is not None and usage.HasField("output_tokens"):
-            self._measure(seconds / self._wholes_line.learn(usage.output_tokens, seconds), now)
+        if output is not None:
+            self._measure(seconds / self._wholes_line.learn(output, seconds), now)
 
     def failed(self, now: float) -> None:
         """The provider failed an attempt, however quickly: as if it had been as slow as it hardly ever is."""
