@@ -310,12 +310,11 @@ def test_a_dialect_reads_the_quirks_that_it_is_said_to_have(dialect: str) -> Non
 
 
 def test_defaults_may_be_what_callers_may_say() -> None:
-    ranges = RANGES
     kind = inspect.type_info(GenerationDefaults)
     assert isinstance(kind, inspect.StructType)
     for field in kind.fields:
         assert isinstance(field.type, inspect.UnionType)
         number: Any = field.type.types[0]
-        least, most = ranges.get(field.name, (0.000001, 1))
+        least, most = RANGES.get(field.name, (0.000001, 1))
         assert number.ge == least
         assert most is None or number.le == most

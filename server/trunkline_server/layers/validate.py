@@ -26,7 +26,7 @@ LONGEST_END_USER = 200
 ROLES = frozenset(content_pb2.Role.values()) - {content_pb2.ROLE_UNSPECIFIED}
 # Who may say bare text.
 _SPEAKERS = ROLES - {content_pb2.ROLE_TOOL}
-# (field, least, most) of GenerationConfig; None = no bound. Least of top_p is exclusive.
+# The least and the most of GenerationConfig's fields; None = no bound. That of top_p is exclusive, and not among them.
 RANGES: Mapping[str, tuple[float, float | None]] = {
     "max_output_tokens": (1, None),
     "temperature": (0, 2),
