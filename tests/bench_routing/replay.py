@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from functools import cached_property
+from functools import cached_property, partial
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,14 +50,14 @@ class Replay:
         self.random = at_random(table.test)
         self.strategies = {name: by_score(table, cost_of, weights) for name, weights in STRATEGIES.items()}
         self.oracle = sweep(oracle, table.test, self.budget)
-        routers = {"performance_based, no labels": learned(table, cost_of, labels=False)}
+        learning = {"performance_based, no labels": partial(learned, table.models, cost_of, labels=False)}
+        if table.labelled:
+            learning["performance_based, labels"] = partial(learned, table.models, cost_of, labels=True)
+        routers = {name: fit(table.train) for name, fit in learning.items()}
         if table.labelled:
             routers["task-label table"] = by_label(table, cost_of)
-            routers["performance_based, labels"] = learned(table, cost_of, labels=True)
         self.sweeps = {name: sweep(router, table.test, self.budget) for name, router in routers.items()}
-        self.on_budget = {
-            name: on_budget(router, table, self.budget) for name, router in routers.items() if "table" not in name
-        }
+        self.on_budget = {name: on_budget(fit, table, self.best, self.budget) for name, fit in learning.items()}
 
     @cached_property
     def scale(self) -> Scale:

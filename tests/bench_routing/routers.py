@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from bench_routing.table import Row
 
 from trunkline_server.routing.learned.cells import Quality
 from trunkline_server.routing.learned.performance import performance_based
@@ -15,9 +18,7 @@ from trunkline_server.routing.scoring import scores_of, shares_of
 from trunkline_server.state.learned.memory import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from bench_routing.table import Row, Table
+    from bench_routing.table import Table
 
     from trunkline_server.routing.policy import Weights
 
@@ -27,8 +28,8 @@ SEED = 7
 # What a model is taken to be good at of which nothing is known.
 UNKNOWN_FIT = 0.3
 CAREFUL = 0.98
-# Train rows by which a price weight is chosen.
-MOST_ROWS = 3000
+# The share of train rows by which a price weight is chosen, by a router that has not learned from them.
+LEFT_OUT = 0.2
 
 
 class Router(Protocol):
@@ -39,6 +40,10 @@ class Router(Protocol):
         ...
 
 
+# What learns from rows.
+Fit = Callable[[Sequence[Row]], Router]
+
+
 class Choices(NamedTuple):
     """What was chosen for each test row."""
 
@@ -47,21 +52,27 @@ class Choices(NamedTuple):
     seconds: list[float]
 
 
-def learned(table: Table, cost_of: Callable[[Row, str], float], *, labels: bool) -> Router:
-    """What the gateway learns from train rows, given to it as feedback in a random order, one by one."""
-    memory, rows = Memory(), [*table.train]
-    random.Random(SEED).shuffle(rows)
-    for row in rows:
+def learned(
+    models: Sequence[str], cost_of: Callable[[Row, str], float], train: Sequence[Row], *, labels: bool
+) -> Router:
+    """What the gateway learns from rows, given to it as feedback in a random order, one by one."""
+    memory = Memory()
+    for row in shuffled(train):
         shape = shape_of(row.prompt)
         for model, score in row.score.items():
             memory.observe(row.task if labels else "", shape, model, score)
 
     def candidates(row: Row) -> Candidates:
-        models = [model for model in table.models if model in row.score]
-        known = memory.qualities(row.task if labels else "", shape_of(row.prompt), models)
-        return Candidates(models, known, [cost_of(row, model) for model in models])
+        found = [model for model in models if model in row.score]
+        known = memory.qualities(row.task if labels else "", shape_of(row.prompt), found)
+        return Candidates(found, known, [cost_of(row, model) for model in found])
 
     return candidates
+
+
+def shuffled(rows: Sequence[Row]) -> list[Row]:
+    """The rows in a random order, the same each time."""
+    return random.Random(SEED).sample(rows, len(rows))
 
 
 def by_label(table: Table, cost_of: Callable[[Row, str], float]) -> Router:
@@ -99,16 +110,18 @@ def sweep(router: Router, rows: Sequence[Row], reference: float, weights: Sequen
     return found
 
 
-def on_budget(router: Router, table: Table, budget: float) -> Choices:
-    """What is chosen with the least price weight at which train rows cost no more than `budget` on average.
+def on_budget(fit: Fit, table: Table, best: str, reference: float) -> Choices:
+    """What is chosen with the least price weight at which train rows that were left out cost no more than the best's.
 
     Where that is not the weight 0, a little is left over, since test rows are others.
     """
-    rows = random.Random(SEED).sample(table.train, min(MOST_ROWS, len(table.train)))
-    spent = [fmean(choices.costs) for choices in sweep(router, rows, budget)]
+    rows = shuffled(table.train)
+    at = round(LEFT_OUT * len(rows))
+    spent = [fmean(choices.costs) for choices in sweep(fit(rows[at:]), rows[:at], reference)]
+    budget = fmean(always(best, rows[:at]).costs)
     left = (budget, *(CAREFUL * budget for _ in spent[1:]))
     weight = next((w for w, cost, most in zip(WEIGHTS, spent, left, strict=True) if cost <= most), WEIGHTS[-1])
-    return sweep(router, table.test, budget, (weight,))[0]
+    return sweep(fit(table.train), table.test, reference, (weight,))[0]
 
 
 def by_score(table: Table, cost_of: Callable[[Row, str], float], weights: Weights) -> Choices:

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 
 def rows(models: int, n: int, *, tasks: bool, latency: bool, split: bool) -> list[dict[str, Any]]:
-    """Prompts of two kinds; one half of the models is good at each, and the later ones are dearer."""
+    """Prompts of two kinds; one half of the models is good at each, and the later ones are dearer and a bit better.
+
+    None is as good as another: who is asked, and so what it costs, would else be chance.
+    """
     draw, found = random.Random(models * n), []
     names = [f"m{number:02}" for number in range(models)]
     for number in range(n):
         kind = draw.randrange(2)
         text = f"def f{number}(x):\n  return {{x}}" if kind else f"Who was number {number}?"
-        right = [0.85 if place % 2 == kind else 0.3 for place in range(models)]
+        right = [0.75 + 0.2 * place / models if place % 2 == kind else 0.3 for place in range(models)]
         row: dict[str, Any] = {
             "prompt": text,
             "task": ("code" if kind else "people") if tasks else "",

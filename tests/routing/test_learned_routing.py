@@ -10,7 +10,7 @@ from routed import World, configured
 
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline.v1.call_pb2 import OUTCOME_SUCCESS, CallContext, Target
-from trunkline_server.routing.learned.shape import prompt_of, shape_of
+from trunkline_server.routing.learned.shape import NO_SHAPE, prompt_of, shape_of
 from trunkline_server.routing.record import record, replay
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def first(found: Routed) -> str:
 def teach(house: World, model: str, score: float, prompt: str = "", task: str = "") -> None:
     request = house.call(prompt=prompt).request
     for _ in range(100):
-        house.learned.observe(task, shape_of(prompt_of(request)) if prompt else (), model, score)
+        house.learned.observe(task, shape_of(prompt_of(request)) if prompt else NO_SHAPE, model, score)
 
 
 def test_what_nobody_scored_is_taken_at_the_catalogues_word(house: World) -> None:

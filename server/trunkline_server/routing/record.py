@@ -17,6 +17,7 @@ from trunkline_server.routing.constraints import Constraints
 from trunkline_server.routing.decision import Fallback, Question, choose, rank
 from trunkline_server.routing.experiments import Experiment
 from trunkline_server.routing.learned.cells import Quality
+from trunkline_server.routing.learned.shape import Shape
 from trunkline_server.routing.learned.utility import Exchange
 from trunkline_server.routing.numbers import Warm
 from trunkline_server.routing.policy import Weights
@@ -35,6 +36,7 @@ _KNOWN: dict[str, type] = {
     for each in (
         Analysis, Ask, Candidate, Constraints, Count, Figure, Question, Rate, Signal, Step, Strategy, Table, Tariff,
         Weights, Target, Kind, Taught, Quality, Exchange, Experiment, Warm, OwnTool, Fallback, Sides,
+        Shape,
     )
 }  # fmt: skip
 # Of these fields the value hangs on another one's: they are not written down.

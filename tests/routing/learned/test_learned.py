@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import product
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ from trunkline_server.routing.learned.exploring import drawn
 from trunkline_server.routing.learned.offline import Judged, estimated
 from trunkline_server.routing.learned.pacing import LEAST, MOST, Pace, paced
 from trunkline_server.routing.learned.performance import performance_based
-from trunkline_server.routing.learned.shape import NO_SHAPE, shape_of
+from trunkline_server.routing.learned.shape import BUCKETS, MOST_WORDS, NO_SHAPE, shape_of
 from trunkline_server.routing.learned.utility import Candidates, Exchange, utilities
 from trunkline_server.state.learned import memory as memories
 from trunkline_server.state.learned.memory import Memory
@@ -118,8 +119,18 @@ def test_a_cell_is_never_beyond_what_it_saw(scores: list[float]) -> None:
 
 def test_shapes_hold_nothing_of_the_prompt_and_are_the_same_each_time() -> None:
     assert shape_of("tell me") == shape_of("tell me") != shape_of("show me")
-    assert all(0 <= key < 2**32 for chain in shape_of("x" * 100_000) for key in chain)
-    assert len(shape_of("")) == len(shape_of("é")) == 4
+    long = shape_of("x" * 100_000 + " y" * 100_000)
+    assert all(0 <= key < 2**32 for chain in long.views for key in chain)
+    assert len(shape_of("").views) == len(shape_of("é").views) == 4
+
+
+def test_words_are_numbers_that_many_share_and_only_the_first_ones_are_looked_at() -> None:
+    assert shape_of("").words == shape_of("12 + 3 = ?").words == ()
+    assert len(shape_of("Привет").words) == len(shape_of("hello, HELLO").words) - 1 == 1
+    many = shape_of(" ".join("".join(each) for each in product("abcd", repeat=4)))
+    assert 2 * MOST_WORDS - 10 < len(many.words) < 2 * MOST_WORDS
+    assert all(0 <= word < BUCKETS for word in many.words)
+    assert set(shape_of("tell me").words) < set(shape_of("now tell me").words)
 
 
 # --- what it is worth -------------------------------------------------------------------------------------------------

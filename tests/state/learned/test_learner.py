@@ -14,13 +14,14 @@ from trunkline.v1 import call_pb2
 from trunkline.v1.feedback_service_pb2 import SubmitFeedbackRequest
 from trunkline_server.core import ANYBODY
 from trunkline_server.routing.learned.lesson import Lesson
-from trunkline_server.routing.learned.shape import NO_SHAPE, shape_of
+from trunkline_server.routing.learned.shape import NO_SHAPE, Shape, shape_of
 from trunkline_server.state.learned.learner import Learner
 from trunkline_server.state.ledger.commit import take
+from trunkline_server.state.ledger.database import Statement, script
 from trunkline_server.state.ledger.open import open_database
 from trunkline_server.state.ledger.reports import LedgerReports
 from trunkline_server.state.ledger.retention import expire
-from trunkline_server.state.ledger.schema import migrate
+from trunkline_server.state.ledger.schema import MIGRATIONS, WORDS, migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,13 +55,13 @@ class House:
         self._clock = 1.9e9
         self._reports = LedgerReports(database, _nothing, lambda: self._clock, learner=self.learner)
 
-    async def call(self, call_id: str, *, lesson: bool, task: str = "review") -> None:
+    async def call(self, call_id: str, *, lesson: bool, task: str = "review", shape: Shape = SHAPE) -> None:
         subject = replace(SUBJECT, task=task)
         entries: list[AttemptRow | CallRow] = [finished(call_id, subject=subject), ended(call_id, subject=subject)]
         await self.database.transact(lambda: take(entries, self.database.dialect))
         self.learner.attempted(task, MODEL, call_pb2.OUTCOME_SUCCESS)
         if lesson:
-            made = Lesson(task, SHAPE, (MODEL, "openai/o3"), (0.9, 0.1), MODEL)
+            made = Lesson(task, shape, (MODEL, "openai/o3"), (0.9, 0.1), MODEL)
             self.learner.ended(call_id, made, MODEL, 0.0, 3000)
 
     async def score(self, call_id: str, score: float, metric: str = "human_rating") -> None:
@@ -86,6 +87,38 @@ async def test_scores_teach_the_task_and_what_the_prompt_looked_like_and_a_succe
     await successor.start()
     again = successor.qualities("review", SHAPE, [MODEL, "openai/o3"], {})
     assert [*again[0], *again[1]] == pytest.approx([*known[0], *known[1]])
+
+
+async def test_words_teach_and_a_successor_knows_them(database: Database) -> None:
+    house, good, bad = House(database), Shape(SHAPE.views, (1, 2)), Shape(SHAPE.views, (1, 3))
+    for number in range(60):
+        await house.call(f"c{number}", lesson=True, shape=good if number % 2 else bad)
+        await house.score(f"c{number}", 0.9 if number % 2 else 0.1)
+    known = [house.learner.qualities("review", shape, [MODEL], {})[0].mean for shape in (good, bad)]
+    assert known[0] > known[1] + 0.2
+    successor = Learner(database)
+    await successor.start()
+    assert [successor.qualities("review", shape, [MODEL], {})[0].mean for shape in (good, bad)] == pytest.approx(known)
+
+
+async def test_decisions_from_before_words_were_kept_teach_as_they_did(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/old.db")
+    await migrate(database, MIGRATIONS[: MIGRATIONS.index(WORDS)])
+    entries: list[AttemptRow | CallRow] = [finished("c", subject=SUBJECT), ended("c", subject=SUBJECT)]
+    await database.transact(lambda: take(entries, database.dialect))
+    await database.transact(
+        script(
+            Statement("INSERT INTO decisions VALUES ('c', 1, ?, '[]', '[]', 'm', 'm')", [(str([[1, 2], [3]]),)]),
+            Statement("INSERT INTO feedback VALUES ('c', 'human_rating', 1.0, 'default', 1, 1)"),
+        )
+    )
+    await migrate(database)
+    learner = Learner(database)
+    await learner.start()
+    (known,) = learner.qualities(SUBJECT.task, Shape(((1, 2), (3,)), ()), [MODEL], {})
+    (other,) = learner.qualities(SUBJECT.task, Shape(((5, 6), (7,)), ()), [MODEL], {})
+    assert known.mean > other.mean > 0.5
+    await database.aclose()
 
 
 async def test_a_score_counts_once_and_the_last_one_holds(database: Database) -> None:

@@ -69,7 +69,7 @@ def corrected(cell: Cell, before: float, after: float) -> Cell:
 def keys_of(task: str, shape: Shape) -> tuple[int, ...]:
     """All keys of a call, the general ones first."""
     mark = _mark(task)
-    return (ALL, *((mark,) if task else ()), *(key ^ mark for chain in shape for key in chain))
+    return (ALL, *((mark,) if task else ()), *(key ^ mark for chain in shape.views for key in chain))
 
 
 def outcome_keys(task: str) -> tuple[int, ...]:
@@ -83,26 +83,39 @@ def qualities(
     shape: Shape,
     models: Sequence[str],
     priors: Mapping[str, float] | None = None,
+    words: Sequence[float] = (),
 ) -> list[Quality]:
     """What is expected of each model on a call: the worth of its answers, times how often there is one.
 
-    `priors`: the worth that is said of models of which nothing was seen.
+    `priors`: the worth that is said of models of which nothing was seen. `words`: what the prompt's add to each.
     """
-    mark, known = _mark(task), priors or {}
-    base = _follow([cells.get(ALL, {})], models, [*map(known.get, models, repeat(UNKNOWN))])
-    own = cells.get(mark if task else ALL, {})
-    if task:
-        base = _follow([own], models, base)
-    n = [cell[2] for cell in map(own.get, models, repeat(NOTHING))]
-    means = base
-    if shape:
-        views = [_follow(_known(cells, [key ^ mark for key in chain]), models, base) for chain in shape]
-        sums = reduce(lambda one, other: [*map(add, one, other)], views)
-        means = [each / len(views) for each in sums]
+    means = worths(cells, task, shape, models, priors)
+    if words:
+        means = [min(1.0, max(0.0, mean + more)) for mean, more in zip(means, words, strict=True)]
     if failing := [*_known(cells, outcome_keys(task))]:
         answers = _follow(failing, models, [RELIABLE] * len(models))
         means = [mean * share for mean, share in zip(means, answers, strict=True)]
-    return [*map(Quality, means, n)]
+    own = cells.get(_mark(task) if task else ALL, {})
+    return [*map(Quality, means, [cell[2] for cell in map(own.get, models, repeat(NOTHING))])]
+
+
+def worths(
+    cells: Mapping[int, Mapping[str, Cell]],
+    task: str,
+    shape: Shape,
+    models: Sequence[str],
+    priors: Mapping[str, float] | None = None,
+) -> list[float]:
+    """What the answers of each model are worth on a call, as far as cells tell."""
+    mark, known = _mark(task), priors or {}
+    base = _follow([cells.get(ALL, {})], models, [*map(known.get, models, repeat(UNKNOWN))])
+    if task:
+        base = _follow([cells.get(mark, {})], models, base)
+    if not shape.views:
+        return base
+    views = [_follow(_known(cells, [key ^ mark for key in chain]), models, base) for chain in shape.views]
+    sums = reduce(lambda one, other: [*map(add, one, other)], views)
+    return [each / len(views) for each in sums]
 
 
 def _mark(task: str) -> int:

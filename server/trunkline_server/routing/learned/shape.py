@@ -1,14 +1,16 @@
-"""What a prompt looks like, cheaply: four views of it, each from coarse to fine.
+"""What a prompt looks like, cheaply: four views of it, each from coarse to fine, and which words are in it.
 
 Prompts that look alike ask for similar work, and models differ by the kind of work. A view is a chain of keys, each of
 which splits those before it; a prompt's keys name the cells (cells.py) that know how models did on prompts like it.
-No key can be turned back into text.
+Words, and pairs of neighbours, are told apart as far as BUCKETS go: many share a number, so that none can be read off.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from itertools import repeat
+from operator import mod
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from trunkline.v1.content_pb2 import ROLE_USER
@@ -16,12 +18,22 @@ from trunkline.v1.content_pb2 import ROLE_USER
 if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
 
-# By view, from coarse to fine.
-Shape = tuple[tuple[int, ...], ...]
 
-NO_SHAPE: Shape = ()
+class Shape(NamedTuple):
+    """What is kept of a prompt."""
+
+    # By view, from coarse to fine.
+    views: tuple[tuple[int, ...], ...]
+    # Below BUCKETS, each once, in no order.
+    words: tuple[int, ...]
+
+
+NO_SHAPE = Shape((), ())
 # Characters at the beginning that are looked at.
 LOOKED_AT = 1500
+# Words that are looked at, and the numbers that they and their pairs have.
+MOST_WORDS, BUCKETS = 64, 16_384
+_WORD = re.compile(rb"[a-z\x80-\xff]+")
 _TOKENS = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 
 
@@ -34,19 +46,27 @@ def prompt_of(request: GenerateRequest) -> str:
 
 
 def shape_of(prompt: str) -> Shape:
-    """The prompt's keys: how it begins, how it ends, its size, its symbols. Takes about 12 us, however long it is."""
+    """The prompt's keys: how it begins, how it ends, its size, its symbols, its words. Takes about 25 us."""
     head = prompt[:LOOKED_AT]
     first = [*_TOKENS.findall(prompt[:64].lower()), "", "", ""]
     last = ["", "", "", *_TOKENS.findall(prompt[-64:].lower())]
     half, size = len(prompt).bit_length(), (len(prompt) ** 2).bit_length()
     digits = sum(map(head[:300].count, "0123456789")).bit_length()
     marks = [_many(head, mark) for mark in ("$", "=", "_", "{", "(")]
-    return (
+    views = (
         _chain("first", f"{head.isascii()} {first[0]} {first[1]}", first[2]),
         _chain("last", f"{last[-1]} {last[-2]}", last[-3]),
         _chain("size", f"{size} {digits} {_many(head, chr(10))}", f"{_many(head, '?')}"),
         _chain("symbols", f"{marks}", f"{_many(head, 'def ')} {half}"),
     )
+    return Shape(views, _words(head))
+
+
+def _words(head: str) -> tuple[int, ...]:
+    words = _WORD.findall(head.lower().encode())[:MOST_WORDS]
+    alone = [*map(crc32, words)]
+    pairs = map(crc32, words[1:], alone)
+    return tuple({*map(mod, alone, repeat(BUCKETS)), *map(mod, pairs, repeat(BUCKETS))})
 
 
 def _many(text: str, what: str) -> int:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # Decisions that wait for the database at most; more are not kept, since no call hangs on them.
 MOST_WAITING = 10_000
 _ENTER = """
-INSERT INTO decisions (call_id, decided, shape, candidates, propensities, assigned, served)
-VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (call_id) DO NOTHING
+INSERT INTO decisions (call_id, decided, shape, words, candidates, propensities, assigned, served)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (call_id) DO NOTHING
 """
 
 
@@ -59,12 +59,13 @@ class DecisionLog:
                 self._waiting = [*waiting, *self._waiting][:MOST_WAITING]
 
 
-def shape_of(text: str | None) -> Shape:
-    """A prompt's keys as the database has them."""
-    return json.decode(text, type=Shape) if text else NO_SHAPE
+def shape_of(views: str | None, words: str | None) -> Shape:
+    """What is kept of a prompt, from what the database has of it. None: nobody looked at the prompt."""
+    return json.decode(f"[{views},{words}]", type=Shape) if views and words else NO_SHAPE
 
 
 def _values(made: Made) -> tuple[object, ...]:
     lesson = made.lesson
-    lists = (json.encode(each).decode() for each in (lesson.shape, lesson.candidates, lesson.propensities))
+    kept = (*lesson.shape, lesson.candidates, lesson.propensities)
+    lists = (json.encode(each).decode() for each in kept)
     return (made.call_id, made.time, *lists, lesson.assigned, made.served)

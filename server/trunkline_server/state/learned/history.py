@@ -30,7 +30,7 @@ FAILED = frozenset(
     }
 )
 _SCORES = """
-SELECT c.task, c.provider, c.model, d.shape, s.score
+SELECT c.task, c.provider, c.model, d.shape, d.words, s.score
 FROM (
     SELECT call_id, AVG(score) AS score, MAX(submitted) AS submitted FROM feedback
     GROUP BY call_id ORDER BY MAX(submitted) DESC LIMIT ?
@@ -45,8 +45,8 @@ ORDER BY started DESC, call_id DESC, attempt DESC LIMIT ?
 
 async def recall(database: Database, memory: Memory) -> None:
     """Learn what callers said of answers, and how attempts ended. Raises StoreFailed."""
-    for task, provider, model, shape, score in await database.fetch(_SCORES, (MOST_CALLS,)):
-        memory.observe(task, shape_of(shape), f"{provider}/{model}", score)
+    for task, provider, model, views, words, score in await database.fetch(_SCORES, (MOST_CALLS,)):
+        memory.observe(task, shape_of(views, words), f"{provider}/{model}", score)
     for task, provider, model, outcome in reversed(await database.fetch(_OUTCOMES, (MOST_ATTEMPTS,))):
         if (answered := outcome == call_pb2.OUTCOME_SUCCESS) or outcome in FAILED:
             memory.observe_outcome(task, f"{provider}/{model}", answered=answered)

@@ -89,7 +89,7 @@ class Learner:
         if not scored.served:
             return
         self._attempts.learn()
-        shape = shape_of(scored.shape)
+        shape = shape_of(scored.views, scored.words)
         if scored.before is None:
             self._memory.observe(scored.task, shape, scored.served, scored.after)
         elif scored.before != scored.after:

@@ -317,6 +317,9 @@ CREATE TABLE decisions (
     "CREATE INDEX calls_arm ON calls (arm) WHERE arm <> ''",
 )
 
+# Which words were in the prompt, as numbers that many words share.
+WORDS = ("ALTER TABLE decisions ADD COLUMN words JSONB NOT NULL DEFAULT '[]'",)
+
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _LEDGER,
@@ -335,6 +338,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     # And by labels and hours.
     ("DELETE FROM cell_days WHERE kind = 'who'",),
     KEYS,
+    WORDS,
 )
 
 
