@@ -56,6 +56,7 @@ from trunkline_server.state.budgets.purses import Purses
 from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import Keyring
+from trunkline_server.state.identity.named import warn_of_unknown_keys
 from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
 from trunkline_server.state.identity.store import KeyStore
 from trunkline_server.state.learned.learner import Learner
@@ -291,6 +292,7 @@ class App:
         except PepperUnfit as unfit:
             raise CannotStart(str(unfit)) from None
         store = KeyStore(self._ledger.database)
+        await warn_of_unknown_keys(self._settings, store, self._log)
         keyring = Keyring(store, pepper)
         self._issuer = Issuer(store, pepper, keyring.forget)
         if server.auth == "none":
