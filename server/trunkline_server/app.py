@@ -57,9 +57,10 @@ from trunkline_server.state.endpoint.experience import Experience
 from trunkline_server.state.identity.issuing import Issuer
 from trunkline_server.state.identity.keyring import Keyring
 from trunkline_server.state.identity.named import warn_of_unknown_keys
-from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
+from trunkline_server.state.identity.pepper import pepper_of
 from trunkline_server.state.identity.store import KeyStore
 from trunkline_server.state.learned.learner import Learner
+from trunkline_server.state.learned.seal import Seal
 from trunkline_server.state.ledger.database import WORDS, StoreFailed
 from trunkline_server.state.ledger.open import open_ledger
 from trunkline_server.state.ledger.reports import LedgerReports
@@ -156,7 +157,7 @@ class App:
         self._opened = AsyncExitStack()
 
     async def start(self) -> None:
-        """Build everything and take calls on `port`. Raises AddressTaken, LedgerNotOpened and CannotStart."""
+        """Build everything and take calls on `port`. Raises AddressTaken, LedgerNotOpened, PepperUnfit, CannotStart."""
         try:
             await self._start()
         except BaseException:
@@ -168,8 +169,9 @@ class App:
         self._opened.push_async_callback(self._ledger.aclose)
         self._ledger.budgets.listener = self._purses
         self._audit = Audit(self._ledger.database, self._registry.spawn, self._log)
-        await self._learn()
-        self._gatekeeper = await self._build_gatekeeper(self._settings.server)
+        pepper = pepper_of(self._settings.server, self._data)
+        await self._learn(Seal(pepper))
+        self._gatekeeper = await self._build_gatekeeper(self._settings.server, pepper)
         self._background.append(self._registry.spawn(self._limits.follow()))
         await self._limits.wait_ready()
         self.current = Current(self.build_chain(self._settings))
@@ -206,9 +208,9 @@ class App:
         if self._discovers:
             self._background.append(self._registry.spawn(discoverer.follow(self._settings.discovery.every)))
 
-    async def _learn(self) -> None:
+    async def _learn(self, seal: Seal) -> None:
         """Recall what calls taught. Raises CannotStart."""
-        self._learner = Learner(self._ledger.database)
+        self._learner = Learner(self._ledger.database, seal)
         sources = Sources(
             self._endpoints.figures, self._signals.read, self._lengths, Affinity(now), self._strategies, self._learner
         )
@@ -284,13 +286,9 @@ class App:
         """How each provider is that calls may go to."""
         return [self._states.health(name) for name in self.current.chain.snapshot.offers]
 
-    async def _build_gatekeeper(self, server: ServerSettings) -> Gatekeeper:
+    async def _build_gatekeeper(self, server: ServerSettings, pepper: bytes) -> Gatekeeper:
         """Raises CannotStart where nobody would get in, and the configuration does not say that this is meant."""
         certificates = identities(server.tls)
-        try:
-            pepper = server.pepper.reveal().encode() if server.pepper else load_pepper(self._data)
-        except PepperUnfit as unfit:
-            raise CannotStart(str(unfit)) from None
         store = KeyStore(self._ledger.database)
         await warn_of_unknown_keys(self._settings, store, self._log)
         keyring = Keyring(store, pepper)

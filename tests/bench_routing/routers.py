@@ -116,9 +116,10 @@ def on_budget(fit: Fit, table: Table, best: str, reference: float) -> Choices:
     Where that is not the weight 0, a little is left over, since test rows are others.
     """
     rows = shuffled(table.train)
-    at = round(LEFT_OUT * len(rows))
+    at = max(1, round(LEFT_OUT * len(rows)))
     spent = [fmean(choices.costs) for choices in sweep(fit(rows[at:]), rows[:at], reference)]
-    budget = fmean(always(best, rows[:at]).costs)
+    had = [row.cost[best] for row in rows[:at] if best in row.score]
+    budget = fmean(had) if had else reference
     left = (budget, *(CAREFUL * budget for _ in spent[1:]))
     weight = next((w for w, cost, most in zip(WEIGHTS, spent, left, strict=True) if cost <= most), WEIGHTS[-1])
     return sweep(fit(table.train), table.test, reference, (weight,))[0]

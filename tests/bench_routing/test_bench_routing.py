@@ -101,6 +101,17 @@ def test_scores_that_are_missing_are_left_out(tmp_path: Path) -> None:
     assert all(len(each.scores) == len(replay.table.test) for each in replay.sweeps["performance_based, labels"])
 
 
+@pytest.mark.parametrize(("train", "without"), [(1, 0), (2, 0), (5, 1), (20, 4)])
+def test_tables_may_be_tiny(train: int, without: int, tmp_path: Path) -> None:
+    """Of the rows by which a price weight is chosen none may have the best model."""
+    lines = rows(3, train + 5, tasks=True, latency=False, split=True)
+    for number, line in enumerate(lines):
+        line["split"] = "train" if number < train else "test"
+        if train > number >= train - without:
+            line["score"]["m02"] = None
+    assert main([str(written(tmp_path, lines))]) == 0
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

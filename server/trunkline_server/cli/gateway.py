@@ -20,6 +20,7 @@ from trunkline_server.logs import LINGER, build_log
 from trunkline_server.rpc.server import AddressTaken
 from trunkline_server.settings import ADMIN_LISTEN
 from trunkline_server.state.certificates import CertificatesUnfit
+from trunkline_server.state.identity.pepper import PepperUnfit
 from trunkline_server.state.ledger.open import LedgerNotOpened
 from trunkline_server.worker import ALONE
 
@@ -88,7 +89,7 @@ async def started(
         await app.start()
     except (AddressTaken, LedgerNotOpened) as refused:
         raise Failed(ExitCode.FAILED, str(refused)) from None
-    except (CannotStart, CertificatesUnfit) as unfit:
+    except (CannotStart, CertificatesUnfit, PepperUnfit) as unfit:
         raise Failed(ExitCode.USAGE, str(unfit)) from None
     _spare_the_collector()
     _spare_the_generators()

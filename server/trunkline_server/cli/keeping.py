@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from trunkline_server import config
 from trunkline_server.cli.failures import ExitCode, Failed
 from trunkline_server.settings import Settings
-from trunkline_server.state.identity.pepper import PepperUnfit, load_pepper
+from trunkline_server.state.identity.pepper import PepperUnfit, pepper_of
 from trunkline_server.state.ledger.database import WORDS, Database, StoreFailed
 from trunkline_server.state.ledger.open import LedgerNotOpened, open_database, url_of
 from trunkline_server.state.ledger.schema import NewerSchema, migrate
@@ -31,15 +31,15 @@ def place_of(settings: Settings) -> str:
 @asynccontextmanager
 async def keeping(settings: Settings) -> AsyncIterator[Keeping]:
     """The database with the tables of today; closed at the end. Raises Failed."""
-    pepper, folder = settings.server.pepper, config.data_folder()
+    folder = config.data_folder()
     try:
-        kept = pepper.reveal().encode() if pepper else load_pepper(folder)
+        pepper = pepper_of(settings.server, folder)
         database = open_database(url_of(settings.ledger, folder))
     except (PepperUnfit, LedgerNotOpened) as unfit:
         raise Failed(ExitCode.USAGE, str(unfit)) from None
     try:
         await migrate(database)
-        yield Keeping(database, kept)
+        yield Keeping(database, pepper)
     except StoreFailed as failed:
         raise Failed(ExitCode.FAILED, f"the ledger cannot be opened: {WORDS[failed.kind]}; see ledger.url") from None
     except NewerSchema as newer:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def decision_log(log: Log) -> Callable[[Call, Decision], None]:
-    """What `route` tells of decisions. No text of a request is in them."""
+    """What `route` tells of decisions. No text of a request is in them, nor what is kept of one to learn from."""
 
     def report(call: Call, decision: Decision) -> None:
         if call.snapshot.settings.logs.monitoring_level == "comprehensive":

@@ -17,7 +17,6 @@ from trunkline_server.routing.constraints import Constraints
 from trunkline_server.routing.decision import Fallback, Question, choose, rank
 from trunkline_server.routing.experiments import Experiment
 from trunkline_server.routing.learned.cells import Quality
-from trunkline_server.routing.learned.shape import Shape
 from trunkline_server.routing.learned.utility import Exchange
 from trunkline_server.routing.numbers import Warm
 from trunkline_server.routing.policy import Weights
@@ -36,11 +35,13 @@ _KNOWN: dict[str, type] = {
     for each in (
         Analysis, Ask, Candidate, Constraints, Count, Figure, Question, Rate, Signal, Step, Strategy, Table, Tariff,
         Weights, Target, Kind, Taught, Quality, Exchange, Experiment, Warm, OwnTool, Fallback, Sides,
-        Shape,
     )
 }  # fmt: skip
-# Of these fields the value hangs on another one's: they are not written down.
-_DERIVED: dict[type, set[str]] = {Table: {each.name for each in fields(Table) if each.name != "rows"}}
+# Of these fields the value hangs on another one's, or no decision on it: they are not written down.
+_LEFT_OUT: dict[type, set[str]] = {
+    Table: {each.name for each in fields(Table) if each.name != "rows"},
+    Taught: {"shape"},
+}
 _TYPE, _MAP, _SET = "!", "!map", "!set"
 
 
@@ -76,10 +77,9 @@ def _fields(value: Any) -> tuple[str, ...] | None:
         return ("value",)
     if isinstance(value, msgspec.Struct):
         return value.__struct_fields__
-    if is_dataclass(value):
-        derived = _DERIVED.get(type(value), set())
-        return tuple(each.name for each in fields(value) if each.name not in derived)
-    return getattr(value, "_fields", None)
+    names = tuple(each.name for each in fields(value)) if is_dataclass(value) else getattr(value, "_fields", None)
+    left_out = _LEFT_OUT.get(type(value))
+    return tuple(name for name in names if name not in left_out) if names and left_out else names
 
 
 def _revived(value: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline_server.routing.learned.lesson import Lesson
 from trunkline_server.routing.learned.performance import performance_based
+from trunkline_server.routing.learned.shape import NO_SHAPE
 from trunkline_server.routing.learned.utility import Candidates, utilities
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Taught(NamedTuple):
     exchange: Exchange
     # The share of calls whose first target another may be.
     explore: float
-    shape: Shape
+    # To be learned from; the decision does not go by it.
+    shape: Shape = NO_SHAPE
 
 
 class Learned(NamedTuple):

@@ -16,7 +16,7 @@ from trunkline_server.routing.learned.exploring import drawn
 from trunkline_server.routing.learned.offline import Judged, estimated
 from trunkline_server.routing.learned.pacing import LEAST, MOST, Pace, paced
 from trunkline_server.routing.learned.performance import performance_based
-from trunkline_server.routing.learned.shape import BUCKETS, MOST_WORDS, NO_SHAPE, shape_of
+from trunkline_server.routing.learned.shape import BUCKETS, LOOKED_AT, MOST_WORDS, NO_SHAPE, shape_of
 from trunkline_server.routing.learned.utility import Candidates, Exchange, utilities
 from trunkline_server.state.learned import memory as memories
 from trunkline_server.state.learned.memory import Memory
@@ -130,6 +130,8 @@ def test_words_are_numbers_that_many_share_and_only_the_first_ones_are_looked_at
     many = shape_of(" ".join("".join(each) for each in product("abcd", repeat=4)))
     assert 2 * MOST_WORDS - 10 < len(many.words) < 2 * MOST_WORDS
     assert all(0 <= word < BUCKETS for word in many.words)
+    assert shape_of(" " * LOOKED_AT + "beyond").words == ()
+    assert not {*shape_of("cannot").words} <= {*shape_of("can not").words}
     assert set(shape_of("tell me").words) < set(shape_of("now tell me").words)
 
 

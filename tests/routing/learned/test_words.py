@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from math import log
 from statistics import fmean
 
 import pytest
@@ -56,12 +55,63 @@ def test_a_model_of_which_nothing_was_seen_gets_nothing_from_words() -> None:
     assert memory.quality("", "other", shape_of(LAW), prior=0.7).mean == 0.7
 
 
+def mixed(memory: Memory, model: str, score: float, times: int = 30) -> None:
+    """Observations of a model on prompts of all kinds."""
+    draw = random.Random(times)
+    for _ in range(times):
+        memory.observe("", Shape((), tuple(draw.sample(range(100, 200), 10))), model, score)
+
+
 def test_the_first_answer_tells_how_good_a_model_is_and_nothing_of_words() -> None:
     """Else all of a prompt's words had what the model is better than nobody knew."""
     memory, shape = Memory(), Shape((), (1, 2, 3))
+    mixed(memory, "other", 0.5)
     memory.observe("", shape, "m", 1.0)
+    assert memory.quality("", "m", shape) == memory.quality("", "m", NO_SHAPE)
     memory.correct("", shape, "m", 1.0, 0.9)
     assert memory.quality("", "m", shape) == memory.quality("", "m", NO_SHAPE)
+
+
+def test_what_was_not_learned_from_is_not_corrected_in_words() -> None:
+    memory, shape = Memory(), Shape((), (1, 2, 3))
+    mixed(memory, "m", 0.5)
+    for _ in range(100):
+        memory.correct("", shape, "m", 0.0, 1.0)
+    asked, plain = (memory.quality("", "m", each).mean for each in (shape, NO_SHAPE))
+    assert asked == pytest.approx(plain, abs=0.01)
+
+
+def test_what_is_known_of_a_model_does_not_move_with_what_others_do() -> None:
+    """Words of which one model knows become common as others are asked."""
+    memory, shape = Memory(), Shape((), (1, 2, 3))
+    for model in "ab":
+        mixed(memory, model, 0.5)
+    memory.observe("", shape, "b", 0.0)
+    once = memory.quality("", "b", shape).mean
+    for _ in range(3000):
+        memory.observe("", shape, "a", 0.5)
+    assert memory.quality("", "b", shape).mean == pytest.approx(once, abs=0.02)
+
+
+def test_words_tell_what_the_cells_of_the_task_leave() -> None:
+    """Two tasks, each with a word of its own: the task says nearly all."""
+    memory = Memory()
+    for number in range(400):
+        task, word, score = ("good", 1, 0.8) if number % 2 else ("bad", 2, 0.2)
+        memory.observe(task, Shape((), (word,)), "m", score)
+    assert 0.75 < memory.quality("good", "m", Shape((), (1,))).mean < 0.87
+
+
+def test_words_forget_as_cells_do() -> None:
+    """After long enough a word learns as fast as ever."""
+    words = Words()
+    for _ in range(5000):
+        words.learn((1,), "m", 0.0)
+        words.learn((2,), "n", 0.0)
+    for _ in range(700):
+        words.learn((1,), "m", 0.5)
+        words.learn((2,), "n", 0.0)
+    assert words.add((1,), ("m",))[0] > 0.35
 
 
 def test_a_model_that_is_always_as_good_is_so_whatever_the_words() -> None:
@@ -90,8 +140,8 @@ def test_an_error_is_laid_to_words_by_how_rare_they_are_and_by_how_much_they_saw
     for number in range(10):
         words.learn((0, 100 + number), "n", 0.0)
     words.learn((0, 1), "m", 1.0)
-    # The one rare word has it all: its x was 1, and so was m. It is less rare now, and counts as when it learned.
-    assert words.add((0, 1), ("m",)) == pytest.approx([log(11) / log(12 / 2) / (1 + STRENGTH)])
+    # The one rare word has it all: its x is 1, and so was m.
+    assert words.add((0, 1), ("m",)) == pytest.approx([1 / (1 + STRENGTH)])
     assert words.add((0, 2), ("m",)) == pytest.approx([0.0], abs=0.01)
     assert list(words.add((0, 1), ("n",))) == [0.0]
 
@@ -114,15 +164,24 @@ def test_words_that_every_prompt_has_say_nothing() -> None:
     assert words.add((8,), ("m", "n"))[0] > 0
 
 
-def test_models_are_bounded_and_the_one_of_latest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_are_bounded_and_one_that_is_idle_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adding, "MOST_MODELS", 2)
     words = Words()
     words.learn((1,), "", 0.0)
-    for model in ("a", "b", "a", "c"):
-        words.learn((2, 3), model, 1.0)
+    for _ in range(adding.IDLE):
+        for model in ("a", "b", "c"):
+            words.learn((2, 3), model, 1.0)
+            words.learn((4,), model, 0.0)
     a, b, c = words.add((2, 3), ("a", "b", "c"))
-    assert a > c > 0
-    assert b == 0
+    assert a > 0.5
+    assert b > 0.5
+    assert c == 0, "models that take turns do not take each other's place"
+    for _ in range(adding.IDLE):
+        words.learn((2, 3), "c", 1.0)
+        words.learn((4,), "b", 0.0)
+    a, b, c = words.add((2, 3), ("a", "b", "c"))
+    assert a == 0
+    assert c > 0.5
 
 
 def test_words_that_agree_do_not_lead_beyond_the_scale() -> None:

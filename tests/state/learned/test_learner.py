@@ -16,12 +16,13 @@ from trunkline_server.core import ANYBODY
 from trunkline_server.routing.learned.lesson import Lesson
 from trunkline_server.routing.learned.shape import NO_SHAPE, Shape, shape_of
 from trunkline_server.state.learned.learner import Learner
+from trunkline_server.state.learned.seal import Seal
 from trunkline_server.state.ledger.commit import take
 from trunkline_server.state.ledger.database import Statement, script
 from trunkline_server.state.ledger.open import open_database
 from trunkline_server.state.ledger.reports import LedgerReports
-from trunkline_server.state.ledger.retention import expire
-from trunkline_server.state.ledger.schema import MIGRATIONS, WORDS, migrate
+from trunkline_server.state.ledger.retention import erase, expire
+from trunkline_server.state.ledger.schema import MIGRATIONS, SEALED, migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 SHAPE = shape_of("Who was Ada Lovelace?")
 MODEL = "openai/gpt-4o"
+SEAL = Seal(b"p" * 32)
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ class House:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.learner = Learner(database, lambda: 2e9)
+        self.learner = Learner(database, SEAL, lambda: 2e9)
         self._clock = 1.9e9
         self._reports = LedgerReports(database, _nothing, lambda: self._clock, learner=self.learner)
 
@@ -83,7 +85,7 @@ async def test_scores_teach_the_task_and_what_the_prompt_looked_like_and_a_succe
     assert known[1].mean == 0.5
     by_task = house.learner.qualities("review", NO_SHAPE, [MODEL], {})[0]
     assert by_task.mean < known[0].mean, "the look of the prompt says more than the task alone"
-    successor = Learner(database)
+    successor = Learner(database, SEAL)
     await successor.start()
     again = successor.qualities("review", SHAPE, [MODEL, "openai/o3"], {})
     assert [*again[0], *again[1]] == pytest.approx([*known[0], *known[1]])
@@ -96,14 +98,14 @@ async def test_words_teach_and_a_successor_knows_them(database: Database) -> Non
         await house.score(f"c{number}", 0.9 if number % 2 else 0.1)
     known = [house.learner.qualities("review", shape, [MODEL], {})[0].mean for shape in (good, bad)]
     assert known[0] > known[1] + 0.2
-    successor = Learner(database)
+    successor = Learner(database, SEAL)
     await successor.start()
     assert [successor.qualities("review", shape, [MODEL], {})[0].mean for shape in (good, bad)] == pytest.approx(known)
 
 
-async def test_decisions_from_before_words_were_kept_teach_as_they_did(tmp_path: Path) -> None:
+async def test_what_was_kept_of_prompts_in_the_clear_is_taken_out(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/old.db")
-    await migrate(database, MIGRATIONS[: MIGRATIONS.index(WORDS)])
+    await migrate(database, MIGRATIONS[: MIGRATIONS.index(SEALED)])
     entries: list[AttemptRow | CallRow] = [finished("c", subject=SUBJECT), ended("c", subject=SUBJECT)]
     await database.transact(lambda: take(entries, database.dialect))
     await database.transact(
@@ -113,12 +115,43 @@ async def test_decisions_from_before_words_were_kept_teach_as_they_did(tmp_path:
         )
     )
     await migrate(database)
-    learner = Learner(database)
+    assert await database.fetch("SELECT call_id, shape, sealed FROM decisions") == [("c", "[]", "")]
+    learner = Learner(database, SEAL)
     await learner.start()
     (known,) = learner.qualities(SUBJECT.task, Shape(((1, 2), (3,)), ()), [MODEL], {})
-    (other,) = learner.qualities(SUBJECT.task, Shape(((5, 6), (7,)), ()), [MODEL], {})
-    assert known.mean > other.mean > 0.5
+    (other,) = learner.qualities(SUBJECT.task, NO_SHAPE, [MODEL], {})
+    assert known == other
+    assert known.mean > 0.5
     await database.aclose()
+
+
+async def test_without_the_pepper_nothing_can_be_told_of_prompts(database: Database) -> None:
+    house = House(database)
+    for number in range(2):
+        await house.call(f"c{number}", lesson=True)
+        await house.score(f"c{number}", 0.9)
+    rows = await database.fetch("SELECT shape, sealed FROM decisions")
+    assert [shape for shape, _ in rows] == ["[]", "[]"]
+    assert len({sealed for _, sealed in rows}) == 2, "not even that the same was asked twice"
+    assert [SEAL.opened(sealed) for _, sealed in rows] == [SHAPE, SHAPE]
+    assert [Seal(b"q" * 32).opened(sealed) for _, sealed in rows] == [NO_SHAPE, NO_SHAPE]
+    stranger = Learner(database, Seal(b"q" * 32))
+    await stranger.start()
+    looked, task = (stranger.qualities("review", shape, [MODEL], {})[0] for shape in (SHAPE, NO_SHAPE))
+    assert looked == task
+    assert task.n > 1, "the task is no secret"
+
+
+async def test_erasing_a_person_forgets_what_was_kept_of_their_prompts(database: Database) -> None:
+    house = House(database)
+    for call_id, person in (("a", "ann"), ("b", "bob"), ("n", "")):
+        subject = replace(SUBJECT, end_user=person)
+        entries: list[AttemptRow | CallRow] = [finished(call_id, subject=subject), ended(call_id, subject=subject)]
+        await database.transact(lambda entries=entries: take(entries, database.dialect))  # type: ignore[misc]
+        house.learner.ended(call_id, Lesson("t", SHAPE, (MODEL,), (1.0,), MODEL), MODEL, 0.0, 1)
+    await house.learner.flush()
+    await erase(database, "ann")
+    assert await database.fetch("SELECT call_id FROM decisions ORDER BY call_id") == [("b",), ("n",)]
 
 
 async def test_a_score_counts_once_and_the_last_one_holds(database: Database) -> None:
@@ -128,7 +161,7 @@ async def test_a_score_counts_once_and_the_last_one_holds(database: Database) ->
         await once.score("c", score)
     often = once.learner.qualities("review", SHAPE, [MODEL], {})[0]
     assert often.n == 1
-    successor = Learner(database)
+    successor = Learner(database, SEAL)
     await successor.start()
     assert successor.qualities("review", SHAPE, [MODEL], {})[0] == pytest.approx(often)
 
@@ -146,7 +179,7 @@ async def test_a_call_is_worth_the_mean_of_its_metrics(database: Database) -> No
 
 
 async def test_failed_attempts_teach_that_a_model_fails_and_cancelled_ones_nothing(database: Database) -> None:
-    learner = Learner(database)
+    learner = Learner(database, SEAL)
     for _ in range(50):
         learner.attempted("t", "p/bad", call_pb2.OUTCOME_SERVER_ERROR)
         learner.attempted("t", "p/gone", call_pb2.OUTCOME_CANCELLED)
@@ -156,7 +189,7 @@ async def test_failed_attempts_teach_that_a_model_fails_and_cancelled_ones_nothi
 
 
 async def test_price_counts_by_what_calls_cost(database: Database) -> None:
-    learner = Learner(database)
+    learner = Learner(database, SEAL)
     assert learner.price_weight(1000.0) == 0.0
     lesson = Lesson("", NO_SHAPE, (MODEL,), (1.0,), MODEL)
     for number in range(100):
@@ -192,7 +225,7 @@ async def test_what_waits_is_written_down_while_the_gateway_runs(database: Datab
 
 async def test_decisions_wait_for_a_database_that_fails(database: Database) -> None:
     failing = Failing(database)
-    learner = Learner(failing)
+    learner = Learner(failing, SEAL)
     failing.failure = "locked"
     learner.ended("c", Lesson("", SHAPE, (MODEL,), (1.0,), MODEL), MODEL, 0.0, None)
     await learner.flush()

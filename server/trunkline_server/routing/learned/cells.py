@@ -87,7 +87,7 @@ def qualities(
 ) -> list[Quality]:
     """What is expected of each model on a call: the worth of its answers, times how often there is one.
 
-    `priors`: the worth that is said of models of which nothing was seen. `words`: what the prompt's add to each.
+    `priors`: the worth that is said of models of which nothing was seen. `words`: what those of the prompt add to each.
     """
     means = worths(cells, task, shape, models, priors)
     if words:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Lesson(NamedTuple):
-    """A decision by `performance_based`. Nothing in it can be turned back into the prompt."""
+    """A decision by `performance_based`."""
 
     task: str
     shape: Shape

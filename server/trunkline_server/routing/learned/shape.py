@@ -2,7 +2,8 @@
 
 Prompts that look alike ask for similar work, and models differ by the kind of work. A view is a chain of keys, each of
 which splits those before it; a prompt's keys name the cells (cells.py) that know how models did on prompts like it.
-Words, and pairs of neighbours, are told apart as far as BUCKETS go: many share a number, so that none can be read off.
+Words, and pairs of neighbours, are told apart as far as BUCKETS go. Who knows the language can guess much of a prompt
+from all of this: it is kept sealed (state/learned/seal.py), and in no log.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def shape_of(prompt: str) -> Shape:
 def _words(head: str) -> tuple[int, ...]:
     words = _WORD.findall(head.lower().encode())[:MOST_WORDS]
     alone = [*map(crc32, words)]
-    pairs = map(crc32, words[1:], alone)
+    pairs = map(crc32, words[1:], map(crc32, repeat(b" "), alone))
     return tuple({*map(mod, alone, repeat(BUCKETS)), *map(mod, pairs, repeat(BUCKETS))})
 
 

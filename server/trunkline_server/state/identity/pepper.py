@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trunkline_server.settings import ServerSettings
+
 _FILE = "pepper"
 _BYTES = 32
 
 
 class PepperUnfit(Exception):
     """The pepper's file cannot be used. Says why and what to do; holds nothing of it."""
+
+
+def pepper_of(server: ServerSettings, folder: Path) -> bytes:
+    """The configured one, else the one in this folder. Raises PepperUnfit."""
+    return server.pepper.reveal().encode() if server.pepper else load_pepper(folder)
 
 
 def load_pepper(folder: Path) -> bytes:

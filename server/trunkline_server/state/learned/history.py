@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
-from trunkline_server.state.learned.decisions import shape_of
 
 if TYPE_CHECKING:
     from trunkline_server.state.learned.memory import Memory
+    from trunkline_server.state.learned.seal import Seal
     from trunkline_server.state.ledger.database import Database
 
 # Scored calls and attempts that are learned from, the latest: cells forget older ones anyhow.
@@ -30,7 +30,7 @@ FAILED = frozenset(
     }
 )
 _SCORES = """
-SELECT c.task, c.provider, c.model, d.shape, d.words, s.score
+SELECT c.task, c.provider, c.model, d.sealed, s.score
 FROM (
     SELECT call_id, AVG(score) AS score, MAX(submitted) AS submitted FROM feedback
     GROUP BY call_id ORDER BY MAX(submitted) DESC LIMIT ?
@@ -43,10 +43,10 @@ ORDER BY started DESC, call_id DESC, attempt DESC LIMIT ?
 """
 
 
-async def recall(database: Database, memory: Memory) -> None:
+async def recall(database: Database, memory: Memory, seal: Seal) -> None:
     """Learn what callers said of answers, and how attempts ended. Raises StoreFailed."""
-    for task, provider, model, views, words, score in await database.fetch(_SCORES, (MOST_CALLS,)):
-        memory.observe(task, shape_of(views, words), f"{provider}/{model}", score)
+    for task, provider, model, sealed, score in await database.fetch(_SCORES, (MOST_CALLS,)):
+        memory.observe(task, seal.opened(sealed), f"{provider}/{model}", score)
     for task, provider, model, outcome in reversed(await database.fetch(_OUTCOMES, (MOST_ATTEMPTS,))):
         if (answered := outcome == call_pb2.OUTCOME_SUCCESS) or outcome in FAILED:
             memory.observe_outcome(task, f"{provider}/{model}", answered=answered)

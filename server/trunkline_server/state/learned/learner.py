@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from trunkline.v1 import call_pb2
 from trunkline_server.routing.learned.pacing import Pace, paced
 from trunkline_server.state.backlog import Backlog
-from trunkline_server.state.learned.decisions import DecisionLog, Made, shape_of
+from trunkline_server.state.learned.decisions import DecisionLog, Made
 from trunkline_server.state.learned.history import FAILED, recall
 from trunkline_server.state.learned.memory import Memory
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trunkline_server.routing.learned.cells import Quality
     from trunkline_server.routing.learned.lesson import Lesson
     from trunkline_server.routing.learned.shape import Shape
+    from trunkline_server.state.learned.seal import Seal
     from trunkline_server.state.ledger.database import Database
     from trunkline_server.state.ledger.feedback import Scored
 
@@ -29,18 +30,18 @@ EVERY = 1.0
 class Learner:
     """For one event loop. What it is told of is known at once; what it keeps is in the database a moment later."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, seal: Seal, clock: Callable[[], float] = time.time) -> None:
         """`clock`: seconds since 1970."""
         self._memory = Memory()
         self._database = database
         self._clock = clock
-        self._log = DecisionLog(database)
+        self._seal, self._log = seal, DecisionLog(database, seal)
         self._pace = Pace(1.0)
         self._attempts = Backlog(self._learn_attempt)
 
     async def start(self) -> None:
         """Recall what the database holds. Raises StoreFailed."""
-        await recall(self._database, self._memory)
+        await recall(self._database, self._memory, self._seal)
 
     async def follow(self) -> None:
         """Write decisions down, until it is cancelled."""
@@ -89,7 +90,7 @@ class Learner:
         if not scored.served:
             return
         self._attempts.learn()
-        shape = shape_of(scored.views, scored.words)
+        shape = self._seal.opened(scored.sealed)
         if scored.before is None:
             self._memory.observe(scored.task, shape, scored.served, scored.after)
         elif scored.before != scored.after:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _METRIC = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _FIND = """
-SELECT c.workspace, c.started, c.task, c.provider, c.model, d.shape, d.words,
+SELECT c.workspace, c.started, c.task, c.provider, c.model, d.sealed,
     (SELECT AVG(f.score) FROM feedback AS f WHERE f.call_id = c.call_id)
 FROM calls AS c LEFT JOIN decisions AS d ON d.call_id = c.call_id WHERE c.call_id = ?
 """
@@ -54,9 +54,8 @@ class Scored(NamedTuple):
     task: str
     # "provider/model" that answered; empty = nobody did.
     served: str
-    # Of the prompt's shape, in JSON. None: nobody looked at the prompt.
-    views: str | None
-    words: str | None
+    # What is kept of the prompt, as state/learned/seal.py has it. None: nobody looked at it.
+    sealed: str | None
     # The call's score before, if it had one, and now.
     before: float | None
     after: float
@@ -71,7 +70,7 @@ def _score(request: SubmitFeedbackRequest, workspace: str, now: int) -> Script[S
     found = yield Statement(_FIND, [(request.call_id,)], returns=True)
     if not found or found[0][0] != workspace:
         return None
-    _, started, task, provider, model, views, words, before = found[0]
+    _, started, task, provider, model, sealed, before = found[0]
     yield Statement(_SCORE, [(request.call_id, request.metric, request.score, workspace, started, now)])
     ((after,),) = yield Statement(_MEAN, [(request.call_id,)], returns=True)
-    return Scored(task, f"{provider}/{model}" if provider else "", views, words, before, after)
+    return Scored(task, f"{provider}/{model}" if provider else "", sealed, before, after)

@@ -35,6 +35,15 @@ class Erased(NamedTuple):
     calls: int
 
 
+# Of calls of an end user: what is kept of a prompt.
+_DECISIONS = f"""
+DELETE FROM decisions WHERE call_id IN (
+    SELECT d.call_id FROM decisions AS d JOIN calls AS c ON c.call_id = d.call_id
+    WHERE c.end_user = ? AND c.end_user <> '' LIMIT {BATCH}
+) RETURNING 1
+"""
+
+
 async def expire(database: Database, before: int) -> int:
     """Delete the rows of what began before a time. Returns how many. Raises StoreFailed, having deleted some."""
     deleted = 0
@@ -46,7 +55,11 @@ async def expire(database: Database, before: int) -> int:
 
 
 async def erase(database: Database, end_user: str) -> Erased:
-    """Take an end user's name out of every row that is in the database now. Raises StoreFailed, having done some."""
+    """Take an end user's name out of every row that is in the database now, and forget what was decided for it.
+
+    Raises StoreFailed, having done some.
+    """
+    await _repeat(database, _DECISIONS, end_user)
     counts = {}
     for table, key in _NAMED.items():
         chosen = f"SELECT {key} FROM {table} WHERE end_user = ? AND end_user <> '' LIMIT {BATCH}"

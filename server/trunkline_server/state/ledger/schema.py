@@ -9,6 +9,7 @@ cells, cell_days  Calls of days that are over, added up (cells.py). They live as
 feedback          The last score of each call and metric.
 instances         Gateways that write open attempts, and until when they are surely alive.
 decisions         What `performance_based` decided, kept for the retention: to learn from scores that come late.
+                  What it keeps of a prompt is sealed.
 budget_accounts,  What budgets have spent, by period (state/budgets), and what is held of them for attempts on their
 budget_holds      way.
 alerts            What went wrong, and whether it still does. Of a kind and subject one at most is open.
@@ -317,8 +318,11 @@ CREATE TABLE decisions (
     "CREATE INDEX calls_arm ON calls (arm) WHERE arm <> ''",
 )
 
-# Which words were in the prompt, as numbers that many words share.
-WORDS = ("ALTER TABLE decisions ADD COLUMN words JSONB NOT NULL DEFAULT '[]'",)
+# What is kept of a prompt, sealed (state/learned/seal.py). It was in `shape`, in the clear, and is taken out of there.
+SEALED = (
+    "ALTER TABLE decisions ADD COLUMN sealed TEXT NOT NULL DEFAULT ''",
+    "UPDATE decisions SET shape = '[]'",
+)
 
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -338,7 +342,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     # And by labels and hours.
     ("DELETE FROM cell_days WHERE kind = 'who'",),
     KEYS,
-    WORDS,
+    SEALED,
 )
 
 
