@@ -11,7 +11,7 @@ ENOUGH = 20
 
 
 class LastMinutes:
-    """Measurements of the last five to ten minutes."""
+    """Measurements of the last five to ten minutes. Reading them changes nothing."""
 
     __slots__ = ("_before", "_current", "_turn")
 
@@ -27,7 +27,8 @@ class LastMinutes:
 
     def _forget(self, now: float) -> None:
         self._before = self._current if now < self._turn + SPAN else Histogram()
-        self._current, self._turn = Histogram(), now + SPAN
+        # Whole spans of the clock: when it is looked at decides nothing.
+        self._current, self._turn = Histogram(), (now // SPAN + 1) * SPAN
 
     def quantile(self, share: float, now: float, least: int = 1) -> float | None:
         """What the share of them does not exceed. None: there are fewer than `least`."""
