@@ -16,7 +16,7 @@ import make
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
-from trunkline_server.core import Call
+from trunkline_server.core import Call, now
 from trunkline_server.errors import UpstreamError
 from trunkline_server.routing.retries import Next, Situation, next_step
 from trunkline_server.settings.reliability import RetrySettings
@@ -138,7 +138,7 @@ async def admissions() -> None:
     """There is always a place."""
     queue = AdmissionQueue(10, bound=10)
     for _ in range(TIMES):
-        (await queue.enter(Priority.NORMAL, 1e12)).leave()
+        (await queue.enter(Priority.NORMAL, 1e12)).leave(now())
 
 
 async def waits() -> None:
@@ -148,7 +148,7 @@ async def waits() -> None:
     async def call() -> None:
         place = await queue.enter(Priority.NORMAL, 1e12)
         await asyncio.sleep(0)
-        place.leave()
+        place.leave(now())
 
     for _ in range(TIMES // 100):
         await asyncio.gather(*(call() for _ in range(100)))

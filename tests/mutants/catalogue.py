@@ -528,8 +528,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _layer(
         "what was reserved by a call that never began is lost",
         STATE,
-        "            reserved.release(self.clock())\n",
-        "",
+        "            self._withdraw(reserved, self.clock())\n",
+        "            pass\n",
     ),
     Mutant(
         "who has to wait goes first",

@@ -89,9 +89,9 @@ class Endpoint:
         first_token = settings.first_token or times.first_token
         # Seconds: in the queue at most, for which the attempt's time for a first token goes by; until one is slow.
         self._patience, self._slow = min(times.connect, SLOW * first_token), SLOW * first_token
-        self._breaker = Breaker(draw, failures=settings.breaker.failures, recovery=settings.breaker.recovery)
-        # What was told of the breaker, and as of which of its changes.
-        self._told, self._generation, self._times_opened = State.CLOSED, 0, 0
+        breaker = settings.breaker
+        self._breaker = Breaker(draw, failures=breaker.failures, recovery=breaker.recovery, tell=self._turned)
+        self._times_opened = 0
         self._throttle = Throttle()
         self._limits = UpstreamLimits(limits)
         self._queue = AdmissionQueue(most, bound=max(most, SHORTEST_BOUND))
@@ -107,9 +107,7 @@ class Endpoint:
         return max(self.known.wait(), self._circuit(now), self._limits.wait(now), self._crowd())
 
     def _circuit(self, now: float) -> float:
-        admits = self._breaker.admits(now)
-        self._notice(now)
-        return 0.0 if admits else self._breaker.wait(now) or PROBED
+        return 0.0 if self._breaker.admits(now) else self._breaker.wait(now) or PROBED
 
     def _crowd(self) -> float:
         queue = self._queue
@@ -144,24 +142,26 @@ class Endpoint:
         queue_full. A call that goes away meanwhile leaves nothing behind.
         """
         now = self.clock()
-        if wait := self._circuit(now):
+        if not self._breaker.is_closed and (wait := self._circuit(now)):
             raise _not_sent("circuit_open", wait)
         if self.known.blocked():
             now = await self._pause(call, now)
-        usual = self._recent.usual(_kind(call), now)
-        reserved, wait = self._reserve(call, now, usual)
+        kind = _kind(call)
+        usual = self._recent.usual(kind, now)
+        reserved, wait = self._reserve(call, now, usual) if self._limits.known else (None, 0.0)
         try:
             if wait:
                 await asyncio.sleep(wait)
                 now = self.clock()
-            place = await self._enter_queue(call, now, usual)
+            place = self._queue.take(now) if now + usual <= call.deadline else None
+            if place is None:
+                place = await self._enter_queue(call, now, usual)
         except BaseException:
-            self._limits.seen(reserved)
-            reserved.release(self.clock())
+            self._withdraw(reserved, self.clock())
             raise
         if wait or place.waited:
             now = self._look_again(place, reserved)
-        return self._begin(call, place, reserved, now)
+        return self._begin(call, kind, place, reserved, now)
 
     async def _pause(self, call: Call, now: float) -> float:
         """Wait until the endpoint may be asked again, if that is soon. Returns what the clock reads then."""
@@ -189,7 +189,7 @@ class Endpoint:
         except Refused as refused:
             raise _not_sent("queue_full" if refused.full else "too_late", refused.retry_after) from None
 
-    def _look_again(self, place: Place, reserved: Reserved) -> float:
+    def _look_again(self, place: Place, reserved: Reserved | None) -> float:
         """What was so before the call waited may have changed. Returns what the clock reads now."""
         now = self.clock()
         if block := self.known.blocked():
@@ -197,22 +197,25 @@ class Endpoint:
             raise _not_sent("blocked", block)
         return now
 
-    def _give_back(self, place: Place, reserved: Reserved, now: float) -> None:
-        self._limits.seen(reserved)
-        reserved.release(now)
-        place.leave()
+    def _give_back(self, place: Place, reserved: Reserved | None, now: float) -> None:
+        self._withdraw(reserved, now)
+        place.leave(now)
 
-    def _begin(self, call: Call, place: Place, reserved: Reserved, now: float) -> Visit:
+    def _withdraw(self, reserved: Reserved | None, now: float) -> None:
+        if reserved is not None:
+            self._limits.seen(reserved)
+            reserved.release(now)
+
+    def _begin(self, call: Call, kind: Kind, place: Place, reserved: Reserved | None, now: float) -> Visit:
         trial = self._breaker.start(now)
-        self._notice(now)
         if trial is None:
             self._give_back(place, reserved, now)
             raise _not_sent("circuit_open", self._circuit(now) or PROBED)
-        visit = Visit(self, call, place, reserved, trial, now)
+        visit = Visit(self, kind, place, reserved, trial, now)
         visit.bucket = self._throttle.start(now)
         if call.paid_by is None:
             self._retries.deposit(now)
-        self._recent.begin(visit, visit.kind, now)
+        self._recent.begin(visit, kind, now)
         return visit
 
     # --- what a call tells --------------------------------------------------------------------------------------------
@@ -225,17 +228,15 @@ class Endpoint:
 
     def first_token(self, visit: Visit, now: float) -> None:
         """A call has the first piece of its answer."""
-        seconds = self._recent.first_token(visit, visit.kind, now)
-        slow = visit.kind[1] and seconds > self._slow
-        self._breaker.first_token(visit.trial, now, slow=slow)
+        seconds, streaming = self._recent.first_token(visit, visit.kind, now), visit.kind[1]
+        self._breaker.first_token(visit.trial, now, slow=streaming and seconds > self._slow)
         self._throttle.accepted(visit.bucket)
-        self._limits.seen(visit.reserved)
-        # A unary call's first piece is its last: that says how long the answer is, too.
-        if self._concurrency is not None and (visit.kind[1] or isinstance(self._concurrency, Aimd)):
+        if visit.reserved is not None:
+            self._limits.seen(visit.reserved)
+        if self._concurrency is not None and self._concurrency.heeds(streaming=streaming):
             self._concurrency.answered(seconds, self._queue.taken)
             self._concurrency.forget(now)
             self._resize()
-        self._notice(now)
 
     def ended(
         self,
@@ -252,17 +253,17 @@ class Endpoint:
             outcome = call_pb2.OUTCOME_CANCELLED  # its time went by in the queue, or was short
         self._breaker.end(visit.trial, outcome, now)
         self._count(visit, outcome, now, answered=answered)
-        if not answered:
-            self._limits.seen(visit.reserved)
-        if outcome == call_pb2.OUTCOME_NOT_SENT:
-            visit.reserved.release(now)
-        else:
-            visit.reserved.settle(usage, now)
+        if (reserved := visit.reserved) is not None:
+            if not answered:
+                self._limits.seen(reserved)
+            if outcome == call_pb2.OUTCOME_NOT_SENT:
+                reserved.release(now)
+            else:
+                reserved.settle(usage, now)
         if outcome in _TOO_MUCH and self._concurrency is not None:
             self._concurrency.overloaded(visit.began, now, self._queue.taken)
             self._resize()
-        visit.place.leave()
-        self._notice(now)
+        visit.place.leave(now)
 
     def _count(self, visit: Visit, outcome: call_pb2.Outcome.ValueType, now: float, *, answered: bool) -> None:
         if outcome == call_pb2.OUTCOME_SUCCESS:
@@ -283,15 +284,10 @@ class Endpoint:
         if limit != self._queue.limit:
             self._queue.resize(limit)
 
-    def _notice(self, now: float) -> None:
-        """Tell of another state of the breaker."""
-        if self._breaker.generation == self._generation:
-            return
-        self._generation, state = self._breaker.generation, self._breaker.state(now)
-        if state is not self._told:
-            self._told = state
-            self._times_opened += state is State.OPEN
-            self._tell(state)
+    def _turned(self, state: State) -> None:
+        """The breaker has another state."""
+        self._times_opened += state is State.OPEN
+        self._tell(state)
 
     # --- what is told -------------------------------------------------------------------------------------------------
 
@@ -316,9 +312,7 @@ class Endpoint:
     def health(self) -> pb.EndpointHealth:
         """All of it, as the contract has it."""
         now, health, recent = self.clock(), self.known.health(), self._recent
-        self._breaker.state(now)
-        self._notice(now)
-        health.circuit = _CIRCUITS[self._told]
+        health.circuit = _CIRCUITS[self._breaker.state(now)]
         health.circuit_opened_count = self._times_opened
         health.in_flight, health.queue_depth = self._queue.taken, len(self._queue)
         health.concurrency_limit = self._queue.limit
@@ -342,9 +336,11 @@ class Visit:
 
     __slots__ = ("_answered", "_at", "_ended", "began", "bucket", "kind", "place", "reserved", "trial")
 
-    def __init__(self, at: Endpoint, call: Call, place: Place, reserved: Reserved, trial: Trial, began: float) -> None:
-        self._at = at
-        self.kind = _kind(call)
+    def __init__(
+        self, at: Endpoint, kind: Kind, place: Place, reserved: Reserved | None, trial: Trial, began: float
+    ) -> None:
+        """`reserved`: None = the endpoint has no limits that are known."""
+        self._at, self.kind = at, kind
         self.place, self.reserved, self.trial, self.began = place, reserved, trial, began
         # Of the throttle.
         self.bucket = 0

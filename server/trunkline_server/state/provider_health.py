@@ -184,7 +184,7 @@ class EndpointState:
     def blocked(self) -> float:
         """Seconds for which the provider asked us to wait. 0 = it did not, or they have passed."""
         self._look()
-        return self._pacer.wait(self.clock())
+        return self._pacer.wait(self.clock()) if self._pacer.blocked_until else 0.0
 
     def missing(self) -> str:
         """Why there is nothing to send at present. Empty = there is."""

@@ -223,3 +223,17 @@ def test_the_figures_that_operators_know() -> None:
         now += 300.0
         call(breaker, FAULT, now)
     assert breaker.wait(now) == 300.0
+
+
+def test_it_tells_of_each_other_state_once() -> None:
+    told: list[State] = []
+    breaker = Breaker(middle, failures=1, recovery=5.0, tell=told.append)
+    assert breaker.is_closed
+    call(breaker, FAULT, 0.0)
+    assert (told, breaker.is_closed) == ([State.OPEN], False)
+    assert breaker.start(4.0) is None
+    call(breaker, FAULT, 5.0)
+    assert told == [State.OPEN, State.HALF_OPEN, State.OPEN]
+    for _ in range(4):
+        call(breaker, SUCCESS, 10.0)
+    assert (told[3:], breaker.is_closed) == ([State.HALF_OPEN, State.CLOSED], True)

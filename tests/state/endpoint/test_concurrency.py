@@ -148,3 +148,11 @@ def test_it_has_a_ceiling(limit: ConcurrencyLimit) -> None:
         limit.answered(1.0, limit.limit)
         highest = max(highest, limit.limit)
     assert highest == 7
+
+
+def test_answers_are_heeded_where_they_can_change_the_limit() -> None:
+    hosted, local = Aimd(20, highest=20), Gradient(20, highest=20)
+    assert not hosted.heeds(streaming=True)
+    hosted.overloaded(0.0, 1.0, 20)
+    assert hosted.heeds(streaming=False)
+    assert (local.heeds(streaming=True), local.heeds(streaming=False)) == (True, False)

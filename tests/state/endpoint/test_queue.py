@@ -43,7 +43,7 @@ class Crowd:
         """Everybody leaves, one after the other."""
         while self.places:
             for place in [self.places.pop(name) for name in list(self.places)]:
-                place.leave()
+                place.leave(now())
             await settle()
         assert (self.queue.taken, len(self.queue)) == (0, 0)
 
@@ -78,7 +78,7 @@ def test_who_cannot_be_in_time_is_refused_at_once() -> None:
         crowd = Crowd(2)
         await crowd.come("a")
         await asyncio.sleep(10)
-        crowd.places.pop("a").leave()
+        crowd.places.pop("a").leave(now())
         # From here on a place is known to be held for ten seconds.
         await crowd.come("b")
         await crowd.come("c")
@@ -163,10 +163,10 @@ def test_a_cancelled_waiter_leaves_no_trace(leave_first: bool) -> None:
         gone, next_one = crowd.send("gone"), crowd.send("next")
         await settle()
         if leave_first:
-            crowd.places.pop("stays").leave()
+            crowd.places.pop("stays").leave(now())
         gone.cancel()
         if not leave_first:
-            crowd.places.pop("stays").leave()
+            crowd.places.pop("stays").leave(now())
         await settle()
         assert gone.cancelled()
         assert crowd.entered == ["stays", "next"]
@@ -197,10 +197,10 @@ def test_leaving_twice_gives_one_place() -> None:
     async def main() -> None:
         queue = AdmissionQueue(2, bound=1)
         place, other = await queue.enter(NORMAL, FAR), await queue.enter(NORMAL, FAR)
-        place.leave()
-        place.leave()
+        place.leave(now())
+        place.leave(now())
         assert queue.taken == 1
-        other.leave()
+        other.leave(now())
 
     run_virtual(main())
 
@@ -214,11 +214,11 @@ def test_a_larger_limit_lets_more_in_and_a_smaller_one_takes_nothing_away() -> N
         await settle()
         assert crowd.entered == ["0", "1", "2"]
         crowd.queue.resize(1)
-        crowd.places.pop("0").leave()
-        crowd.places.pop("1").leave()
+        crowd.places.pop("0").leave(now())
+        crowd.places.pop("1").leave(now())
         await settle()
         assert len(crowd.entered) == 3
-        crowd.places.pop("2").leave()
+        crowd.places.pop("2").leave(now())
         await settle()
         assert len(crowd.entered) == 4
         await crowd.empty()
@@ -246,7 +246,7 @@ def test_no_wake_up_is_ever_lost(seed: int, limit: int, bound: int) -> None:
             assert queue.taken <= limit
             await asyncio.sleep(random.choice([0, 0, 1, 3]))
         finally:
-            place.leave()
+            place.leave(now())
 
     async def main() -> None:
         queue = AdmissionQueue(limit, bound=bound)
@@ -275,7 +275,7 @@ def test_while_anybody_waits_every_place_is_taken(seed: int) -> None:
         for number in range(60):
             act = random.randrange(4)
             if act == 0 and crowd.places:
-                crowd.places.pop(random.choice(list(crowd.places))).leave()
+                crowd.places.pop(random.choice(list(crowd.places))).leave(now())
             elif act == 1 and tasks:
                 random.choice(tasks).cancel()
             elif act == 2:

@@ -9,7 +9,7 @@ from trunkline.v1.call_pb2 import Usage
 from trunkline_server.dialects.limits import Limit
 from trunkline_server.settings.reliability import ProviderLimits
 from trunkline_server.state.endpoint.bucket import Wait
-from trunkline_server.state.endpoint.upstream_limits import NOTHING, Reserved, UpstreamLimits
+from trunkline_server.state.endpoint.upstream_limits import Reserved, UpstreamLimits
 
 SMALL = pb.GenerateRequest(prompt="x" * 290, config=pb.GenerationConfig(max_output_tokens=100))
 
@@ -29,7 +29,7 @@ def left(of: UpstreamLimits, now: float = 0.0) -> dict[str, int]:
 
 
 def test_without_limits_nothing_is_reserved() -> None:
-    assert limits().reserve(SMALL, 0.0, 0.0) == (NOTHING, 0.0)
+    assert not limits().known
     assert limits().wait(0.0) == 0
 
 

@@ -56,6 +56,10 @@ class State(Enum):
     HALF_OPEN = "half-open"
 
 
+def _nobody(_: State) -> None:
+    """Nobody wants to know."""
+
+
 class Trial(Struct, eq=False):
     """A call that the breaker let through, until it is told how the call went."""
 
@@ -68,20 +72,30 @@ class Trial(Struct, eq=False):
 class Breaker:
     """One endpoint's. Whoever starts a trial ends it, however the call ends: in half-open it holds a place."""
 
-    def __init__(self, draw: Callable[[], float], *, failures: int = FAILURES, recovery: float | None = None) -> None:
-        """`draw` gives random numbers from 0 to 1. `failures` in a row open it.
+    def __init__(
+        self,
+        draw: Callable[[], float],
+        *,
+        failures: int = FAILURES,
+        recovery: float | None = None,
+        tell: Callable[[State], None] = _nobody,
+    ) -> None:
+        """`draw` gives random numbers from 0 to 1. `failures` in a row open it. `tell` hears of each other state.
 
         `recovery`: seconds that it is open, each time the same; None = longer each time.
         """
         self._draw = draw
+        self._tell = tell
         self._failures = failures
         self._recovery = recovery
         self._state = State.CLOSED
+        # As it nearly always is: then nothing else need be asked.
+        self.is_closed = True
         self._open_until = 0.0
         self._closed_at = 0.0
         self._times_opened = 0
         # Grows with every change of state. What began under another one says nothing of this one.
-        self.generation = 0
+        self._generation = 0
         self._begin()
 
     def _begin(self) -> None:
@@ -108,11 +122,12 @@ class Breaker:
 
     def start(self, now: float) -> Trial | None:
         """A call begins now. None = it must not."""
-        if not self.admits(now):
-            return None
-        self._probing += self._state is State.HALF_OPEN
+        if not self.is_closed:
+            if not self.admits(now):
+                return None
+            self._probing += 1
         # Counted now and not when it ends: failures are quick and answers slow, and would seem to be all there is.
-        return Trial(self.generation, self._window.count(_STARTED, now))
+        return Trial(self._generation, self._window.count(_STARTED, now))
 
     def first_token(self, trial: Trial, now: float, *, slow: bool = False) -> None:
         """The call has the first piece of its answer: it succeeded. `slow`: much later than it should have."""
@@ -135,7 +150,8 @@ class Breaker:
         if outcome in PROVIDER_FAULTS:
             self._failed(trial, now)
         elif outcome == call_pb2.OUTCOME_SUCCESS:
-            self.first_token(trial, now)
+            if trial.pending:
+                self.first_token(trial, now)
         elif self._decides(trial):
             # It says nothing: as if it had never been.
             self._window.add(_STARTED, trial.bucket, -1)
@@ -143,11 +159,11 @@ class Breaker:
 
     def _decides(self, trial: Trial) -> bool:
         pending, trial.pending = trial.pending, False
-        return pending and trial.generation == self.generation
+        return pending and trial.generation == self._generation
 
     def _failed(self, trial: Trial, now: float) -> None:
         """Also after its first token: an answer that breaks off is a failure, too."""
-        if trial.generation != self.generation:
+        if trial.generation != self._generation:
             return
         bucket = self._window.at(now)
         self._window.add(_DECIDED, bucket, int(self._decides(trial)))
@@ -195,6 +211,7 @@ class Breaker:
         return open_time * (1 - JITTER + 2 * JITTER * self._draw())
 
     def _become(self, state: State) -> None:
-        self._state = state
-        self.generation += 1
+        self._state, self.is_closed = state, state is State.CLOSED
+        self._generation += 1
         self._begin()
+        self._tell(state)

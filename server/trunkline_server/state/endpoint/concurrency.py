@@ -29,6 +29,10 @@ class ConcurrencyLimit(ABC):
         return int(self._limit)
 
     @abstractmethod
+    def heeds(self, *, streaming: bool) -> bool:
+        """Whether an answer tells it anything now. The first piece of a unary call comes the later the longer it is."""
+
+    @abstractmethod
     def answered(self, latency: float, in_flight: int) -> None:
         """A call got its first token; so many were running, itself included.
 
@@ -60,6 +64,10 @@ class Aimd(ConcurrencyLimit):
     def __init__(self, initial: int = 20, *, lowest: int = 1, highest: int = 1000) -> None:
         super().__init__(initial, lowest=lowest, highest=highest)
         self._initial = float(initial)
+
+    def heeds(self, *, streaming: bool) -> bool:  # noqa: ARG002
+        """Unless it is as high as it may be: it does not look at how long answers took."""
+        return self._limit < self._highest
 
     def forget(self, now: float) -> None:
         """What was refused so long ago says nothing of now."""
@@ -96,6 +104,10 @@ class Gradient(ConcurrencyLimit):
         """Calls at once."""
         looking = self._answers < self.LOOK * self._limit
         return max(self._lowest, int(self._limit / 2)) if looking else int(self._limit)
+
+    def heeds(self, *, streaming: bool) -> bool:
+        """It compares latencies."""
+        return streaming
 
     def answered(self, latency: float, in_flight: int) -> None:
         """Under half load, learn what is normal; else compare with it, and change by a small step."""

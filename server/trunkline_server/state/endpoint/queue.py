@@ -59,11 +59,11 @@ class Place:
         # It was not given at once.
         self.waited = waited
 
-    def leave(self) -> None:
+    def leave(self, at: float) -> None:
         """The call is over: the next may come."""
         queue, self._queue = self._queue, None
         if queue is not None:
-            queue.vacate(now() - self._since)
+            queue.vacate(at - self._since)
 
 
 class AdmissionQueue:
@@ -87,6 +87,13 @@ class AdmissionQueue:
         """How many wait."""
         return len(self._waiting)
 
+    def take(self, at: float) -> Place | None:
+        """A place, if one is free."""
+        if self.taken >= self.limit:
+            return None
+        self.taken += 1
+        return Place(self, at, waited=False)
+
     async def enter(self, priority: Priority, deadline: float, *, first_token: float = 0.0) -> Place:
         """Wait for a place. `first_token`: seconds from there to an answer, most likely.
 
@@ -95,9 +102,8 @@ class AdmissionQueue:
         at = now()
         if at + first_token > deadline:
             raise Refused(_SHORTEST_RETRY)
-        if self.taken < self.limit:
-            self.taken += 1
-            return Place(self, at, waited=False)
+        if (place := self.take(at)) is not None:
+            return place
         waiter = self._queued(priority, deadline, deadline - first_token)
         try:
             await waiter.place
@@ -158,7 +164,8 @@ class AdmissionQueue:
         """A place is free that was taken for so many seconds."""
         self._held += (held - self._held) * (_SMOOTHING if self._held else 1.0)
         self.taken -= 1
-        self._fill()
+        if self._waiting:
+            self._fill()
 
     def resize(self, limit: int) -> None:
         """There are so many places from now on. Nobody loses one."""

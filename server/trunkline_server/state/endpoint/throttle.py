@@ -14,7 +14,7 @@ BUCKETS, BUCKET = 12, 10.0
 # Those that began in the newest two buckets, 10 to 20 seconds, may still be answered: they count once they are decided.
 _YOUNG = 2
 
-_STARTED, _DECIDED, _ACCEPTED = range(3)
+_STARTED, _ACCEPTED, _REFUSED = range(3)
 
 
 class Throttle:
@@ -33,12 +33,11 @@ class Throttle:
 
     def accepted(self, bucket: int) -> None:
         """The call has its first token, or an answer for which the endpoint is not to blame."""
-        self._window.add(_DECIDED, bucket)
         self._window.add(_ACCEPTED, bucket)
 
     def refused(self, bucket: int) -> None:
         """The endpoint failed or limited the call."""
-        self._window.add(_DECIDED, bucket)
+        self._window.add(_REFUSED, bucket)
 
     def withdrawn(self, bucket: int) -> None:
         """The caller went away before it could be told."""
@@ -48,6 +47,6 @@ class Throttle:
         """The probability with which a call should go elsewhere, from 0 to below 1."""
         window = self._window
         window.at(now)
-        undecided = window.newest(_STARTED, _YOUNG) - window.newest(_DECIDED, _YOUNG)
-        requests = window.totals[_STARTED] - undecided
+        started, accepted, refused = (window.newest(kind, _YOUNG) for kind in (_STARTED, _ACCEPTED, _REFUSED))
+        requests = window.totals[_STARTED] - (started - accepted - refused)
         return max(0.0, (requests - self._k * window.totals[_ACCEPTED]) / (requests + 1))

@@ -78,9 +78,6 @@ class Reserved:
         self._admitted.release(now)
 
 
-NOTHING = Reserved(Admitted(()), (), ())
-
-
 class UpstreamLimits:
     """One endpoint's."""
 
@@ -88,7 +85,8 @@ class UpstreamLimits:
         limits = {each: getattr(configured, f"{each}_per_minute") for each in _DIMENSIONS}
         self._buckets = {each: Bucket(limit) for each, limit in limits.items()}
         self._configured = frozenset(each for each, limit in limits.items() if limit is not None)
-        self._known = {each: bucket for each, bucket in self._buckets.items() if bucket.limit is not None}
+        # By dimension. Where there are none nothing need be reserved.
+        self.known = {each: bucket for each, bucket in self._buckets.items() if bucket.limit is not None}
         # What was reserved for calls that have no answer yet: what the provider says next may not know of them.
         self._unseen = dict.fromkeys(_DIMENSIONS, 0)
 
@@ -98,11 +96,9 @@ class UpstreamLimits:
         Those who wait have their turn already: who comes later waits longer. What is more than a minute's whole is
         asked for as the whole. A Wait reserves nothing.
         """
-        if not self._known:
-            return NOTHING, 0.0
         estimated = _estimate(request)
-        units = [min(estimated[each], bucket.limit or 0) for each, bucket in self._known.items()]
-        claims = [Claim(bucket, count) for bucket, count in zip(self._known.values(), units, strict=True)]
+        units = [min(estimated[each], bucket.limit or 0) for each, bucket in self.known.items()]
+        claims = [Claim(bucket, count) for bucket, count in zip(self.known.values(), units, strict=True)]
         wait, found = 0.0, reserve(claims, now)
         if isinstance(found, Wait) and found.seconds <= patience:
             for claim in claims:
@@ -110,7 +106,7 @@ class UpstreamLimits:
             wait, found = found.seconds, Admitted(claims)
         if not isinstance(found, Admitted):
             return found if isinstance(found, Wait) else Wait(60.0, found.claim)
-        reserved = Reserved(found, tuple(self._known), units)
+        reserved = Reserved(found, tuple(self.known), units)
         self._count(reserved, 1)
         return reserved, wait
 
@@ -124,11 +120,11 @@ class UpstreamLimits:
 
     def wait(self, now: float) -> float:
         """Seconds until there is anything left of each limit."""
-        return max((bucket.wait(1, now) or 0.0 for bucket in self._known.values()), default=0.0)
+        return max((bucket.wait(1, now) or 0.0 for bucket in self.known.values()), default=0.0)
 
     def used(self, now: float) -> float:
         """How much of the scarcest is used up, from 0 to 1. What is reserved is used."""
-        return max((bucket.used(now) for bucket in self._known.values()), default=0.0)
+        return max((bucket.used(now) for bucket in self.known.values()), default=0.0)
 
     def learn(self, limits: Iterable[Limit], now: float) -> None:
         """An answer said this. What is configured stands; what is left according to the provider only takes away."""
@@ -139,11 +135,11 @@ class UpstreamLimits:
             adopted = None if limit.dimension in self._configured else limit.limit or None
             bucket.learn(adopted, limit.remaining, self._unseen[limit.dimension], now)
             if bucket.limit is not None:
-                self._known[limit.dimension] = bucket
+                self.known[limit.dimension] = bucket
 
     def left(self, now: float) -> Iterator[Left]:
         """All that are known."""
-        for dimension, bucket in self._known.items():
+        for dimension, bucket in self.known.items():
             yield Left(dimension, bucket.limit or 0, int(bucket.level(now)))
 
 
