@@ -195,7 +195,7 @@ class Entry:
             cache_read_tokens=tokens.get("cache_read_input_tokens"),
             cache_write_tokens=tokens.get("cache_write_input_tokens"),
             reasoning_tokens=tokens.get("reasoning_output_tokens"),
-            other_units={name: _bounded(units) for name, units in usage.other_units.items()},
+            other_units=_others_of(usage),
             cost=costs.get("total_nano_usd"),
             input_cost=costs.get("input_nano_usd"),
             output_cost=costs.get("output_nano_usd"),
@@ -215,6 +215,12 @@ def _tokens_of(usage: call_pb2.Usage) -> dict[str, int]:
         for field, units in usage.ListFields()
         if field.name in _KINDS
     }
+
+
+def _others_of(usage: call_pb2.Usage) -> dict[str, int]:
+    """Hardly any usage has others, and a map of a message is slow to walk through."""
+    others = usage.other_units
+    return {name: _bounded(units) for name, units in others.items()} if others else {}
 
 
 def _bounded(units: int) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from ledger_rows import ended, finished
+from msgspec import msgpack, structs
 
 from trunkline_server.state.ledger import journal
 from trunkline_server.state.ledger.journal import Journal
@@ -43,3 +46,13 @@ def test_a_record_that_is_longer_than_a_file_has_one_of_its_own(tmp_path: Path) 
         "short as well",
     ]
     written.close()
+
+
+def test_what_an_earlier_gateway_wrote_with_every_field_is_read_as_what_is_written_now(tmp_path: Path) -> None:
+    row = ended("a")
+    full = {**structs.asdict(row), "subject": structs.asdict(row.subject)}
+    now, before = msgpack.encode(row), msgpack.encode(full)
+    assert len(now) < len(before)
+    path = tmp_path / "00000001.journal"
+    path.write_bytes(b"".join(Struct("<cII").pack(b"c", len(body), crc32(body)) + body for body in (before, now)))
+    assert [*journal.read(path)] == [row, row]

@@ -8,13 +8,14 @@ three times a call. Nothing is synced: the journal outlives a SIGKILL, not a pow
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from contextlib import suppress
 from mmap import mmap
 from struct import Struct as Layout
 from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
-from msgspec import DecodeError, Struct, msgpack
+from msgspec import DecodeError, Struct, field, msgpack
 
 from trunkline_server.state.ledger.commit import Withdrawn
 from trunkline_server.state.ledger.mend import mended
@@ -32,6 +33,8 @@ FILE_SIZE = 4 << 20
 _HEAD = Layout("<cII")
 _ATTEMPT, _CALL, _WITHDRAWN = b"a", b"c", b"w"
 _ENCODER = msgpack.Encoder()
+# What the encoder says of a row that has to be mended before.
+_UNFIT = (UnicodeError, OverflowError)
 _DECODERS: dict[bytes, msgpack.Decoder[Any]] = {
     _ATTEMPT: msgpack.Decoder(AttemptRow),
     _CALL: msgpack.Decoder(CallRow),
@@ -76,9 +79,9 @@ class _Call(Struct):
     """A call on its way into the database, and where its records are."""
 
     # Of attempts that run.
-    begun: dict[int, _File]
+    begun: dict[int, _File] = field(default_factory=dict)
     # Of attempts that have ended: needed to know of the call, until the call has ended and is in the database.
-    kept: list[_File]
+    kept: list[_File] = field(default_factory=list)
     uncommitted: int = 0
     ended: bool = False
 
@@ -92,19 +95,19 @@ class Journal:
         self._remove = remove
         self._size = size
         self._number = max(map(_number, files(folder)), default=0)
-        self._calls: dict[str, _Call] = {}
+        self._calls: defaultdict[str, _Call] = defaultdict(_Call)
         self._full: set[_File] = set()
         self._file = self._begin_file()
 
     def begin(self, row: AttemptRow) -> None:
         """An attempt is about to be sent. Raises JournalFailed."""
         file = self._append(_ATTEMPT, row)
-        self._call(row.call_id).begun[row.attempt] = file
+        self._calls[row.call_id].begun[row.attempt] = file
         file.needed += 1
 
     def finish(self, row: AttemptRow) -> None:
         """It has ended; `committed` says when the database has it. If it cannot be written its beginning is kept."""
-        call = self._call(row.call_id)
+        call = self._calls[row.call_id]
         begun = call.begun.pop(row.attempt, None)
         call.uncommitted += 1
         try:
@@ -113,14 +116,16 @@ class Journal:
             if begun is not None:
                 call.kept.append(begun)
             return
-        file.needed += 1
         call.kept.append(file)
+        if begun is file:
+            return  # needed as often as before
+        file.needed += 1
         if begun is not None:
             self._release(begun)
 
     def end(self, row: CallRow) -> None:
         """A call has ended; `committed` says when the database has it."""
-        call = self._call(row.call_id)
+        call = self._calls[row.call_id]
         call.uncommitted += 1
         call.ended = True
         try:
@@ -145,7 +150,7 @@ class Journal:
 
     def withdraw(self, entry: Withdrawn) -> None:
         """The attempt was never sent. If that cannot be written it counts as sent, for who comes after us."""
-        file = self._call(entry.call_id).begun.pop(entry.attempt, None)
+        file = self._calls[entry.call_id].begun.pop(entry.attempt, None)
         with suppress(JournalFailed):
             self._append(_WITHDRAWN, entry)
         if file is not None:
@@ -164,15 +169,12 @@ class Journal:
             if not file.needed:
                 file.path.unlink(missing_ok=True)
 
-    def _call(self, call_id: str) -> _Call:
-        call = self._calls.get(call_id)
-        if call is None:
-            call = self._calls[call_id] = _Call({}, [])
-        return call
-
     def _append(self, kind: bytes, row: Entry) -> _File:
         """Three times a call, and so in one piece."""
-        body = _body(row)
+        try:
+            body = _ENCODER.encode(row)
+        except _UNFIT:
+            body = _ENCODER.encode(mended(row))
         size = _HEAD.size + len(body)
         if self._file.size + size > self._file.room:
             self._rotate(size)
@@ -266,15 +268,12 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def append(path: Path, row: AttemptRow | CallRow) -> None:
     """Add a record to a file that is kept for a person to look at."""
-    with path.open("ab") as file:
-        file.write(_sealed(_CALL if isinstance(row, CallRow) else _ATTEMPT, _body(row)))
-
-
-def _body(row: Entry) -> bytes:
     try:
-        return _ENCODER.encode(row)
-    except (UnicodeError, OverflowError):
-        return _ENCODER.encode(mended(row))
+        body = _ENCODER.encode(row)
+    except _UNFIT:
+        body = _ENCODER.encode(mended(row))
+    with path.open("ab") as file:
+        file.write(_sealed(_CALL if isinstance(row, CallRow) else _ATTEMPT, body))
 
 
 def _sealed(kind: bytes, body: bytes) -> bytes:

@@ -87,7 +87,8 @@ class Ledger:
 
     async def begin(self, row: AttemptRow) -> None:
         """An attempt is about to be sent. Raises LedgerUnavailable: then it must not be."""
-        await self._ready(strict=self._strict)
+        if self._strict or len(self._writer) >= LIMIT:
+            await self._ready(strict=self._strict)
         self._begin_in_journal(row)
         if self._strict:
             self._writer.put(row)

@@ -1,11 +1,14 @@
-"""What the ledger holds: a row for each attempt at a provider and one for each call. No text of prompts or answers."""
+"""What the ledger holds: a row for each attempt at a provider and one for each call. No text of prompts or answers.
+
+The journal has of a row what is not as usual, and journals outlive an upgrade: a default that is here stays as it is.
+"""
 
 from __future__ import annotations
 
 from msgspec import Struct, field
 
 
-class Subject(Struct, frozen=True, kw_only=True):
+class Subject(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who called, and what for. Both kinds of rows have it, so that each can be counted without the other."""
 
     workspace: str
@@ -23,7 +26,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = field(default_factory=dict)
 
 
-class AttemptRow(Struct, frozen=True, kw_only=True):
+class AttemptRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt, known by (call_id, attempt). Times are microseconds since 1970."""
 
     call_id: str
@@ -70,7 +73,7 @@ class AttemptRow(Struct, frozen=True, kw_only=True):
     price_version: str = ""
 
 
-class CallRow(Struct, frozen=True, kw_only=True):
+class CallRow(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a call ended; known by its id. Written once, when it has ended."""
 
     call_id: str
