@@ -131,6 +131,12 @@ def test_all_state_of_an_answer_says_where_it_came_from(given: str, says: str) -
         assert event.SerializeToString() == before
 
 
+def test_all_state_of_a_whole_answer_says_where_it_came_from() -> None:
+    parts = {origin: [event.part_started.part for event in opaque_events(origin)[:3]] for origin in ("", "here")}
+    given, expected = (completed(message={"parts": parts[origin]}) for origin in ("", "here"))
+    assert stamped(given, "here") == expected != given
+
+
 def test_events_without_state_are_handed_on_as_they_are() -> None:
     for event in (
         part("a"),

@@ -16,6 +16,8 @@ _HEADER = re.compile(
     r"(?:x-|anthropic-)?ratelimit(?:bysize)?-(?P<what>limit|remaining|reset)(?:-(?P<dimension>[a-z0-9_-]+))?"
     r"|anthropic-ratelimit-(?P<dimension2>[a-z-]+)-(?P<what2>limit|remaining|reset)"
 )
+# What the name of each has in it.
+IN_EVERY_NAME = b"ratelimit"
 # What vendors call the same thing.
 _DIMENSIONS = {
     "req-minute": "requests",

@@ -49,13 +49,10 @@ if TYPE_CHECKING:
 
 # An event stream that is compressed on its way comes in lumps.
 _OWN_HEADERS = {"accept-encoding": "identity", "user-agent": f"trunkline/{__version__}"}
-
 # Seconds that an idle connection is kept.
 _KEEP_ALIVE = 15.0
-
 # Bytes of a body written to the socket at once; a longer one is written in pieces, with other calls' turns between.
 _SENT_AT_ONCE = 1 << 18
-
 # Bytes that decompression gives at once: a body that unpacks to gigabytes meets its limit first.
 _UNPACKED_AT_ONCE = 1 << 16
 
@@ -82,8 +79,12 @@ class HttpResponse:
     def __init__(self, response: httpx2.Response) -> None:
         self.status = response.status_code
         # Names in lower case. The values of a repeated header are joined with ", ".
-        self.headers: Mapping[str, str] = response.headers
+        self.headers = response.headers
         self._body = cast("httpx2.AsyncByteStream", response.stream)
+
+    def has_header_like(self, part: bytes) -> bool:
+        """Whether some header's name has this in it, which is in lower case. To read them all takes much longer."""
+        return part in b"\n".join([name for name, _ in self.headers.raw]).lower()
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The body, decompressed, as it arrives. Raises UpstreamError, but gives first what came before the failure."""

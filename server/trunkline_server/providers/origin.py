@@ -38,7 +38,9 @@ def with_origin(handler: Handler) -> Handler:
 def stamped(event: StreamGenerateResponse, provider: str) -> StreamGenerateResponse:
     """The event, in which all opaque state says that it came from `provider`. One without is returned as it is."""
     kind = event.WhichOneof("event")
-    if kind == "part_delta":
+    if kind == "completed":
+        has_state = any(map(_has_opaque, event.completed.response.message.parts))
+    elif kind == "part_delta":
         has_state = bool(event.part_delta.citations)
     elif kind == "part_completed":
         has_state = event.part_completed.HasField("provider_state")
@@ -118,6 +120,8 @@ def _cited(citations: Sequence[Citation]) -> Iterator[ProviderState]:
 
 
 def _opaque_of(event: StreamGenerateResponse) -> Iterator[Opaque]:
+    if event.HasField("completed"):
+        return (opaque for part in event.completed.response.message.parts for opaque in _opaque(part))
     if event.HasField("part_delta"):
         return _cited(event.part_delta.citations)
     if event.HasField("part_completed"):

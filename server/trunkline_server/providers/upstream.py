@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from trunkline.v1 import call_pb2
 from trunkline.v1.content_pb2 import FINISH_REASON_CONTENT_FILTER
 from trunkline.v1.gateway_service_pb2 import GenerateResponse, StreamCompleted, StreamGenerateResponse
-from trunkline_server.dialects.limits import read_limits
+from trunkline_server.dialects.limits import IN_EVERY_NAME, read_limits
 from trunkline_server.dialects.scrub import without
 from trunkline_server.errors import UnsupportedCapability, UpstreamError, Violation
 from trunkline_server.fold import fold
@@ -78,15 +78,16 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
         request = plain if endpoint.sign is None else await endpoint.sign(plain)
         try:
             async with http.exchange(request) as response:
-                limited(read_limits(response.headers))
+                if response.has_header_like(IN_EVERY_NAME):
+                    limited(read_limits(response.headers))
                 if streaming and response.status < FAILED and not _is_json(response):
                     async with aclosing(_pieces(response, dialect)) as events:
                         async for event in events:
                             yield _with_warnings(stamped(event, target.provider), encoded.warnings)
                 else:
-                    answer = [stamped(event, target.provider) for event in await _whole(response, dialect)]
-                    for event in answer if call.streaming else [_in_one(answer)]:
-                        yield _with_warnings(event, encoded.warnings)
+                    answer = await _whole(response, dialect)
+                    for event in answer if call.streaming else (_in_one(answer),):
+                        yield _with_warnings(stamped(event, target.provider), encoded.warnings)
         except UpstreamError as error:
             # Some say back what they were sent.
             error.message = without(
@@ -126,7 +127,9 @@ async def _whole(response: HttpResponse, dialect: Dialect) -> Iterable[StreamGen
 
 def _in_one(events: Iterable[StreamGenerateResponse]) -> StreamGenerateResponse:
     """An answer that nobody wants in pieces: each event costs every layer a turn."""
-    return StreamGenerateResponse(completed=StreamCompleted(response=fold(events)))
+    whole = StreamGenerateResponse()
+    whole.completed.response.CopyFrom(fold(events))
+    return whole
 
 
 async def _pieces(response: HttpResponse, dialect: Dialect) -> Events:
