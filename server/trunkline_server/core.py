@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
 
@@ -51,7 +51,7 @@ class Identity:
 ANYBODY = Identity()
 
 
-class Choice(NamedTuple):
+class Choice(Struct, frozen=True):
     """How the targets of a call were chosen."""
 
     # "named": the call named whom to ask.

@@ -302,7 +302,9 @@ class Trial:
         served.target.CopyFrom(self.call.target)
         served.requested_model = self.call.request.model
         served.config_version = self.call.snapshot.version
-        served.strategy, served.decision_id, served.task, served.experiment_arm = story.choice
+        choice = story.choice
+        served.strategy, served.decision_id = choice.strategy, choice.decision_id
+        served.task, served.experiment_arm = choice.task, choice.arm
         served.attempts.extend(self._shared.records())
         if story.time_to_first_token is not None:
             set_seconds(served.time_to_first_token, story.time_to_first_token)

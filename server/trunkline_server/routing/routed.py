@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from trunkline_server.routing.taught import lesson_of
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     Replaced = dict[tuple[str, str], CallWarning]
 
 
-class Routed(NamedTuple):
+class Routed(Struct, frozen=True):
     """Where a call goes."""
 
     # Whom to ask, in order; at least one. And whom, if the request is too long for those.

@@ -8,7 +8,7 @@ it begins at 1, and large prompts teach it more than small ones.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trunkline_server.state.backlog import Backlog
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from trunkline_server.state.statistics import Finished
+
+    # Its model and task; tokens that came out, those that went in, and how many these were thought to be.
+    _Answer = tuple[str, str, int | None, int, int | None]
 
 # Answers that a median is of, and the least that make one. Models and tasks that are known: names come from callers.
 LATEST, LEAST = 33, 5
@@ -40,7 +43,7 @@ class Lengths:
         usage = call.usage
         if usage is not None and call.result == "success":
             output = usage.output_tokens if usage.HasField("output_tokens") else None
-            self._backlog.add(_Answer(call.model, call.task, output, usage.input_tokens, call.estimated))
+            self._backlog.add((call.model, call.task, output, usage.input_tokens, call.estimated))
 
     def _learn(self, answer: _Answer) -> None:
         model, task, output, counted, estimated = answer
@@ -64,15 +67,6 @@ class Lengths:
         self._backlog.learn()
         prompts = self._prompts.get(model)
         return 1.0 if prompts is None else prompts.ratio
-
-
-class _Answer(NamedTuple):
-    model: str
-    task: str
-    # Tokens. None: the provider did not say; nobody counted.
-    output: int | None
-    counted: int
-    estimated: int | None
 
 
 class _Answers:
