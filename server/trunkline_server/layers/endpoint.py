@@ -24,17 +24,15 @@ def one_of(endpoints: Sequence[Endpoint], handlers: Sequence[Handler], draw: Cal
     Raises UpstreamError NOT_SENT if the endpoint does not take the attempt. However the attempt ends, what it holds
     there is free at once, and the endpoint knows how it ended.
     """
-    turns = count()
+    turns, is_alone = count(), len(endpoints) == 1
 
     def chosen(call: Call) -> int:
-        if len(endpoints) == 1:
-            return 0
         waits = [each.wait() for each in endpoints]
         paying = [at for at, each in enumerate(endpoints) if each is call.paid_by and not waits[at]]
         return paying[0] if paying else choose(waits, next(turns), [each.share_away() for each in endpoints], draw)
 
     async def handle(call: Call) -> Events:
-        at = chosen(call)
+        at = 0 if is_alone else chosen(call)
         visit = await endpoints[at].enter(call)
         waiting = True
         try:

@@ -157,8 +157,10 @@ def _provider_part(part: content_pb2.ProviderPart, path: str) -> Iterator[Violat
 
 def _config(config: GenerationConfig) -> Iterator[Violation]:
     for field, value in config.ListFields():
-        if (limits := RANGES.get(field.name)) is not None and not _within(value, *limits):
-            least, most = limits
+        if (limits := RANGES.get(field.name)) is None:
+            continue
+        least, most = limits
+        if not (value >= least and (most is None or value <= most)):  # as no NaN is
             bound = f"from {least} to {most}" if most is not None else f"at least {least}"
             yield Violation(f"config.{field.name}", f"must be {bound}")
     if config.HasField("top_p") and not 0 < config.top_p <= 1:
@@ -179,10 +181,6 @@ def _thinking(thinking: Thinking) -> Iterator[Violation]:
         yield Violation("config.thinking.visibility", "is not known: use OMITTED, SUMMARY or FULL")
     if thinking.budget_tokens < 0:
         yield Violation("config.thinking.budget_tokens", "must be at least 0")
-
-
-def _within(value: float, least: float, most: float | None) -> bool:
-    return value >= least and (most is None or value <= most)
 
 
 def _tools(request: GenerateRequest) -> Iterator[Violation]:

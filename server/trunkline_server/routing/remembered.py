@@ -47,8 +47,11 @@ class Names:
         meaning, request = self._meanings.get(_key(call)), call.request
         if meaning is None or (meaning.until is not None and when >= meaning.until):
             return None
-        if (request.tools and len(meaning.targets) > 1) or any(may_outgrow(request, row) for row in meaning.rows):
+        if request.tools and len(meaning.targets) > 1:
             return None
+        for row in meaning.rows:
+            if may_outgrow(request, row):
+                return None
         return meaning
 
     def remember(self, call: Call, when: int, routed: Routed, rows: Iterable[Candidate]) -> None:

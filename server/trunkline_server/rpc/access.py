@@ -65,7 +65,9 @@ LEAST_ROLES: Mapping[str, Role] = {
 
 def check_role(identity: Identity, method: str) -> None:
     """Raise RoleNotAllowed if the caller may not call this method, named as gRPC names it: /package.Service/Method."""
-    require(identity, LEAST_ROLES.get(method, "admin"), method.removeprefix("/"))
+    least = LEAST_ROLES.get(method, "admin")
+    if not is_at_least(identity, least):
+        raise RoleNotAllowed(method.removeprefix("/"), least)
 
 
 def require(identity: Identity, least: Role, what: str) -> None:

@@ -79,7 +79,8 @@ class Gateway(GatewayServiceServicer):
             finally:
                 await events.aclose()
         finally:
-            _tell(context, call)
+            if call.story.told:
+                _tell(context, call)
         return folding.response()
 
     async def StreamGenerate(self, request: pb.GenerateRequest, context: Context) -> None:  # type: ignore[override]
@@ -91,7 +92,8 @@ class Gateway(GatewayServiceServicer):
                 async for event in events:
                     await _write(context, event)
         finally:
-            _tell(context, call)
+            if call.story.told:
+                _tell(context, call)
 
     async def HealthCheck(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
         """How the gateway is. Probes, and what is told of credentials and endpoints, are an operator's."""
@@ -200,8 +202,7 @@ def time_of(remaining: float | None, limits: TimeLimits) -> float:
 
 def _tell(context: Context, call: Call) -> None:
     """Send at the end what the layers have for the caller beside the answer; an error's status comes on top of it."""
-    if call.story.told:
-        context.set_trailing_metadata((*context.trailing_metadata(), *call.story.told))
+    context.set_trailing_metadata((*context.trailing_metadata(), *call.story.told))
 
 
 async def _write(context: Context, event: pb.StreamGenerateResponse) -> None:

@@ -360,7 +360,8 @@ class Visit:
         now = self._at.clock()
         self._begins(now)
         self._at.known.succeeded()
-        self._end(call_pb2.OUTCOME_SUCCESS, usage, now)
+        if not self._ended:
+            self._end(call_pb2.OUTCOME_SUCCESS, usage, now)
 
     def failed(self, error: UpstreamError) -> None:
         """The provider failed the call."""
@@ -369,12 +370,12 @@ class Visit:
 
     def end(self, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None = None) -> None:
         """It has ended so, unless it had ended before. What it held is free."""
-        self._end(outcome, usage, self._at.clock())
+        if not self._ended:
+            self._end(outcome, usage, self._at.clock())
 
     def _end(self, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None, now: float) -> None:
-        if not self._ended:
-            self._ended = True
-            self._at.ended(self, outcome, usage, now, answered=self._answered)
+        self._ended = True
+        self._at.ended(self, outcome, usage, now, answered=self._answered)
 
 
 def _adaptive(most: int, *, local: bool) -> ConcurrencyLimit:

@@ -57,7 +57,7 @@ class Keyring:
     def recall(self, token: str) -> Identity | None:
         """Who this is, if it was found right within the last seconds. Reads nothing."""
         found = self._remembered.get(self._name(token))
-        if found is None or now() >= found.stale or self._microseconds() >= found.until:
+        if found is None or now() >= found.stale or self._wall() * 1e6 >= found.until:
             return None
         return found.identity
 
