@@ -281,7 +281,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "breaker",
         "a call from before the breaker opened decides a probe",
-        "        if trial.generation != self.generation:\n            return\n",
+        "        if trial.generation != self._generation:\n            return\n",
         "",
         *_MACHINE,
     ),
@@ -326,7 +326,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "throttle",
         "throttle never sees a black hole",
         "window.totals[_STARTED] - undecided",
-        "window.totals[_DECIDED]",
+        "window.totals[_ACCEPTED] + window.totals[_REFUSED]",
     ),
     # The budgets.
     _endpoint("retry_budget", "retry budget never empties", "bucket, -PRICE)", "bucket, 0)", "test_budgets.py"),

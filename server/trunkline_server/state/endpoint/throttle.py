@@ -48,5 +48,6 @@ class Throttle:
         window = self._window
         window.at(now)
         started, accepted, refused = (window.newest(kind, _YOUNG) for kind in (_STARTED, _ACCEPTED, _REFUSED))
-        requests = window.totals[_STARTED] - (started - accepted - refused)
+        undecided = started - accepted - refused
+        requests = window.totals[_STARTED] - undecided
         return max(0.0, (requests - self._k * window.totals[_ACCEPTED]) / (requests + 1))
