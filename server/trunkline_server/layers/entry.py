@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
@@ -20,15 +22,23 @@ if TYPE_CHECKING:
     # See layers/price.py.
     PriceOf = Callable[[Call, call_pb2.Usage, int, float, str], Priced]
 
-_KINDS = frozenset(
-    {
-        "input_tokens",
-        "output_tokens",
-        "cache_read_input_tokens",
-        "cache_write_input_tokens",
-        "reasoning_output_tokens",
-    }
-)
+# By their fields in the contract: an attempt's columns of tokens and of costs.
+_TOKENS = {
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cache_read_input_tokens": "cache_read_tokens",
+    "cache_write_input_tokens": "cache_write_tokens",
+    "reasoning_output_tokens": "reasoning_tokens",
+}
+_COSTS = {
+    "total_nano_usd": "cost",
+    "input_nano_usd": "input_cost",
+    "output_nano_usd": "output_cost",
+    "cache_read_nano_usd": "cache_read_cost",
+    "cache_write_nano_usd": "cache_write_cost",
+    "reasoning_nano_usd": "reasoning_cost",
+    "other_nano_usd": "other_cost",
+}
 
 REPORTED = call_pb2.CERTAINTY_REPORTED
 ESTIMATED = call_pb2.CERTAINTY_ESTIMATED
@@ -42,6 +52,7 @@ LONGEST_CODE = 100
 # A million times a million: more of them than there are still fit into 64 bits together.
 MOST_UNITS = 10**12
 _NOTHING = call_pb2.Usage()
+_NO_CONTEXT = call_pb2.CallContext()
 # An attempt that ended so may have been billed: one that is cut short for want of money is a success. Every other
 # failure is the provider's refusal, or was never sent.
 MAYBE_BILLED = frozenset(
@@ -58,18 +69,19 @@ MAYBE_BILLED = frozenset(
 def subject_of(call: Call, *, valid: bool = True) -> Subject:
     """Who called, and what for. Of a request that is not valid only what it asked for, cut to length."""
     request, identity = call.story.request or call.request, call.identity
-    context, routing, choice = request.context, request.routing, call.story.choice
+    routing, choice = request.routing, call.story.choice
+    context = request.context if valid and request.HasField("context") else _NO_CONTEXT
     return Subject(
         workspace=identity.workspace,
         api_key=identity.key,
-        end_user=context.end_user_id if valid else "",
+        end_user=context.end_user_id,
         task=routing.task if valid else "",
         agent=routing.agent if valid else "",
         strategy=choice.strategy,
         arm=choice.arm,
         operation="StreamGenerate" if call.streaming else "Generate",
         requested_model=request.model[:LONGEST_NAME],
-        labels=dict(context.labels) if valid and context.labels else {},
+        labels={} if context is _NO_CONTEXT else dict(context.labels),
     )
 
 
@@ -171,56 +183,32 @@ class Entry:
         saved: int,
         error: UpstreamError | None = None,
     ) -> AttemptRow:
-        begun, usage = self.begun, used or _NOTHING
-        tokens, costs = _tokens_of(usage), {field.name: value for field, value in cost.ListFields()}
-        return AttemptRow(
-            call_id=begun.call_id,
-            attempt=begun.attempt,
-            subject=begun.subject,
-            started=begun.started,
-            provider=begun.provider,
-            model=begun.model,
-            region=begun.region,
-            retry=begun.retry,
-            hedge=begun.hedge,
-            reserved=begun.reserved,
-            counted=begun.counted,
+        usage = used or _NOTHING
+        columns: dict[str, Any] = _tokens_of(usage)
+        columns |= {_COSTS[field.name]: value for field, value in cost.ListFields() if field.name in _COSTS}
+        if error is not None:
+            columns |= {"provider_status": error.status, "provider_code": error.code[:LONGEST_CODE]}
+        # Hardly any usage has others, and a map of a message is slow to walk through.
+        if usage.other_units:
+            columns["other_units"] = {name: _bounded(units) for name, units in usage.other_units.items()}
+        return structs.replace(
+            self.begun,
             duration=round(took * 1e6),
             outcome=outcome,
-            provider_status=error.status if error is not None else 0,
-            provider_code=error.code[:LONGEST_CODE] if error is not None else "",
             certainty=cost.certainty,
-            input_tokens=tokens.get("input_tokens"),
-            output_tokens=tokens.get("output_tokens"),
-            cache_read_tokens=tokens.get("cache_read_input_tokens"),
-            cache_write_tokens=tokens.get("cache_write_input_tokens"),
-            reasoning_tokens=tokens.get("reasoning_output_tokens"),
-            other_units=_others_of(usage),
-            cost=costs.get("total_nano_usd"),
-            input_cost=costs.get("input_nano_usd"),
-            output_cost=costs.get("output_nano_usd"),
-            cache_read_cost=costs.get("cache_read_nano_usd"),
-            cache_write_cost=costs.get("cache_write_nano_usd"),
-            reasoning_cost=costs.get("reasoning_nano_usd"),
-            other_cost=costs.get("other_nano_usd"),
             saved=saved,
             price_version=cost.price_version,
+            **columns,
         )
 
 
-def _tokens_of(usage: call_pb2.Usage) -> dict[str, int]:
-    """By kind, of those that are known. What is set is asked for once: every attempt is written down."""
+def _tokens_of(usage: call_pb2.Usage) -> dict[str, Any]:
+    """By column, of those that are known. What is set is asked for once: every attempt is written down."""
     return {
-        field.name: units if 0 <= units <= MOST_UNITS else _bounded(units)
+        _TOKENS[field.name]: units if 0 <= units <= MOST_UNITS else _bounded(units)
         for field, units in usage.ListFields()
-        if field.name in _KINDS
+        if field.name in _TOKENS
     }
-
-
-def _others_of(usage: call_pb2.Usage) -> dict[str, int]:
-    """Hardly any usage has others, and a map of a message is slow to walk through."""
-    others = usage.other_units
-    return {name: _bounded(units) for name, units in others.items()} if others else {}
 
 
 def _bounded(units: int) -> int:
