@@ -500,8 +500,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a strategy hedges calls that forbid it",
         "layers/course.py",
-        """        if routing.HasField("allow_hedging"):\n            return routing.allow_hedging\n""",
-        """        if routing.allow_hedging:\n            return True\n""",
+        """request.routing.HasField("allow_hedging"):\n            return request.routing.allow_hedging\n""",
+        """request.routing.allow_hedging:\n            return True\n""",
         ("test_routing_served.py",),
     ),
     Mutant(

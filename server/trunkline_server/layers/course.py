@@ -85,17 +85,14 @@ class Course:
     """One call's. `trial` is the attempt whose answer is read."""
 
     def __init__(self, call: Call, endpoints: Endpoints, report: Report) -> None:
-        routing = call.request.routing
         self._call = call
         self._endpoints = endpoints
         self._targets = call.plan + call.larger
-        self._budget = AttemptBudget(
-            routing.max_attempts if routing.HasField("max_attempts") else self._usual_attempts()
-        )
+        self._budget = AttemptBudget(self._attempts())
         self._tried: dict[int, Tried] = {}
         # What still runs, by its target's number.
         self._running: dict[Trial, int] = {}
-        self._mode = routing.on_interruption if call.streaming else 0
+        self._mode = call.request.routing.on_interruption if call.streaming else 0
         keeps = call.streaming and (call.request.stream_options.include_final_message or self._mode == CONTINUE)
         self._shared = Shared(report, endpoints.signals, Fold() if keeps else None)
         if self._mode == CONTINUE:
@@ -105,9 +102,11 @@ class Course:
         self._payer: object | None = None
         self.trial = self._begin(0)
 
-    def _usual_attempts(self) -> int:
+    def _attempts(self) -> int:
         """Of a caller who does not say: more than usual only if its first provider is configured for more."""
-        settings = self._call.snapshot.settings
+        request, settings = self._call.request, self._call.snapshot.settings
+        if request.HasField("routing") and request.routing.HasField("max_attempts"):
+            return request.routing.max_attempts
         here = settings.providers[self._targets[0].provider].retry.max_attempts
         return max(settings.max_attempts, here) if here > ATTEMPTS else settings.max_attempts
 
@@ -234,9 +233,9 @@ class Course:
 
     def may_hedge(self) -> bool:
         """Whether it may be made twice at once: as it says, and as its strategy does where it says nothing."""
-        routing = self._call.request.routing
-        if routing.HasField("allow_hedging"):
-            return routing.allow_hedging
+        request = self._call.request
+        if request.HasField("routing") and request.routing.HasField("allow_hedging"):
+            return request.routing.allow_hedging
         own = self._call.snapshot.settings.routing.strategies.get(self._call.story.choice.strategy)
         return own is not None and own.hedge
 

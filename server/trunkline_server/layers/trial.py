@@ -51,16 +51,20 @@ class Pace(Struct, frozen=True):
 
 def pace_of(call: Call) -> Pace:
     """The limits of the target's provider, and what the caller wants."""
-    limits, options, routing = call.snapshot.settings.limits, call.request.stream_options, call.request.routing
+    request, limits = call.request, call.snapshot.settings.limits
     provider = call.snapshot.settings.providers[call.target.provider]
-    attempt = provider.retry.attempt_timeout or NEVER
-    if routing.HasField("attempt_timeout"):
-        attempt = min(attempt, seconds(routing.attempt_timeout))
+    attempt, heartbeat, coalesce = provider.retry.attempt_timeout or NEVER, NEVER, 0.0
+    if request.HasField("routing") and request.routing.HasField("attempt_timeout"):
+        attempt = min(attempt, seconds(request.routing.attempt_timeout))
+    if request.HasField("stream_options"):
+        options = request.stream_options
+        coalesce = seconds(options.coalesce_window)
+        heartbeat = seconds(options.heartbeat_interval) if options.HasField("heartbeat_interval") else NEVER
     return Pace(
         first_token=provider.first_token or limits.first_token,
         between_tokens=provider.between_tokens or limits.between_tokens,
-        heartbeat=seconds(options.heartbeat_interval) if options.HasField("heartbeat_interval") else NEVER,
-        coalesce=seconds(options.coalesce_window),
+        heartbeat=heartbeat,
+        coalesce=coalesce,
         attempt=attempt,
     )
 
@@ -232,11 +236,13 @@ class Trial:
 
     def _completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
         """The provider's `completed` with what only we know. A copy: an event that was given is not changed."""
-        shared, asked = self._shared, self.call.request.stream_options.include_final_message
+        shared = self._shared
         last = StreamGenerateResponse()
         response = last.completed.response
-        whole = shared.fold if asked and self.call.streaming else None
-        response.CopyFrom(event.completed.response if whole is None else whole.response())
+        if shared.fold is not None and self.call.request.stream_options.include_final_message:
+            response.CopyFrom(shared.fold.response())
+        else:
+            response.CopyFrom(event.completed.response)
         response.id = self.call.id
         response.create_time.CopyFrom(self._create_time)
         for warning in response.warnings:
