@@ -40,7 +40,9 @@ class Signals:
                 self._tracks.popitem(last=False)
         else:
             self._tracks.move_to_end(key)
-        return Sample(track, prompt_tokens(call.request), now, streaming=call.streaming)
+        # Only first tokens hang on it.
+        size = prompt_tokens(call.request) if call.streaming else 0
+        return Sample(track, size, now, streaming=call.streaming)
 
     def read(self, targets: Iterable[Target]) -> list[Signal]:
         """How each of them does, in their order."""
