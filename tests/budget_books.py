@@ -40,5 +40,8 @@ WRONG: Mapping[str, str] = {
         FROM (SELECT COALESCE(SUM(posted), 0) AS nano FROM budget_accounts) AS payers,
         (SELECT COALESCE(SUM(COALESCE(a.cost, h.amount)), 0) AS nano FROM {_JOINED} WHERE h.state = 1) AS providers
         WHERE payers.nano <> providers.nano""",
+    "an attempt that has ended is open no more": """
+        SELECT its.call_id, its.attempt FROM open_attempts AS its JOIN attempts AS a
+        ON a.call_id = its.call_id AND a.attempt = its.attempt""",
 }
 LIVE = "SELECT call_id, account FROM budget_holds WHERE state = 0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from databases import Failing
@@ -12,13 +13,14 @@ from msgspec import json
 from trunkline_server.logs import build_log
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import LedgerSettings
-from trunkline_server.state.ledger.columns import ATTEMPT, CALL, attempt_of, call_of
+from trunkline_server.state.ledger.columns import ATTEMPT, ATTEMPT_BEGUN, CALL, attempt_of, begun_of, call_of
 from trunkline_server.state.ledger.ledger import begin_ledger
 from trunkline_server.state.ledger.open import open_database
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trunkline_server.state.ledger.database import Database
     from trunkline_server.state.ledger.ledger import Ledger
     from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
@@ -64,8 +66,7 @@ class House:
         await self.reader.aclose()
 
     async def attempts(self) -> list[AttemptRow]:
-        rows = await self.reader.fetch(f"SELECT {', '.join(ATTEMPT)} FROM attempts ORDER BY call_id, attempt")
-        return [attempt_of(row) for row in rows]
+        return await all_attempts(self.reader)
 
     async def calls(self) -> list[CallRow]:
         return [
@@ -74,6 +75,14 @@ class House:
 
     def logged(self) -> list[dict[str, Any]]:
         return [json.decode(line) for line in self.log.getvalue().splitlines()]
+
+
+async def all_attempts(database: Database) -> list[AttemptRow]:
+    """Those that have ended and those that are open, in the order of their keys."""
+    ended = await database.fetch(f"SELECT {', '.join(ATTEMPT)} FROM attempts")
+    still_open = await database.fetch(f"SELECT {', '.join(ATTEMPT_BEGUN)} FROM open_attempts")
+    rows = [*map(attempt_of, ended), *map(begun_of, still_open)]
+    return sorted(rows, key=attrgetter("call_id", "attempt"))
 
 
 def failing(running: Ledger) -> Failing:

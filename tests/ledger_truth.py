@@ -26,7 +26,9 @@ def read_rows(ledger: Path) -> tuple[Rows, Rows, list[str]]:
     """The attempts, the calls, and where the sums say something else."""
     with sqlite3.connect(ledger) as database:
         attempts, calls = _rows(database, "attempts"), _rows(database, "calls")
-        return attempts, calls, [*_wrong_sums(database, attempts, calls), *_wrongly_held(attempts, calls)]
+        wrong = [*_wrong_sums(database, attempts, calls), *_wrongly_held(attempts, calls)]
+        still_open = [{**row, "duration": None} for row in _rows(database, "open_attempts")]
+        return [*attempts, *still_open], calls, wrong
 
 
 def _rows(database: sqlite3.Connection, table: str) -> Rows:

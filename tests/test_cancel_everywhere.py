@@ -137,7 +137,7 @@ async def left_behind(running: Gateway, call_id: str) -> dict[str, list[tuple[An
     queries = {
         "calls": f"SELECT result FROM calls WHERE call_id = '{call_id}'",
         "attempts": f"SELECT attempt FROM attempts WHERE call_id = '{call_id}'",
-        "open": "SELECT call_id FROM attempts WHERE duration IS NULL",
+        "open": "SELECT call_id FROM open_attempts",
         "held": "SELECT amount FROM budget_holds WHERE state = 0",
     }
     return {name: [tuple(row) for row in await ledger.database.fetch(sql)] for name, sql in queries.items()}

@@ -28,6 +28,9 @@ _SETTLED = """SELECT json_extract(account, '$[0]'), COUNT(*) FROM budget_holds W
     GROUP BY CASE WHEN json_extract(account, '$[1]') = '' THEN account ELSE '' END"""
 _BY_DAY = """SELECT account, COUNT(*) FROM budget_holds WHERE json_extract(account, '$[1]') <> ''
     GROUP BY account ORDER BY account"""
+_COPIED = (
+    "attempts", "open_attempts", "calls", "attempt_sums", "call_sums", "budget_accounts", "budget_holds",
+)  # fmt: skip
 # What a whole answer costs at 1 and 2 USD a million tokens, in nano-USD.
 COST = USED[0] * 1000 + USED[1] * 2000
 # How an attempt may have ended that the provider never saw.
@@ -99,7 +102,7 @@ async def copy_ledger(url: str, file: Path) -> None:
     """Copy what is judged from PostgreSQL into an SQLite file."""
     source = await asyncpg.connect(url)
     with sqlite3.connect(file) as target:
-        for table in ("attempts", "calls", "attempt_sums", "call_sums", "budget_accounts", "budget_holds"):
+        for table in _COPIED:
             rows = [dict(row) for row in await source.fetch(f"SELECT * FROM {table}")]
             columns = [name for name in rows[0] if not name.endswith("_buckets")] if rows else ["grain", "labels"]
             target.execute(f"CREATE TABLE {table} ({', '.join(columns)})")

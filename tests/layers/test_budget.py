@@ -127,7 +127,7 @@ async def test_what_is_held_becomes_what_it_cost(world: World, streaming: bool) 
     async def below(_: Call) -> Events:
         nonlocal at_work
         at_work = await world.held()
-        assert await world.number("SELECT COUNT(*) FROM attempts") == 1, "it is in the ledger before it is sent"
+        assert await world.number("SELECT COUNT(*) FROM open_attempts") == 1, "it is in the ledger before it is sent"
         for event in said("a"):
             yield event
 

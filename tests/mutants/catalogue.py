@@ -580,6 +580,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _money(
         "state/ledger/commit.py",
+        "an attempt that has ended stays open",
+        "        yield from _closed([*ended])\n",
+        "",
+        f"{LEDGER}/test_commit.py",
+    ),
+    _money(
+        "state/ledger/commit.py",
         "rollups count a row again when it is replayed",
         "    for key in new_attempts:\n        sums.add_attempt(ended[key])\n",
         "    for row in ended.values():\n        sums.add_attempt(row)\n",
@@ -718,8 +725,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _budget(
         "holds",
         "a dead gateway's calls are free",
-        "AND NOT EXISTS (SELECT 1 FROM attempts WHERE {_ITS_ATTEMPT}) ",
-        "",
+        'f"AND NOT EXISTS (SELECT 1 FROM open_attempts AS its WHERE {_ITS_ATTEMPT}) RETURNING 1"',
+        '"RETURNING 1"',
         "test_machine.py",
         "test_recovery.py",
     ),

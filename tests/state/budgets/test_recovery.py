@@ -40,6 +40,12 @@ async def hold(ledger: Ledger, call: str) -> None:
     assert await ledger.reserve(begun(call, reserved=True), [ACCOUNT], HELD, HELD) == HELD
 
 
+async def no_housekeeping(ledger: Ledger) -> None:
+    """Which has transactions of its own."""
+    ledger._housekeeping.cancel()
+    await asyncio.wait([ledger._housekeeping])
+
+
 async def balances(house: House) -> tuple[int, int]:
     """What is held, and what was spent: the account's own number, which the holds that were settled come to as well."""
     ((held,),) = await house.reader.fetch(
@@ -88,13 +94,30 @@ async def test_whoever_is_cancelled_before_he_is_begun_has_begun_nothing(house: 
     ledger = await house.start()
     await ledger.tidy()
     failing(ledger).runs.clear()
-    amid, behind = (asyncio.ensure_future(hold(ledger, call)) for call in ("c1", "c2"))
-    for each in (amid, behind):
+    amid = asyncio.ensure_future(hold(ledger, "c1"))
+    await asyncio.sleep(0)
+    while ledger._reserving._queue:
         await asyncio.sleep(0)
+    behind = asyncio.ensure_future(hold(ledger, "c2"))
+    await asyncio.sleep(0)
+    for each in (amid, behind):
         each.cancel()
     await asyncio.wait([amid, behind])
     failing(ledger).runs.set()
     assert await nothing_is_begun(house, ledger)
+
+
+async def test_whoever_is_cancelled_while_others_may_come_along_asks_nobody(house: House) -> None:
+    ledger = await house.start()
+    await no_housekeeping(ledger)
+    before = failing(ledger).transactions
+    task = asyncio.ensure_future(hold(ledger, "c1"))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    await ledger.flush()
+    assert failing(ledger).transactions == before
+    assert await house.attempts() == []
 
 
 async def test_whoever_is_cancelled_as_he_is_answered_has_begun_nothing(
@@ -163,6 +186,27 @@ async def test_as_many_as_want_it_at_once_share_a_transaction(house: House) -> N
     await asyncio.gather(*(hold(ledger, f"c{number:03}") for number in range(100)))
     # Housekeeping has some, too.
     assert failing(ledger).transactions - before <= 20
+
+
+async def test_who_comes_a_little_later_shares_it_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reserving, "LONGEST", 1e6)
+    ledger = await house.start()
+    await no_housekeeping(ledger)
+    before = failing(ledger).transactions
+    tasks = []
+    for number in range(reserving.TURNS):
+        tasks.append(asyncio.ensure_future(hold(ledger, f"c{number:03}")))
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert failing(ledger).transactions - before == 1
+
+
+async def test_nobody_waits_long_for_others_to_come_along(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the turns of a busy event loop are, or many."""
+    monkeypatch.setattr(reserving, "TURNS", 10**9)
+    ledger = await house.start()
+    async with asyncio.timeout(5):
+        await hold(ledger, "c1")
 
 
 async def test_a_database_that_stalls_is_not_waited_for_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,8 +106,6 @@ async def test_words_teach_and_a_successor_knows_them(database: Database) -> Non
 async def test_what_was_kept_of_prompts_in_the_clear_is_taken_out(tmp_path: Path) -> None:
     database = open_database(f"sqlite:///{tmp_path}/old.db")
     await migrate(database, MIGRATIONS[: MIGRATIONS.index(SEALED)])
-    entries: list[AttemptRow | CallRow] = [finished("c", subject=SUBJECT), ended("c", subject=SUBJECT)]
-    await database.transact(lambda: take(entries, database.dialect))
     await database.transact(
         script(
             Statement("INSERT INTO decisions VALUES ('c', 1, ?, '[]', '[]', 'm', 'm')", [(str([[1, 2], [3]]),)]),
@@ -115,6 +113,8 @@ async def test_what_was_kept_of_prompts_in_the_clear_is_taken_out(tmp_path: Path
         )
     )
     await migrate(database)
+    entries: list[AttemptRow | CallRow] = [finished("c", subject=SUBJECT), ended("c", subject=SUBJECT)]
+    await database.transact(lambda: take(entries, database.dialect))
     assert await database.fetch("SELECT call_id, shape, sealed FROM decisions") == [("c", "[]", "")]
     learner = Learner(database, SEAL)
     await learner.start()

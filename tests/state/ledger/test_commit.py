@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ledger_house import all_attempts
 from ledger_rows import BEGIN, DAY, HOUR, SUBJECT, begun, ended, finished
 
 from trunkline_server.state.histogram import Histogram
-from trunkline_server.state.ledger.columns import ATTEMPT, CALL, attempt_of, call_of
+from trunkline_server.state.ledger.columns import ATTEMPT, CALL, attempt_values, call_of
 from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
-from trunkline_server.state.ledger.database import Query, StoreFailed
+from trunkline_server.state.ledger.database import Query, Statement, StoreFailed, script
 from trunkline_server.state.ledger.packed import Merged, blob, merge_blobs, numbers
 from trunkline_server.state.ledger.sums import ATTEMPT_SUMS, CALL_SUMS
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
 async def taken(database: Database, *entries: Entry, instance: str = "") -> Taken:
     return await database.transact(lambda: take(entries, database.dialect, instance))
-
-
-async def attempts(database: Database) -> list[Any]:
-    rows = await database.fetch(f"SELECT {', '.join(ATTEMPT)} FROM attempts ORDER BY call_id, attempt")
-    return [attempt_of(row) for row in rows]
 
 
 async def calls(database: Database) -> list[Any]:
@@ -50,7 +46,7 @@ async def test_rows_come_back_as_they_were_given(database: Database) -> None:
     )
     call = ended("c2", fell_back=True, interrupted=True, result="error", reason="INTERNAL", output_rate=None)
     assert await taken(database, finished(), full, ended(), call) == Taken(2, 2)
-    assert await attempts(database) == [finished(), full]
+    assert await all_attempts(database) == [finished(), full]
     assert await calls(database) == [ended(), call]
 
 
@@ -59,28 +55,55 @@ async def test_a_second_finish_changes_nothing(database: Database) -> None:
     before = await sums(database)
     again: list[Entry] = [finished(cost=999), begun(), ended(duration=1), finished()]
     assert await taken(database, *again) == Taken(0, 0)
-    assert await attempts(database) == [finished()]
+    assert await all_attempts(database) == [finished()]
     assert await calls(database) == [ended()]
     assert await sums(database) == before
 
 
 async def test_within_a_batch_too_the_first_finish_stands(database: Database) -> None:
     assert await taken(database, begun(), finished(cost=1), finished(cost=2), ended(), ended()) == Taken(1, 1)
-    assert [row.cost for row in await attempts(database)] == [1]
+    assert [row.cost for row in await all_attempts(database)] == [1]
 
 
 async def test_an_open_attempt_is_finished_once(database: Database) -> None:
     assert await taken(database, begun(), instance="i1") == Taken(0, 0)
-    assert await attempts(database) == [begun()]
+    assert await all_attempts(database) == [begun()]
     assert await taken(database, finished(cost=1)) == Taken(1, 0)
     assert await taken(database, finished(cost=2)) == Taken(0, 0)
-    assert [row.cost for row in await attempts(database)] == [1]
+    assert [row.cost for row in await all_attempts(database)] == [1]
+
+
+async def test_an_attempt_that_has_ended_is_open_no_more_whoever_ended_it(database: Database) -> None:
+    """A gateway that is only slow begins one again that others ended for it."""
+    rows = [row for number in range(40) for row in (begun(f"c{number}"), begun(f"c{number}", 2))]
+    await taken(database, *rows, instance="i1")
+    await taken(database, *(finished(f"c{number}", outcome=7) for number in range(40)))
+    assert await opened(database) == [(f"c{number}", 2) for number in sorted(range(40), key=str)]
+    await taken(database, begun("c7"), instance="i1")
+    await taken(database, finished("c7"), *(finished(f"c{number}", 2) for number in range(39)))
+    assert await opened(database) == [("c39", 2)]
+    assert [row.outcome for row in await all_attempts(database) if row.attempt == 1] == [7] * 40
+
+
+async def test_an_attempt_that_an_earlier_version_left_open_is_finished(database: Database) -> None:
+    row = begun()
+    names = ", ".join(ATTEMPT)
+    insert = Statement(
+        f"INSERT INTO attempts ({names}) VALUES ({', '.join('?' * len(ATTEMPT))})", [attempt_values(row)]
+    )
+    await database.transact(script(insert))
+    assert await taken(database, finished(cost=1)) == Taken(1, 0)
+    assert await all_attempts(database) == [finished(cost=1)]
+
+
+async def opened(database: Database) -> list[Any]:
+    return await database.fetch("SELECT call_id, attempt FROM open_attempts ORDER BY call_id, attempt")
 
 
 async def test_what_was_never_sent_is_withdrawn_and_what_has_ended_is_not(database: Database) -> None:
     await taken(database, begun(), finished("c2"))
     await taken(database, Withdrawn("c1", 1), Withdrawn("c2", 1))
-    assert await attempts(database) == [finished("c2")]
+    assert await all_attempts(database) == [finished("c2")]
 
 
 async def sums(database: Database) -> dict[str, Any]:
@@ -196,7 +219,7 @@ async def test_a_transaction_happens_as_a_whole_or_not_at_all(database: Database
 
     with pytest.raises(StoreFailed, match="refused"):
         await database.transact(half)
-    assert await attempts(database) == []
+    assert await all_attempts(database) == []
     assert await sums(database) == {}
 
 

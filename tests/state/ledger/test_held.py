@@ -73,7 +73,6 @@ async def test_a_call_holds_an_attempt_that_was_there_before(database: Database)
         (finished(subject=OTHER), ended()),
         (finished(other_units={"search": 1}), ended()),
         (finished(), ended(attempts=2)),
-        (begun(), ended()),
     ],
 )
 async def test_what_a_question_tells_apart_is_not_held(database: Database, attempt: Any, call: Any) -> None:
@@ -83,6 +82,12 @@ async def test_what_a_question_tells_apart_is_not_held(database: Database, attem
         assert await held(database) == {"c1/1": False, "c1": [None] * len(HELD)}
     team = attempt.subject.labels["team"]
     assert await counted(database) == ({team: (1, 3000)} if attempt.duration is not None else {})
+
+
+async def test_an_attempt_that_ends_after_its_call_is_not_held(database: Database) -> None:
+    for row in (begun(), ended(), finished()):
+        await taken(database, row)
+    assert await held(database) == {"c1/1": False, "c1": [None] * len(HELD)}
 
 
 async def test_an_attempt_whose_call_is_there_already_is_counted_by_itself(database: Database) -> None:

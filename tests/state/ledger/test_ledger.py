@@ -13,6 +13,8 @@ from msgspec import structs
 
 from trunkline_server.errors import LedgerUnavailable
 from trunkline_server.state.ledger import journal, ledger, writer
+from trunkline_server.state.ledger.columns import ATTEMPT, attempt_values
+from trunkline_server.state.ledger.database import Statement, script
 from trunkline_server.state.ledger.instances import LEASE
 from trunkline_server.state.ledger.ledger import Ledger
 
@@ -246,6 +248,18 @@ async def test_a_machine_that_never_comes_back_is_taken_for_dead(
     assert [row.reason for row in await house.calls()] == ["INTERNAL"]
     assert len(house.logged()) == 1
     await house.aclose()
+
+
+async def test_what_an_earlier_version_left_open_is_ended(house: House) -> None:
+    """It had open attempts among those that have ended."""
+    here, dead = await house.start(), await house.start()
+    row = {**dict(zip(ATTEMPT, attempt_values(begun("old")), strict=True)), "instance": dead._slot.id}
+    insert = f"INSERT INTO attempts ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
+    await here.database.transact(script(Statement(insert, [[*row.values()]])))
+    await house.kill(dead)
+    await here.tidy()
+    assert [(row.call_id, row.outcome) for row in await house.attempts()] == [("old", 7)]
+    assert [row.reason for row in await house.calls()] == ["INTERNAL"]
 
 
 # --- a database that fails --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode, aio
-from ledger_rows import BEGIN, SUBJECT, ended, finished
+from ledger_rows import BEGIN, SUBJECT, begun, ended, finished
 from ledger_serving import Serving, ledger_server
 from msgspec import structs
 from serving import reason
@@ -128,6 +128,14 @@ async def test_calls_are_listed_with_all_that_is_known_of_them(serving: Serving)
     assert not call.cost.HasField("total_nano_usd")  # of one attempt the price is not known
     assert not call.attempts[0].cost.HasField("total_nano_usd")
     assert call.attempts[1].cost.total_nano_usd == 3000
+
+
+async def test_an_attempt_that_still_runs_when_its_call_has_ended_is_listed(serving: Serving) -> None:
+    """Told of in the order in which they began, and what the call cost is not known until it has ended, too."""
+    await serving.write(begun("c1", 1), finished("c1", 2), begun("c2"), ended("c1", attempts=2))
+    (call,) = (await serving.admin.ListCalls(pb.ListCallsRequest())).calls
+    assert [(each.outcome, each.HasField("duration")) for each in call.attempts] == [(0, False), (1, True)]
+    assert not call.cost.HasField("total_nano_usd")
 
 
 async def test_calls_are_listed_newest_first_and_as_filtered(serving: Serving) -> None:

@@ -207,12 +207,13 @@ _POST = (
 _VOID = f"UPDATE budget_holds SET state = {VOID}, posted = 0 WHERE {_ONE} AND {_PENDING}"
 _RENEW = f"UPDATE budget_holds SET expires = ? WHERE {_ONE} AND owner = ? AND {_PENDING}"
 _ABANDON = f"UPDATE budget_holds SET expires = expires - ? WHERE owner = ? AND {_PENDING}"
-_ITS_ATTEMPT = "attempts.call_id = budget_holds.call_id AND attempts.attempt = budget_holds.attempt"
+_ITS_ATTEMPT = "its.call_id = budget_holds.call_id AND its.attempt = budget_holds.attempt"
 _SWEEP = (
     f"UPDATE budget_holds SET state = {VOID}, posted = 0 WHERE {_PENDING} AND expires < ? "
-    f"AND NOT EXISTS (SELECT 1 FROM attempts WHERE {_ITS_ATTEMPT}) RETURNING 1"
+    f"AND NOT EXISTS (SELECT 1 FROM attempts AS its WHERE {_ITS_ATTEMPT}) "
+    f"AND NOT EXISTS (SELECT 1 FROM open_attempts AS its WHERE {_ITS_ATTEMPT}) RETURNING 1"
 )
 _ENDED = (
-    "SELECT DISTINCT attempts.call_id, attempts.attempt, attempts.cost FROM budget_holds JOIN attempts "
+    "SELECT DISTINCT its.call_id, its.attempt, its.cost FROM budget_holds JOIN attempts AS its "
     f"ON {_ITS_ATTEMPT} WHERE budget_holds.{_PENDING} AND expires < ? AND duration IS NOT NULL"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,7 +12,7 @@ from trunkline.v1.call_pb2 import Attempt, CallContext, Cost, ErrorReason, Targe
 from trunkline.v1.calls_pb2 import CallRecord, CallResult, ListCallsResponse
 from trunkline_server.errors import InvalidRequest, Violation
 from trunkline_server.spans import set_seconds
-from trunkline_server.state.ledger.columns import ATTEMPT, CALL, attempt_of, call_of
+from trunkline_server.state.ledger.columns import ATTEMPT, ATTEMPT_BEGUN, CALL, attempt_of, begun_of, call_of
 from trunkline_server.state.ledger.database import Query
 from trunkline_server.state.ledger.dimensions import filter_of, violations_of_filters
 from trunkline_server.state.ledger.expressions import Sql, all_of, condition
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
 
 _CALL = ", ".join(f"t.{name}" for name in CALL)
-_ATTEMPT = ", ".join(ATTEMPT)
+_ATTEMPTS = f"SELECT {', '.join(ATTEMPT)} FROM attempts WHERE call_id IN"
+_OPEN = f"SELECT {', '.join(ATTEMPT_BEGUN)} FROM open_attempts WHERE call_id IN"
 _COSTS = {
     "total_nano_usd": "cost",
     "input_nano_usd": "input_cost",
@@ -108,10 +110,10 @@ async def _records(database: Database, calls: Sequence[CallRow]) -> list[CallRec
     if not calls:
         return []
     ids = tuple(call.call_id for call in calls)
-    sql = f"SELECT {_ATTEMPT} FROM attempts WHERE call_id IN ({', '.join('?' * len(ids))}) ORDER BY call_id, attempt"
-    (rows,) = await read_all(database, [Query(sql, ids)])
+    among = f"({', '.join('?' * len(ids))})"
+    ended, still_open = await read_all(database, [Query(f"{sql} {among}", ids) for sql in (_ATTEMPTS, _OPEN)])
     attempts: dict[str, list[AttemptRow]] = {}
-    for row in map(attempt_of, rows):
+    for row in sorted([*map(attempt_of, ended), *map(begun_of, still_open)], key=attrgetter("attempt")):
         attempts.setdefault(row.call_id, []).append(row)
     return [record_of(call, attempts.get(call.call_id, ())) for call in calls]
 

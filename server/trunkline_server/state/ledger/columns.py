@@ -10,6 +10,8 @@ from trunkline_server.state.histogram import bucket_of
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow, Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trunkline_server.state.ledger.database import Row
 
 Buckets = tuple[int | None, int | None, int | None]
@@ -17,7 +19,7 @@ Buckets = tuple[int | None, int | None, int | None]
 _SUBJECT = (
     "workspace", "api_key", "end_user", "task", "agent", "strategy", "arm", "operation", "requested_model", "labels",
 )  # fmt: skip
-# Of an attempt that is open.
+# What is known of an attempt from its beginning: all that is written down before it is sent.
 ATTEMPT_BEGUN = ("call_id", "attempt", "instance", *_SUBJECT, "started", "provider", "model", "retry", "hedge")
 # What is known once it has ended.
 ATTEMPT_ENDED = (
@@ -34,15 +36,21 @@ CALL = (
 SUCCESS = "success"
 
 
-def attempt_values(row: AttemptRow, instance: str = "") -> Row:
-    """An attempt's values, as ATTEMPT names them."""
+def begun_values(row: AttemptRow, instance: str = "") -> Row:
+    """What an attempt begins with, as ATTEMPT_BEGUN names it."""
     return (
         row.call_id, row.attempt, instance, *_subject_values(row.subject), row.started, row.provider, row.model,
-        int(row.retry), int(row.hedge), row.region, row.duration, row.outcome, row.provider_status,
-        row.provider_code, row.certainty, row.input_tokens, row.output_tokens, row.cache_read_tokens,
-        row.cache_write_tokens, row.reasoning_tokens, _json(row.other_units), row.cost, row.input_cost,
-        row.output_cost, row.cache_read_cost, row.cache_write_cost, row.reasoning_cost, row.other_cost, row.saved,
-        row.price_version,
+        int(row.retry), int(row.hedge),
+    )  # fmt: skip
+
+
+def attempt_values(row: AttemptRow) -> Row:
+    """An attempt's values, as ATTEMPT names them."""
+    return (
+        *begun_values(row), row.region, row.duration, row.outcome, row.provider_status, row.provider_code,
+        row.certainty, row.input_tokens, row.output_tokens, row.cache_read_tokens, row.cache_write_tokens,
+        row.reasoning_tokens, _json(row.other_units), row.cost, row.input_cost, row.output_cost,
+        row.cache_read_cost, row.cache_write_cost, row.reasoning_cost, row.other_cost, row.saved, row.price_version,
     )  # fmt: skip
 
 
@@ -71,8 +79,17 @@ def attempt_of(values: Row) -> AttemptRow:
     """The attempt of a row that was selected as ATTEMPT names it."""
     row = dict(zip(ATTEMPT, values, strict=True))
     row["other_units"] = json.decode(row["other_units"], type=dict[str, int])
+    return _attempt_of(row, _ATTEMPT_FIELDS)
+
+
+def begun_of(values: Row) -> AttemptRow:
+    """The open attempt of a row that was selected as ATTEMPT_BEGUN names it."""
+    return _attempt_of(dict(zip(ATTEMPT_BEGUN, values, strict=True)), _BEGUN_FIELDS)
+
+
+def _attempt_of(row: dict[str, Any], fields: Sequence[str]) -> AttemptRow:
     row["retry"], row["hedge"] = bool(row["retry"]), bool(row["hedge"])
-    return AttemptRow(subject=_subject_of(row), **{name: row[name] for name in _ATTEMPT_FIELDS})
+    return AttemptRow(subject=_subject_of(row), **{name: row[name] for name in fields})
 
 
 def call_of(values: Row) -> CallRow:
@@ -84,6 +101,7 @@ def call_of(values: Row) -> CallRow:
 
 # What budgets need to know of a row on its way stands in no table of attempts.
 _ATTEMPT_FIELDS = tuple(name for name in AttemptRow.__struct_fields__ if name not in ("subject", "reserved", "counted"))
+_BEGUN_FIELDS = tuple(name for name in _ATTEMPT_FIELDS if name in ATTEMPT_BEGUN)
 _CALL_FIELDS = tuple(name for name in CallRow.__struct_fields__ if name != "subject")
 
 

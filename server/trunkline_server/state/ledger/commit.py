@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from trunkline_server.state.budgets.holds import Denied, Owner, Settlement, Wanted, reserve, spend, void
-from trunkline_server.state.ledger.columns import ATTEMPT, ATTEMPT_ENDED, CALL, attempt_values, buckets_of, call_values
-from trunkline_server.state.ledger.database import Statement
+from trunkline_server.state.ledger.columns import (
+    ATTEMPT,
+    ATTEMPT_BEGUN,
+    ATTEMPT_ENDED,
+    CALL,
+    attempt_values,
+    begun_values,
+    buckets_of,
+    call_values,
+)
+from trunkline_server.state.ledger.database import Statement, portions
 from trunkline_server.state.ledger.held import HELD, can_hold, held_values, hold_earlier, let_go
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 from trunkline_server.state.ledger.sums import Sums
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from trunkline_server.state.budgets.accounts import Account
-    from trunkline_server.state.budgets.holds import Totals
+    from trunkline_server.state.budgets.holds import Attempt, Totals
     from trunkline_server.state.ledger.database import Dialect, Script
 
 
@@ -61,7 +71,8 @@ def begin(wishes: Sequence[Wish], owner: Owner, *, whole: bool) -> Script[list[i
 def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Script[Taken]:
     """Take the rows in, and count those that are new in the rollups.
 
-    A row that is there stays as it is, but an open attempt is finished. `instance` is who finishes open attempts.
+    A row that is there stays as it is. An attempt that has ended is open no more, whoever saw its end. `instance` is
+    who makes those that begin.
     """
     attempts = [entry for entry in entries if isinstance(entry, AttemptRow)]
     ended = {(row.call_id, row.attempt): row for row in reversed(attempts) if row.duration is not None}
@@ -71,7 +82,7 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
     if begun:
         yield _begin(begun, instance)
     if withdrawn:
-        yield Statement(_WITHDRAW, withdrawn)
+        yield from _closed(withdrawn)
         yield from void(withdrawn)
     sums, new_attempts, new_calls = Sums(), [], []
     buckets = {call_id: buckets_of(row) for call_id, row in calls.items()}
@@ -79,6 +90,7 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
     if ended:
         rows = [(*attempt_values(row), int(row.attempt == 1 and row.call_id in held)) for row in ended.values()]
         new_attempts = yield Statement(_FINISH, rows, returns=True, key=2)
+        yield from _closed([*ended])
     if calls:
         together = {call_id for call_id, attempt in new_attempts if attempt == 1}
         held = {call_id: row for call_id, row in held.items() if call_id in together}
@@ -102,18 +114,26 @@ def _spend(ended: Sequence[AttemptRow]) -> Script[Totals]:
 
 
 def _begin(rows: Sequence[AttemptRow], instance: str) -> Statement:
-    return Statement(_BEGIN, [attempt_values(row, instance) for row in rows], together=True)
+    return Statement(_BEGIN, [begun_values(row, instance) for row in rows], together=True)
+
+
+def _closed(ended: Sequence[Attempt]) -> Iterator[Statement]:
+    for some in portions(ended):
+        its_key = " OR ".join([_ITS_KEY] * len(some))
+        yield Statement(f"DELETE FROM open_attempts WHERE {its_key}", [[*chain.from_iterable(some)]])
 
 
 def _insert(table: str, columns: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
 
-_BEGIN = f"{_insert('attempts', ATTEMPT)} ON CONFLICT (call_id, attempt) DO NOTHING"
+_BEGIN = f"{_insert('open_attempts', ATTEMPT_BEGUN)} ON CONFLICT (call_id, attempt) DO NOTHING"
+# SQLite looks each up so. For an IN with pairs it would read all that are open.
+_ITS_KEY = "call_id = ? AND attempt = ?"
+# Earlier versions had open attempts among the others.
 _FINISH = (
     f"{_insert('attempts', (*ATTEMPT, 'held'))} ON CONFLICT (call_id, attempt) DO UPDATE SET "
     f"{', '.join(f'{name} = excluded.{name}' for name in ('instance', *ATTEMPT_ENDED, 'held'))} "
     "WHERE attempts.duration IS NULL RETURNING call_id, attempt"
 )
 _END = f"{_insert('calls', (*CALL, *HELD))} ON CONFLICT (call_id) DO NOTHING RETURNING call_id"
-_WITHDRAW = "DELETE FROM attempts WHERE call_id = ? AND attempt = ? AND duration IS NULL"

@@ -12,7 +12,7 @@ from trunkline.v1 import call_pb2
 from trunkline_server.errors import reason_name
 from trunkline_server.state.budgets.holds import abandon
 from trunkline_server.state.ledger import instances, journal
-from trunkline_server.state.ledger.columns import ATTEMPT, attempt_of
+from trunkline_server.state.ledger.columns import ATTEMPT_BEGUN, begun_of
 from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 from trunkline_server.state.ledger.slots import abandoned_slots
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 # Rows that go into one transaction.
 BATCH = 500
-_OPEN = f"SELECT {', '.join(ATTEMPT)} FROM attempts WHERE instance = ? AND duration IS NULL"
+# The second half: as earlier versions had them.
+_BEGUN = f"SELECT {', '.join(ATTEMPT_BEGUN)} FROM"
+_OPEN = f"{_BEGUN} open_attempts WHERE instance = ? UNION ALL {_BEGUN} attempts WHERE instance = ? AND duration IS NULL"
 _LOST = reason_name(call_pb2.ERROR_REASON_INTERNAL)
 
 
@@ -74,7 +76,7 @@ async def recover_abandoned(database: Database, root: Path) -> list[Taken]:
 
 async def _recover_open(database: Database, instance: str, seen: int) -> Taken:
     """End the attempts that a dead gateway left open in the database. If several do, each attempt is ended once."""
-    open_rows = [attempt_of(row) for row in await database.fetch(_OPEN, [instance])]
+    open_rows = [begun_of(row) for row in await database.fetch(_OPEN, [instance, instance])]
     return await _take_all(database, endings(open_rows, seen))
 
 

@@ -15,12 +15,14 @@ from trunkline_server.state.ledger.mend import mended
 from trunkline_server.state.ledger.writer import PATIENCE, REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Sequence
 
     from trunkline_server.state.ledger.commit import Wish
 
 # Attempts in one transaction.
 BATCH = 128
+# Turns of the event loop in which others come along, and the seconds after which they are not waited for any longer.
+TURNS, LONGEST = 16, 0.002
 
 
 class _Waiting(Struct, frozen=True):
@@ -72,10 +74,12 @@ class Reserving:
         loop = asyncio.get_running_loop()
         try:
             while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
-                timer = loop.call_later(PATIENCE, self._give_up, batch)
-                await self._take([each for each in batch if not each.future.done()])
-                timer.cancel()
+                await _Others(loop)
+                some = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+                if batch := [each for each in some if not each.future.done()]:
+                    timer = loop.call_later(PATIENCE, self._give_up, batch)
+                    await self._take(batch)
+                    timer.cancel()
         finally:
             self._task = None
 
@@ -130,6 +134,23 @@ class Reserving:
     def _unheard(self, wish: Wish, amount: int | Denied) -> None:
         if not isinstance(amount, Denied):
             self._withdraw(wish)
+
+
+class _Others:
+    """Lets what is ready go first: while the event loop works, a thread of SQLite's would wait for it step by step.
+
+    Whoever comes meanwhile shares the transaction. In a loop with nothing to do that takes some 30 microseconds.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def __await__(self) -> Generator[None, None, None]:
+        until = self._loop.time() + LONGEST
+        for _ in range(TURNS):
+            yield
+            if self._loop.time() >= until:
+                return
 
 
 def _mended(waiting: _Waiting) -> _Waiting:

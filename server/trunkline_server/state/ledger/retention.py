@@ -25,12 +25,13 @@ _EXPIRED = {
     # Those that are pending are not: state/budgets resolves each.
     "budget_holds": ("call_id, attempt, account", "state <> 0 AND expires < ?"),
 }
-_NAMED = {"attempts": "call_id, attempt", "calls": "call_id"}
+_NAMED = {"attempts": "call_id, attempt", "open_attempts": "call_id, attempt", "calls": "call_id"}
 
 
 class Erased(NamedTuple):
     """How many rows no longer name the person."""
 
+    # Open ones among them.
     attempts: int
     calls: int
 
@@ -66,7 +67,7 @@ async def erase(database: Database, end_user: str) -> Erased:
         change = f"UPDATE {table} SET end_user = '' WHERE ({key}) IN ({chosen}) RETURNING 1"
         counts[table] = await _repeat(database, change, end_user)
     await database.transact(lambda: forget_person(end_user, database.dialect))
-    return Erased(**counts)
+    return Erased(counts["attempts"] + counts["open_attempts"], counts["calls"])
 
 
 async def _repeat(database: Database, sql: str, value: int | str) -> int:

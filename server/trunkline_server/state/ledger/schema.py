@@ -1,7 +1,9 @@
 """The tables of the ledger, and how an older database becomes one of today.
 
-attempts, calls   A row for each, kept for the retention. An attempt without a duration is open: it still runs. Most
-                  calls hold the figures of their one attempt as well (held.py).
+attempts, calls   A row for each that has ended, kept for the retention. Most calls hold the figures of their one
+                  attempt as well (held.py). An attempt without a duration is an open one of an earlier version.
+open_attempts     Attempts on their way, where they are written down before they are sent. Few, and without an index
+                  beside their key: whoever waits for one to be written waits for every page that changes.
 attempt_sums,     Rollups, changed in the transaction that adds the rows they count, and kept for ever. By `grain`:
 call_sums,        hour, day (UTC): by workspace, operation, target and how it ended; the other dimensions are empty.
 unit_sums         detail: days by all dimensions. No rollup names a person, a label or a requested model.
@@ -324,6 +326,23 @@ SEALED = (
     "UPDATE decisions SET shape = '[]'",
 )
 
+_OPEN = (
+    f"""
+CREATE TABLE open_attempts (
+    call_id TEXT NOT NULL,
+    attempt BIGINT NOT NULL,
+    -- The gateway that makes it.
+    instance TEXT NOT NULL,
+    {_SUBJECT}
+    started BIGINT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    retry BIGINT NOT NULL,
+    hedge BIGINT NOT NULL,
+    PRIMARY KEY (call_id, attempt)
+) {{clustered}}""",
+)
+
 # In order. A migration that is released is never changed: add another. Each is a sequence of statements.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     _LEDGER,
@@ -343,6 +362,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ("DELETE FROM cell_days WHERE kind = 'who'",),
     KEYS,
     SEALED,
+    _OPEN,
 )
 
 
