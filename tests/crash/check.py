@@ -28,6 +28,7 @@ _SETTLED = """SELECT json_extract(account, '$[0]'), COUNT(*) FROM budget_holds W
     GROUP BY CASE WHEN json_extract(account, '$[1]') = '' THEN account ELSE '' END"""
 _BY_DAY = """SELECT account, COUNT(*) FROM budget_holds WHERE json_extract(account, '$[1]') <> ''
     GROUP BY account ORDER BY account"""
+_COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = $1 ORDER BY ordinal_position"
 _COPIED = (
     "attempts", "open_attempts", "calls", "attempt_sums", "call_sums", "budget_accounts", "budget_holds",
 )  # fmt: skip
@@ -104,7 +105,8 @@ async def copy_ledger(url: str, file: Path) -> None:
     with sqlite3.connect(file) as target:
         for table in _COPIED:
             rows = [dict(row) for row in await source.fetch(f"SELECT * FROM {table}")]
-            columns = [name for name in rows[0] if not name.endswith("_buckets")] if rows else ["grain", "labels"]
+            named = await source.fetch(_COLUMNS, table)
+            columns = [name for (name,) in named if not name.endswith("_buckets")]
             target.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
             values = f"VALUES ({', '.join('?' * len(columns))})"
             target.executemany(f"INSERT INTO {table} {values}", [[row[name] for name in columns] for row in rows])
