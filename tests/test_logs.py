@@ -113,7 +113,12 @@ def test_lines_that_cannot_be_written_do_not_fill_the_memory(closed: bool) -> No
 def test_lines_of_many_threads_are_whole_and_all_there() -> None:
     stream = Stream()
     log = build_log(stream, linger=LINGER)
-    threads = [threading.Thread(target=lambda n=n: [log.info(f"{n}-{i}") for i in range(200)]) for n in range(4)]
+
+    def write(number: int) -> None:
+        for i in range(200):
+            log.info(f"{number}-{i}")
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -8,16 +8,34 @@ import sys
 import traceback
 from datetime import UTC, datetime
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 import structlog
 from msgspec.json import Encoder
-from structlog.typing import FilteringBoundLogger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Log = FilteringBoundLogger
+
+class Log(Protocol):
+    """What of structlog's loggers is used here."""
+
+    def bind(self, **fields: object) -> Log:
+        """One whose lines have these fields, too."""
+        ...
+
+    def info(self, event: str, **fields: object) -> None:
+        """Write a line: it may wait for others."""
+        ...
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Write a line at once."""
+        ...
+
+    def error(self, event: str, **fields: object) -> None:
+        """Write a line at once."""
+        ...
+
 
 # Seconds for which a server gathers its lines: a system call for each would cost a call more than writing them down.
 LINGER = 0.1

@@ -42,6 +42,27 @@ CLOSED, OPEN, HALF_OPEN = (
 )
 
 
+def test_a_log_that_fails_keeps_no_place() -> None:
+    """Who hears that the circuit is open writes a line, and the disk is full."""
+
+    async def main() -> None:
+        def full(_: State) -> None:
+            raise OSError
+
+        world = World(limits=ProviderLimits(concurrency=2))
+        world.at._breaker._tell = full
+        failures = 0
+        for _ in range(20):
+            try:
+                await world.ask(playing([BROKEN]))
+            except OSError:
+                failures += 1
+        assert failures == 1
+        assert world.at._queue.taken == 0
+
+    run_virtual(main())
+
+
 class World:
     """An endpoint, what is behind it, and what was told of its circuit."""
 

@@ -1009,4 +1009,32 @@ MUTANTS: tuple[Mutant, ...] = (
         "",
         ("routing/learned/test_words.py", "routing/learned/test_learned.py", "state/learned/test_learner.py"),
     ),
+    Mutant(
+        "an earlier version's open attempts are free",
+        "state/budgets/holds.py",
+        'f"AND NOT EXISTS (SELECT 1 FROM attempts AS its WHERE {_ITS_ATTEMPT}) "',
+        '""',
+        ("state/budgets/test_recovery.py",),
+    ),
+    Mutant(
+        "a place is kept where nobody can be told of the breaker",
+        "state/endpoints.py",
+        "        finally:  # who hears of another state may fail\n",
+        "        except ZeroDivisionError:\n            return\n        else:\n",
+        ("layers/test_endpoint.py",),
+    ),
+    Mutant(
+        "what was withdrawn stays open",
+        "state/ledger/commit.py",
+        "        yield from _closed(withdrawn)\n",
+        "",
+        ("state/budgets/test_machine.py", "state/ledger/test_commit.py"),
+    ),
+    Mutant(
+        "what runs costs nothing",
+        "state/ledger/experiments.py",
+        "AND NOT EXISTS (SELECT 1 FROM open_attempts AS o WHERE o.call_id = c.call_id)",
+        "",
+        ("state/ledger/test_experiments.py",),
+    ),
 )

@@ -251,19 +251,21 @@ class Endpoint:
         early = outcome == call_pb2.OUTCOME_TIMEOUT and not answered
         if early and not self._recent.is_overdue(visit.kind, visit.began, now):
             outcome = call_pb2.OUTCOME_CANCELLED  # its time went by in the queue, or was short
-        self._breaker.end(visit.trial, outcome, now)
-        self._count(visit, outcome, now, answered=answered)
-        if (reserved := visit.reserved) is not None:
-            if not answered:
-                self._limits.seen(reserved)
-            if outcome == call_pb2.OUTCOME_NOT_SENT:
-                reserved.release(now)
-            else:
-                reserved.settle(usage, now)
-        if outcome in _TOO_MUCH and self._concurrency is not None:
-            self._concurrency.overloaded(visit.began, now, self._queue.taken)
-            self._resize()
-        visit.place.leave(now)
+        try:
+            self._breaker.end(visit.trial, outcome, now)
+        finally:  # who hears of another state may fail
+            self._count(visit, outcome, now, answered=answered)
+            if (reserved := visit.reserved) is not None:
+                if not answered:
+                    self._limits.seen(reserved)
+                if outcome == call_pb2.OUTCOME_NOT_SENT:
+                    reserved.release(now)
+                else:
+                    reserved.settle(usage, now)
+            if outcome in _TOO_MUCH and self._concurrency is not None:
+                self._concurrency.overloaded(visit.began, now, self._queue.taken)
+                self._resize()
+            visit.place.leave(now)
 
     def _count(self, visit: Visit, outcome: call_pb2.Outcome.ValueType, now: float, *, answered: bool) -> None:
         if outcome == call_pb2.OUTCOME_SUCCESS:

@@ -188,8 +188,8 @@ class Machine(RuleBasedStateMachine):
         if begun:
             self.begin([wish])
         self.transact(take([Withdrawn(wish.row.call_id, 1)], self.database.dialect, self.instance))
-        rows = "SELECT 1 FROM attempts WHERE call_id = ?"
-        assert not self.run(self.database.fetch(rows, (wish.row.call_id,)))
+        for table in ("attempts", "open_attempts"):
+            assert not self.run(self.database.fetch(f"SELECT 1 FROM {table} WHERE call_id = ?", (wish.row.call_id,)))
 
     @precondition(lambda self: len(self.held) > 1)
     @rule()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,8 @@ from trunkline_server.state.budgets.accounts import Account
 from trunkline_server.state.budgets.holds import LEASE, Denied, Owner, Wanted
 from trunkline_server.state.ledger import ledger as ledger_module
 from trunkline_server.state.ledger import reserving
+from trunkline_server.state.ledger.columns import ATTEMPT, attempt_values
+from trunkline_server.state.ledger.database import Statement, script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -272,3 +275,19 @@ async def test_what_is_not_sent_costs_nothing_and_a_lease_that_ran_out_is_swept(
     await ledger.tidy()
     await ledger.flush()
     assert await balances(house) == (0, 0)
+
+
+async def test_money_of_an_attempt_that_an_earlier_version_left_open_waits_for_its_end(house: House) -> None:
+    """It stands among those that have ended, and is ended by whoever finds its gateway dead."""
+    ledger = await house.start()
+    await no_housekeeping(ledger)
+    await hold(ledger, "c")
+    names = ", ".join(ATTEMPT)
+    values = {**dict(zip(ATTEMPT, attempt_values(begun("c")), strict=True)), "instance": "old"}
+    move = f"INSERT INTO attempts ({names}) VALUES ({', '.join('?' * len(values))})"
+    await ledger.database.transact(
+        script(Statement("DELETE FROM open_attempts"), Statement(move, [tuple(values.values())]))
+    )
+    await ledger.database.transact(partial(holds.sweep, 2**62))
+    held, spent = await balances(house)
+    assert (held, spent) == (HELD, 0)

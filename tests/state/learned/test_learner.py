@@ -135,6 +135,7 @@ async def test_without_the_pepper_nothing_can_be_told_of_prompts(database: Datab
     assert len({sealed for _, sealed in rows}) == 2, "not even that the same was asked twice"
     assert [SEAL.opened(sealed) for _, sealed in rows] == [SHAPE, SHAPE]
     assert [Seal(b"q" * 32).opened(sealed) for _, sealed in rows] == [NO_SHAPE, NO_SHAPE]
+    assert [SEAL.opened(damaged) for damaged in ("", "A", "AAAA", rows[0][1][:-8])] == [NO_SHAPE] * 4
     stranger = Learner(database, Seal(b"q" * 32))
     await stranger.start()
     looked, task = (stranger.qualities("review", shape, [MODEL], {})[0] for shape in (SHAPE, NO_SHAPE))

@@ -14,11 +14,13 @@ from trunkline_server.state.ledger.columns import ATTEMPT, CALL, attempt_values,
 from trunkline_server.state.ledger.commit import Taken, Withdrawn, take
 from trunkline_server.state.ledger.database import Query, Statement, StoreFailed, script
 from trunkline_server.state.ledger.packed import Merged, blob, merge_blobs, numbers
+from trunkline_server.state.ledger.recovery import recover_instance
 from trunkline_server.state.ledger.sums import ATTEMPT_SUMS, CALL_SUMS
 
 if TYPE_CHECKING:
     from trunkline_server.state.ledger.commit import Entry
     from trunkline_server.state.ledger.database import Database, Script
+    from trunkline_server.state.ledger.rows import AttemptRow
 
 
 async def taken(database: Database, *entries: Entry, instance: str = "") -> Taken:
@@ -251,3 +253,30 @@ async def test_two_writers_add_up(database: Database) -> None:
     found = await sums(database)
     assert found["attempt_sums day"]["attempts"] == 3 * 20 + 20
     assert found["call_sums detail"]["calls"] == 60
+
+
+def former(row: AttemptRow, instance: str) -> Statement:
+    """An open attempt as earlier versions had it: among those that have ended."""
+    values = {**dict(zip(ATTEMPT, attempt_values(row), strict=True)), "instance": instance}
+    return Statement(
+        f"INSERT INTO attempts ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", [(*values.values(),)]
+    )
+
+
+async def test_where_an_attempt_was_made_is_known_after_its_gateway_has_died(database: Database) -> None:
+    await taken(database, begun("c1", region="eu-west-1"), instance="dead")
+    await database.transact(script(former(begun("c2", region="eu-west-1"), "dead")))
+    await database.transact(
+        script(Statement("INSERT INTO instances (id, seen, expires) VALUES ('dead', ?, 0)", [(BEGIN,)]))
+    )
+    await recover_instance(database, "dead", BEGIN)
+    for table in ("attempts", "calls", "attempt_sums"):
+        assert {region for (region,) in await database.fetch(f"SELECT region FROM {table}")} == {"eu-west-1"}
+
+
+async def test_a_withdrawn_attempt_of_an_earlier_version_is_gone(database: Database) -> None:
+    await database.transact(script(former(begun("c1"), "old")))
+    await taken(database, Withdrawn("c1", 1))
+    assert await database.fetch("SELECT 1 FROM attempts") == []
+    await taken(database, finished("c2"), Withdrawn("c2", 1))
+    assert await database.fetch("SELECT call_id FROM attempts") == [("c2",)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ledger_rows import BEGIN, SUBJECT, ended, finished
+from ledger_rows import BEGIN, SUBJECT, begun, ended, finished
 from msgspec.structs import replace
 
 from trunkline_server.cli.main import run
@@ -90,3 +90,21 @@ def test_the_command_tells_each_arm_with_intervals_and_who_has_won(
     assert "rely on no figure" not in out
     assert "rely on no figure" in told(tmp_path, capsys, a=1, b=9)
     assert "too early to say" in told(tmp_path, capsys, a=1, b=1, c=1)
+
+
+async def test_what_a_call_cost_is_not_known_while_an_attempt_of_it_is_open(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/ledger.db")
+    await migrate(database)
+    subject = replace(SUBJECT, arm="tone/a")
+    entries: list[AttemptRow | CallRow] = [
+        begun("c", 1, subject=subject),
+        finished("c", 2, subject=subject),
+        ended("c", attempts=2, subject=subject),
+    ]
+    await database.transact(lambda: take(entries, database.dialect))
+    (arm,) = await arms(database, BEGIN - 1)
+    assert (arm.calls, arm.costs.n) == (1, 0)
+    await database.transact(lambda: take([finished("c", 1, subject=subject)], database.dialect))
+    (arm,) = await arms(database, BEGIN - 1)
+    assert arm.costs.n == 1
+    await database.aclose()

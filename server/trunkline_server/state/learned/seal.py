@@ -29,11 +29,11 @@ class Seal:
         return b64encode(nonce + self._cipher.encrypt(nonce, json.encode(shape), None)).decode()
 
     def opened(self, text: str | None) -> Shape:
-        """What was sealed; nothing, where there is none or another pepper sealed it."""
+        """What was sealed; nothing, where there is none, where another pepper sealed it, and where it is damaged."""
         if not text:
             return NO_SHAPE
-        data = b64decode(text)
         try:
+            data = b64decode(text)
             return json.decode(self._cipher.decrypt(data[:_NONCE], data[_NONCE:], None), type=Shape)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             return NO_SHAPE

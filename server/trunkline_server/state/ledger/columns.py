@@ -20,10 +20,21 @@ _SUBJECT = (
     "workspace", "api_key", "end_user", "task", "agent", "strategy", "arm", "operation", "requested_model", "labels",
 )  # fmt: skip
 # What is known of an attempt from its beginning: all that is written down before it is sent.
-ATTEMPT_BEGUN = ("call_id", "attempt", "instance", *_SUBJECT, "started", "provider", "model", "retry", "hedge")
+ATTEMPT_BEGUN = (
+    "call_id",
+    "attempt",
+    "instance",
+    *_SUBJECT,
+    "started",
+    "provider",
+    "model",
+    "retry",
+    "hedge",
+    "region",
+)
 # What is known once it has ended.
 ATTEMPT_ENDED = (
-    "region", "duration", "outcome", "provider_status", "provider_code", "certainty", "input_tokens", "output_tokens",
+    "duration", "outcome", "provider_status", "provider_code", "certainty", "input_tokens", "output_tokens",
     "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "other_units", "cost", "input_cost", "output_cost",
     "cache_read_cost", "cache_write_cost", "reasoning_cost", "other_cost", "saved", "price_version",
 )  # fmt: skip
@@ -40,14 +51,14 @@ def begun_values(row: AttemptRow, instance: str = "") -> Row:
     """What an attempt begins with, as ATTEMPT_BEGUN names it."""
     return (
         row.call_id, row.attempt, instance, *_subject_values(row.subject), row.started, row.provider, row.model,
-        int(row.retry), int(row.hedge),
+        int(row.retry), int(row.hedge), row.region,
     )  # fmt: skip
 
 
 def attempt_values(row: AttemptRow) -> Row:
     """An attempt's values, as ATTEMPT names them."""
     return (
-        *begun_values(row), row.region, row.duration, row.outcome, row.provider_status, row.provider_code,
+        *begun_values(row), row.duration, row.outcome, row.provider_status, row.provider_code,
         row.certainty, row.input_tokens, row.output_tokens, row.cache_read_tokens, row.cache_write_tokens,
         row.reasoning_tokens, _json(row.other_units), row.cost, row.input_cost, row.output_cost,
         row.cache_read_cost, row.cache_write_cost, row.reasoning_cost, row.other_cost, row.saved, row.price_version,

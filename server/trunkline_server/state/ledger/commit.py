@@ -83,6 +83,7 @@ def take(entries: Sequence[Entry], dialect: Dialect, instance: str = "") -> Scri
         yield _begin(begun, instance)
     if withdrawn:
         yield from _closed(withdrawn)
+        yield Statement(_WITHDRAW, withdrawn)
         yield from void(withdrawn)
     sums, new_attempts, new_calls = Sums(), [], []
     buckets = {call_id: buckets_of(row) for call_id, row in calls.items()}
@@ -131,6 +132,7 @@ _BEGIN = f"{_insert('open_attempts', ATTEMPT_BEGUN)} ON CONFLICT (call_id, attem
 # SQLite looks each up so. For an IN with pairs it would read all that are open.
 _ITS_KEY = "call_id = ? AND attempt = ?"
 # Earlier versions had open attempts among the others.
+_WITHDRAW = "DELETE FROM attempts WHERE call_id = ? AND attempt = ? AND duration IS NULL"
 _FINISH = (
     f"{_insert('attempts', (*ATTEMPT, 'held'))} ON CONFLICT (call_id, attempt) DO UPDATE SET "
     f"{', '.join(f'{name} = excluded.{name}' for name in ('instance', *ATTEMPT_ENDED, 'held'))} "

@@ -39,8 +39,8 @@ FROM (
     SELECT arm, result, fell_back, CASE WHEN end_user <> '' THEN end_user ELSE call_id END AS unit,
         CASE WHEN result = 'success' THEN duration / 1e6 END AS seconds,
         (SELECT AVG(f.score) FROM feedback AS f WHERE f.call_id = c.call_id) AS score,
-        (SELECT CASE WHEN COUNT(a.cost) = COUNT(*) THEN SUM(a.cost) END FROM attempts AS a WHERE a.call_id = c.call_id)
-            AS cost
+        (SELECT CASE WHEN COUNT(a.cost) = COUNT(*) THEN SUM(a.cost) END FROM attempts AS a WHERE a.call_id = c.call_id
+            AND NOT EXISTS (SELECT 1 FROM open_attempts AS o WHERE o.call_id = c.call_id)) AS cost
     FROM calls AS c WHERE arm <> '' AND result <> 'cancelled' AND started >= ?
 ) AS t
 GROUP BY arm ORDER BY arm

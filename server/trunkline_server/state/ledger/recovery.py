@@ -42,7 +42,7 @@ async def recover_slot(database: Database, slot: Slot) -> Taken:
     lost = await _take_all(database, endings(entries, seen))
     for path in paths:
         path.unlink()
-    ended = await _recover_open(database, slot.id, seen)
+    ended = await recover_instance(database, slot.id, seen)
     await database.transact(partial(abandon, slot.id))
     return _sum([lost, ended])
 
@@ -57,7 +57,7 @@ async def recover_others(database: Database, slot: Slot, now: int) -> list[Taken
     """The same for slots of this machine that nobody holds, and for instances elsewhere that are taken for dead."""
     lost = await recover_abandoned(database, slot.folder.parent)
     for instance, seen in await instances.dead(database, slot.id, now):
-        lost.append(await _recover_open(database, instance, seen))
+        lost.append(await recover_instance(database, instance, seen))
         await instances.say_gone(database, instance)
     return lost
 
@@ -74,8 +74,11 @@ async def recover_abandoned(database: Database, root: Path) -> list[Taken]:
     return lost
 
 
-async def _recover_open(database: Database, instance: str, seen: int) -> Taken:
-    """End the attempts that a dead gateway left open in the database. If several do, each attempt is ended once."""
+async def recover_instance(database: Database, instance: str, seen: int) -> Taken:
+    """End the attempts that a dead gateway left open in the database. If several do, each attempt is ended once.
+
+    `seen`: its last sign of life.
+    """
     open_rows = [begun_of(row) for row in await database.fetch(_OPEN, [instance, instance])]
     return await _take_all(database, endings(open_rows, seen))
 

@@ -25,7 +25,8 @@ _EXPIRED = {
     # Those that are pending are not: state/budgets resolves each.
     "budget_holds": ("call_id, attempt, account", "state <> 0 AND expires < ?"),
 }
-_NAMED = {"attempts": "call_id, attempt", "open_attempts": "call_id, attempt", "calls": "call_id"}
+# One that is open may end meanwhile: it is first.
+_NAMED = {"open_attempts": "call_id, attempt", "attempts": "call_id, attempt", "calls": "call_id"}
 
 
 class Erased(NamedTuple):

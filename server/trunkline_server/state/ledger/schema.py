@@ -339,6 +339,7 @@ CREATE TABLE open_attempts (
     model TEXT NOT NULL,
     retry BIGINT NOT NULL,
     hedge BIGINT NOT NULL,
+    region TEXT NOT NULL,
     PRIMARY KEY (call_id, attempt)
 ) {{clustered}}""",
 )
