@@ -8,7 +8,8 @@ from msgspec import structs
 
 from trunkline.v1 import call_pb2
 from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
-from trunkline_server.state.ledger.rows import AttemptRow, CallRow, Subject
+from trunkline_server.state.ledger.figures import TOKENS
+from trunkline_server.state.ledger.rows import COSTS, AttemptRow, CallRow, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,23 +23,8 @@ if TYPE_CHECKING:
     # See layers/price.py.
     PriceOf = Callable[[Call, call_pb2.Usage, int, float, str], Priced]
 
-# By their fields in the contract: an attempt's columns of tokens and of costs.
-_TOKENS = {
-    "input_tokens": "input_tokens",
-    "output_tokens": "output_tokens",
-    "cache_read_input_tokens": "cache_read_tokens",
-    "cache_write_input_tokens": "cache_write_tokens",
-    "reasoning_output_tokens": "reasoning_tokens",
-}
-_COSTS = {
-    "total_nano_usd": "cost",
-    "input_nano_usd": "input_cost",
-    "output_nano_usd": "output_cost",
-    "cache_read_nano_usd": "cache_read_cost",
-    "cache_write_nano_usd": "cache_write_cost",
-    "reasoning_nano_usd": "reasoning_cost",
-    "other_nano_usd": "other_cost",
-}
+# An attempt's columns of tokens, by their fields in the contract.
+_TOKENS = {field: column for column, field in TOKENS.items()}
 
 REPORTED = call_pb2.CERTAINTY_REPORTED
 ESTIMATED = call_pb2.CERTAINTY_ESTIMATED
@@ -185,7 +171,7 @@ class Entry:
     ) -> AttemptRow:
         usage = used or _NOTHING
         columns: dict[str, Any] = _tokens_of(usage)
-        columns |= {_COSTS[field.name]: value for field, value in cost.ListFields() if field.name in _COSTS}
+        columns |= {COSTS[field.name]: value for field, value in cost.ListFields() if field.name in COSTS}
         if error is not None:
             columns |= {"provider_status": error.status, "provider_code": error.code[:LONGEST_CODE]}
         # Hardly any usage has others, and a map of a message is slow to walk through.

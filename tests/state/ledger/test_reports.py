@@ -325,3 +325,21 @@ async def test_no_field_of_one_workspace_is_in_an_answer_to_another(serving: Ser
     blue = UsageStatsRequest(filters=[where("WORKSPACE", "blue")])
     blue.start_time.FromMicroseconds(BEGIN)
     assert (await serving.gateway.UsageStats(blue)).totals.requests == 0
+
+
+async def test_the_parts_of_a_listed_cost_add_up_to_it(serving: Serving) -> None:
+    """Whatever it is made of: of an attempt, and of its call."""
+    parts = {
+        "input_cost": 1,
+        "output_cost": 2,
+        "cache_read_cost": 4,
+        "cache_write_cost": 8,
+        "reasoning_cost": 16,
+        "other_cost": 32,
+    }
+    await serving.write(finished("c", 1, cost=63, **parts), finished("c", 2, cost=63, **parts), ended("c", attempts=2))
+    (call,) = (await serving.admin.ListCalls(pb.ListCallsRequest())).calls
+    for cost, times in ((call.cost, 2), *((attempt.cost, 1) for attempt in call.attempts)):
+        told = {field.name: value for field, value in cost.ListFields() if field.name.endswith("_nano_usd")}
+        assert told.pop("total_nano_usd") == 63 * times
+        assert sorted(told.values()) == [times * part for part in parts.values()]

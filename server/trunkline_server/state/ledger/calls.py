@@ -20,6 +20,7 @@ from trunkline_server.state.ledger.figures import TOKENS
 from trunkline_server.state.ledger.paging import decode_place, encode_place, page_size, violations_of_page
 from trunkline_server.state.ledger.question import DAY, seen_by
 from trunkline_server.state.ledger.reading import read, read_all
+from trunkline_server.state.ledger.rows import COSTS
 from trunkline_server.state.ledger.timestamps import instant, is_valid, violations_of_range
 
 if TYPE_CHECKING:
@@ -35,12 +36,6 @@ DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 100, 1000
 _CALL = ", ".join(f"t.{name}" for name in CALL)
 _ATTEMPTS = f"SELECT {', '.join(ATTEMPT)} FROM attempts WHERE call_id IN"
 _OPEN = f"SELECT {', '.join(ATTEMPT_BEGUN)} FROM open_attempts WHERE call_id IN"
-_COSTS = {
-    "total_nano_usd": "cost",
-    "input_nano_usd": "input_cost",
-    "output_nano_usd": "output_cost",
-    "other_nano_usd": "other_cost",
-}
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -165,14 +160,14 @@ def _attempt(row: AttemptRow) -> Attempt:
 
 
 def _cost(row: AttemptRow) -> Cost:
-    known = {field: value for field, name in _COSTS.items() if (value := getattr(row, name)) is not None}
+    known = {field: value for field, name in COSTS.items() if (value := getattr(row, name)) is not None}
     return Cost(price_version=row.price_version, certainty=row.certainty, **known)  # type: ignore[arg-type]
 
 
 def _sum_of(attempts: Sequence[AttemptRow]) -> Cost:
     """What is known of all of them; no total if that of one is not."""
     cost = Cost(certainty=max((row.certainty for row in attempts), default=0))  # type: ignore[arg-type]
-    for field, name in _COSTS.items():
+    for field, name in COSTS.items():
         values = [getattr(row, name) for row in attempts]
         if None not in values:
             setattr(cost, field, sum(values))

@@ -18,6 +18,7 @@ from trunkline_server.state.ledger.columns import ATTEMPT, CALL, attempt_of, cal
 from trunkline_server.state.ledger.dimensions import filter_of, violations_of_filters
 from trunkline_server.state.ledger.expressions import Sql, all_of, condition
 from trunkline_server.state.ledger.reading import read
+from trunkline_server.state.ledger.rows import COST_PARTS
 from trunkline_server.state.ledger.timestamps import instant, violations_of_range
 
 if TYPE_CHECKING:
@@ -66,12 +67,7 @@ _ATTEMPT = {
     "reasoning_output_tokens": "reasoning_tokens",
     "other_units": "other_units",
     "cost_nano_usd": "cost",
-    "input_nano_usd": "input_cost",
-    "output_nano_usd": "output_cost",
-    "cache_read_nano_usd": "cache_read_cost",
-    "cache_write_nano_usd": "cache_write_cost",
-    "reasoning_nano_usd": "reasoning_cost",
-    "other_nano_usd": "other_cost",
+    **COST_PARTS,
     "saved_nano_usd": "saved",
     "price_version": "price_version",
 }

@@ -5,7 +5,23 @@ The journal has of a row what is not as usual, and journals outlive an upgrade: 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# By their fields in the contract: an attempt's columns of what its cost is made of, and of all of it.
+COST_PARTS: Mapping[str, str] = {
+    "input_nano_usd": "input_cost",
+    "output_nano_usd": "output_cost",
+    "cache_read_nano_usd": "cache_read_cost",
+    "cache_write_nano_usd": "cache_write_cost",
+    "reasoning_nano_usd": "reasoning_cost",
+    "other_nano_usd": "other_cost",
+}
+COSTS: Mapping[str, str] = {"total_nano_usd": "cost", **COST_PARTS}
 
 
 class Subject(Struct, frozen=True, kw_only=True, omit_defaults=True):
