@@ -281,7 +281,7 @@ def _cancelled_at(turn: int) -> Coroutine[object, object, bool]:
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
-        assert not limits._running
+        assert not any(each.calls for each in limits._running.values())
         assert all(not each.reserved for each in limits._buckets.values())
         return not task.cancelled()
 

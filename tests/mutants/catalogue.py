@@ -93,27 +93,27 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _limits(
         "a place is taken and not counted",
-        "state/limits/local.py",
-        "self._running[each.place] += 1",
-        "self._running[each.place] += 0",
+        "state/limits/counters.py",
+        "running.calls += 1",
+        "running.calls += 0",
     ),
     _limits(
         "the limit that is told is not the one that is nearest to its end",
-        "state/limits/local.py",
+        "state/limits/counters.py",
         "at = min(alike, key=remaining.__getitem__)",
         "at = alike[0]",
     ),
     _limits(
         "a refusal takes the wait for the time until all is there again",
-        "state/limits/local.py",
-        "whole = claim.bucket.wait(limit.most, now)",
-        "whole = claim.bucket.wait(claim.units, now)",
+        "state/limits/counters.py",
+        "found.until_full()), why.seconds)",
+        "why.seconds), why.seconds)",
     ),
     _limits(
         "the buckets of the call that comes are forgotten",
         "state/limits/local.py",
-        "        claims = self._claims(terms.a_minute, units, now)\n        taken",
-        "        claims = self._claims(terms.a_minute, units, now)\n        self._forget_full(now)\n        taken",
+        "found = Counters(self._clock, terms, buckets, running)\n",
+        "found = Counters(self._clock, terms, buckets, running)\n            self._forget()\n",
         "state/limits/test_local.py",
     ),
     _limits(
@@ -140,8 +140,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "without Valkey each instance has all of a limit",
         "state/limits/shared.py",
-        "max(1, limit.most // self._instances)",
-        "max(1, limit.most)",
+        "max(1, each.most // self._instances)",
+        "max(1, each.most)",
         "state/limits/test_shared.py",
     ),
     Mutant(
@@ -344,28 +344,46 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "bucket",
         "bucket gives back what is not certain",
-        "back = reserved - used if exact else min(0, reserved - used)",
-        "back = reserved - used",
+        "self.correct(reserved - used if exact else min(0, reserved - used), now)",
+        "self.correct(reserved - used, now)",
     ),
     _endpoint("bucket", "bucket settles twice", "claims, self._claims = self._claims, ()", "claims = self._claims"),
     _endpoint(
         "bucket",
         "bucket forgives debt",
-        "self._level = min(self._capacity, self._level + back * self._period)",
-        "self._level = min(self._capacity, max(0, self._level + back * self._period))",
+        "self._full -= back * self._period",
+        "self._full = min(self._full - back * self._period, self._capacity + self._rate * self._then)",
     ),
     _endpoint("bucket", "what is owed is owed before time has passed", "if back < 0:", "if back > 0:"),
     _endpoint(
         "bucket",
         "a refund goes over the brim",
-        "self._level = min(self._capacity, self._level + back * self._period)",
-        "self._level += back * self._period",
+        "return max(0, self._full - self._rate * self._then)",
+        "return self._full - self._rate * self._then",
+    ),
+    _limits(
+        "a bucket that was full before has more than it holds",
+        "state/endpoint/bucket.py",
+        "if self._full > brought:",
+        "if self._full:",
+    ),
+    _limits(
+        "requests that were taken come back with their tokens",
+        "state/limits/counters.py",
+        "for at in range(len(self._terms.requests), len(units)):",
+        "for at in range(len(units)):",
+    ),
+    _limits(
+        "who is refused by one limit has taken from another",
+        "state/limits/counters.py",
+        "found.correct(taken, now)",
+        "found.correct(0, now)",
     ),
     _endpoint(
         "bucket",
         "one claim is taken though another waits",
         "        if wait > longest:\n",
-        "        claim.bucket.take(0 if wait else claim.units)\n        if wait > longest:\n",
+        "        claim.bucket.take(0 if wait else claim.units, now)\n        if wait > longest:\n",
     ),
     _endpoint(
         "bucket",
@@ -376,8 +394,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "bucket",
         "bucket believes in more than it knows",
-        "self._level = min(self._level, (remaining - in_flight) * self._period)",
-        "self._level = (remaining - in_flight) * self._period",
+        "level = min(level, (remaining - in_flight) * self._period)",
+        "level = (remaining - in_flight) * self._period",
     ),
     _endpoint(
         "bucket",
@@ -388,8 +406,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "bucket",
         "the wait is a little too short",
-        "-(-missing // self.limit) / _TICKS",
-        "missing // self.limit / _TICKS",
+        "-(-lacking // self._rate) / _TICKS",
+        "lacking // self._rate / _TICKS",
     ),
     # The concurrency.
     _endpoint(
@@ -549,7 +567,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "upstream_limits",
         "who waits takes nothing",
-        "                claim.bucket.take(claim.units)\n",
+        "                claim.bucket.take(claim.units, now)\n",
         "                pass\n",
     ),
     # Who pays: prices, identity, the ledger.

@@ -45,12 +45,6 @@ _UNITS: Mapping[Dimension, str] = {
     "tokens": "tokens a minute",
     "concurrency": "calls at once",
 }
-# What a limit is in ratelimit-policy, beside how much it is.
-_POLICIES: Mapping[Dimension, str] = {
-    "requests": "w=60",
-    "tokens": 'w=60;qu="tokens"',
-    "concurrency": 'qu="concurrent-requests"',
-}
 
 
 def limit(settings: CallerLimits, limits: Limits) -> Layer:
@@ -84,8 +78,9 @@ async def _limited(below: Handler, call: Call, terms: Terms, limits: Limits) -> 
                 if event.HasField("completed"):
                     tokens = _tokens(event.completed.response.usage)
                 yield event
-        finally:
+        except BaseException:
             await events.aclose()
+            raise
     except CallError as error:
         tokens = _tokens_of(error)
         raise
@@ -166,9 +161,9 @@ def _tokens_of(error: CallError) -> int | None:
 
 def _told(left: Sequence[Left]) -> tuple[tuple[str, str], ...]:
     """What these limits are and what is left of them, as the RateLimit header fields for HTTP say it."""
-    policy = rest = ""
+    policies, rest = [], []
     for each in left:
-        comma, name = ", " if rest else "", each.limit.dimension
-        policy += f'{comma}"{name}";q={each.limit.most};{_POLICIES[name]}'
-        rest += f'{comma}"{name}";r={each.remaining}' + (f";t={ceil(each.reset)}" if each.reset else "")
-    return ("ratelimit-policy", policy), ("ratelimit", rest)
+        policies.append(each.limit.policy)
+        time = f";t={ceil(each.reset)}" if each.reset else ""
+        rest.append(f'"{each.limit.dimension}";r={each.remaining}{time}')
+    return ("ratelimit-policy", ", ".join(policies)), ("ratelimit", ", ".join(rest))

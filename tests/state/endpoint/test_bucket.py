@@ -136,7 +136,7 @@ def test_all_or_nothing() -> None:
     requests, tokens = Bucket(5), Bucket(100)
     for _ in range(50):
         assert reserve([Claim(requests, 1), Claim(tokens, 101)], 0.0) == NeverAdmissible(1)
-    tokens.take(90)
+    tokens.take(90, 0.0)
     for _ in range(50):
         assert reserve([Claim(requests, 1), Claim(tokens, 20)], 0.0) == Wait(6.0, 1)
     assert (requests.level(0.0), requests.reserved) == (5, 0)
@@ -148,8 +148,8 @@ def test_all_or_nothing() -> None:
 
 def test_the_longest_of_the_waits_is_told() -> None:
     slow, slower = Bucket(60), Bucket(6)
-    slow.take(60)
-    slower.take(6)
+    slow.take(60, 0.0)
+    slower.take(6, 0.0)
     assert reserve([Claim(slow, 1), Claim(slower, 1)], 0.0) == Wait(10.0, 1)
 
 
@@ -208,8 +208,7 @@ def test_many_small_steps_bring_what_one_brings(steps: list[float], limit: int) 
     often, once = Bucket(limit), Bucket(limit)
     now = 1_700_000_000.0
     for bucket in (often, once):
-        bucket.level(now)
-        bucket.take(limit)
+        bucket.take(limit, now)
     for step in steps:
         now += step
         often.level(now)
@@ -218,8 +217,7 @@ def test_many_small_steps_bring_what_one_brings(steps: list[float], limit: int) 
 
 def test_a_clock_that_goes_back_brings_nothing() -> None:
     bucket = Bucket(60)
-    bucket.level(100.0)
-    bucket.take(60)
+    bucket.take(60, 100.0)
     bucket.level(50.0)
     assert bucket.level(100.0) == 0
     assert bucket.level(101.0) == 1
@@ -245,7 +243,7 @@ def test_the_first_limit_that_is_told_holds_with_what_is_left_of_it() -> None:
 
 def test_what_is_told_only_ever_takes_away() -> None:
     bucket = Bucket(100)
-    bucket.take(80)
+    bucket.take(80, 0.0)
     bucket.learn(None, 90, 0, 0.0)
     assert bucket.level(0.0) == 20
     bucket.learn(None, 15, 5, 0.0)
@@ -256,6 +254,6 @@ def test_another_limit_is_another_rate() -> None:
     bucket = Bucket(600)
     bucket.learn(60, None, 0, 0.0)
     assert bucket.level(0.0) == 60
-    bucket.take(60)
+    bucket.take(60, 0.0)
     bucket.learn(120, None, 0, 0.0)
     assert (bucket.level(0.0), bucket.level(1.0)) == (0, 2)

@@ -24,9 +24,13 @@ MINUTE = 60
 
 
 class Bucket:
-    """So many units in `period` seconds, filled continuously, up to a capacity. Time that goes back stands still."""
+    """So many units in `period` seconds, filled continuously, up to a capacity. Time that goes back stands still.
 
-    __slots__ = ("_capacity", "_level", "_now", "_period", "_then", "capacity", "limit", "reserved")
+    All that is kept of what is in it is when it is full: what is missing grows less by itself. That is the theoretical
+    arrival time of the generic cell rate algorithm (ITU-T I.371), times the limit, so that it is a whole number.
+    """
+
+    __slots__ = ("_capacity", "_full", "_period", "_rate", "_then", "capacity", "limit", "reserved")
 
     def __init__(self, limit: int | None, *, period: int = MINUTE, capacity: int | None = None) -> None:
         """Full at first. `limit`: units in `period` seconds; None = not known yet: everything is admitted.
@@ -38,32 +42,28 @@ class Bucket:
         # What was reserved and is not settled.
         self.reserved = 0
         self._period = period * _TICKS
-        # When it was brought up to date: in seconds as it was told, and in ticks.
-        self._now = 0.0
-        self._then = 0
-        self._capacity = self._level = self._most()
+        # The latest time that was told, in ticks.
+        self._then = self._full = 0
+        self._adopt()
 
-    def _most(self) -> int:
-        return (self.limit or 0 if self.capacity is None else self.capacity) * self._period
+    def _adopt(self) -> None:
+        self._rate = self.limit or 0
+        self._capacity = (self._rate if self.capacity is None else self.capacity) * self._period
 
     def level(self, now: float) -> float:
         """Units that are in it; negative = it owes."""
-        self._fill(now)
-        return self._level / self._period
+        return (self._capacity - self._missing(now)) / self._period
 
     def used(self, now: float) -> float:
         """The part of it that is not there, from 0 to 1."""
-        self._fill(now)
-        return min(1.0, 1.0 - self._level / self._capacity) if self._capacity > 0 else 1.0
+        return min(1.0, self._missing(now) / self._capacity) if self._capacity > 0 else 1.0
 
-    def _fill(self, now: float) -> None:
-        if now <= self._now:
-            return
-        ticks = round(now * _TICKS)
-        level = self._level + (self.limit or 0) * (ticks - self._then)
-        self._now, self._then, self._level = now, ticks, self._capacity
-        if level < self._capacity:
-            self._level = level
+    def _missing(self, now: float) -> int:
+        self._then = max(self._then, round(now * _TICKS))
+        return max(0, self._full - self._rate * self._then)
+
+    def _set_missing(self, missing: int) -> None:
+        self._full = missing + self._rate * self._then
 
     def wait(self, units: int, now: float) -> float | None:
         """Seconds until so much can be taken, if nobody else takes any; 0 = now, None = never."""
@@ -71,27 +71,50 @@ class Bucket:
             return 0.0
         if units * self._period > self._capacity:
             return None
-        if now > self._now:
-            self._fill(now)
-        missing = units * self._period - self._level
-        if missing <= 0:
+        lacking = self._missing(now) + units * self._period - self._capacity
+        if lacking <= 0:
             return 0.0
-        return -(-missing // self.limit) / _TICKS if self.limit else None
+        return -(-lacking // self._rate) / _TICKS if self._rate else None
 
-    def take(self, units: int) -> int:
-        """Reserve so much. To be asked of `wait` before. The whole units that are left; negative = it owes."""
+    def until_full(self) -> float:
+        """Seconds from the latest time that was told until all of it is there again, if it is filled at all."""
+        missing = self._full - self._rate * self._then
+        return -(-missing // self._rate) / _TICKS if missing > 0 and self._rate else 0.0
+
+    def take(self, units: int, now: float) -> None:
+        """Reserve so much, whether it is there or not."""
         self.reserved += units
-        self._level -= units * self._period
-        return self._level // self._period
+        self._set_missing(self._missing(now) + units * self._period)
+
+    def take_if_there(self, units: int, now: float) -> int | None:
+        """Take so much of a limit that is known, and count nothing as reserved: see `correct`.
+
+        Gives the whole units that are left; None: there is less than that. In one piece, as every call of a limited
+        caller has several such.
+        """
+        then, ticks = self._then, round(now * _TICKS)
+        if ticks > then:
+            self._then = then = ticks
+        brought = self._rate * then
+        missing = units * self._period
+        if self._full > brought:
+            missing += self._full - brought
+        if missing > self._capacity:
+            return None
+        self._full = missing + brought
+        return (self._capacity - missing) // self._period
 
     def settle(self, reserved: int, used: int, now: float, *, exact: bool) -> None:
         """So much of what was reserved was used. Not `exact`: it may have been more, and nothing comes back."""
         self.reserved -= reserved
-        back = reserved - used if exact else min(0, reserved - used)
+        self.correct(reserved - used if exact else min(0, reserved - used), now)
+
+    def correct(self, back: int, now: float) -> None:
+        """So much less was used than was taken; negative = more."""
         if back < 0:
             # What comes back may as well have come before the time that has passed: only what is owed may not.
-            self._fill(now)
-        self._level = min(self._capacity, self._level + back * self._period)
+            self._set_missing(self._missing(now))
+        self._full -= back * self._period
 
     def learn(self, limit: int | None, remaining: int | None, in_flight: int, now: float) -> None:
         """The other side says what the limit is and what is left of it.
@@ -99,13 +122,14 @@ class Bucket:
         `in_flight`: what is reserved for calls that it had not seen when it said so. What it says only ever takes away.
         A limit is adopted: who has one configured passes None.
         """
-        self._fill(now)
+        level = self._capacity - self._missing(now)
         if limit is not None and limit != self.limit:
             known, self.limit = self.limit is not None, limit
-            self._capacity = self._most()
-            self._level = min(self._level, self._capacity) if known else self._capacity - in_flight * self._period
+            self._adopt()
+            level = min(level, self._capacity) if known else self._capacity - in_flight * self._period
         if remaining is not None and self.limit is not None:
-            self._level = min(self._level, (remaining - in_flight) * self._period)
+            level = min(level, (remaining - in_flight) * self._period)
+        self._set_missing(self._capacity - level)
 
 
 class Claim(Struct, frozen=True):
@@ -152,19 +176,21 @@ class NeverAdmissible(Struct, frozen=True):
 
 def reserve(claims: Sequence[Claim], now: float) -> Admitted | Wait | NeverAdmissible:
     """Take all of it or nothing. No two claims may be of the same bucket."""
-    answer = take_all(claims, now)
-    return Admitted(claims) if isinstance(answer, list) else answer
+    wait = longest_wait(claims, now)
+    if isinstance(wait, NeverAdmissible) or wait.seconds:
+        return wait
+    for claim in claims:
+        claim.bucket.take(claim.units, now)
+    return Admitted(claims)
 
 
-def take_all(claims: Sequence[Claim], now: float) -> list[int] | Wait | NeverAdmissible:
-    """The same for who settles bucket by bucket: what is left in each, in whole units."""
-    longest, at = 0.0, -1
+def longest_wait(claims: Sequence[Claim], now: float) -> Wait | NeverAdmissible:
+    """Until all of it can be taken; no seconds: it can be now."""
+    longest, at = 0.0, 0
     for index, claim in enumerate(claims):
         wait = claim.bucket.wait(claim.units, now)
         if wait is None:
             return NeverAdmissible(index)
         if wait > longest:
             longest, at = wait, index
-    if at >= 0:
-        return Wait(longest, at)
-    return [claim.bucket.take(claim.units) for claim in claims]
+    return Wait(longest, at)

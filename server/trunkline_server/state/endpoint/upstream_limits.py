@@ -102,7 +102,7 @@ class UpstreamLimits:
         wait, found = 0.0, reserve(claims, now)
         if isinstance(found, Wait) and found.seconds <= patience:
             for claim in claims:
-                claim.bucket.take(claim.units)
+                claim.bucket.take(claim.units, now)
             wait, found = found.seconds, Admitted(claims)
         if not isinstance(found, Admitted):
             return found if isinstance(found, Wait) else Wait(60.0, found.claim)

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 # requests and tokens: so many a minute. concurrency: so many at once.
 Dimension = Literal["requests", "tokens", "concurrency"]
+# What a limit of each is, beside its name and how much it is, in a RateLimit-Policy header field for HTTP.
+_POLICIES: Mapping[Dimension, str] = {
+    "requests": "w=60",
+    "tokens": 'w=60;qu="tokens"',
+    "concurrency": 'qu="concurrent-requests"',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +30,13 @@ class Limit:
     most: int
     # What it is called wherever it is counted, however much it is.
     place: str = field(init=False)
+    # What it is, as the RateLimit-Policy header field for HTTP says it.
+    policy: str = field(init=False)
 
     def __post_init__(self) -> None:
         """Once for all calls of the caller."""
         object.__setattr__(self, "place", f"{self.scope}:{self.dimension}")
+        object.__setattr__(self, "policy", f'"{self.dimension}";q={self.most};{_POLICIES[self.dimension]}')
 
 
 class Terms:

@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,9 +33,10 @@ PATIENCE = 0.5
 PAUSE = 1.0
 LEASE = 30.0
 RENEWAL = 10.0
-# Leases in one command; limits of which it is known what was left.
+# Leases in one command; limits of which it is known what was left; callers whose shares are kept from call to call.
 _AT_ONCE = 500
 _MOST_SEEN = 20_000
+_MOST_SHARES = 1024
 
 
 class _Loaded(NamedTuple):
@@ -63,6 +64,7 @@ class SharedLimits:
         # By ticket: the limits of calls at once that a call of ours is in.
         self._leases: dict[str, Sequence[Limit]] = {}
         self._local = LocalLimits(clock)
+        self._shares = lru_cache(_MOST_SHARES)(self._shares_of)
         # What was left of a limit when it was last heard of.
         self._seen: dict[str, int] = {}
         # Set once it was tried to reach it.
@@ -147,7 +149,7 @@ class SharedLimits:
         if numbers[0] != 1:
             return self._refused(terms, units, *numbers)
         self._leases[ticket] = terms.at_once
-        self._local.enter(terms.at_once)
+        self._local.counters(terms).enter()
         remaining, resets = numbers[1::2], numbers[2::2]
         for each, known in zip(terms.a_minute, remaining, strict=False):
             self._note(each, known)
@@ -167,7 +169,8 @@ class SharedLimits:
         return TooMuch(Left(limit, max(0, remaining), reset / 1e6), wait / 1e6)
 
     def _settle(self, ticket: str, terms: Terms, units: Sequence[int], tokens: int | None) -> None:
-        self._local.leave(self._leases.pop(ticket))
+        del self._leases[ticket]
+        self._local.counters(terms).leave()
         if self._at is not None:
             back = [
                 (each, reserved - tokens)
@@ -189,7 +192,7 @@ class SharedLimits:
     # --- without Valkey -----------------------------------------------------------------------------------------------
 
     async def _reserve_here(self, terms: Terms, units: Sequence[int]) -> Answer:
-        shares = Terms([self._share(each) for each in terms.all])
+        shares = self._shares(terms)
         for share in shares.a_minute:
             known = self._seen.pop(share.place, None)
             if known is not None:
@@ -198,9 +201,9 @@ class SharedLimits:
             shares, [_within(*each) for each in zip(units, terms.a_minute, shares.a_minute, strict=True)]
         )
 
-    def _share(self, limit: Limit) -> Limit:
-        """At least one."""
-        return Limit(limit.scope, limit.dimension, max(1, limit.most // self._instances))
+    def _shares_of(self, terms: Terms) -> Terms:
+        """Of each at least one."""
+        return Terms([Limit(each.scope, each.dimension, max(1, each.most // self._instances)) for each in terms.all])
 
     def _note(self, limit: Limit, remaining: int) -> None:
         if len(self._seen) > _MOST_SEEN:
