@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -41,6 +42,26 @@ def test_a_text_weighs_what_its_bytes_weigh(text: str) -> None:
     assert count_text(text) == -(-sum(each) // 100)
     request = GenerateRequest(messages=[Message(parts=[said(text)]), Message(parts=[said(text)])])
     assert count_tokens(request).text == 2 * tokens.A_MESSAGE - (-2 * sum(each) // 100)
+
+
+TEXTS = st.sampled_from(["", "a", "two words", "é", "中文", "{}"])
+PARTS = st.lists(
+    st.one_of(TEXTS.map(lambda text: Part(text=text)), st.just(Part()), TEXTS.map(lambda text: Part(refusal=text)))
+)
+
+
+@given(prompt=TEXTS, system=TEXTS, messages=st.lists(PARTS, max_size=3), tool=st.booleans(), schema=st.booleans())
+def test_a_request_of_nothing_but_text_is_counted_as_every_other(
+    prompt: str, system: str, messages: list[list[Part]], tool: bool, schema: bool
+) -> None:
+    request = GenerateRequest(prompt=prompt, system_instruction=system, messages=[Message(parts=p) for p in messages])
+    if tool:
+        request.tools.add()
+    if schema:
+        request.response_format.json_schema = '{"type": "object"}'
+    counted = count_tokens(request)
+    with patch.object(tokens, "_only_texts", return_value=None):
+        assert count_tokens(request) == counted
 
 
 def test_an_estimate_says_that_it_is_one() -> None:
