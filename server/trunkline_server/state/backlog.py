@@ -35,5 +35,6 @@ class Backlog(Generic[T]):
 
     def learn(self) -> None:
         """Learn all that waits, in the order in which it came. What one raises loses no other."""
-        while self._waiting:
-            self._learn(self._waiting.popleft())
+        learn, waiting = self._learn, self._waiting
+        while waiting:
+            learn(waiting.popleft())
