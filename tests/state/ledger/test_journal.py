@@ -25,12 +25,12 @@ def test_a_call_is_forgotten_with_the_last_of_its_rows(tmp_path: Path) -> None:
     written.end(ended("c1"))
     (file,) = journal.files(tmp_path)
 
-    written.committed("c1")
+    written.committed([finished("c1", 1, duration=None), finished("c1", 1)])
     written.tidy()
     assert removed == []
     assert [*journal.read(file)][-1] == ended("c1")
 
-    written.committed("c1")
+    written.committed([ended("c1")])
     written.tidy()
     assert removed == [file]
     written.close()

@@ -22,7 +22,7 @@ from trunkline_server.state.ledger.mend import mended
 from trunkline_server.state.ledger.rows import AttemptRow, CallRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from trunkline_server.state.ledger.commit import Entry
@@ -135,18 +135,26 @@ class Journal:
         file.needed += 1
         call.kept.append(file)
 
-    def committed(self, call_id: str) -> None:
-        """The database has one more of the call's rows."""
-        call = self._calls.get(call_id)
-        if call is None:
-            return
-        call.uncommitted -= 1
-        if call.ended and not call.uncommitted:
-            kept, call.kept = call.kept, []
-            for file in kept:
-                self._release(file)
-            if not call.begun:
-                del self._calls[call_id]
+    def committed(self, rows: Iterable[Entry]) -> None:
+        """The database has these rows. Of attempts that were begun only their ends count."""
+        for row in rows:
+            if isinstance(row, Withdrawn) or row.duration is None:
+                continue
+            call = self._calls.get(row.call_id)
+            if call is not None:
+                call.uncommitted -= 1
+                if call.ended and not call.uncommitted:
+                    self._forget_call(row.call_id, call)
+
+    def _forget_call(self, call_id: str, call: _Call) -> None:
+        for file in call.kept:
+            file.needed -= 1
+            if not file.needed and file in self._full:
+                self._forget(file)
+        if call.begun:
+            call.kept = []
+        else:
+            del self._calls[call_id]
 
     def withdraw(self, entry: Withdrawn) -> None:
         """The attempt was never sent. If that cannot be written it counts as sent, for who comes after us."""

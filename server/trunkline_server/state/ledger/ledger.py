@@ -249,9 +249,7 @@ class Ledger:
         return await self.database.transact(partial(begin, wishes, owner, whole=whole))
 
     def _committed(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            if isinstance(entry, CallRow) or (isinstance(entry, AttemptRow) and entry.duration is not None):
-                self._journal.committed(entry.call_id)
+        self._journal.committed(entries)
         if self._overflow and len(self._writer) < LIMIT:
             for row in self._overflow.oldest():
                 self._journal.end(row)
