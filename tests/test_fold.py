@@ -31,6 +31,10 @@ def test_fold_appends_each_delta_to_its_part(pieces: list[tuple[int, str]]) -> N
     assert [parts[0].text, parts[1].tool_call.arguments_json, parts[2].text] == texts
     assert len(response.logprobs) == sum(index != 1 for index, _ in pieces)
     assert response.message.role == content_pb2.ROLE_ASSISTANT
+    whole = pb.GenerateResponse(id="before", message=content_pb2.Message(parts=[content_pb2.Part(text="before")]))
+    assert fold(stream_of(pieces), whole) is whole
+    assert whole == response
+    assert fold([completed(message=response.message)], pb.GenerateResponse()).message == response.message
 
 
 @given(PIECES, st.data())

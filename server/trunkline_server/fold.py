@@ -66,18 +66,24 @@ class Fold:
 
         Raises ValueError if the stream has not completed: a cut stream has no answer.
         """
-        if self._completed is None:
-            raise ValueError("the stream did not complete")
-        if self._completed.response.HasField("message"):
+        if self._completed is not None and self._completed.response.HasField("message"):
             return self._completed.response
         response = GenerateResponse()
+        self.write(response)
+        return response
+
+    def write(self, response: GenerateResponse) -> None:
+        """The same, as a copy in place of what is there."""
+        if self._completed is None:
+            raise ValueError("the stream did not complete")
         response.CopyFrom(self._completed.response)
+        if response.HasField("message"):
+            return
         response.message.role = ROLE_ASSISTANT
         response.message.parts.extend(
             _whole(part, deltas, self._states.get(index)) for index, (part, deltas) in enumerate(self._parts)
         )
         response.logprobs.extend(self._logprobs)
-        return response
 
 
 def _whole(start: Part, deltas: list[PartDelta], state: ProviderState | None) -> Part:
@@ -111,12 +117,18 @@ def _append(part: Part, text: str) -> None:
             part.text += text
 
 
-def fold(events: Iterable[StreamGenerateResponse]) -> GenerateResponse:
-    """The answer that these events tell. Raises ValueError if they do not complete."""
+def fold(events: Iterable[StreamGenerateResponse], into: GenerateResponse | None = None) -> GenerateResponse:
+    """The answer that these events tell, as a copy in place of what is there if it is written `into` a message.
+
+    Raises ValueError if they do not complete.
+    """
     folding = Fold()
     for event in events:
         folding.add(event)
-    return folding.response()
+    if into is None:
+        return folding.response()
+    folding.write(into)
+    return into
 
 
 def merge(events: list[StreamGenerateResponse]) -> list[StreamGenerateResponse]:

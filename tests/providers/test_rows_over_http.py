@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import pytest
 from credentials import sent_by
 from google.protobuf.json_format import ParseDict
 from msgspec import structs
-from upstreams import Request, answer, upstream
+from upstreams import Request, answer, hold, upstream
 
 from trunkline.v1.call_pb2 import Target
 from trunkline.v1.gateway_service_pb2 import GenerateRequest
@@ -128,3 +129,16 @@ async def test_defaults_give_way_to_the_caller() -> None:
     request, _ = await ask(ROWS["fireworks"], "m", {"temperature": 0, "top_k": 1})
     body = json.loads(request.body)
     assert (body["temperature"], body["top_k"], body["top_p"]) == (0, 1, 1.0)
+
+
+async def test_a_stream_that_is_wanted_whole_ends_with_its_marker_whatever_becomes_of_the_connection() -> None:
+    said = b'data: {"id":"c1","choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+    client = HttpClient(max_connections=1, connect_timeout=5)
+    async with upstream([head + said, hold]) as server:
+        endpoint = Endpoint(server.base_url, {}, ROWS["openai"].quirks, stream_above=1)
+        handler = build_upstream(endpoint, openai_chat, client)
+        async with asyncio.timeout(5), aclosing(handler(make.call(streaming=False))) as events:
+            assert fold([event async for event in events]).message.parts[0].text == "Hi"
+        await server.connections[0].closed_by_peer
+    await client.aclose()

@@ -48,8 +48,9 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
                 try:
                     async for event in events:
                         yield await open_row.completed(event) if event.HasField("completed") else open_row.add(event)
-                finally:
+                except BaseException:
                     await events.aclose()
+                    raise
             except Unpaid:
                 open_row.ending = None
                 raise

@@ -46,8 +46,9 @@ def one_of(endpoints: Sequence[Endpoint], handlers: Sequence[Handler], draw: Cal
                         waiting = False
                         visit.first_token()
                     yield event
-            finally:
+            except BaseException:
                 await events.aclose()
+                raise
             visit.end(call_pb2.OUTCOME_INTERRUPTED)
         except UpstreamError as error:
             visit.failed(error)

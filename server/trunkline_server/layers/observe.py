@@ -41,8 +41,9 @@ def observe(log: Log, record: Callable[[Finished, float], None], enter: Callable
                         if event.HasField("completed"):
                             answer = event.completed.response
                         yield event
-                finally:
+                except BaseException:
                     await events.aclose()
+                    raise
                 reason = ""
             except CallError as error:
                 reason = reason_name(error.reason)

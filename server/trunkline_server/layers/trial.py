@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Struct, field
 
 from trunkline.v1 import call_pb2
@@ -21,7 +20,7 @@ from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import is_content, merge
 from trunkline_server.layers.failure import deadline_passed, ending
 from trunkline_server.layers.sums import cost_of
-from trunkline_server.spans import seconds, set_seconds
+from trunkline_server.spans import seconds, set_nanoseconds, set_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +116,8 @@ class Trial:
         self._shared = shared
         # A piece of this very attempt was sent.
         self._opened = False
-        self._create_time = Timestamp()
+        # When its first piece came, in nanoseconds since 1970.
+        self._created = 0
         shared.trials.append(self)
 
     def asked(self, below: Handler) -> Events:
@@ -146,10 +146,9 @@ class Trial:
                     if not answer:
                         self._begun(now())
                     answer.append(event)
-                    if event.HasField("completed"):
-                        break
-        finally:
+        except BaseException:
             await events.aclose()
+            raise
         if not answer or not answer[-1].HasField("completed"):
             raise no_marker()
         answer[-1] = self._completed(answer[-1])
@@ -214,7 +213,7 @@ class Trial:
     def _begun(self, at: float) -> None:
         """Its first piece is there."""
         self._opened = True
-        self._create_time.FromNanoseconds(time.time_ns())
+        self._created = time.time_ns()
         self._watched.first_token(at)
 
     def _opening(self) -> StreamGenerateResponse:
@@ -231,8 +230,9 @@ class Trial:
             return event
         story.committed = True
         story.time_to_first_token = at - self.call.arrival
-        started = StreamStarted(id=self.call.id, target=self.call.target, create_time=self._create_time)
-        return StreamGenerateResponse(started=started)
+        event = StreamGenerateResponse(started=StreamStarted(id=self.call.id, target=self.call.target))
+        set_nanoseconds(event.started.create_time, self._created)
+        return event
 
     def _completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
         """The provider's `completed` with what only we know. A copy: an event that was given is not changed."""
@@ -244,7 +244,7 @@ class Trial:
         else:
             response.CopyFrom(event.completed.response)
         response.id = self.call.id
-        response.create_time.CopyFrom(self._create_time)
+        set_nanoseconds(response.create_time, self._created)
         for warning in response.warnings:
             warning.target.CopyFrom(self.call.target)
         at = now()

@@ -84,6 +84,8 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
                     async with aclosing(_pieces(response, dialect)) as events:
                         async for event in events:
                             yield _with_warnings(stamped(event, target.provider), encoded.warnings)
+                            if not call.streaming and event.HasField("completed"):
+                                break  # who wants it whole reads to the end, and some keep the connection open
                 else:
                     answer = await _whole(response, dialect)
                     for event in answer if call.streaming else (_in_one(answer),):
@@ -128,7 +130,7 @@ async def _whole(response: HttpResponse, dialect: Dialect) -> Iterable[StreamGen
 def _in_one(events: Iterable[StreamGenerateResponse]) -> StreamGenerateResponse:
     """An answer that nobody wants in pieces: each event costs every layer a turn."""
     whole = StreamGenerateResponse()
-    whole.completed.response.CopyFrom(fold(events))
+    fold(events, whole.completed.response)
     return whole
 
 

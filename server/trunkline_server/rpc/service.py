@@ -76,8 +76,9 @@ class Gateway(GatewayServiceServicer):
             try:
                 async for event in events:
                     folding.add(event)
-            finally:
+            except BaseException:
                 await events.aclose()
+                raise
         finally:
             if call.story.told:
                 _tell(context, call)
