@@ -319,17 +319,19 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "throttle",
         "throttle counts calls that only just began",
-        "window.totals[_STARTED] - undecided",
-        "window.totals[_STARTED]",
+        "totals[_STARTED] - undecided",
+        "totals[_STARTED]",
     ),
     _endpoint(
         "throttle",
         "throttle never sees a black hole",
-        "window.totals[_STARTED] - undecided",
-        "window.totals[_ACCEPTED] + window.totals[_REFUSED]",
+        "totals[_STARTED] - undecided",
+        "totals[_ACCEPTED] + totals[_REFUSED]",
     ),
     # The budgets.
-    _endpoint("retry_budget", "retry budget never empties", "bucket, -PRICE)", "bucket, 0)", "test_budgets.py"),
+    _endpoint(
+        "retry_budget", "retry budget never empties", "[_BALANCE] -= PRICE", "[_BALANCE] -= 0", "test_budgets.py"
+    ),
     _endpoint(
         "retry_budget",
         "a retry costs no more than an attempt brings",

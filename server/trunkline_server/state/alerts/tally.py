@@ -88,10 +88,9 @@ class Tally:
 
     def _learn_attempt(self, attempt: tuple[str, bool, float]) -> None:
         provider, failed, now = attempt
-        window = self._attempts[provider]
-        bucket = window.at(now)
-        window.add(_DECIDED, bucket)
-        window.add(_FAILED, bucket, failed)
+        bucket = self._attempts[provider].at(now)
+        bucket[_DECIDED] += 1
+        bucket[_FAILED] += failed
 
     def answered(self, call: Finished, now: float) -> None:
         """A call has ended. Times of calls that took more than one attempt say nothing of a model."""
@@ -115,8 +114,7 @@ class Tally:
         """Of every provider that was asked lately."""
         self._ended.learn()
         for provider, window in self._attempts.items():
-            window.at(now)
-            attempts, failed = window.totals
+            attempts, failed = window.totals(now)
             if attempts:
                 yield Failures(provider, attempts, failed)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from trunkline.v1 import call_pb2
-from trunkline_server.state.endpoint.window import Window
+from trunkline_server.state.endpoint.window import Counts, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ class Trial(Struct, eq=False):
     """A call that the breaker let through, until it is told how the call went."""
 
     generation: int
-    bucket: int
+    bucket: Counts
     pending: bool = True
     ended: bool = False
 
@@ -127,16 +127,19 @@ class Breaker:
                 return None
             self._probing += 1
         # Counted now and not when it ends: failures are quick and answers slow, and would seem to be all there is.
-        return Trial(self._generation, self._window.count(_STARTED, now))
+        bucket = self._window.at(now)
+        bucket[_STARTED] += 1
+        return Trial(self._generation, bucket)
 
     def first_token(self, trial: Trial, now: float, *, slow: bool = False) -> None:
         """The call has the first piece of its answer: it succeeded. `slow`: much later than it should have."""
         if not self._decides(trial):
             return
-        bucket = self._window.count(_DECIDED, now)
+        bucket = self._window.at(now)
+        bucket[_DECIDED] += 1
         self._in_a_row = 0
         if slow:
-            self._window.add(_SLOW, bucket)
+            bucket[_SLOW] += 1
         if self._state is State.HALF_OPEN:
             self._probed(now, passed=not slow)
         elif slow:
@@ -154,7 +157,7 @@ class Breaker:
                 self.first_token(trial, now)
         elif self._decides(trial):
             # It says nothing: as if it had never been.
-            self._window.add(_STARTED, trial.bucket, -1)
+            trial.bucket[_STARTED] -= 1
             self._probing -= self._state is State.HALF_OPEN
 
     def _decides(self, trial: Trial) -> bool:
@@ -166,8 +169,8 @@ class Breaker:
         if trial.generation != self._generation:
             return
         bucket = self._window.at(now)
-        self._window.add(_DECIDED, bucket, int(self._decides(trial)))
-        self._window.add(_FAILED, bucket)
+        bucket[_DECIDED] += self._decides(trial)
+        bucket[_FAILED] += 1
         self._in_a_row += 1
         if self._state is State.HALF_OPEN:
             self._probed(now, passed=False)
@@ -187,7 +190,7 @@ class Breaker:
             self._become(State.CLOSED)
 
     def _judge(self, now: float) -> None:
-        started, decided, slow, failed = self._window.totals
+        started, decided, slow, failed = self._window.totals(now)
         # Of calls that last longer than the window, only the ends are in it.
         calls = max(started, decided)
         enough = calls >= MIN_CALLS

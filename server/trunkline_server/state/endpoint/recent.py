@@ -102,13 +102,14 @@ class Recent:
         """The provider failed it, before its first token or after."""
         self.withdrawn(call, kind)
         self._failures.learn(1.0, now)
-        self._window.count(_DECIDED, now)
-        self._window.count(_FAILED, now)
+        bucket = self._window.at(now)
+        bucket[_DECIDED] += 1
+        bucket[_FAILED] += 1
         self.failed_at = now
 
     def succeeded(self, now: float) -> None:
         """An answer is whole."""
-        self._window.count(_DECIDED, now)
+        self._window.at(now)[_DECIDED] += 1
         self.succeeded_at = now
 
     def withdrawn(self, call: Hashable, kind: Kind) -> None:
@@ -141,6 +142,5 @@ class Recent:
 
     def error_rate(self, now: float) -> float | None:
         """The share of the last minute's calls that failed. None: there were none."""
-        self._window.at(now)
-        decided, failed = self._window.totals
+        decided, failed = self._window.totals(now)
         return failed / decided if decided else None

@@ -28,10 +28,9 @@ class Floor:
 
     def withdraw(self, now: float) -> bool:
         """A retry that its endpoint's own share does not pay for. False = it must not; nothing was spent."""
-        bucket = self._window.at(now)
-        if self._window.totals[_SPENT] >= int(FLOOR * TTL):
+        if self._window.totals(now)[_SPENT] >= int(FLOOR * TTL):
             return False
-        self._window.add(_SPENT, bucket)
+        self._window.at(now)[_SPENT] += 1
         return True
 
 
@@ -47,12 +46,11 @@ class RetryBudget:
 
     def deposit(self, now: float) -> None:
         """A first attempt goes to the endpoint."""
-        self._window.count(_BALANCE, now, DEPOSIT)
+        self._window.at(now)[_BALANCE] += DEPOSIT
 
     def withdraw(self, now: float) -> bool:
         """A retry wants to go to the endpoint. False = it must not; nothing was spent."""
-        bucket = self._window.at(now)
-        if self._window.totals[_BALANCE] < PRICE:
+        if self._window.totals(now)[_BALANCE] < PRICE:
             return self._floor.withdraw(now)
-        self._window.add(_BALANCE, bucket, -PRICE)
+        self._window.at(now)[_BALANCE] -= PRICE
         return True

@@ -6,7 +6,12 @@ share max(0, (requests - K * accepts) / (requests + 1)) goes elsewhere. So up to
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from trunkline_server.state.endpoint.window import Window
+
+if TYPE_CHECKING:
+    from trunkline_server.state.endpoint.window import Counts
 
 K = 2.0
 # Two minutes: longer than first tokens take.
@@ -27,27 +32,28 @@ class Throttle:
         self._k = k
         self._window = Window(3, BUCKETS, BUCKET)
 
-    def start(self, now: float) -> int:
+    def start(self, now: float) -> Counts:
         """A call begins. Returns the bucket, which the other methods are told."""
-        return self._window.count(_STARTED, now)
+        bucket = self._window.at(now)
+        bucket[_STARTED] += 1
+        return bucket
 
-    def accepted(self, bucket: int) -> None:
+    def accepted(self, bucket: Counts) -> None:
         """The call has its first token, or an answer for which the endpoint is not to blame."""
-        self._window.add(_ACCEPTED, bucket)
+        bucket[_ACCEPTED] += 1
 
-    def refused(self, bucket: int) -> None:
+    def refused(self, bucket: Counts) -> None:
         """The endpoint failed or limited the call."""
-        self._window.add(_REFUSED, bucket)
+        bucket[_REFUSED] += 1
 
-    def withdrawn(self, bucket: int) -> None:
+    def withdrawn(self, bucket: Counts) -> None:
         """The caller went away before it could be told."""
-        self._window.add(_STARTED, bucket, -1)
+        bucket[_STARTED] -= 1
 
     def share_away(self, now: float) -> float:
         """The probability with which a call should go elsewhere, from 0 to below 1."""
-        window = self._window
-        window.at(now)
-        started, accepted, refused = (window.newest(kind, _YOUNG) for kind in (_STARTED, _ACCEPTED, _REFUSED))
+        totals = self._window.totals(now)
+        started, accepted, refused = self._window.newest(_YOUNG)
         undecided = started - accepted - refused
-        requests = window.totals[_STARTED] - undecided
-        return max(0.0, (requests - self._k * window.totals[_ACCEPTED]) / (requests + 1))
+        requests = totals[_STARTED] - undecided
+        return max(0.0, (requests - self._k * totals[_ACCEPTED]) / (requests + 1))

@@ -2,57 +2,46 @@
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import islice
+
+# How often things happened in one bucket, by kind. Kinds are told by their numbers, from 0.
+Counts = list[int]
+
 
 class Window:
     """How often things of some kinds happened in the last `buckets` times `width` seconds, the running bucket included.
 
-    A bucket is told by its number since time 0. Time that goes back counts as standing still.
+    Time that goes back counts as standing still.
     """
 
-    __slots__ = ("_last", "_newest", "_rows", "_size", "_until", "_width", "totals")
+    __slots__ = ("_kinds", "_last", "_rows", "_running", "_size", "_until", "_width")
 
     def __init__(self, kinds: int, buckets: int, width: float) -> None:
-        """`width` in seconds. Kinds are told by their numbers, from 0."""
-        # By kind, as of the latest moment that was told.
-        self.totals = [0] * kinds
-        self._rows = [[0] * kinds for _ in range(buckets)]
-        self._size = buckets
-        self._width = width
-        # The running bucket: its number, its counts, when it is over.
-        self._last = 0
-        self._newest = self._rows[0]
-        self._until = width
+        """`width` in seconds."""
+        self._kinds, self._size, self._width = kinds, buckets, width
+        # The running bucket: its counts, its number since time 0, when it is over.
+        self._running: Counts = [0] * kinds
+        self._last, self._until = 0, width
+        # All that are not forgotten, the running one last.
+        self._rows = deque([self._running], maxlen=buckets)
 
-    def at(self, now: float) -> int:
-        """The bucket of this moment. What is too old by now is forgotten."""
+    def at(self, now: float) -> Counts:
+        """The bucket of this moment, to count into: also later, until it is forgotten; then that changes nothing."""
         if now >= self._until:
             self._go_on(int(now // self._width))
-        return self._last
+        return self._running
 
     def _go_on(self, bucket: int) -> None:
-        for number in range(max(self._last + 1, bucket - self._size + 1), bucket + 1):
-            row = self._rows[number % self._size]
-            for kind, count in enumerate(row):
-                self.totals[kind] -= count
-                row[kind] = 0
-        self._last = max(self._last, bucket)
-        self._newest = self._rows[self._last % self._size]
-        self._until = (self._last + 1) * self._width
+        self._rows.extend([0] * self._kinds for _ in range(min(bucket - self._last, self._size)))
+        self._running, self._last = self._rows[-1], bucket
+        self._until = (bucket + 1) * self._width
 
-    def add(self, kind: int, bucket: int, count: int = 1) -> None:
-        """Count into this bucket, unless it is forgotten already."""
-        if bucket > self._last - self._size:
-            self._rows[bucket % self._size][kind] += count
-            self.totals[kind] += count
+    def totals(self, now: float) -> Counts:
+        """By kind. What is too old by now is forgotten."""
+        self.at(now)
+        return [*map(sum, zip(*self._rows, strict=True))]
 
-    def count(self, kind: int, now: float, count: int = 1) -> int:
-        """Count into the bucket of this moment, and return it."""
-        if now >= self._until:
-            self._go_on(int(now // self._width))
-        self._newest[kind] += count
-        self.totals[kind] += count
-        return self._last
-
-    def newest(self, kind: int, buckets: int) -> int:
-        """The total of the newest `buckets` alone."""
-        return sum(self._rows[(self._last - back) % self._size][kind] for back in range(buckets))
+    def newest(self, buckets: int) -> Counts:
+        """The totals of the newest `buckets` alone."""
+        return [*map(sum, zip(*islice(reversed(self._rows), buckets), strict=True))]
