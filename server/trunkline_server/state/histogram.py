@@ -29,19 +29,22 @@ class Histogram:
     first bucket, larger ones in the last, zeros in one of their own: never more than 1,921 buckets.
     """
 
-    __slots__ = ("buckets", "count", "sum")
+    __slots__ = ("buckets", "sum")
 
     def __init__(self) -> None:
-        self.count = 0
         self.sum = 0.0
         # How many values by bucket; only buckets that have any.
         self.buckets: dict[int, int] = {}
+
+    @property
+    def count(self) -> int:
+        """How many values: worked out, for many are recorded before anybody asks."""
+        return sum(self.buckets.values())
 
     def record(self, value: float) -> None:
         """Count a value. Raises ValueError, and counts nothing, if it is negative or not finite."""
         bucket = bucket_of(value)
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
-        self.count += 1
         self.sum += value
 
     def merge(self, other: Histogram) -> None:
@@ -51,12 +54,11 @@ class Histogram:
         else:
             for bucket, count in other.buckets.items():
                 self.buckets[bucket] = self.buckets.get(bucket, 0) + count
-        self.count += other.count
         self.sum += other.sum
 
     def mean(self) -> float:
         """The mean of the values themselves; the buckets play no part. Raises ValueError if there are none."""
-        if not self.count:
+        if not self.buckets:
             raise ValueError("a histogram without values has no mean")
         return self.sum / self.count
 
@@ -69,11 +71,11 @@ class Histogram:
 
     def quantiles(self, *shares: float) -> list[float]:
         """`quantile` of each share; the buckets are sorted only once."""
-        if not self.count or not all(0.0 <= q <= 1.0 for q in shares):
+        if not self.buckets or not all(0.0 <= q <= 1.0 for q in shares):
             raise ValueError("quantiles need values, and shares from 0 to 1")
         order = sorted(self.buckets)
         ranks = list(accumulate(self.buckets[bucket] for bucket in order))
-        return [_middle(order[bisect_left(ranks, max(1, ceil(q * self.count)))]) for q in shares]
+        return [_middle(order[bisect_left(ranks, max(1, ceil(q * ranks[-1])))]) for q in shares]
 
 
 def bucket_of(value: float) -> int:

@@ -145,12 +145,13 @@ class Figures:
 
 def percentiles(distribution: Histogram) -> Percentiles | None:
     """A distribution as the contract has it. None if there is nothing in it."""
-    if not distribution.count:
+    count = distribution.count
+    if not count:
         return None
-    around = _around_median(distribution.count) if distribution.count >= _ENOUGH_FOR_MEDIAN else ()
+    around = _around_median(count) if count >= _ENOUGH_FOR_MEDIAN else ()
     p50, p90, p95, p99, *median = distribution.quantiles(0.5, 0.9, 0.95, 0.99, *around)
-    mean = distribution.sum / (MILLION * distribution.count)
-    told = Percentiles(count=distribution.count, mean=mean, p50=p50, p90=p90, p95=p95, p99=p99)
+    mean = distribution.sum / (MILLION * count)
+    told = Percentiles(count=count, mean=mean, p50=p50, p90=p90, p95=p95, p99=p99)
     if median:
         told.p50_low, told.p50_high = median
     return told

@@ -130,8 +130,7 @@ class Merged:
     def histogram(self, total: float) -> Histogram:
         """As a histogram of values whose sum is `total`."""
         histogram = Histogram()
-        histogram.buckets = self.buckets()
-        histogram.count, histogram.sum = sum(histogram.buckets.values()), total
+        histogram.buckets, histogram.sum = self.buckets(), total
         return histogram
 
 

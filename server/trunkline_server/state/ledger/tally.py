@@ -177,7 +177,7 @@ class Tally:
 
 def _add_buckets(figures: Figures, name: str, buckets: dict[int, int]) -> None:
     more = Histogram()
-    more.buckets, more.count = buckets, sum(buckets.values())
+    more.buckets = buckets
     figures.distribution(name).merge(more)
 
 
