@@ -28,6 +28,8 @@ class FadingShare:
 
     def learn(self, one: float, now: float) -> None:
         """It was one of them (1), or not (0)."""
+        if not one and not self._share:
+            return  # as it nearly always is: there is nothing that could fade
         known = self.read(now)
         self._share, self._at = known + WEIGHT * (one - known), now
         if self._share > TROUBLE >= known:
