@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from trunkline_server.state.statistics import Finished
 
-    # Its model and task; tokens that came out, those that went in, and how many these were thought to be.
-    _Answer = tuple[str, str, int | None, int, int | None]
-
 # Answers that a median is of, and the least that make one. Models and tasks that are known: names come from callers.
 LATEST, LEAST = 33, 5
 MAX_KNOWN = 2000
@@ -42,11 +39,12 @@ class Lengths:
         """A call has ended. Only what was answered whole, and counted by the provider, teaches anything."""
         usage = call.usage
         if usage is not None and call.result == "success":
-            output = usage.output_tokens if usage.HasField("output_tokens") else None
-            self._backlog.add((call.model, call.task, output, usage.input_tokens, call.estimated))
+            # 0 may have been counted, or nobody counted.
+            output = usage.output_tokens or (0 if usage.HasField("output_tokens") else None)
+            self._backlog.add(call.model, call.task, output, usage.input_tokens, call.estimated)
 
-    def _learn(self, answer: _Answer) -> None:
-        model, task, output, counted, estimated = answer
+    def _learn(self, model: str, task: str, output: int | None, counted: int, estimated: int | None) -> None:
+        """Tokens that came out, those that went in, and how many these were thought to be."""
         if output is not None:
             _kept(self._answers, (model, ""), _Answers).add(output)
             if task:

@@ -24,6 +24,8 @@ DISCOUNT = 0.998
 STRENGTH = 20.0
 # The key of all calls.
 ALL = 0
+# The same of whether they were answered.
+_OUTCOMES = crc32(b"outcome")
 # What is expected of whom nothing is known: of the worth of an answer, and of there being one.
 UNKNOWN, RELIABLE = 0.5, 1.0
 
@@ -53,7 +55,8 @@ NOTHING = Cell(1.0, 0.0, 0.0, 0.0)
 
 def cell_of(n: float, total: float) -> Cell:
     """The cell of so many observations with this sum."""
-    return Cell(STRENGTH / (n + STRENGTH), total / (n + STRENGTH), n, total)
+    weight = n + STRENGTH
+    return Cell(STRENGTH / weight, total / weight, n, total)
 
 
 def observed(cell: Cell, score: float) -> Cell:
@@ -74,7 +77,7 @@ def keys_of(task: str, shape: Shape) -> tuple[int, ...]:
 
 def outcome_keys(task: str) -> tuple[int, ...]:
     """Where it is kept whether calls were answered at all, the general key first."""
-    return (crc32(b"outcome"), *((crc32(b"outcome " + task.encode()),) if task else ()))
+    return (_OUTCOMES, crc32(b"outcome " + task.encode())) if task else (_OUTCOMES,)
 
 
 def qualities(

@@ -54,14 +54,13 @@ class _Turns:
         # The clock may begin at 0, when the machine does.
         self._last = -1
 
-    def at(self, now: float) -> None:
+    def at(self, now: float) -> Histogram:
+        """That of the running turn."""
         turn = int(now // TURN)
-        for _ in range(min(turn - self._last, _NOW + _USUAL)):
-            self._turns.append(Histogram())
-        self._last = max(turn, self._last)
-
-    def record(self, seconds: float) -> None:
-        self._turns[-1].record(seconds)
+        if turn > self._last:
+            self._turns.extend(Histogram() for _ in range(min(turn - self._last, _NOW + _USUAL)))
+            self._last = turn
+        return self._turns[-1]
 
     def read(self) -> tuple[Histogram, Histogram]:
         """Of now, and as usual."""
@@ -84,10 +83,9 @@ class Tally:
     def attempted(self, provider: str, outcome: call_pb2.Outcome.ValueType, now: float) -> None:
         """An attempt has ended. What its caller gave up, and what is wrong with a request, says nothing."""
         if outcome == call_pb2.OUTCOME_SUCCESS or outcome in NOT_TAKEN:
-            self._ended.add((provider, outcome in NOT_TAKEN, now))
+            self._ended.add(provider, outcome in NOT_TAKEN, now)
 
-    def _learn_attempt(self, attempt: tuple[str, bool, float]) -> None:
-        provider, failed, now = attempt
+    def _learn_attempt(self, provider: str, failed: bool, now: float) -> None:
         bucket = self._attempts[provider].at(now)
         bucket[_DECIDED] += 1
         bucket[_FAILED] += failed
@@ -96,19 +94,18 @@ class Tally:
         """A call has ended. Times of calls that took more than one attempt say nothing of a model."""
         if call.result == "success" and call.attempts == 1:
             first = call.time_to_first_token
-            self._given.add((call.model, first is not None, call.total_time if first is None else first, now))
+            self._given.add(call.model, first is not None, call.total_time if first is None else first, now)
 
-    def _learn_answer(self, answer: tuple[str, bool, float, float]) -> None:
-        model, streamed, seconds, now = answer
+    def _learn_answer(self, model: str, streamed: bool, seconds: float, now: float) -> None:
         key = model, streamed
         turns = self._answers.get(key)
         if turns is None:
             turns = self._answers[key] = _Turns()
-        self._answers.move_to_end(key)
-        if len(self._answers) > MOST_MODELS:
-            self._answers.popitem(last=False)
-        turns.at(now)
-        turns.record(seconds)
+            if len(self._answers) > MOST_MODELS:
+                self._answers.popitem(last=False)
+        else:
+            self._answers.move_to_end(key)
+        turns.at(now).record(seconds)
 
     def failures(self, now: float) -> Iterator[Failures]:
         """Of every provider that was asked lately."""

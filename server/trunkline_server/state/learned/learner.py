@@ -37,7 +37,7 @@ class Learner:
         self._clock = clock
         self._seal, self._log = seal, DecisionLog(database, seal)
         self._pace = Pace(1.0)
-        self._attempts = Backlog(self._learn_attempt)
+        self._attempts = Backlog(self._memory.observe_outcome)
 
     async def start(self) -> None:
         """Recall what the database holds. Raises StoreFailed."""
@@ -69,11 +69,7 @@ class Learner:
     def attempted(self, task: str, model: str, outcome: call_pb2.Outcome.ValueType) -> None:
         """An attempt has ended."""
         if outcome == call_pb2.OUTCOME_SUCCESS or outcome in FAILED:
-            self._attempts.add((task, model, outcome == call_pb2.OUTCOME_SUCCESS))
-
-    def _learn_attempt(self, attempt: tuple[str, str, bool]) -> None:
-        task, model, answered = attempt
-        self._memory.observe_outcome(task, model, answered=answered)
+            self._attempts.add(task, model, outcome == call_pb2.OUTCOME_SUCCESS)
 
     def ended(self, call_id: str, lesson: Lesson, served: str, target: float, cost: int | None) -> None:
         """A call that `performance_based` decided has ended, and was answered by `served`, if by anybody.

@@ -20,7 +20,7 @@ from trunkline_server.state.learned.words import Words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trunkline_server.routing.learned.cells import Cell, Cells, Quality
+    from trunkline_server.routing.learned.cells import Cells, Quality
     from trunkline_server.routing.learned.shape import Shape
 
 # Keys that are remembered; the one that was observed longest ago goes first. And models under each.
@@ -52,10 +52,11 @@ class Memory:
         for key in keys_of(task, shape):
             self._add(key, model, score)
 
-    def observe_outcome(self, task: str, model: str, *, answered: bool) -> None:
+    def observe_outcome(self, task: str, model: str, answered: bool) -> None:
         """A model was asked in a call of this task, and answered or failed."""
+        value = float(answered)
         for key in outcome_keys(task):
-            self._add(key, model, float(answered))
+            self._add(key, model, value)
 
     def correct(self, task: str, shape: Shape, model: str, before: float, after: float) -> None:
         """What was observed so was of another worth."""
@@ -65,17 +66,13 @@ class Memory:
                 self._cells[key][model] = corrected(cell, before, after)
 
     def _add(self, key: int, model: str, value: float) -> None:
-        row = self._row(key)
+        cells = self._cells
+        row = cells.pop(key, None)
+        if row is None:
+            row = {}
+            if len(cells) >= MOST_KEYS:
+                del cells[next(iter(cells))]
+        cells[key] = row  # as the newest of all
         row[model] = observed(row.pop(model, NOTHING), value)
         if len(row) > MOST_MODELS:
             del row[next(iter(row))]
-
-    def _row(self, key: int) -> dict[str, Cell]:
-        """The row of a key, as the newest of all."""
-        row = self._cells.pop(key, None)
-        if row is None:
-            row = {}
-            if len(self._cells) >= MOST_KEYS:
-                del self._cells[next(iter(self._cells))]
-        self._cells[key] = row
-        return row

@@ -67,22 +67,26 @@ class Track:
     def _measure(self, ratio: float, now: float) -> None:
         self._peak.learn(ratio, now)
         self._residuals.record(ratio, now)
-        self._measured += 1
-        if self._measured == _FIRST or self._measured % _ANEW == 0:
+        measured = self._measured = self._measured + 1
+        if measured == _FIRST or measured % _ANEW == 0:
             found = self._residuals.both(now).quantiles(USUAL, LATE)
             self._usual, self._late = (max(1.0, each) for each in found)
         self._until = now
 
-    def answered(self, seconds: float, usage: Usage | None, first: float | None, now: float) -> None:
+    def answered(self, seconds: float, usage: Usage, first: float | None, now: float) -> None:
         """An answer is whole, after so long; of a stream with its first token after `first`."""
-        output = usage.output_tokens if usage is not None and usage.HasField("output_tokens") else None
-        self._answers.add((seconds, output, usage.reasoning_output_tokens if usage is not None else 0, first, now))
+        # 0 may have been counted, or nobody counted.
+        output = usage.output_tokens or (0 if usage.HasField("output_tokens") else None)
+        # Only of streams it matters.
+        reasoning = 0 if first is None else usage.reasoning_output_tokens
+        self._answers.add(seconds, output, reasoning, first, now)
 
-    def _learn_answer(self, answer: tuple[float, int | None, int, float | None, float]) -> None:
-        seconds, output, reasoning, first, now = answer
+    def _learn_answer(
+        self, seconds: float, output: int | None, reasoning: int, first: float | None, now: float
+    ) -> None:
         self._failures.learn(0.0, now)
-        tokens = (output or 0) - reasoning
         if first is not None:
+            tokens = (output or 0) - reasoning
             if tokens > 1:
                 self._span = self._span * _KEPT + max(0.0, seconds - first)
                 self._tokens = self._tokens * _KEPT + tokens - 1
@@ -181,8 +185,7 @@ class Sample:
         self._of.waiting.pop(self, None)
         seconds, outcome = max(0.0, now - self.began), record.outcome
         if outcome == call_pb2.OUTCOME_SUCCESS:
-            usage = record.usage if record.HasField("usage") else None
-            self._of.answered(seconds, usage, self._first, now)
+            self._of.answered(seconds, record.usage, self._first, now)
             return
         hurried = outcome == call_pb2.OUTCOME_TIMEOUT and self._first is None and not self._is_late(seconds, now)
         silent = self._streaming and self._first is None
