@@ -53,10 +53,11 @@ class Line:
         before = self.at(tokens)
         self.samples += 1
         if self.samples > ENOUGH and before is not None:
+            before = max(_SOONEST, before)
             self._add(tokens, seconds, before)
             if self.samples % _ANEW == 0:
                 self._solve()
-            return max(_SOONEST, before)
+            return before
         self._few.append((tokens, seconds))
         self._count_few()
         if self.samples == ENOUGH:
@@ -72,19 +73,19 @@ class Line:
     def _begin(self) -> None:
         self._level = max(_SOONEST, median(seconds for _, seconds in self._few))
         for tokens, seconds in self._few:
-            self._add(tokens, seconds, expected(self.medians, 0.0, 0.0, tokens))
+            self._add(tokens, seconds, max(_SOONEST, expected(self.medians, 0.0, 0.0, tokens)))
         self._few, self.medians = [], ()
         self._solve()
 
     def _add(self, tokens: int, seconds: float, before: float) -> None:
-        before = max(_SOONEST, before)
         x, y, weight = tokens / _KILO, min(seconds, MOST * before), (self._level / before) ** 2
+        weighted = weight * x
         self._count = self._count * KEPT + 1.0
         self._w = self._w * KEPT + weight
-        self._wx = self._wx * KEPT + weight * x
-        self._wxx = self._wxx * KEPT + weight * x * x
+        self._wx = self._wx * KEPT + weighted
+        self._wxx = self._wxx * KEPT + weighted * x
         self._wy = self._wy * KEPT + weight * y
-        self._wxy = self._wxy * KEPT + weight * x * y
+        self._wxy = self._wxy * KEPT + weighted * y
 
     def _solve(self) -> None:
         doubt = _DOUBT * self._w / self._count

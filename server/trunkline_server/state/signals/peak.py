@@ -18,13 +18,11 @@ class Peak:
 
     def learn(self, ratio: float, now: float) -> None:
         """It was so this time."""
-        kept = exp(-max(0.0, now - self._at) / TAU)
-        if ratio > 1.0 + (self._estimate - 1.0) * kept:
-            self._estimate = ratio
-        else:
+        estimate, kept = self._estimate, exp(-max(0.0, now - self._at) / TAU)
+        if ratio <= 1.0 + (estimate - 1.0) * kept:
             # One that is below 1 has faded upwards meanwhile: it is not less than what was measured now.
-            self._estimate = max(ratio, self._estimate * kept + ratio * (1.0 - kept))
-        self._at = now
+            ratio = max(ratio, estimate * kept + ratio * (1.0 - kept))
+        self._estimate, self._at = ratio, now
 
     def raise_to(self, ratio: float, now: float) -> None:
         """It was at least so: what says nothing else."""

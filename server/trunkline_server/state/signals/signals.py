@@ -32,7 +32,8 @@ class Signals:
 
     def begin(self, call: Call, now: float) -> Sample:
         """An attempt at the call's target begins."""
-        key = call.target.provider, call.target.model
+        target = call.target
+        key = target.provider, target.model
         track = self._tracks.get(key)
         if track is None:
             track = self._tracks[key] = Track()
