@@ -544,7 +544,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "while block := self.known.blocked():",
         "if block := self.known.blocked():",
     ),
-    _layer("time in the queue is the provider's", STATE, "if early and not self._recent", "if early and self._recent"),
+    _layer("time in the queue is the provider's", STATE, "if early and not visit.pace", "if early and visit.pace"),
     _layer(
         "what was reserved by a call that never began is lost",
         STATE,

@@ -40,8 +40,7 @@ def one_of(endpoints: Sequence[Endpoint], handlers: Sequence[Handler], draw: Cal
             try:
                 async for event in events:
                     if event.HasField("completed"):
-                        response = event.completed.response
-                        visit.completed(response.usage if response.HasField("usage") else None)
+                        visit.completed(event)
                     elif waiting:
                         waiting = False
                         visit.first_token()

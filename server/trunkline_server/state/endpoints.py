@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
 from trunkline_server import core
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
     from trunkline_server.state.endpoint.breaker import Trial
     from trunkline_server.state.endpoint.concurrency import ConcurrencyLimit
     from trunkline_server.state.endpoint.queue import Place
-    from trunkline_server.state.endpoint.recent import Kind
+    from trunkline_server.state.endpoint.recent import Pace
     from trunkline_server.state.endpoint.upstream_limits import Limit, Reserved
+    from trunkline_server.state.endpoint.window import Counts
     from trunkline_server.state.provider_health import EndpointState
 
     # The breaker has another state: told once each time.
@@ -144,10 +147,10 @@ class Endpoint:
         now = self.clock()
         if not self._breaker.is_closed and (wait := self._circuit(now)):
             raise _not_sent("circuit_open", wait)
+        pace = self._recent.pace(call.target.model, streaming=call.streaming)
         if self.known.blocked():
-            now = await self._pause(call, now)
-        kind = _kind(call)
-        usual = self._recent.usual(kind, now)
+            now = await self._pause(call, pace, now)
+        usual = pace.median(now)
         reserved, wait = self._reserve(call, now, usual) if self._limits.known else (None, 0.0)
         try:
             if wait:
@@ -161,11 +164,11 @@ class Endpoint:
             raise
         if wait or place.waited:
             now = self._look_again(place, reserved)
-        return self._begin(call, kind, place, reserved, now)
+        return self._begin(call, pace, place, reserved, now)
 
-    async def _pause(self, call: Call, now: float) -> float:
+    async def _pause(self, call: Call, pace: Pace, now: float) -> float:
         """Wait until the endpoint may be asked again, if that is soon. Returns what the clock reads then."""
-        until = now + _patience(call, now, self._recent.usual(_kind(call), now))
+        until = now + _patience(call, now, pace.median(now))
         while block := self.known.blocked():
             if now + block > until:
                 raise _not_sent("blocked", block)
@@ -206,16 +209,15 @@ class Endpoint:
             self._limits.seen(reserved)
             reserved.release(now)
 
-    def _begin(self, call: Call, kind: Kind, place: Place, reserved: Reserved | None, now: float) -> Visit:
+    def _begin(self, call: Call, pace: Pace, place: Place, reserved: Reserved | None, now: float) -> Visit:
         trial = self._breaker.start(now)
         if trial is None:
             self._give_back(place, reserved, now)
             raise _not_sent("circuit_open", self._circuit(now) or PROBED)
-        visit = Visit(self, kind, place, reserved, trial, now)
-        visit.bucket = self._throttle.start(now)
+        visit = Visit(self, pace, place, reserved, trial, self._throttle.start(now), now)
         if call.paid_by is None:
             self._retries.deposit(now)
-        self._recent.begin(visit, kind, now)
+        pace.begin(visit, now)
         return visit
 
     # --- what a call tells --------------------------------------------------------------------------------------------
@@ -228,7 +230,7 @@ class Endpoint:
 
     def first_token(self, visit: Visit, now: float) -> None:
         """A call has the first piece of its answer."""
-        seconds, streaming = self._recent.first_token(visit, visit.kind, now), visit.kind[1]
+        seconds, streaming = self._recent.first_token(visit, visit.pace, now), visit.pace.streaming
         self._breaker.first_token(visit.trial, now, slow=streaming and seconds > self._slow)
         self._throttle.accepted(visit.bucket)
         if visit.reserved is not None:
@@ -238,23 +240,25 @@ class Endpoint:
             self._concurrency.forget(now)
             self._resize()
 
-    def ended(
-        self,
-        visit: Visit,
-        outcome: call_pb2.Outcome.ValueType,
-        usage: call_pb2.Usage | None,
-        now: float,
-        *,
-        answered: bool,
-    ) -> None:
-        """A call has ended so. `answered`: its first piece had come."""
+    def succeeded(self, visit: Visit, event: pb.StreamGenerateResponse, now: float) -> None:
+        """A call's answer is whole, as this event has it."""
+        self._breaker.end(visit.trial, call_pb2.OUTCOME_SUCCESS, now)
+        self._recent.succeeded(now)
+        if visit.reserved is not None:
+            response = event.completed.response
+            visit.reserved.settle(response.usage if response.HasField("usage") else None, now)
+        visit.place.leave(now)
+
+    def ended(self, visit: Visit, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None) -> None:
+        """A call has ended so, and not with its whole answer."""
+        now, answered = self.clock(), visit.answered
         early = outcome == call_pb2.OUTCOME_TIMEOUT and not answered
-        if early and not self._recent.is_overdue(visit.kind, visit.began, now):
+        if early and not visit.pace.is_overdue(visit.began, now):
             outcome = call_pb2.OUTCOME_CANCELLED  # its time went by in the queue, or was short
         try:
             self._breaker.end(visit.trial, outcome, now)
         finally:  # who hears of another state may fail
-            self._count(visit, outcome, now, answered=answered)
+            self._count(visit, outcome, now)
             if (reserved := visit.reserved) is not None:
                 if not answered:
                     self._limits.seen(reserved)
@@ -267,18 +271,16 @@ class Endpoint:
                 self._resize()
             visit.place.leave(now)
 
-    def _count(self, visit: Visit, outcome: call_pb2.Outcome.ValueType, now: float, *, answered: bool) -> None:
-        if outcome == call_pb2.OUTCOME_SUCCESS:
-            self._recent.succeeded(now)
-        elif outcome in NOT_TAKEN:
-            self._recent.failed(visit, visit.kind, now)
-            if not answered:
+    def _count(self, visit: Visit, outcome: call_pb2.Outcome.ValueType, now: float) -> None:
+        if outcome in NOT_TAKEN:
+            self._recent.failed(visit, visit.pace, now)
+            if not visit.answered:
                 self._throttle.refused(visit.bucket)
         else:
-            self._recent.withdrawn(visit, visit.kind)
-            if not answered and outcome in _SILENT:
+            visit.pace.withdrawn(visit)
+            if not visit.answered and outcome in _SILENT:
                 self._throttle.withdrawn(visit.bucket)
-            elif not answered:
+            elif not visit.answered:
                 self._throttle.accepted(visit.bucket)
 
     def _resize(self) -> None:
@@ -333,37 +335,39 @@ class Endpoint:
         return health
 
 
-class Visit:
+class Visit(Struct, eq=False):
     """A call at an endpoint, from when it may begin until it has ended."""
 
-    __slots__ = ("_answered", "_at", "_ended", "began", "bucket", "kind", "place", "reserved", "trial")
-
-    def __init__(
-        self, at: Endpoint, kind: Kind, place: Place, reserved: Reserved | None, trial: Trial, began: float
-    ) -> None:
-        """`reserved`: None = the endpoint has no limits that are known."""
-        self._at, self.kind = at, kind
-        self.place, self.reserved, self.trial, self.began = place, reserved, trial, began
-        # Of the throttle.
-        self.bucket = 0
-        self._answered = self._ended = False
+    _at: Endpoint
+    pace: Pace
+    place: Place
+    # None: the endpoint has no limits that are known.
+    reserved: Reserved | None
+    trial: Trial
+    # Of the throttle.
+    bucket: Counts
+    began: float
+    # Its first piece has come.
+    answered: bool = False
+    _ended: bool = False
 
     def first_token(self) -> None:
         """The first piece of the answer is there."""
         self._begins(self._at.clock())
 
     def _begins(self, now: float) -> None:
-        if not self._answered:
-            self._answered = True
+        if not self.answered:
+            self.answered = True
             self._at.first_token(self, now)
 
-    def completed(self, usage: call_pb2.Usage | None) -> None:
-        """The answer is whole."""
+    def completed(self, event: pb.StreamGenerateResponse) -> None:
+        """The answer is whole, as this event has it."""
         now = self._at.clock()
         self._begins(now)
         self._at.known.succeeded()
         if not self._ended:
-            self._end(call_pb2.OUTCOME_SUCCESS, usage, now)
+            self._ended = True
+            self._at.succeeded(self, event, now)
 
     def failed(self, error: UpstreamError) -> None:
         """The provider failed the call."""
@@ -373,11 +377,8 @@ class Visit:
     def end(self, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None = None) -> None:
         """It has ended so, unless it had ended before. What it held is free."""
         if not self._ended:
-            self._end(outcome, usage, self._at.clock())
-
-    def _end(self, outcome: call_pb2.Outcome.ValueType, usage: call_pb2.Usage | None, now: float) -> None:
-        self._ended = True
-        self._at.ended(self, outcome, usage, now, answered=self._answered)
+            self._ended = True
+            self._at.ended(self, outcome, usage)
 
 
 def _adaptive(most: int, *, local: bool) -> ConcurrencyLimit:
@@ -388,10 +389,6 @@ def _adaptive(most: int, *, local: bool) -> ConcurrencyLimit:
 def _patience(call: Call, now: float, usual: float) -> float:
     """Seconds that a call may wait whose first token usually takes so long."""
     return min(PATIENCE, call.deadline - now - usual)
-
-
-def _kind(call: Call) -> Kind:
-    return call.target.model, call.streaming
 
 
 def _not_sent(code: str, retry_after: float) -> UpstreamError:

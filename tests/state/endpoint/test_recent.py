@@ -3,20 +3,25 @@ from __future__ import annotations
 import pytest
 
 from trunkline_server.state.endpoint.fading import FORGETTING
-from trunkline_server.state.endpoint.recent import MOST_KINDS, Recent
+from trunkline_server.state.endpoint.recent import MOST_KINDS, Pace, Recent
 
 STREAM, WHOLE = ("m", True), ("m", False)
 
 
+def of(recent: Recent, kind: tuple[str, bool] = STREAM) -> Pace:
+    model, streaming = kind
+    return recent.pace(model, streaming=streaming)
+
+
 def answered(recent: Recent, now: float, seconds: float = 0.5, kind: tuple[str, bool] = STREAM) -> None:
-    recent.begin("call", kind, now - seconds)
-    recent.first_token("call", kind, now)
+    of(recent, kind).begin("call", now - seconds)
+    recent.first_token("call", of(recent, kind), now)
     recent.succeeded(now)
 
 
 def failed(recent: Recent, now: float) -> None:
-    recent.begin("call", STREAM, now)
-    recent.failed("call", STREAM, now)
+    of(recent).begin("call", now)
+    recent.failed("call", of(recent), now)
 
 
 def test_ten_failures_are_most_of_it_and_are_forgotten() -> None:
@@ -45,12 +50,12 @@ def test_calls_that_should_have_begun_by_now_count_as_failed() -> None:
     for number in range(20):
         answered(recent, 100.0 + number)
     for number in range(10):
-        recent.begin(number, STREAM, 130.0)
+        of(recent).begin(number, 130.0)
     assert recent.success(131.9) == pytest.approx(1.0, abs=0.01)
     assert recent.success(132.1) == pytest.approx(0.9**10, abs=0.01)
-    recent.withdrawn(0, STREAM)
+    of(recent).withdrawn(0)
     assert recent.success(132.1) == pytest.approx(0.9**9, abs=0.01)
-    recent.first_token(1, STREAM, 133.0)
+    recent.first_token(1, of(recent), 133.0)
     assert recent.success(133.0) < 0.9**8
 
 
@@ -60,10 +65,10 @@ def test_whole_answers_and_other_models_are_no_measure_for_a_stream() -> None:
         answered(recent, 100.0 + number)
         answered(recent, 100.0 + number, 40.0, WHOLE)
         answered(recent, 100.0 + number, 30.0, ("slow", True))
-    assert recent.usual(STREAM, 130.0) == pytest.approx(0.5, rel=0.02)
-    assert recent.usual(WHOLE, 130.0) == pytest.approx(40.0, rel=0.02)
-    assert recent.is_overdue(STREAM, 100.0, 103.0)
-    assert not recent.is_overdue(WHOLE, 100.0, 103.0)
+    assert of(recent).median(130.0) == pytest.approx(0.5, rel=0.02)
+    assert of(recent, WHOLE).median(130.0) == pytest.approx(40.0, rel=0.02)
+    assert of(recent).is_overdue(100.0, 103.0)
+    assert not of(recent, WHOLE).is_overdue(100.0, 103.0)
     p50, p95 = recent.first_tokens(130.0) or (0.0, 0.0)
     assert p50 == pytest.approx(0.5, rel=0.02)
     assert p95 == pytest.approx(30.0, rel=0.02)

@@ -150,11 +150,11 @@ class Breaker:
         if trial.ended:
             return
         trial.ended = True
-        if outcome in PROVIDER_FAULTS:
-            self._failed(trial, now)
-        elif outcome == call_pb2.OUTCOME_SUCCESS:
+        if outcome == call_pb2.OUTCOME_SUCCESS:
             if trial.pending:
                 self.first_token(trial, now)
+        elif outcome in PROVIDER_FAULTS:
+            self._failed(trial, now)
         elif self._decides(trial):
             # It says nothing: as if it had never been.
             trial.bucket[_STARTED] -= 1

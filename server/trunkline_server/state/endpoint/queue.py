@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
 
+from msgspec import Struct
+
 from trunkline_server.core import now
 
 # The share of the newest call in the average of how long calls take.
@@ -48,16 +50,13 @@ class _Waiter:
     timer: asyncio.TimerHandle | None = field(default=None, compare=False)
 
 
-class Place:
+class Place(Struct, eq=False):
     """One of the endpoint's places. Left once: leaving again changes nothing."""
 
-    __slots__ = ("_queue", "_since", "waited")
-
-    def __init__(self, queue: AdmissionQueue, since: float, *, waited: bool) -> None:
-        self._queue: AdmissionQueue | None = queue
-        self._since = since
-        # It was not given at once.
-        self.waited = waited
+    _queue: AdmissionQueue | None
+    _since: float
+    # It was not given at once.
+    waited: bool = False
 
     def leave(self, at: float) -> None:
         """The call is over: the next may come."""
@@ -92,7 +91,7 @@ class AdmissionQueue:
         if self.taken >= self.limit:
             return None
         self.taken += 1
-        return Place(self, at, waited=False)
+        return Place(self, at)
 
     async def enter(self, priority: Priority, deadline: float, *, first_token: float = 0.0) -> Place:
         """Wait for a place. `first_token`: seconds from there to an answer, most likely.
@@ -162,7 +161,8 @@ class AdmissionQueue:
 
     def vacate(self, held: float) -> None:
         """A place is free that was taken for so many seconds."""
-        self._held += (held - self._held) * (_SMOOTHING if self._held else 1.0)
+        before = self._held
+        self._held = before + (held - before) * (_SMOOTHING if before else 1.0)
         self.taken -= 1
         if self._waiting:
             self._fill()

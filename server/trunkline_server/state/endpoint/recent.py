@@ -27,23 +27,35 @@ MOST_KINDS = 1000
 
 _DECIDED, _FAILED = range(2)
 
-Kind = tuple[str, bool]
-
 
 def overdue_after(usual: float) -> float:
     """Seconds after which a first token is overdue that usually takes so long. 0 = that is not known."""
     return max(SHORTEST_OVERDUE, OVERDUE * usual) if usual else UNKNOWN_OVERDUE
 
 
-class _Pace:
+class Pace:
     """How soon answers of one kind begin, and which are waited for."""
 
-    __slots__ = ("first_tokens", "usual", "usual_until", "waiting")
+    __slots__ = ("_usual", "_usual_until", "first_tokens", "streaming", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, *, streaming: bool) -> None:
+        self.streaming = streaming
         self.first_tokens = LastMinutes()
-        self.usual, self.usual_until = 0.0, float("-inf")
+        self._usual, self._usual_until = 0.0, float("-inf")
+        # When each call began that has no first token yet, in that order.
         self.waiting: dict[Hashable, float] = {}
+
+    def begin(self, call: Hashable, now: float) -> None:
+        """A call waits for its first token."""
+        self.waiting[call] = now
+
+    def withdrawn(self, call: Hashable) -> None:
+        """It says nothing of the endpoint."""
+        self.waiting.pop(call, None)
+
+    def is_overdue(self, began: float, now: float) -> bool:
+        """Whether a call that began then should have its first token by now."""
+        return now - began >= self.limit(now)
 
     def limit(self, now: float) -> float:
         """Seconds after which a first token is overdue."""
@@ -51,16 +63,16 @@ class _Pace:
 
     def median(self, now: float) -> float:
         """Seconds to the first token. 0 = not known."""
-        if now >= self.usual_until:
-            self.usual, self.usual_until = self.first_tokens.quantile(0.5, now) or 0.0, now + _FRESH
-        return self.usual
+        if now >= self._usual_until:
+            self._usual, self._usual_until = self.first_tokens.quantile(0.5, now) or 0.0, now + _FRESH
+        return self._usual
 
     def overdue(self, now: float) -> int:
         """How many of those that are waited for."""
         if not self.waiting:
             return 0
         before, count = now - self.limit(now), 0
-        for begin in self.waiting.values():  # in the order in which they began
+        for begin in self.waiting.values():
             if begin > before:
                 break
             count += 1
@@ -68,39 +80,35 @@ class _Pace:
 
 
 class Recent:
-    """One endpoint's. Whoever begins a call ends it."""
+    """One endpoint's. Whoever begins a call ends it, at the pace of its kind."""
 
     def __init__(self) -> None:
         self._failures = FadingShare()
         self._window = Window(2, _BUCKETS, _BUCKET)
-        self._paces: dict[Kind, _Pace] = {}
+        self._paces: dict[tuple[str, bool], Pace] = {}
         # On the clock of `now`. None = never.
         self.succeeded_at: float | None = None
         self.failed_at: float | None = None
 
-    def begin(self, call: Hashable, kind: Kind, now: float) -> None:
-        """A call waits for its first token."""
-        self._pace(kind).waiting[call] = now
-
-    def _pace(self, kind: Kind) -> _Pace:
+    def pace(self, model: str, *, streaming: bool) -> Pace:
+        """That of this kind: always the same."""
+        kind = model, streaming
         pace = self._paces.get(kind)
         if pace is None:
-            rest = ("", kind[1])
-            kind = kind if len(self._paces) < MOST_KINDS else rest
-            pace = self._paces.get(kind) or self._paces.setdefault(kind, _Pace())
+            kind = kind if len(self._paces) < MOST_KINDS else ("", streaming)
+            pace = self._paces.get(kind) or self._paces.setdefault(kind, Pace(streaming=streaming))
         return pace
 
-    def first_token(self, call: Hashable, kind: Kind, now: float) -> float:
+    def first_token(self, call: Hashable, pace: Pace, now: float) -> float:
         """It has it, after so many seconds."""
-        pace = self._pace(kind)
         seconds = max(0.0, now - pace.waiting.pop(call, now))
         self._failures.learn(float(seconds > pace.limit(now)), now)
         pace.first_tokens.record(seconds, now)
         return seconds
 
-    def failed(self, call: Hashable, kind: Kind, now: float) -> None:
+    def failed(self, call: Hashable, pace: Pace, now: float) -> None:
         """The provider failed it, before its first token or after."""
-        self.withdrawn(call, kind)
+        pace.withdrawn(call)
         self._failures.learn(1.0, now)
         bucket = self._window.at(now)
         bucket[_DECIDED] += 1
@@ -112,28 +120,16 @@ class Recent:
         self._window.at(now)[_DECIDED] += 1
         self.succeeded_at = now
 
-    def withdrawn(self, call: Hashable, kind: Kind) -> None:
-        """It says nothing of the endpoint."""
-        self._pace(kind).waiting.pop(call, None)
-
     def success(self, now: float) -> float:
         """How likely a call that begins now is taken, and in time."""
         overdue = sum(pace.overdue(now) for pace in self._paces.values() if pace.waiting)
         return (1.0 - self._failures.read(now)) * (1.0 - WEIGHT) ** overdue
 
-    def is_overdue(self, kind: Kind, began: float, now: float) -> bool:
-        """Whether a call that began then should have its first token by now."""
-        return now - began >= self._pace(kind).limit(now)
-
-    def usual(self, kind: Kind, now: float) -> float:
-        """Seconds to the first token: the median. 0 = not known."""
-        return self._pace(kind).median(now)
-
     def first_tokens(self, now: float) -> tuple[float, float] | None:
         """Median and 95th percentile of the seconds to the first token of what was streamed. None: nothing was."""
         everything = Histogram()
-        for (_, streaming), pace in self._paces.items():
-            if streaming:
+        for pace in self._paces.values():
+            if pace.streaming:
                 everything.merge(pace.first_tokens.both(now))
         if not everything.count:
             return None
