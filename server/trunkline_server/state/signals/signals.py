@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from trunkline_server.routing.signal import UNKNOWN, Signal
 from trunkline_server.state.signals.prompts import prompt_tokens
-from trunkline_server.state.signals.track import FRESH, Sample, Track
+from trunkline_server.state.signals.track import FRESH, Track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Call
+    from trunkline_server.state.signals.track import Sample
 
 # Targets that are known: callers may name any model of an open provider. Who was not asked for longest goes first.
 MAX_TARGETS = 1000
@@ -41,9 +42,9 @@ class Signals:
                 self._tracks.popitem(last=False)
         else:
             self._tracks.move_to_end(key)
+        streaming = call.streaming
         # Only first tokens hang on it.
-        size = prompt_tokens(call.request) if call.streaming else 0
-        return Sample(track, size, now, streaming=call.streaming)
+        return track.begin(prompt_tokens(call.request) if streaming else 0, now, streaming=streaming)
 
     def read(self, targets: Iterable[Target]) -> list[Signal]:
         """How each of them does, in their order."""

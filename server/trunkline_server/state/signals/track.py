@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from trunkline.v1 import call_pb2
 from trunkline_server.routing.signal import Signal
 from trunkline_server.state.backlog import Backlog
@@ -58,6 +60,13 @@ class Track:
         self._answers = Backlog(self._learn_answer)
 
     # --- what is learned ----------------------------------------------------------------------------------------------
+
+    def begin(self, prompt_tokens: int, now: float, *, streaming: bool) -> Sample:
+        """An attempt begins."""
+        sample = Sample(self, prompt_tokens, now, streaming)
+        if streaming:
+            self.waiting[sample] = None
+        return sample
 
     def began(self, prompt_tokens: int, seconds: float, now: float) -> None:
         """A stream's first token came after so long."""
@@ -161,17 +170,15 @@ class Track:
         return None if ratio is None or usual is None else _MARGIN * ratio * usual
 
 
-class Sample:
+class Sample(Struct, eq=False):
     """An attempt at a target, from its begin to its end."""
 
-    __slots__ = ("_first", "_of", "_streaming", "began", "prompt_tokens")
-
-    def __init__(self, of: Track, prompt_tokens: int, began: float, *, streaming: bool) -> None:
-        self.prompt_tokens, self.began = prompt_tokens, began
-        self._of, self._streaming = of, streaming
-        self._first: float | None = None
-        if streaming:
-            of.waiting[self] = None
+    _of: Track
+    prompt_tokens: int
+    began: float
+    _streaming: bool
+    # Seconds to the first token of a stream. None = it has none yet.
+    _first: float | None = None
 
     def first_token(self, now: float) -> None:
         """The first piece of its answer is there."""
@@ -182,13 +189,14 @@ class Sample:
 
     def ended(self, record: Attempt, now: float) -> None:
         """It has ended so. What the caller gave up, or another attempt was faster than, is no measurement."""
-        self._of.waiting.pop(self, None)
+        silent = self._streaming and self._first is None
+        if silent:
+            self._of.waiting.pop(self, None)
         seconds, outcome = max(0.0, now - self.began), record.outcome
         if outcome == call_pb2.OUTCOME_SUCCESS:
             self._of.answered(seconds, record.usage, self._first, now)
             return
         hurried = outcome == call_pb2.OUTCOME_TIMEOUT and self._first is None and not self._is_late(seconds, now)
-        silent = self._streaming and self._first is None
         if silent and outcome in _CENSORED:
             self._of.waited(self.prompt_tokens, seconds, now)
         if outcome in NOT_TAKEN and not hurried:
