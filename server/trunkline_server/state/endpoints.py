@@ -241,8 +241,7 @@ class Endpoint:
             self._resize()
 
     def succeeded(self, visit: Visit, event: pb.StreamGenerateResponse, now: float) -> None:
-        """A call's answer is whole, as this event has it."""
-        self._breaker.end(visit.trial, call_pb2.OUTCOME_SUCCESS, now)
+        """A call's answer is whole, as this event has it. The breaker knows since its first piece."""
         self._recent.succeeded(now)
         if visit.reserved is not None:
             response = event.completed.response

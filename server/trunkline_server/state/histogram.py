@@ -74,7 +74,7 @@ class Histogram:
         if not self.buckets or not all(0.0 <= q <= 1.0 for q in shares):
             raise ValueError("quantiles need values, and shares from 0 to 1")
         order = sorted(self.buckets)
-        ranks = list(accumulate(self.buckets[bucket] for bucket in order))
+        ranks = list(accumulate(map(self.buckets.__getitem__, order)))
         return [_middle(order[bisect_left(ranks, max(1, ceil(q * ranks[-1])))]) for q in shares]
 
 

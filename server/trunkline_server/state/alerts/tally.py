@@ -51,16 +51,18 @@ class _Turns:
 
     def __init__(self) -> None:
         self._turns: deque[Histogram] = deque(maxlen=_NOW + _USUAL)
-        # The clock may begin at 0, when the machine does.
-        self._last = -1
+        # The running one: its number, when it is over. The clock may begin at 0, when the machine does.
+        self._last, self._until = -1, 0.0
 
     def at(self, now: float) -> Histogram:
         """That of the running turn."""
-        turn = int(now // TURN)
-        if turn > self._last:
-            self._turns.extend(Histogram() for _ in range(min(turn - self._last, _NOW + _USUAL)))
-            self._last = turn
+        if now >= self._until:
+            self._go_on(int(now // TURN))
         return self._turns[-1]
+
+    def _go_on(self, turn: int) -> None:
+        self._turns.extend(Histogram() for _ in range(min(turn - self._last, _NOW + _USUAL)))
+        self._last, self._until = turn, (turn + 1) * TURN
 
     def read(self) -> tuple[Histogram, Histogram]:
         """Of now, and as usual."""
@@ -88,7 +90,8 @@ class Tally:
     def _learn_attempt(self, provider: str, failed: bool, now: float) -> None:
         bucket = self._attempts[provider].at(now)
         bucket[_DECIDED] += 1
-        bucket[_FAILED] += failed
+        if failed:
+            bucket[_FAILED] += 1
 
     def answered(self, call: Finished, now: float) -> None:
         """A call has ended. Times of calls that took more than one attempt say nothing of a model."""

@@ -102,7 +102,7 @@ class Recent:
     def first_token(self, call: Hashable, pace: Pace, now: float) -> float:
         """It has it, after so many seconds."""
         seconds = max(0.0, now - pace.waiting.pop(call, now))
-        self._failures.learn(float(seconds > pace.limit(now)), now)
+        self._failures.learn(seconds > pace.limit(now), now)
         pace.first_tokens.record(seconds, now)
         return seconds
 

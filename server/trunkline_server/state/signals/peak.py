@@ -18,11 +18,13 @@ class Peak:
 
     def learn(self, ratio: float, now: float) -> None:
         """It was so this time."""
-        estimate, kept = self._estimate, exp(-max(0.0, now - self._at) / TAU)
-        if ratio <= 1.0 + (estimate - 1.0) * kept:
+        kept = exp(-max(0.0, now - self._at) / TAU)
+        if ratio > 1.0 + (self._estimate - 1.0) * kept:
+            self._estimate = ratio
+        else:
             # One that is below 1 has faded upwards meanwhile: it is not less than what was measured now.
-            ratio = max(ratio, estimate * kept + ratio * (1.0 - kept))
-        self._estimate, self._at = ratio, now
+            self._estimate = max(ratio, self._estimate * kept + ratio * (1.0 - kept))
+        self._at = now
 
     def raise_to(self, ratio: float, now: float) -> None:
         """It was at least so: what says nothing else."""
