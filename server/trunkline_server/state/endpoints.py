@@ -230,7 +230,8 @@ class Endpoint:
 
     def first_token(self, visit: Visit, now: float) -> None:
         """A call has the first piece of its answer."""
-        seconds, streaming = self._recent.first_token(visit, visit.pace, now), visit.pace.streaming
+        pace = visit.pace
+        seconds, streaming = self._recent.first_token(visit, pace, now), pace.streaming
         self._breaker.first_token(visit.trial, now, slow=streaming and seconds > self._slow)
         self._throttle.accepted(visit.bucket)
         if visit.reserved is not None:

@@ -41,7 +41,8 @@ class Lengths:
         if usage is not None and call.result == "success":
             # 0 may have been counted, or nobody counted.
             output = usage.output_tokens or (0 if usage.HasField("output_tokens") else None)
-            self._backlog.add(call.model, call.task, output, usage.input_tokens, call.estimated)
+            estimated = call.estimated
+            self._backlog.add(call.model, call.task, output, usage.input_tokens if estimated else 0, estimated)
 
     def _learn(self, model: str, task: str, output: int | None, counted: int, estimated: int | None) -> None:
         """Tokens that came out, those that went in, and how many these were thought to be."""

@@ -36,12 +36,14 @@ def overdue_after(usual: float) -> float:
 class Pace:
     """How soon answers of one kind begin, and which are waited for."""
 
-    __slots__ = ("_usual", "_usual_until", "first_tokens", "streaming", "waiting")
+    __slots__ = ("_limit", "_until", "_usual", "first_tokens", "streaming", "waiting")
 
     def __init__(self, *, streaming: bool) -> None:
         self.streaming = streaming
         self.first_tokens = LastMinutes()
-        self._usual, self._usual_until = 0.0, float("-inf")
+        # The usual first token and the limit, as they are told until then.
+        self._usual = self._limit = 0.0
+        self._until = float("-inf")
         # When each call began that has no first token yet, in that order.
         self.waiting: dict[Hashable, float] = {}
 
@@ -59,13 +61,19 @@ class Pace:
 
     def limit(self, now: float) -> float:
         """Seconds after which a first token is overdue."""
-        return overdue_after(self.median(now))
+        if now >= self._until:
+            self._renew(now)
+        return self._limit
 
     def median(self, now: float) -> float:
         """Seconds to the first token. 0 = not known."""
-        if now >= self._usual_until:
-            self._usual, self._usual_until = self.first_tokens.quantile(0.5, now) or 0.0, now + _FRESH
+        if now >= self._until:
+            self._renew(now)
         return self._usual
+
+    def _renew(self, now: float) -> None:
+        self._usual = self.first_tokens.quantile(0.5, now) or 0.0
+        self._limit, self._until = overdue_after(self._usual), now + _FRESH
 
     def overdue(self, now: float) -> int:
         """How many of those that are waited for."""
