@@ -31,7 +31,7 @@ class Line:
     while every prompt has the same size.
     """
 
-    __slots__ = ("_count", "_few", "_level", "_w", "_wx", "_wxx", "_wxy", "_wy", "base", "medians", "samples", "slope")
+    __slots__ = ("_few", "_level", "_sums", "base", "medians", "samples", "slope")
 
     def __init__(self) -> None:
         # Seconds, and seconds a token; of nothing while there are medians.
@@ -42,7 +42,8 @@ class Line:
         self._few: list[tuple[int, float]] = []
         # Seconds that are expected of the mean size.
         self._level = 0.0
-        self._count = self._w = self._wx = self._wxx = self._wy = self._wxy = 0.0
+        # Of the measurements, of their weights, and by weight of x, x * x, y and x * y.
+        self._sums = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     def at(self, tokens: int) -> float | None:
         """Seconds that are expected of this size. None = nothing was measured."""
@@ -80,19 +81,23 @@ class Line:
     def _add(self, tokens: int, seconds: float, before: float) -> None:
         x, y, weight = tokens / _KILO, min(seconds, MOST * before), (self._level / before) ** 2
         weighted = weight * x
-        self._count = self._count * KEPT + 1.0
-        self._w = self._w * KEPT + weight
-        self._wx = self._wx * KEPT + weighted
-        self._wxx = self._wxx * KEPT + weighted * x
-        self._wy = self._wy * KEPT + weight * y
-        self._wxy = self._wxy * KEPT + weighted * y
+        count, w, wx, wxx, wy, wxy = self._sums
+        self._sums = (
+            count * KEPT + 1.0,
+            w * KEPT + weight,
+            wx * KEPT + weighted,
+            wxx * KEPT + weighted * x,
+            wy * KEPT + weight * y,
+            wxy * KEPT + weighted * y,
+        )
 
     def _solve(self) -> None:
-        doubt = _DOUBT * self._w / self._count
-        spread = max(0.0, self._wxx - self._wx * self._wx / self._w)
-        slope = max(0.0, (self._wxy - self._wx * self._wy / self._w) / (spread + doubt))
-        base = (self._wy - slope * self._wx) / self._w
+        count, w, wx, wxx, wy, wxy = self._sums
+        doubt = _DOUBT * w / count
+        spread = max(0.0, wxx - wx * wx / w)
+        slope = max(0.0, (wxy - wx * wy / w) / (spread + doubt))
+        base = (wy - slope * wx) / w
         if base < 0.0:
-            base, slope = 0.0, self._wxy / (self._wxx + doubt)
+            base, slope = 0.0, wxy / (wxx + doubt)
         self.base, self.slope = base, slope / _KILO
-        self._level = max(_SOONEST, base + slope * self._wx / self._w)
+        self._level = max(_SOONEST, base + slope * wx / w)
