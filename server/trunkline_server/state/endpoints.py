@@ -353,17 +353,18 @@ class Visit(Struct, eq=False):
 
     def first_token(self) -> None:
         """The first piece of the answer is there."""
-        self._begins(self._at.clock())
+        if not self.answered:
+            self._begins(self._at.clock())
 
     def _begins(self, now: float) -> None:
-        if not self.answered:
-            self.answered = True
-            self._at.first_token(self, now)
+        self.answered = True
+        self._at.first_token(self, now)
 
     def completed(self, event: pb.StreamGenerateResponse) -> None:
         """The answer is whole, as this event has it."""
         now = self._at.clock()
-        self._begins(now)
+        if not self.answered:
+            self._begins(now)
         self._at.known.succeeded()
         if not self._ended:
             self._ended = True
