@@ -94,13 +94,13 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "a place is taken and not counted",
         "state/limits/counters.py",
-        "running.calls += 1",
-        "running.calls += 0",
+        "self.calls = calls = self.calls + 1",
+        "calls = self.calls + 1",
     ),
     _limits(
         "the limit that is told is not the one that is nearest to its end",
         "state/limits/counters.py",
-        "at = min(alike, key=remaining.__getitem__)",
+        "at = min(alike, key=many)",
         "at = alike[0]",
     ),
     _limits(
@@ -364,14 +364,14 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "a bucket that was full before has more than it holds",
         "state/endpoint/bucket.py",
-        "if self._full > brought:",
-        "if self._full:",
+        "full = max(self._full, brought) +",
+        "full = self._full +",
     ),
     _limits(
         "requests that were taken come back with their tokens",
         "state/limits/counters.py",
-        "for at in range(len(self._terms.requests), len(units)):",
-        "for at in range(len(units)):",
+        "list(enumerate(buckets))[len(terms.requests) :]",
+        "list(enumerate(buckets))",
     ),
     _limits(
         "who is refused by one limit has taken from another",

@@ -33,10 +33,10 @@ class LocalLimits:
     async def reserve(self, terms: Terms, units: Sequence[int]) -> Answer:
         """Take all of it or nothing."""
         counters, now = self._known.get(terms) or self.counters(terms), self._clock()
-        remaining = counters.take(units, now)
-        if remaining is None:
+        left = counters.take(units, now)
+        if left is None:
             return counters.refusal(units, now)
-        return Admitted(counters.nearest(remaining), partial(counters.settle, units))
+        return Admitted(left, partial(counters.settle, units))
 
     def counters(self, terms: Terms) -> Counters:
         """Those of a caller."""
