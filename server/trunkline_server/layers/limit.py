@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from math import ceil
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
@@ -40,6 +41,7 @@ _FREE = frozenset(
         call_pb2.OUTCOME_MODEL_NOT_FOUND,
     }
 )
+_POLICY = attrgetter("limit.policy")
 _UNITS: Mapping[Dimension, str] = {
     "requests": "requests a minute",
     "tokens": "tokens a minute",
@@ -131,14 +133,14 @@ def _limits(scope: str, own: CallerLimit | None, each: CallerLimit) -> Iterator[
 
 def _units(terms: Terms, request: GenerateRequest) -> list[int]:
     """What the call takes of each of its limits a minute, by estimate."""
-    requests = [1] * len(terms.requests)
-    if not terms.tokens:
+    requests, tokens = [1] * len(terms.requests), terms.tokens
+    if not tokens:
         return requests
-    given, asked = count_tokens(request).at(""), request.config.max_output_tokens
+    given, asked = count_tokens(request).tokens, request.config.max_output_tokens
     if asked:
-        return requests + [given + asked] * len(terms.tokens)
+        return requests + [given + asked] * len(tokens)
     # What only we suppose makes no request too large.
-    return requests + [max(given, min(given + USUAL_OUTPUT, each.most)) for each in terms.tokens]
+    return requests + [max(given, min(given + USUAL_OUTPUT, each.most)) for each in tokens]
 
 
 def _tokens(usage: Usage) -> int | None:
@@ -161,9 +163,8 @@ def _tokens_of(error: CallError) -> int | None:
 
 def _told(left: Sequence[Left]) -> tuple[tuple[str, str], ...]:
     """What these limits are and what is left of them, as the RateLimit header fields for HTTP say it."""
-    policies, rest = [], []
+    rest = []
     for each in left:
-        policies.append(each.limit.policy)
-        time = f";t={ceil(each.reset)}" if each.reset else ""
-        rest.append(f'"{each.limit.dimension}";r={each.remaining}{time}')
-    return ("ratelimit-policy", ", ".join(policies)), ("ratelimit", ", ".join(rest))
+        what = f'"{each.limit.dimension}";r={each.remaining}'
+        rest.append(f"{what};t={ceil(each.reset)}" if each.reset else what)
+    return ("ratelimit-policy", ", ".join(map(_POLICY, left))), ("ratelimit", ", ".join(rest))
