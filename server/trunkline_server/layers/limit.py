@@ -145,9 +145,9 @@ def _units(terms: Terms, request: GenerateRequest) -> list[int]:
 
 def _tokens(usage: Usage) -> int | None:
     """What was used. None: the provider does not say."""
-    if not usage.HasField("input_tokens") and not usage.HasField("output_tokens"):
-        return None
-    return usage.input_tokens + usage.output_tokens
+    tokens = usage.input_tokens + usage.output_tokens
+    is_known = tokens or usage.HasField("input_tokens") or usage.HasField("output_tokens")
+    return tokens if is_known else None
 
 
 def _tokens_of(error: CallError) -> int | None:
@@ -165,6 +165,6 @@ def _told(left: Sequence[Left]) -> tuple[tuple[str, str], ...]:
     """What these limits are and what is left of them, as the RateLimit header fields for HTTP say it."""
     rest = []
     for each in left:
-        what = f'"{each.limit.dimension}";r={each.remaining}'
-        rest.append(f"{what};t={ceil(each.reset)}" if each.reset else what)
+        much = each.limit.rest % each.remaining
+        rest.append(f"{much};t={ceil(each.reset)}" if each.reset else much)
     return ("ratelimit-policy", ", ".join(map(_POLICY, left))), ("ratelimit", ", ".join(rest))

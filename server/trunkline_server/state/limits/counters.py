@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from msgspec import Struct
 
 from trunkline_server.state.endpoint import bucket
 from trunkline_server.state.endpoint.bucket import Claim, longest_wait, take_each
-from trunkline_server.state.limits.limits import Left, NeverAdmissible, TooMuch
+from trunkline_server.state.limits.limits import Admitted, Left, NeverAdmissible, TooMuch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,14 +50,15 @@ class Counters:
         self._running = running
         self._most = [each.most for each in terms.at_once]
 
-    def take(self, units: Sequence[int], now: float) -> list[Left] | None:
-        """Take so much and enter. What is left, see Admitted; None: nothing was taken."""
+    def reserve(self, units: Sequence[int]) -> Answer:
+        """Take so much and enter: all of it or nothing."""
+        now = self._clock()
         remaining = take_each(self._buckets, units, now) + self.enter()
         if min(remaining) < 0:
             self._give_back(units, remaining, now)
-            return None
+            return self._refusal(units, now)
         self.calls += 1
-        return self._nearest(remaining)
+        return Admitted(self._nearest(remaining), partial(self._settle, units))
 
     def _give_back(self, units: Sequence[int], remaining: Sequence[int], now: float) -> None:
         """What was there is as it was: where there was too little nothing was taken."""
@@ -65,7 +67,7 @@ class Counters:
             if left >= 0:
                 found.correct(taken, now)
 
-    def refusal(self, units: Sequence[int], now: float) -> Answer:
+    def _refusal(self, units: Sequence[int], now: float) -> Answer:
         """Why nothing could be taken."""
         for limit, running in zip(self._terms.at_once, self._running, strict=True):
             if running.calls >= limit.most:
@@ -84,8 +86,8 @@ class Counters:
             left.append(Left(limit, remaining[at], found.until_full() if found else 0.0))
         return left
 
-    def settle(self, units: Sequence[int], tokens: int | None) -> None:
-        """A call is over; see Admitted. Requests are what they were."""
+    def _settle(self, units: Sequence[int], tokens: int | None) -> None:
+        """Requests are what they were."""
         self.calls -= 1
         self.leave()
         if tokens is not None:

@@ -32,11 +32,14 @@ class Limit:
     place: str = field(init=False)
     # What it is, as the RateLimit-Policy header field for HTTP says it.
     policy: str = field(init=False)
+    # What is left of it, as the RateLimit header field says it: a template for how much that is.
+    rest: str = field(init=False)
 
     def __post_init__(self) -> None:
         """Once for all calls of the caller."""
         object.__setattr__(self, "place", f"{self.scope}:{self.dimension}")
         object.__setattr__(self, "policy", f'"{self.dimension}";q={self.most};{_POLICIES[self.dimension]}')
+        object.__setattr__(self, "rest", f'"{self.dimension}";r=%d')
 
 
 class Terms:
