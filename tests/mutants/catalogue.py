@@ -100,8 +100,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "the limit that is told is not the one that is nearest to its end",
         "state/limits/counters.py",
-        "at = min(alike, key=many)",
-        "at = alike[0]",
+        "map(partial(min, key=remaining.__getitem__), self._terms.alike)",
+        "map(min, self._terms.alike)",
     ),
     _limits(
         "a refusal takes the wait for the time until all is there again",
@@ -119,8 +119,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "a cancelled call keeps what it reserved",
         "layers/limit.py",
-        "    finally:\n        answer.settle(tokens)",
-        "    else:\n        answer.settle(tokens)",
+        "    finally:\n        # However else it ends",
+        "    else:\n        # However else it ends",
         "layers/test_limit.py",
     ),
     _limits(
@@ -364,8 +364,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "a bucket that was full before has more than it holds",
         "state/endpoint/bucket.py",
-        "full = max(self._full, brought) +",
-        "full = self._full +",
+        "if self._full > brought:",
+        "if self._full:",
     ),
     _limits(
         "requests that were taken come back with their tokens",

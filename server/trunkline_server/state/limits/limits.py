@@ -45,7 +45,7 @@ class Limit:
 class Terms:
     """All limits that a caller's calls have to be within: what is the same for each of them is worked out once."""
 
-    __slots__ = ("a_minute", "alike", "all", "at_once", "requests", "tokens")
+    __slots__ = ("a_minute", "alike", "all", "at_once", "one_each", "requests", "tokens")
 
     def __init__(self, limits: Sequence[Limit]) -> None:
         """No two `limits` may be of the same scope and dimension."""
@@ -54,6 +54,8 @@ class Terms:
         self.a_minute = self.requests + self.tokens
         self.at_once = tuple(each for each in limits if each.dimension == "concurrency")
         self.all = self.a_minute + self.at_once
+        # What a call takes of its limits of requests.
+        self.one_each = (1,) * len(self.requests)
         # The places among all of those that are of the same dimension.
         places, first, last = range(len(self.all)), len(self.requests), len(self.a_minute)
         self.alike = [each for each in (places[:first], places[first:last], places[last:]) if each]
