@@ -89,15 +89,17 @@ class Bucket:
     def take_if_there(self, units: int, ticks: int) -> int:
         """Take so much of a limit that is known, and count nothing as reserved: see `correct`.
 
-        Gives the whole units that are left; negative: there is less than that, and nothing was taken. In one piece, as
-        every call of a limited caller has several such.
+        Gives the whole units that are left; negative: there is less than that, and nothing was taken. `ticks` never go
+        back: the clock of `core.now` does not. In one piece, as every call of a limited caller has several such.
         """
-        then = self._then = max(self._then, ticks)
-        brought = self._rate * then
-        full = max(self._full, brought) + units * self._period
-        left = (self._capacity + brought - full) // self._period
+        self._then = ticks
+        brought = self._rate * ticks
+        missing = units * self._period
+        if self._full > brought:
+            missing += self._full - brought
+        left = (self._capacity - missing) // self._period
         if left >= 0:
-            self._full = full
+            self._full = missing + brought
         return left
 
     def settle(self, reserved: int, used: int, now: float, *, exact: bool) -> None:

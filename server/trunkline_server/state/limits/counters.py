@@ -79,9 +79,8 @@ class Counters:
         return TooMuch(Left(limit, max(0, int(found.level(now))), found.until_full()), why.seconds)
 
     def _nearest(self, remaining: Sequence[int]) -> list[Left]:
-        left, places, many = [], self._places, remaining.__getitem__
-        for alike in self._terms.alike:
-            at = min(alike, key=many)
+        left, places = [], self._places
+        for at in map(partial(min, key=remaining.__getitem__), self._terms.alike):
             limit, found = places[at]
             left.append(Left(limit, remaining[at], found.until_full() if found else 0.0))
         return left
