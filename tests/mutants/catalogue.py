@@ -374,6 +374,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "list(enumerate(buckets))",
     ),
     _limits(
+        "who is refused keeps a place among the calls at once",
+        "state/limits/counters.py",
+        "        self.leave()\n        for found, taken",
+        "        for found, taken",
+    ),
+    _limits(
         "who is refused by one limit has taken from another",
         "state/limits/counters.py",
         "found.correct(taken, now)",

@@ -33,7 +33,7 @@ class Running(Struct):
 class Counters:
     """Where all limits of a caller are counted; of a workspace's, its other keys' calls are counted there, too."""
 
-    __slots__ = ("_buckets", "_clock", "_most", "_places", "_running", "_terms", "_tokens", "calls")
+    __slots__ = ("_buckets", "_clock", "_counted", "_most", "_running", "_terms", "_tokens", "calls")
 
     def __init__(
         self, clock: Callable[[], float], terms: Terms, buckets: Sequence[Bucket], running: Sequence[Running]
@@ -44,8 +44,9 @@ class Counters:
         self._clock = clock
         self._terms = terms
         self._buckets = buckets
-        # Of each limit where it is counted, if there is a time when all of it is there again.
-        self._places = list(zip_longest(terms.all, buckets))
+        # Each limit, and its bucket if it is one a minute.
+        self._counted = list(zip_longest(terms.all, buckets))
+        # Those of tokens, by their places among all.
         self._tokens = list(enumerate(buckets))[len(terms.requests) :]
         self._running = running
         self._most = [each.most for each in terms.at_once]
@@ -79,9 +80,9 @@ class Counters:
         return TooMuch(Left(limit, max(0, int(found.level(now))), found.until_full()), why.seconds)
 
     def _nearest(self, remaining: Sequence[int]) -> list[Left]:
-        left, places = [], self._places
+        left, counted = [], self._counted
         for at in map(partial(min, key=remaining.__getitem__), self._terms.alike):
-            limit, found = places[at]
+            limit, found = counted[at]
             left.append(Left(limit, remaining[at], found.until_full() if found else 0.0))
         return left
 
