@@ -94,14 +94,14 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "a place is taken and not counted",
         "state/limits/counters.py",
-        "running.calls += 1",
-        "running.calls += 0",
+        "self.calls = calls = self.calls + 1",
+        "calls = self.calls + 1",
     ),
     _limits(
         "the limit that is told is not the one that is nearest to its end",
         "state/limits/counters.py",
-        "at = min(alike, key=remaining.__getitem__)",
-        "at = alike[0]",
+        "map(partial(min, key=remaining.__getitem__), self._terms.alike)",
+        "map(min, self._terms.alike)",
     ),
     _limits(
         "a refusal takes the wait for the time until all is there again",
@@ -119,8 +119,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "a cancelled call keeps what it reserved",
         "layers/limit.py",
-        "    finally:\n        answer.settle(tokens)",
-        "    else:\n        answer.settle(tokens)",
+        "    finally:\n        # However else it ends",
+        "    else:\n        # However else it ends",
         "layers/test_limit.py",
     ),
     _limits(
@@ -372,8 +372,14 @@ MUTANTS: tuple[Mutant, ...] = (
     _limits(
         "requests that were taken come back with their tokens",
         "state/limits/counters.py",
-        "for at in range(len(self._terms.requests), len(units)):",
-        "for at in range(len(units)):",
+        "list(enumerate(buckets))[len(terms.requests) :]",
+        "list(enumerate(buckets))",
+    ),
+    _limits(
+        "who is refused keeps a place among the calls at once",
+        "state/limits/counters.py",
+        "        self.leave()\n        for found, taken",
+        "        for found, taken",
     ),
     _limits(
         "who is refused by one limit has taken from another",

@@ -60,7 +60,7 @@ def test_a_request_of_nothing_but_text_is_counted_as_every_other(
     if schema:
         request.response_format.json_schema = '{"type": "object"}'
     counted = count_tokens(request)
-    with patch.object(tokens, "_only_texts", return_value=None):
+    with patch.object(tokens, "_of_texts", return_value=None):
         assert count_tokens(request) == counted
 
 

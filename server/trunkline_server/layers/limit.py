@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from math import ceil
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from trunkline.v1.call_pb2 import Usage
-    from trunkline.v1.gateway_service_pb2 import GenerateRequest
+    from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
     from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.settings.limits import CallerLimit, CallerLimits
     from trunkline_server.state.limits.limits import Dimension, Left, Limits, TooMuch
@@ -40,6 +41,7 @@ _FREE = frozenset(
         call_pb2.OUTCOME_MODEL_NOT_FOUND,
     }
 )
+_POLICY = attrgetter("limit.policy")
 _UNITS: Mapping[Dimension, str] = {
     "requests": "requests a minute",
     "tokens": "tokens a minute",
@@ -70,22 +72,21 @@ async def _limited(below: Handler, call: Call, terms: Terms, limits: Limits) -> 
     if not isinstance(answer, Admitted):
         raise _refusal(answer, call)
     call.story.told = _told(answer.left)
-    tokens: int | None = None
+    last: StreamGenerateResponse | None = None
     try:
         events = below(call)
         try:
-            async for event in events:
-                if event.HasField("completed"):
-                    tokens = _tokens(event.completed.response.usage)
-                yield event
+            async for last in events:
+                yield last
         except BaseException:
             await events.aclose()
             raise
     except CallError as error:
-        tokens = _tokens_of(error)
+        answer.settle(_tokens_of(error))
         raise
     finally:
-        answer.settle(tokens)
+        # However else it ends: what has failed is settled by now.
+        answer.settle(_tokens(last.completed.response.usage) if last and last.HasField("completed") else None)
 
 
 def _refusal(answer: TooMuch | NeverAdmissible, call: Call) -> CallError:
@@ -129,23 +130,24 @@ def _limits(scope: str, own: CallerLimit | None, each: CallerLimit) -> Iterator[
     return (Limit(scope, dimension, many) for dimension, many in most.items() if many)
 
 
-def _units(terms: Terms, request: GenerateRequest) -> list[int]:
+def _units(terms: Terms, request: GenerateRequest) -> Sequence[int]:
     """What the call takes of each of its limits a minute, by estimate."""
-    requests = [1] * len(terms.requests)
-    if not terms.tokens:
+    requests, tokens = terms.one_each, terms.tokens
+    if not tokens:
         return requests
-    given, asked = count_tokens(request).at(""), request.config.max_output_tokens
+    given, asked = count_tokens(request).tokens, request.config.max_output_tokens
     if asked:
-        return requests + [given + asked] * len(terms.tokens)
+        return requests + (given + asked,) * len(tokens)
     # What only we suppose makes no request too large.
-    return requests + [max(given, min(given + USUAL_OUTPUT, each.most)) for each in terms.tokens]
+    return *requests, *(max(given, min(given + USUAL_OUTPUT, each.most)) for each in tokens)
 
 
 def _tokens(usage: Usage) -> int | None:
     """What was used. None: the provider does not say."""
-    if not usage.HasField("input_tokens") and not usage.HasField("output_tokens"):
-        return None
-    return usage.input_tokens + usage.output_tokens
+    tokens = usage.input_tokens + usage.output_tokens
+    if tokens or usage.HasField("input_tokens") or usage.HasField("output_tokens"):
+        return tokens
+    return None
 
 
 def _tokens_of(error: CallError) -> int | None:
@@ -161,9 +163,8 @@ def _tokens_of(error: CallError) -> int | None:
 
 def _told(left: Sequence[Left]) -> tuple[tuple[str, str], ...]:
     """What these limits are and what is left of them, as the RateLimit header fields for HTTP say it."""
-    policies, rest = [], []
+    rest = []
     for each in left:
-        policies.append(each.limit.policy)
-        time = f";t={ceil(each.reset)}" if each.reset else ""
-        rest.append(f'"{each.limit.dimension}";r={each.remaining}{time}')
-    return ("ratelimit-policy", ", ".join(policies)), ("ratelimit", ", ".join(rest))
+        much = each.limit.rest % each.remaining
+        rest.append(f"{much};t={ceil(each.reset)}" if each.reset else much)
+    return ("ratelimit-policy", ", ".join(map(_POLICY, left))), ("ratelimit", ", ".join(rest))

@@ -6,6 +6,8 @@ on average; what else a request is made of, at a flat rate.
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import attrgetter
 from string import ascii_letters, digits, punctuation
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import adler32
@@ -15,9 +17,9 @@ from msgspec import Struct
 from trunkline.v1.content_pb2 import Media
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from trunkline.v1.content_pb2 import Part, Tool
+    from trunkline.v1.content_pb2 import Message, Part, Tool
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
 
 
@@ -69,6 +71,10 @@ UNSEEN: Mapping[str, int] = {"image": AN_IMAGE, "audio": 1000, "video": 10_000}
 UNSEEN_DOCUMENT = 3000
 
 
+# Of all messages and parts in one go: there may be many.
+_PARTS, _TEXT = attrgetter("parts"), attrgetter("text")
+
+
 class Shape(NamedTuple):
     """How a family of models counts."""
 
@@ -109,11 +115,13 @@ class Count(Struct, frozen=True):
     @property
     def tokens(self) -> int:
         """About how many tokens it is, whoever is asked."""
-        return self.at("")
+        return self._at(DEFAULT_SHAPE, 1.0)
 
     def at(self, family: str, correction: float = 1.0) -> int:
         """About how many tokens it is for a family of models; `correction` is what calls since have taught."""
-        shape = SHAPES.get(family, DEFAULT_SHAPE)
+        return self._at(SHAPES.get(family, DEFAULT_SHAPE), correction)
+
+    def _at(self, shape: Shape, correction: float) -> int:
         fixed = shape.call + (shape.tools if self.has_tools else 0)
         return int((self.text * shape.ratio + fixed) * correction) + self.media
 
@@ -128,9 +136,8 @@ class Count(Struct, frozen=True):
 def count_tokens(request: GenerateRequest) -> Count:
     """Count a request. Takes microseconds, and of however much text only samples: the event loop need not wait."""
     size, messages = request.ByteSize(), request.messages
-    if size <= LONGEST and (texts := _only_texts(request)) is not None:
-        fixed = A_MESSAGE * (len(messages) or 1) + (A_MESSAGE if request.system_instruction else 0)
-        return Count(fixed - (-_weight("".join(texts).encode()) // 100))
+    if size <= LONGEST and (count := _of_texts(request, messages)) is not None:
+        return count
     tally = _Tally(size)
     tally.fixed = A_MESSAGE * (len(messages) or 1)
     if tally.is_large and not messages:
@@ -140,18 +147,23 @@ def count_tokens(request: GenerateRequest) -> Count:
     return Count(tally.tokens(), tally.media, bool(request.tools))
 
 
-def _only_texts(request: GenerateRequest) -> list[str] | None:
-    """The texts of a request that has nothing else that counts, as most are. None: it has."""
+def _of_texts(request: GenerateRequest, messages: Sequence[Message]) -> Count | None:
+    """Count a request of nothing but texts, as most are. None: something else counts, too."""
     if request.tools or request.HasField("response_format"):
         return None
-    texts = [request.prompt, request.system_instruction]
-    for message in request.messages:
-        for part in message.parts:
-            text = part.text
-            if not text and part.WhichOneof("data") != "text":
-                return None
-            texts.append(text)
-    return texts
+    texts = list(map(_TEXT, _parts(messages)))
+    if not all(texts) and any(part.WhichOneof("data") != "text" for part in _parts(messages)):
+        return None
+    system = request.system_instruction
+    texts += request.prompt, system
+    wraps = len(messages) or 1
+    if system:
+        wraps += 1
+    return Count(A_MESSAGE * wraps - (-_weight("".join(texts).encode()) // 100))
+
+
+def _parts(messages: Iterable[Message]) -> Iterable[Part]:
+    return chain.from_iterable(map(_PARTS, messages))
 
 
 def count_text(text: str) -> int:
@@ -190,7 +202,7 @@ class _Tally:
         if system := request.system_instruction:
             self.fixed += A_MESSAGE
             self.add(system)
-        self.add_parts([part for message in request.messages for part in message.parts])
+        self.add_parts(_parts(request.messages))
         for tool in request.tools:
             self.add_tool(tool)
 

@@ -11,6 +11,7 @@ For costs (what was reserved while a call runs, what was used once that is settl
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -78,31 +79,28 @@ class Bucket:
 
     def until_full(self) -> float:
         """Seconds from the latest time that was told until all of it is there again, if it is filled at all."""
-        missing = self._full - self._rate * self._then
-        return -(-missing // self._rate) / _TICKS if missing > 0 and self._rate else 0.0
+        return max(0, -(-self._full // self._rate) - self._then) / _TICKS if self._rate else 0.0
 
     def take(self, units: int, now: float) -> None:
         """Reserve so much, whether it is there or not."""
         self.reserved += units
         self._set_missing(self._missing(now) + units * self._period)
 
-    def take_if_there(self, units: int, now: float) -> int | None:
+    def take_if_there(self, units: int, ticks: int) -> int:
         """Take so much of a limit that is known, and count nothing as reserved: see `correct`.
 
-        Gives the whole units that are left; None: there is less than that. In one piece, as every call of a limited
-        caller has several such.
+        Gives the whole units that are left; negative: there is less than that, and nothing was taken. `ticks` never go
+        back: the clock of `core.now` does not. In one piece, as every call of a limited caller has several such.
         """
-        then, ticks = self._then, round(now * _TICKS)
-        if ticks > then:
-            self._then = then = ticks
-        brought = self._rate * then
+        self._then = ticks
+        brought = self._rate * ticks
         missing = units * self._period
         if self._full > brought:
             missing += self._full - brought
-        if missing > self._capacity:
-            return None
-        self._full = missing + brought
-        return (self._capacity - missing) // self._period
+        left = (self._capacity - missing) // self._period
+        if left >= 0:
+            self._full = missing + brought
+        return left
 
     def settle(self, reserved: int, used: int, now: float, *, exact: bool) -> None:
         """So much of what was reserved was used. Not `exact`: it may have been more, and nothing comes back."""
@@ -182,6 +180,11 @@ def reserve(claims: Sequence[Claim], now: float) -> Admitted | Wait | NeverAdmis
     for claim in claims:
         claim.bucket.take(claim.units, now)
     return Admitted(claims)
+
+
+def take_each(buckets: Sequence[Bucket], units: Sequence[int], now: float) -> list[int]:
+    """Bucket.take_if_there of each, by itself: what is left in them."""
+    return list(map(Bucket.take_if_there, buckets, units, repeat(round(now * _TICKS))))
 
 
 def longest_wait(claims: Sequence[Claim], now: float) -> Wait | NeverAdmissible:

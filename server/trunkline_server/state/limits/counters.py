@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from trunkline_server.state.endpoint import bucket
-from trunkline_server.state.endpoint.bucket import Claim, longest_wait
-from trunkline_server.state.limits.limits import Left, NeverAdmissible, TooMuch
+from trunkline_server.state.endpoint.bucket import Claim, longest_wait, take_each
+from trunkline_server.state.limits.limits import Admitted, Left, NeverAdmissible, TooMuch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,11 +24,16 @@ class Running(Struct):
 
     calls: int = 0
 
+    def enter(self, most: int) -> int:
+        """One more. What is left of so many; negative: it is one too many."""
+        self.calls = calls = self.calls + 1
+        return most - calls
+
 
 class Counters:
     """Where all limits of a caller are counted; of a workspace's, its other keys' calls are counted there, too."""
 
-    __slots__ = ("_buckets", "_clock", "_running", "_terms", "calls")
+    __slots__ = ("_buckets", "_clock", "_counted", "_most", "_running", "_terms", "_tokens", "calls")
 
     def __init__(
         self, clock: Callable[[], float], terms: Terms, buckets: Sequence[Bucket], running: Sequence[Running]
@@ -37,32 +44,31 @@ class Counters:
         self._clock = clock
         self._terms = terms
         self._buckets = buckets
+        # Each limit, and its bucket if it is one a minute.
+        self._counted = list(zip_longest(terms.all, buckets))
+        # Those of tokens, by their places among all.
+        self._tokens = list(enumerate(buckets))[len(terms.requests) :]
         self._running = running
+        self._most = [each.most for each in terms.at_once]
 
-    def take(self, units: Sequence[int], now: float) -> list[int] | None:
-        """Take so much and enter. What is left of each limit; None: nothing was taken."""
-        rooms = []
-        for limit, running in zip(self._terms.at_once, self._running, strict=True):
-            room = limit.most - running.calls
-            if room <= 0:
-                return None
-            rooms.append(room - 1)
-        left: list[int] = []
-        for found, wanted in zip(self._buckets, units, strict=True):
-            rest = found.take_if_there(wanted, now)
-            if rest is None:
-                self._give_back(units[: len(left)], now)
-                return None
-            left.append(rest)
+    def reserve(self, units: Sequence[int]) -> Answer:
+        """Take so much and enter: all of it or nothing."""
+        now = self._clock()
+        remaining = take_each(self._buckets, units, now) + self.enter()
+        if min(remaining) < 0:
+            self._give_back(units, remaining, now)
+            return self._refusal(units, now)
         self.calls += 1
-        self.enter()
-        return left + rooms
+        return Admitted(self._nearest(remaining), partial(self._settle, units))
 
-    def _give_back(self, units: Sequence[int], now: float) -> None:
-        for found, taken in zip(self._buckets, units, strict=False):
-            found.correct(taken, now)
+    def _give_back(self, units: Sequence[int], remaining: Sequence[int], now: float) -> None:
+        """What was there is as it was: where there was too little nothing was taken."""
+        self.leave()
+        for found, taken, left in zip(self._buckets, units, remaining, strict=False):
+            if left >= 0:
+                found.correct(taken, now)
 
-    def refusal(self, units: Sequence[int], now: float) -> Answer:
+    def _refusal(self, units: Sequence[int], now: float) -> Answer:
         """Why nothing could be taken."""
         for limit, running in zip(self._terms.at_once, self._running, strict=True):
             if running.calls >= limit.most:
@@ -73,28 +79,25 @@ class Counters:
             return NeverAdmissible(limit, units[why.claim])
         return TooMuch(Left(limit, max(0, int(found.level(now))), found.until_full()), why.seconds)
 
-    def nearest(self, remaining: Sequence[int]) -> list[Left]:
-        """Of each dimension the limit that is nearest to its end, by what was left of each just now."""
-        left, a_minute, limits = [], len(self._buckets), self._terms.all
-        for alike in self._terms.alike:
-            at = min(alike, key=remaining.__getitem__)
-            reset = self._buckets[at].until_full() if at < a_minute else 0.0
-            left.append(Left(limits[at], remaining[at], reset))
+    def _nearest(self, remaining: Sequence[int]) -> list[Left]:
+        left, counted = [], self._counted
+        for at in map(partial(min, key=remaining.__getitem__), self._terms.alike):
+            limit, found = counted[at]
+            left.append(Left(limit, remaining[at], found.until_full() if found else 0.0))
         return left
 
-    def settle(self, units: Sequence[int], tokens: int | None) -> None:
-        """A call is over; see Admitted. Requests are what they were."""
+    def _settle(self, units: Sequence[int], tokens: int | None) -> None:
+        """Requests are what they were."""
         self.calls -= 1
         self.leave()
         if tokens is not None:
             now = self._clock()
-            for at in range(len(self._terms.requests), len(units)):
-                self._buckets[at].correct(units[at] - tokens, now)
+            for at, found in self._tokens:
+                found.correct(units[at] - tokens, now)
 
-    def enter(self) -> None:
-        """One more call is in the limits of calls at once."""
-        for running in self._running:
-            running.calls += 1
+    def enter(self) -> list[int]:
+        """One more call is in the limits of calls at once. What is left of each; negative: it is one too many."""
+        return list(map(Running.enter, self._running, self._most))
 
     def leave(self) -> None:
         """It is over."""

@@ -32,17 +32,20 @@ class Limit:
     place: str = field(init=False)
     # What it is, as the RateLimit-Policy header field for HTTP says it.
     policy: str = field(init=False)
+    # What is left of it, as the RateLimit header field says it: a template for how much that is.
+    rest: str = field(init=False)
 
     def __post_init__(self) -> None:
         """Once for all calls of the caller."""
         object.__setattr__(self, "place", f"{self.scope}:{self.dimension}")
         object.__setattr__(self, "policy", f'"{self.dimension}";q={self.most};{_POLICIES[self.dimension]}')
+        object.__setattr__(self, "rest", f'"{self.dimension}";r=%d')
 
 
 class Terms:
     """All limits that a caller's calls have to be within: what is the same for each of them is worked out once."""
 
-    __slots__ = ("a_minute", "alike", "all", "at_once", "requests", "tokens")
+    __slots__ = ("a_minute", "alike", "all", "at_once", "one_each", "requests", "tokens")
 
     def __init__(self, limits: Sequence[Limit]) -> None:
         """No two `limits` may be of the same scope and dimension."""
@@ -51,6 +54,8 @@ class Terms:
         self.a_minute = self.requests + self.tokens
         self.at_once = tuple(each for each in limits if each.dimension == "concurrency")
         self.all = self.a_minute + self.at_once
+        # What a call takes of its limits of requests.
+        self.one_each = (1,) * len(self.requests)
         # The places among all of those that are of the same dimension.
         places, first, last = range(len(self.all)), len(self.requests), len(self.a_minute)
         self.alike = [each for each in (places[:first], places[first:last], places[last:]) if each]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from trunkline_server.state.endpoint.bucket import Bucket
 from trunkline_server.state.limits.counters import Counters, Running
-from trunkline_server.state.limits.limits import Admitted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,11 +30,8 @@ class LocalLimits:
 
     async def reserve(self, terms: Terms, units: Sequence[int]) -> Answer:
         """Take all of it or nothing."""
-        counters, now = self._known.get(terms) or self.counters(terms), self._clock()
-        remaining = counters.take(units, now)
-        if remaining is None:
-            return counters.refusal(units, now)
-        return Admitted(counters.nearest(remaining), partial(counters.settle, units))
+        counters = self._known.get(terms) or self.counters(terms)
+        return counters.reserve(units)
 
     def counters(self, terms: Terms) -> Counters:
         """Those of a caller."""
