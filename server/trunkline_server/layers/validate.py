@@ -63,8 +63,8 @@ def violations(request: GenerateRequest) -> list[Violation]:
     """Every bad field, in the order of the request. Empty = the request is valid."""
     said = dict(request.ListFields())
     found: list[Violation] = []
-    is_either = (_PROMPT in said) is not (_MESSAGES in said)
-    if not is_either or not all(map(_is_plain, said.get(_MESSAGES, ()))):
+    # One of them has to be there, and not both.
+    if (_PROMPT in said) is (_MESSAGES in said) or not all(map(_is_plain, said.get(_MESSAGES, ()))):
         found += _conversation(request)
     if _CONFIG in said:
         found += _config(said[_CONFIG])

@@ -28,8 +28,9 @@ def as_asked(handler: Handler, allowed_tools: Collection[str]) -> Handler:
             named = "; ".join(f"{violation.field}: {violation.description}" for violation in refused)
             raise CallError(call_pb2.ERROR_REASON_POLICY_BLOCKED, named, refused)
         config = request.config
-        hidden = config.HasField("thinking") and config.thinking.visibility == Thinking.VISIBILITY_OMITTED
-        return _without_reasoning(handler(call)) if hidden else handler(call)
+        if config.HasField("thinking") and config.thinking.visibility == Thinking.VISIBILITY_OMITTED:
+            return _without_reasoning(handler(call))
+        return handler(call)
 
     return handle
 

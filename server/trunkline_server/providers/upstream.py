@@ -14,10 +14,10 @@ from trunkline_server.dialects.scrub import without
 from trunkline_server.errors import UnsupportedCapability, UpstreamError, Violation
 from trunkline_server.fold import fold
 from trunkline_server.providers.http import HttpRequest
-from trunkline_server.providers.origin import own_only, stamped
+from trunkline_server.providers.origin import own_only, stamp_parts, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from trunkline_server.providers.http import HttpResponse
 
     Learn = Callable[[Sequence[Limit]], None]
+    # What the dialect has no words for.
+    Unsaid = Sequence[call_pb2.Warning]
+    Answer = Sequence[StreamGenerateResponse]
 
 # Bytes of a whole answer or an error.
 MAX_BODY = 64 << 20
@@ -77,8 +80,8 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
         own = own_only(call.request, provider)
         encoded = dialect.encode_request(own, target.model, stream=streaming, quirks=endpoint.quirks)
         warnings = encoded.warnings
-        if warnings and call.request.routing.strict_params:
-            raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in warnings])
+        if warnings:
+            _check_strict(call.request, warnings)
         url, headers = endpoint.base_url + encoded.path, {**fixed[streaming], **encoded.headers}
         plain = HttpRequest("POST", url, headers, encoded.body, call.id, call.fate.was_sent)
         request = plain if sign is None else await sign(plain)
@@ -89,7 +92,7 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
                 if streaming and response.status < FAILED and not _is_json(response):
                     async with aclosing(_pieces(response, dialect)) as events:
                         async for event in events:
-                            yield _with_warnings(stamped(event, provider), warnings)
+                            yield _told(event, provider, warnings)
                             if not call.streaming and event.HasField("completed"):
                                 break  # who wants it whole reads to the end, and some keep the connection open
                 else:
@@ -97,8 +100,9 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
                         answer = dialect.decode_response(await response.read(MAX_BODY))
                     else:
                         answer = [await _refusal(response, dialect)]
-                    for event in answer if call.streaming else (_in_one(answer),):
-                        yield _with_warnings(stamped(event, provider), warnings)
+                    tell = _each if call.streaming else _in_one
+                    for event in tell(answer, provider, warnings):
+                        yield event
         except UpstreamError as error:
             # Some say back what they were sent.
             error.message = without(
@@ -107,6 +111,12 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
             raise
 
     return handle
+
+
+def _check_strict(request: GenerateRequest, unsaid: Unsaid) -> None:
+    """Raise UnsupportedCapability for what cannot be said in the dialect, if the caller wants all or nothing."""
+    if request.routing.strict_params:
+        raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in unsaid])
 
 
 def _secrets(headers: Mapping[str, str]) -> list[str]:
@@ -132,11 +142,20 @@ async def _refusal(response: HttpResponse, dialect: Dialect) -> StreamGenerateRe
     return _filtered(error)
 
 
-def _in_one(events: Iterable[StreamGenerateResponse]) -> StreamGenerateResponse:
+def _each(events: Answer, provider: str, unsaid: Unsaid) -> Answer:
+    """A whole answer as whoever wants pieces is told it."""
+    return [_told(event, provider, unsaid) for event in events]
+
+
+def _in_one(events: Answer, provider: str, unsaid: Unsaid) -> Answer:
     """An answer that nobody wants in pieces: each event costs every layer a turn."""
     whole = StreamGenerateResponse()
-    fold(events, whole.completed.response)
-    return whole
+    response = whole.completed.response
+    fold(events, response)
+    stamp_parts(response.message.parts, provider)
+    if unsaid:
+        response.warnings.extend(unsaid)
+    return [whole]
 
 
 async def _pieces(response: HttpResponse, dialect: Dialect) -> Events:
@@ -155,12 +174,14 @@ def _is_json(response: HttpResponse) -> bool:
     return response.headers.get("content-type", "").startswith("application/json")
 
 
-def _with_warnings(event: StreamGenerateResponse, warnings: Sequence[call_pb2.Warning]) -> StreamGenerateResponse:
-    if not warnings or not event.HasField("completed"):
+def _told(given: StreamGenerateResponse, provider: str, unsaid: Unsaid) -> StreamGenerateResponse:
+    """The event as it leaves here: it says where its state came from, and what could not be said."""
+    event = stamped(given, provider)
+    if not unsaid or not event.HasField("completed"):
         return event
     response = GenerateResponse()
     response.CopyFrom(event.completed.response)
-    response.warnings.extend(warnings)
+    response.warnings.extend(unsaid)
     return StreamGenerateResponse(completed=StreamCompleted(response=response))
 
 
