@@ -137,6 +137,9 @@ async def test_a_key_with_a_certificate_has_to_be_of_the_same_workspace(authorit
             assert reason(raised.value) == "KEY_INVALID"
             (event,) = await world.wait_events(ipb.AuditEvent.KIND_CALL_REFUSED, 1)
             assert event.api_key_id == other.split("_")[1]
+            with pytest.raises(aio.AioRpcError) as raised:  # nor now that the key is known
+                await stub.HealthCheck(probing, metadata=bearing(other))
+            assert reason(raised.value) == "KEY_INVALID"
 
 
 async def test_another_authoritys_certificates_are_refused(authority: Authority, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "state goes to another provider of the same dialect",
         "providers/upstream.py",
-        "own = own_only(call.request, target.provider)",
+        "own = own_only(call.request, provider)",
         "own = call.request",
         ("providers/test_origin.py",),
     ),

@@ -116,3 +116,9 @@ def test_names_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for number in range(100):
         assert world.order(f"open/m{number}") == [f"open/m{number}"]
     assert len(world.router._names._meanings) <= 10
+
+
+def test_a_request_that_is_too_long_does_not_go_where_a_short_one_went(snapshot: Snapshot) -> None:
+    world = World(snapshot)
+    assert world.order("a/small") == ["a/small", "b/both"]
+    assert world.order("a/small", prompt="long " * 9000)[0] != "a/small"

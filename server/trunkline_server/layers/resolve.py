@@ -39,13 +39,15 @@ def resolve(below: Handler) -> Handler:
 
 def plain(call: Call) -> tuple[Call, Sequence[CallWarning]]:
     """The call as it is below, and what to warn its caller about. Its story says from now on that it is valid."""
-    if bad := violations(call.request):
+    given, settings, story = call.request, call.snapshot.settings, call.story
+    if bad := violations(given):
         raise InvalidRequest(bad)
-    settings = call.snapshot.settings
-    request, policy, warnings = expand(settings, _plain(call.request))
+    request, policy, warnings = expand(settings, _unprompted(given) if given.prompt else given)
     if request.provider_options:
         warnings = (*warnings, *stray_options(settings, request))
-    call.story.valid, call.story.request = True, request
+    story.valid, story.request = True, request
+    if request is given and policy is PLAIN:
+        return call, warnings
     return _told(call, request, policy), warnings
 
 
@@ -56,15 +58,14 @@ async def _warning(given: Events, warnings: Sequence[CallWarning]) -> Events:
 
 
 def _told(call: Call, request: GenerateRequest, policy: Policy) -> Call:
-    says = None if policy is PLAIN or policy == PLAIN else policy
+    says = None if policy == PLAIN else policy
     if request is call.request and says is None:
         return call
     return structs.replace(call, request=request, policy=says)
 
 
-def _plain(given: GenerateRequest) -> GenerateRequest:
-    if not given.prompt:
-        return given
+def _unprompted(given: GenerateRequest) -> GenerateRequest:
+    """The request with its prompt as a message."""
     request = GenerateRequest()
     request.CopyFrom(given)
     request.ClearField("prompt")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from math import inf
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2, content_pb2
-from trunkline.v1.gateway_service_pb2 import GenerationConfig, Thinking
+from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerationConfig, Thinking
 from trunkline_server.errors import Violation
 from trunkline_server.layers.validate_routing import routing_violations
 from trunkline_server.spans import seconds
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from trunkline.v1.call_pb2 import CallContext
-    from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamOptions
+    from trunkline.v1.gateway_service_pb2 import StreamOptions
 
 MAX_STOP_SEQUENCES = 16
 MAX_LABELS = 32
@@ -36,8 +37,17 @@ RANGES: Mapping[str, tuple[float, float | None]] = {
     "seed": (0, None),
     "top_logprobs": (0, 20),
 }
-# The same by the fields themselves: to ask one for its name takes longer than to look it up.
-_RANGES = {GenerationConfig.DESCRIPTOR.fields_by_name[name]: bounds for name, bounds in RANGES.items()}
+# Below: fields themselves, as ListFields gives them. To ask a message for many by name takes longer.
+_RANGES = {
+    GenerationConfig.DESCRIPTOR.fields_by_name[name]: (least, inf if most is None else most)
+    for name, (least, most) in RANGES.items()
+}
+_FIELDS = GenerateRequest.DESCRIPTOR.fields_by_name
+_PROMPT, _MESSAGES, _CONFIG = _FIELDS["prompt"], _FIELDS["messages"], _FIELDS["config"]
+# What most requests have none of.
+_RARE = frozenset(
+    _FIELDS[name] for name in ("tools", "tool_choice", "response_format", "stream_options", "routing", "context")
+)
 ROLES_OF_PARTS = {
     "tool_call": content_pb2.ROLE_ASSISTANT,
     "refusal": content_pb2.ROLE_ASSISTANT,
@@ -51,20 +61,29 @@ _MIME_TYPE = re.compile(r"[a-z]+/[A-Za-z0-9.+_-]+(;.*)?")
 
 def violations(request: GenerateRequest) -> list[Violation]:
     """Every bad field, in the order of the request. Empty = the request is valid."""
-    found = [*_conversation(request)]
-    if request.HasField("config"):
-        found += _config(request.config)
-    if request.tools or request.HasField("tool_choice"):
-        found += _tools(request)
-    if request.HasField("response_format"):
-        found += _response_format(request.response_format)
-    if request.HasField("stream_options"):
-        found += _stream_options(request.stream_options)
-    if request.HasField("routing"):
-        found += routing_violations(request)
-    if request.HasField("context"):
-        found += _context(request.context)
+    said = dict(request.ListFields())
+    found: list[Violation] = []
+    # One of them has to be there, and not both.
+    if (_PROMPT in said) is (_MESSAGES in said) or not all(map(_is_plain, said.get(_MESSAGES, ()))):
+        found += _conversation(request)
+    if _CONFIG in said:
+        found += _config(said[_CONFIG])
+    if not _RARE.isdisjoint(said):
+        found += _rare(request)
     return found
+
+
+def _rare(request: GenerateRequest) -> Iterator[Violation]:
+    if request.tools or request.HasField("tool_choice"):
+        yield from _tools(request)
+    if request.HasField("response_format"):
+        yield from _response_format(request.response_format)
+    if request.HasField("stream_options"):
+        yield from _stream_options(request.stream_options)
+    if request.HasField("routing"):
+        yield from routing_violations(request)
+    if request.HasField("context"):
+        yield from _context(request.context)
 
 
 def _conversation(request: GenerateRequest) -> Iterator[Violation]:
@@ -79,7 +98,10 @@ def _conversation(request: GenerateRequest) -> Iterator[Violation]:
 
 def _is_plain(message: content_pb2.Message) -> bool:
     """Most messages are bare text of one who may say it: nothing else of them can be wrong."""
-    return message.role in _SPEAKERS and bool(message.parts) and all(map(_is_bare_text, message.parts))
+    parts = message.parts
+    if not parts or message.role not in _SPEAKERS:
+        return False
+    return all(map(_is_bare_text, parts))
 
 
 def _message(message: content_pb2.Message, path: str) -> Iterator[Violation]:
@@ -94,9 +116,7 @@ def _message(message: content_pb2.Message, path: str) -> Iterator[Violation]:
 
 def _is_bare_text(part: content_pb2.Part) -> bool:
     """Bare text can be wrong only by where it stands."""
-    if part.HasField("provider_state") or part.HasField("cache_breakpoint"):
-        return False
-    return part.WhichOneof("data") == "text"
+    return part.HasField("text") and not (part.HasField("provider_state") or part.HasField("cache_breakpoint"))
 
 
 def _part(part: content_pb2.Part, role: content_pb2.Role.ValueType, path: str) -> Iterator[Violation]:
@@ -158,13 +178,20 @@ def _provider_part(part: content_pb2.ProviderPart, path: str) -> Iterator[Violat
 
 
 def _config(config: GenerationConfig) -> Iterator[Violation]:
+    others = False
     for field, value in config.ListFields():
         if field not in _RANGES:
+            others = True
             continue
         least, most = _RANGES[field]
-        if not (value >= least and (most is None or value <= most)):  # as no NaN is
-            bound = f"from {least} to {most}" if most is not None else f"at least {least}"
+        if not least <= value <= most:  # as no NaN is
+            bound = f"from {least} to {most}" if most < inf else f"at least {least}"
             yield Violation(f"config.{field.name}", f"must be {bound}")
+    if others:
+        yield from _unranged(config)
+
+
+def _unranged(config: GenerationConfig) -> Iterator[Violation]:
     if config.HasField("top_p") and not 0 < config.top_p <= 1:
         yield Violation("config.top_p", "must be above 0 and at most 1")
     if config.HasField("thinking"):

@@ -23,11 +23,14 @@ def as_asked(handler: Handler, allowed_tools: Collection[str]) -> Handler:
     """
 
     def handle(call: Call) -> Events:
-        if call.request.tools and (refused := _refused(call.request, allowed_tools)):
+        request = call.request
+        if request.tools and (refused := _refused(request, allowed_tools)):
             named = "; ".join(f"{violation.field}: {violation.description}" for violation in refused)
             raise CallError(call_pb2.ERROR_REASON_POLICY_BLOCKED, named, refused)
-        hidden = call.request.config.thinking.visibility == Thinking.VISIBILITY_OMITTED
-        return _without_reasoning(handler(call)) if hidden else handler(call)
+        config = request.config
+        if config.HasField("thinking") and config.thinking.visibility == Thinking.VISIBILITY_OMITTED:
+            return _without_reasoning(handler(call))
+        return handler(call)
 
     return handle
 

@@ -84,7 +84,7 @@ class HttpResponse:
 
     def has_header_like(self, part: bytes) -> bool:
         """Whether some header's name has this in it, which is in lower case. To read them all takes much longer."""
-        return part in b"\n".join([name for name, _ in self.headers.raw]).lower()
+        return part in b"\n".join(dict(self.headers.raw)).lower()
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The body, decompressed, as it arrives. Raises UpstreamError, but gives first what came before the failure."""

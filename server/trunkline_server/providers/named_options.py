@@ -23,10 +23,10 @@ def named_options(handler: Handler, provider: str, dialect: str) -> Handler:
     """
 
     def handle(call: Call) -> Events:
-        named = provider != dialect and provider in call.request.provider_options
+        named = provider in call.request.provider_options
         return _moved(handler, call, provider, dialect) if named else handler(call)
 
-    return handle
+    return handler if provider == dialect else handle
 
 
 async def _moved(handler: Handler, call: Call, provider: str, dialect: str) -> Events:

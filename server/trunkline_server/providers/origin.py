@@ -11,7 +11,7 @@ from trunkline.v1.content_pb2 import ROLE_ASSISTANT
 from trunkline.v1.gateway_service_pb2 import GenerateRequest, StreamGenerateResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from trunkline.v1.content_pb2 import Citation, Part, ProviderPart, ProviderState
     from trunkline_server.core import Call, Events, Handler
@@ -50,9 +50,20 @@ def stamped(event: StreamGenerateResponse, provider: str) -> StreamGenerateRespo
         return event
     copy = StreamGenerateResponse()
     copy.CopyFrom(event)
-    for opaque in _opaque_of(copy):
-        opaque.provider = f"{provider}{BEHIND}{opaque.provider}" if opaque.provider else provider
+    _stamp(_opaque_of(copy), provider)
     return copy
+
+
+def stamp_parts(parts: Iterable[Part], provider: str) -> None:
+    """The same of the parts of an answer that is nobody else's yet: in place."""
+    for part in parts:
+        if _has_opaque(part):
+            _stamp(_opaque(part), provider)
+
+
+def _stamp(opaques: Iterable[Opaque], provider: str) -> None:
+    for opaque in opaques:
+        opaque.provider = f"{provider}{BEHIND}{opaque.provider}" if opaque.provider else provider
 
 
 def own_only(request: GenerateRequest, provider: str) -> GenerateRequest:

@@ -14,20 +14,23 @@ from trunkline_server.dialects.scrub import without
 from trunkline_server.errors import UnsupportedCapability, UpstreamError, Violation
 from trunkline_server.fold import fold
 from trunkline_server.providers.http import HttpRequest
-from trunkline_server.providers.origin import own_only, stamped
+from trunkline_server.providers.origin import own_only, stamp_parts, stamped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from trunkline.v1.gateway_service_pb2 import GenerateRequest
     from trunkline_server.core import Call, Events, Handler
-    from trunkline_server.dialects.dialect import Dialect, Encoded, Quirks
+    from trunkline_server.dialects.dialect import Dialect, Quirks
     from trunkline_server.dialects.limits import Limit
     from trunkline_server.providers.credential import Sign
     from trunkline_server.providers.http import HttpResponse
 
     Learn = Callable[[Sequence[Limit]], None]
+    # What the dialect has no words for.
+    Unsaid = Sequence[call_pb2.Warning]
+    Answer = Sequence[StreamGenerateResponse]
 
 # Bytes of a whole answer or an error.
 MAX_BODY = 64 << 20
@@ -66,16 +69,22 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
 
     `limited` learns what the head of each answer says of the provider's limits, and must not fail.
     """
+    sign, stream_above = endpoint.sign, endpoint.stream_above
+    # What every request has; by whether its answer is streamed.
+    fixed = {False: _headers(endpoint, "application/json"), True: _headers(endpoint, "text/event-stream")}
 
     async def handle(call: Call) -> Events:
-        streaming = call.streaming or _is_long(call.request, endpoint.stream_above)
+        streaming = call.streaming or (stream_above > 0 and _is_long(call.request, stream_above))
         target = call.target
-        own = own_only(call.request, target.provider)
+        provider = target.provider
+        own = own_only(call.request, provider)
         encoded = dialect.encode_request(own, target.model, stream=streaming, quirks=endpoint.quirks)
-        if encoded.warnings and call.request.routing.strict_params:
-            raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in encoded.warnings])
-        plain = _request(call, endpoint, encoded, streaming=streaming)
-        request = plain if endpoint.sign is None else await endpoint.sign(plain)
+        warnings = encoded.warnings
+        if warnings:
+            _check_strict(call.request, warnings)
+        url, headers = endpoint.base_url + encoded.path, {**fixed[streaming], **encoded.headers}
+        plain = HttpRequest("POST", url, headers, encoded.body, call.id, call.fate.was_sent)
+        request = plain if sign is None else await sign(plain)
         try:
             async with http.exchange(request) as response:
                 if response.has_header_like(IN_EVERY_NAME):
@@ -83,13 +92,17 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
                 if streaming and response.status < FAILED and not _is_json(response):
                     async with aclosing(_pieces(response, dialect)) as events:
                         async for event in events:
-                            yield _with_warnings(stamped(event, target.provider), encoded.warnings)
+                            yield _told(event, provider, warnings)
                             if not call.streaming and event.HasField("completed"):
                                 break  # who wants it whole reads to the end, and some keep the connection open
                 else:
-                    answer = await _whole(response, dialect)
-                    for event in answer if call.streaming else (_in_one(answer),):
-                        yield _with_warnings(stamped(event, target.provider), encoded.warnings)
+                    if response.status < FAILED:
+                        answer = dialect.decode_response(await response.read(MAX_BODY))
+                    else:
+                        answer = [await _refusal(response, dialect)]
+                    tell = _each if call.streaming else _in_one
+                    for event in tell(answer, provider, warnings):
+                        yield event
         except UpstreamError as error:
             # Some say back what they were sent.
             error.message = without(
@@ -100,6 +113,12 @@ def build_upstream(endpoint: Endpoint, dialect: Dialect, http: Http, limited: Le
     return handle
 
 
+def _check_strict(request: GenerateRequest, unsaid: Unsaid) -> None:
+    """Raise UnsupportedCapability for what cannot be said in the dialect, if the caller wants all or nothing."""
+    if request.routing.strict_params:
+        raise UnsupportedCapability([Violation(warning.field, warning.message) for warning in unsaid])
+
+
 def _secrets(headers: Mapping[str, str]) -> list[str]:
     """What only the operator and the provider know. A value of a few characters is none, and any text may hold it."""
     values = (value.removeprefix("Bearer ") for value in headers.values())
@@ -108,30 +127,35 @@ def _secrets(headers: Mapping[str, str]) -> list[str]:
 
 def _is_long(request: GenerateRequest, limit: int) -> bool:
     """Whether a provider that ends long unary calls might end this one."""
-    return limit > 0 and not 0 < request.config.max_output_tokens <= limit
+    return not 0 < request.config.max_output_tokens <= limit
 
 
-def _request(call: Call, endpoint: Endpoint, encoded: Encoded, *, streaming: bool) -> HttpRequest:
-    accept = "text/event-stream" if streaming else "application/json"
-    headers = {"content-type": "application/json", "accept": accept, **endpoint.headers, **encoded.headers}
-    return HttpRequest("POST", endpoint.base_url + encoded.path, headers, encoded.body, call.id, call.fate.was_sent)
+def _headers(endpoint: Endpoint, accept: str) -> Mapping[str, str]:
+    return {"content-type": "application/json", "accept": accept, **endpoint.headers}
 
 
-async def _whole(response: HttpResponse, dialect: Dialect) -> Iterable[StreamGenerateResponse]:
-    """An answer that came in one piece, or the error that came instead."""
-    if response.status < FAILED:
-        return dialect.decode_response(await response.read(MAX_BODY))
+async def _refusal(response: HttpResponse, dialect: Dialect) -> StreamGenerateResponse:
+    """The answer that a filter gives which refuses the prompt. Any other error that came instead is raised."""
     error = dialect.decode_error(response.status, response.headers, await response.read_start(MAX_ERROR_BODY))
     if error.outcome != call_pb2.OUTCOME_CONTENT_FILTER:
         raise error
-    return [_filtered(error)]
+    return _filtered(error)
 
 
-def _in_one(events: Iterable[StreamGenerateResponse]) -> StreamGenerateResponse:
+def _each(events: Answer, provider: str, unsaid: Unsaid) -> Answer:
+    """A whole answer as whoever wants pieces is told it."""
+    return [_told(event, provider, unsaid) for event in events]
+
+
+def _in_one(events: Answer, provider: str, unsaid: Unsaid) -> Answer:
     """An answer that nobody wants in pieces: each event costs every layer a turn."""
     whole = StreamGenerateResponse()
-    fold(events, whole.completed.response)
-    return whole
+    response = whole.completed.response
+    fold(events, response)
+    stamp_parts(response.message.parts, provider)
+    if unsaid:
+        response.warnings.extend(unsaid)
+    return [whole]
 
 
 async def _pieces(response: HttpResponse, dialect: Dialect) -> Events:
@@ -150,12 +174,14 @@ def _is_json(response: HttpResponse) -> bool:
     return response.headers.get("content-type", "").startswith("application/json")
 
 
-def _with_warnings(event: StreamGenerateResponse, warnings: Sequence[call_pb2.Warning]) -> StreamGenerateResponse:
-    if not warnings or not event.HasField("completed"):
+def _told(given: StreamGenerateResponse, provider: str, unsaid: Unsaid) -> StreamGenerateResponse:
+    """The event as it leaves here: it says where its state came from, and what could not be said."""
+    event = stamped(given, provider)
+    if not unsaid or not event.HasField("completed"):
         return event
     response = GenerateResponse()
     response.CopyFrom(event.completed.response)
-    response.warnings.extend(warnings)
+    response.warnings.extend(unsaid)
     return StreamGenerateResponse(completed=StreamCompleted(response=response))
 
 

@@ -8,7 +8,7 @@ from trunkline_server.routing.described import retirement_of
 from trunkline_server.routing.window import may_outgrow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from trunkline.v1.call_pb2 import Target
     from trunkline_server.core import Call
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Names that are remembered: a caller may name any model of an open provider.
 MAX_NAMES = 1024
 
-_Key = tuple[str, tuple[str, ...], tuple[str, ...]]
+Key = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
 class Meaning(NamedTuple):
@@ -27,7 +27,7 @@ class Meaning(NamedTuple):
 
     targets: tuple[Target, ...]
     larger: tuple[Target, ...]
-    # Those that have to hold the request.
+    # Those that have to hold the request, and may be too small for one.
     rows: tuple[Candidate, ...]
     # Seconds since 1970 until one of them retires. None: not that anybody knows.
     until: int | None
@@ -38,39 +38,42 @@ class Names:
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None
-        self._meanings: dict[_Key, Meaning] = {}
+        self._meanings: dict[Key, Meaning] = {}
 
-    def recall(self, call: Call, when: int) -> Meaning | None:
-        """What the call's name means, if that is known and decides where the call goes. `when`: seconds since 1970."""
-        if call.snapshot is not self._snapshot or not says_only_a_name(call):
+    def recall(self, call: Call, clock: Callable[[], float]) -> Meaning | None:
+        """What the call's name means, if that is known and decides where the call goes.
+
+        `clock` tells seconds since 1970.
+        """
+        if call.snapshot is not self._snapshot or (key := key_of(call)) is None:
             return None
-        meaning, request = self._meanings.get(_key(call)), call.request
-        if meaning is None or (meaning.until is not None and when >= meaning.until):
+        meaning = self._meanings.get(key)
+        if meaning is None or (meaning.until is not None and clock() >= meaning.until):
             return None
-        if request.tools and len(meaning.targets) > 1:
+        if len(meaning.targets) > 1 and call.request.tools:
             return None
         for row in meaning.rows:
-            if may_outgrow(request, row):
+            if may_outgrow(call.request, row):
                 return None
         return meaning
 
-    def remember(self, call: Call, when: int, routed: Routed, rows: Iterable[Candidate]) -> None:
-        """The call went there, and none of them stands in for another. `rows`: those that have to hold the request."""
+    def remember(self, key: Key, snapshot: Snapshot, when: int, routed: Routed, rows: Iterable[Candidate]) -> None:
+        """A call went there, and none of them stands in for another. `rows`: those that have to hold the request."""
         targets, larger = routed.targets, routed.larger
-        if call.snapshot is not self._snapshot or len(self._meanings) >= MAX_NAMES:
-            self._snapshot, self._meanings = call.snapshot, {}
-        retirements = [_retirement(call.snapshot, target) for target in (*targets, *larger)]
+        if snapshot is not self._snapshot or len(self._meanings) >= MAX_NAMES:
+            self._snapshot, self._meanings = snapshot, {}
+        retirements = [_retirement(snapshot, target) for target in (*targets, *larger)]
         until = min((each for each in retirements if each is not None and each > when), default=None)
-        self._meanings[_key(call)] = Meaning(targets, larger, tuple(rows), until)
+        bounded = tuple(row for row in rows if row.window is not None)
+        self._meanings[key] = Meaning(targets, larger, bounded, until)
 
 
-def says_only_a_name(call: Call) -> bool:
-    """Whether nothing but the name and who calls decides where the call goes."""
-    return call.policy is None and not call.request.HasField("routing") and call.request.model != ""
-
-
-def _key(call: Call) -> _Key:
-    return call.request.model, call.identity.models, call.identity.providers
+def key_of(call: Call) -> Key | None:
+    """What decides where the call goes, if that is nothing but a name and who calls."""
+    request = call.request
+    if call.policy is not None or request.HasField("routing") or not (name := request.model):
+        return None
+    return name, call.identity.models, call.identity.providers
 
 
 def _retirement(snapshot: Snapshot, target: Target) -> int | None:

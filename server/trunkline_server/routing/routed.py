@@ -30,14 +30,15 @@ class Routed(Struct, frozen=True):
     replaced: Replaced
     # None: the call named whom to ask, and there was nothing to decide.
     decision: Decision | None = None
-    # Of what the prompt begins with, to know who has read it. Empty = nobody would read it for less.
+    # Of what the prompt begins with, to know who has read it. Empty = nobody would read it for less, or no decision.
     prefix: bytes = b""
 
     @property
     def is_followed(self) -> bool:
         """Whether the call's end teaches something, or its caller has to be told something."""
-        taught = self.decision is not None and self.decision.ranking.question.taught is not None
-        return taught or self.replaced != {} or self.prefix != b""
+        if self.replaced:
+            return True
+        return self.decision is not None and (self.prefix != b"" or self.decision.ranking.question.taught is not None)
 
     @property
     def lesson(self) -> Lesson | None:

@@ -26,7 +26,7 @@ from trunkline_server.routing.explained import explain
 from trunkline_server.routing.gathering import Gathering, budget_of, is_alone, is_open_to_arms, is_plain, task_of
 from trunkline_server.routing.plan import plan_by, plan_of
 from trunkline_server.routing.policy import PLAIN
-from trunkline_server.routing.remembered import Names, says_only_a_name
+from trunkline_server.routing.remembered import Names, key_of
 from trunkline_server.routing.replaced import targets_of
 from trunkline_server.routing.routed import Routed
 from trunkline_server.routing.strategies import NAMED
@@ -64,9 +64,10 @@ class Router:
         """Where the call goes. Raises UnknownModel, ModelNotAllowed, ModelGone, NoCandidate; InvalidRequest for a
         strategy that there is not; ConstraintsUnmet and ContextTooLong.
         """
+        if (meaning := self._names.recall(call, self._clock)) is not None:
+            # Its name is all that the call says: no task either.
+            return Routed(meaning.targets, meaning.larger, Choice(NAMED, f"{self._seed():016x}"), {})
         when = int(self._clock())
-        if (meaning := self._names.recall(call, when)) is not None:
-            return Routed(meaning.targets, meaning.larger, Choice(NAMED, f"{self._seed():016x}", task_of(call)), {})
         resolve = _Resolve(call, self._clock)
         plan = self._plan(call, resolve)
         if plan is None or not self._is_simple(call, plan):
@@ -74,8 +75,8 @@ class Router:
         targets = plan.targets[:1] if plan.alone else plan.targets
         choice = Choice(_said_order(call), f"{self._seed():016x}", task_of(call))
         routed = Routed(targets, plan.larger, choice, resolve.replaced)
-        if says_only_a_name(call) and not resolve.replaced:
-            self._names.remember(call, when, routed, self._rows(call, plan))
+        if not resolve.replaced and (key := key_of(call)) is not None:
+            self._names.remember(key, call.snapshot, when, routed, self._rows(call, plan))
         return routed
 
     def _is_simple(self, call: Call, plan: Plan) -> bool:

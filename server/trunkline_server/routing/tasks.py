@@ -76,6 +76,8 @@ def expand(settings: Settings, request: GenerateRequest) -> Expanded:
     An agent that is not configured counts for statistics only. Raises UnknownName for a task or a chain that is not
     configured, and with strict_params for agents; then InvalidRequest for providers that are not.
     """
+    if request.model and not settings.environment and not request.HasField("routing"):
+        return Expanded(request, PLAIN)
     routing = request.routing
     if request.model and not (routing.task or routing.agent or routing.chain or settings.environment):
         return Expanded(request, PLAIN, _strange(settings, routing))

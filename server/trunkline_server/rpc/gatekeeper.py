@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Context = aio.ServicerContext[Any, Any]
 
 HEADER = "authorization"
-_SCHEME = "bearer "
+_SCHEME = "bearer"
 # What gRPC calls the names in a client's certificate, once it has verified that.
 _NAMES = ("peer_uri", "peer_dns")
 
@@ -48,6 +48,18 @@ class Gatekeeper:
     async def admit(self, method: str, context: Context) -> Identity:
         """Who calls. Raises KeyRefused, RoleNotAllowed and KeysUnavailable."""
         token = token_of(context.invocation_metadata() or ())
+        # Most calls come with a key that is known, and where no certificate can say otherwise.
+        known = self.keyring.recall(token) if token and self.keyring is not None and not self.certificates else None
+        identity = known or await self._identified(token, method, context)
+        try:
+            check_role(identity, method)
+        except RoleNotAllowed:
+            self._tell(Actor(identity.key, identity.workspace, context.peer()), method)
+            raise
+        return identity
+
+    async def _identified(self, token: str | None, method: str, context: Context) -> Identity:
+        """Who calls, whatever he may call. Raises KeyRefused and KeysUnavailable."""
         named = certified(context.auth_context(), self.certificates) if self.certificates else None
         try:
             identity = await self._identity(token, named)
@@ -60,11 +72,6 @@ class Gatekeeper:
             # Of what was presented only the id is told, which is no secret.
             self._tell(Actor(key=parts[0] if parts else "", peer=context.peer()), method)
             raise KeyRefused(missing=token is None)
-        try:
-            check_role(identity, method)
-        except RoleNotAllowed:
-            self._tell(Actor(identity.key, identity.workspace, context.peer()), method)
-            raise
         return identity
 
     async def _identity(self, token: str | None, named: Identity | None) -> Identity | None:
@@ -73,7 +80,7 @@ class Gatekeeper:
             return named or (None if self.always else ANYBODY)
         if token is None:
             return named or (None if await self.is_needed() else ANYBODY)
-        found = self.keyring.recall(token) or await self.keyring.identify(token)
+        found = await self.keyring.identify(token)
         if found is None and not await self.is_needed() and not token.startswith("tl_"):
             return ANYBODY
         return None if found and named and found.workspace != named.workspace else found
@@ -104,12 +111,11 @@ def token_of(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
 
     Of several the last counts, none of them is tried after another.
     """
-    found = None
-    for key, value in metadata:
-        if key == HEADER:
-            text = str(value)
-            found = text[len(_SCHEME) :].strip() if text[: len(_SCHEME)].lower() == _SCHEME else ""
-    return found
+    said = dict(metadata).get(HEADER)
+    if said is None:
+        return None
+    scheme, _, token = str(said).partition(" ")
+    return token.strip() if scheme.lower() == _SCHEME else ""
 
 
 def certified(peer: Mapping[str, Iterable[bytes]], certificates: Mapping[str, Identity]) -> Identity | None:
