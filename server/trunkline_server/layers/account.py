@@ -68,8 +68,7 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
                 open_row.ending = None
                 raise
             except UpstreamError as error:
-                if (written := open_row.failed(error)) is not None:
-                    await written
+                await open_row.failed(error)
                 raise
             except BaseException as error:
                 open_row.ending = _ending(error, fate)
@@ -93,7 +92,7 @@ def _ending(error: BaseException, fate: Fate) -> call_pb2.Outcome.ValueType | No
 
 
 class _OpenRow:
-    """A row until it is finished. What its end returns is done once the caller may be told."""
+    """A row until it is finished."""
 
     def __init__(self, entry: Entry, fate: Fate, ledger: Ledger) -> None:
         self.entry = entry
@@ -106,19 +105,19 @@ class _OpenRow:
         self._begin = now()
 
     def completed(self, event: StreamGenerateResponse) -> tuple[StreamGenerateResponse, Awaitable[None]]:
-        """The event as the caller gets it, with what the attempt cost."""
+        """The event with what the attempt cost, and what is done once the caller may be told."""
         outcome = self._fate.outcome if self._fate.drains else call_pb2.OUTCOME_SUCCESS
         last, row = self.entry.completed(event, now() - self._begin, outcome)
         return last, self._finish(row)
 
-    def failed(self, error: UpstreamError) -> Awaitable[None] | None:
-        """The error learns what the attempt cost. None: it was ended from above, and failed at being closed."""
-        if self._finished:
-            return None
+    async def failed(self, error: UpstreamError) -> None:
+        if self._finished:  # ended from above, and its provider failed at being closed
+            return
         if self._fate.drains:
             _, row = self.entry.abandoned(self._fate.outcome, now() - self._begin, error.usage)
-            return self._finish(row)
-        return self._finish(self.entry.failed(error, now() - self._begin))
+            await self._finish(row)
+            return
+        await self._finish(self.entry.failed(error, now() - self._begin))
 
     def settle(self, outcome: call_pb2.Outcome.ValueType) -> Cost | None:
         """It is ended from above, so. What it cost, as far as that is known; None: it was not begun."""
