@@ -222,23 +222,23 @@ def _text_size(request: GenerateRequest) -> int:
 
 def call_row(call: Call, finished: Finished, started: int, reason: str, answer: GenerateResponse | None) -> CallRow:
     """The row of a call that has ended. It began at `started`, in microseconds since 1970."""
-    story, rate = call.story, finished.output_rate()
-    first = story.time_to_first_token
+    story, provider, result = call.story, finished.provider, finished.result
+    first = finished.time_to_first_token
     return CallRow(
         call_id=call.id,
         subject=story.subject or subject_of(call, valid=story.valid),
         started=started,
         duration=round(finished.total_time * 1e6),
-        provider=story.target.provider,
+        provider=provider,
         model=story.target.model[:LONGEST_NAME],
-        region=call.snapshot.settings.providers[story.target.provider].region if story.target.provider else "",
+        region=call.snapshot.settings.providers[provider].region if provider else "",
         outcome=story.outcome,
-        result=finished.result,
-        reason=reason if finished.result == "error" else "",
+        result=result,
+        reason=reason if result == "error" else "",
         finish_reason=answer.finish_reason if answer is not None else 0,
         attempts=story.attempts,
         fell_back=story.fell_back,
         interrupted=finished.interrupted,
         time_to_first_token=None if first is None else round(first * 1e6),
-        output_rate=rate,
+        output_rate=finished.output_rate(),
     )
