@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerateResponse
     from trunkline_server.core import Call
     from trunkline_server.errors import UpstreamError
-    from trunkline_server.layers.price import Priced
     from trunkline_server.state.statistics import Finished
 
     # See layers/price.py.
-    PriceOf = Callable[[Call, call_pb2.Usage, int, float, str], Priced]
+    PriceOf = Callable[[Call, call_pb2.Usage, int, float, str], tuple[call_pb2.Cost, int]]
 
 # An attempt's columns of tokens and of what they cost, by their fields in the contract: to ask a field for its name
 # takes longer than all else here.
