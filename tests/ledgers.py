@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
 from trunkline_server.errors import LedgerUnavailable
-from trunkline_server.layers.price import Priced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,12 +45,12 @@ class MemoryLedger:
         self.calls.append(row)
 
 
-def price_of(_: Call, usage: call_pb2.Usage, *__: object) -> Priced:
+def price_of(_: Call, usage: call_pb2.Usage, *__: object) -> tuple[call_pb2.Cost, int]:
     """1,000 nano-USD a token in, 2,000 a token out."""
     cost = call_pb2.Cost(input_nano_usd=usage.input_tokens * 1000, output_nano_usd=usage.output_tokens * 2000)
     cost.total_nano_usd = cost.input_nano_usd + cost.output_nano_usd
     cost.price_version = "test"
-    return Priced(cost, usage.cache_read_input_tokens * 500)
+    return cost, usage.cache_read_input_tokens * 500
 
 
 def most_of(_: Call, input_tokens: int, *__: object) -> Callable[[int], int]:
@@ -59,6 +58,6 @@ def most_of(_: Call, input_tokens: int, *__: object) -> Callable[[int], int]:
     return lambda output_tokens: input_tokens * 1000 + output_tokens * 2000
 
 
-def unpriced(*_: object) -> Priced:
+def unpriced(*_: object) -> tuple[call_pb2.Cost, int]:
     """Nobody knows the price."""
-    return Priced(call_pb2.Cost(price_version="test"), 0)
+    return call_pb2.Cost(price_version="test"), 0

@@ -377,9 +377,9 @@ class App:
         """An attempt has ended: who wants to know."""
         self._log_attempt(call, record)
         self._states.report(call, record)
-        target, outcome = record.target, record.outcome
-        self._alerting.tally.attempted(target.provider, outcome, now())
-        self._learner.attempted(call.story.choice.task, f"{target.provider}/{target.model}", outcome)
+        provider, model, outcome = record.target.provider, record.target.model, record.outcome
+        self._alerting.tally.attempted(provider, outcome, now())
+        self._learner.attempted(call.story.choice.task, f"{provider}/{model}", outcome)
 
     def _open(self, provider: str, status_url: str, endpoints: Sequence[Endpoint]) -> None:
         """A provider has these endpoints: who wants to know."""

@@ -21,7 +21,6 @@ from trunkline_server.layers import price
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.observe import observe
-from trunkline_server.layers.price import Priced
 from trunkline_server.layers.resolve import resolve
 from trunkline_server.logs import build_log
 from trunkline_server.registry import TaskRegistry
@@ -139,7 +138,7 @@ def test_an_answer_without_usage_is_estimated_and_says_so() -> None:
 def test_what_the_provider_says_of_how_it_processed_the_call_sets_the_price(told: dict[str, str], tier: str) -> None:
     tiers = []
 
-    def price(it: Call, usage: call_pb2.Usage, when: int, took: float, tier: str = "") -> Priced:
+    def price(it: Call, usage: call_pb2.Usage, when: int, took: float, tier: str = "") -> tuple[call_pb2.Cost, int]:
         tiers.append(tier)
         return price_of(it, usage)
 
@@ -153,7 +152,7 @@ def test_a_fast_call_costs_what_fast_calls_cost() -> None:
     async def main() -> list[int]:
         it = structs.replace(call(REQUEST), target=call_pb2.Target(provider="anthropic", model="claude-opus-4-8"))
         when = 1_796_000_000 * 10**6
-        return [price.price_of(it, USAGE, when, 1.0, tier).cost.total_nano_usd for tier in ("standard", "fast")]
+        return [price.price_of(it, USAGE, when, 1.0, tier)[0].total_nano_usd for tier in ("standard", "fast")]
 
     usual, fast = run_virtual(main())
     assert fast == 2 * usual > 0

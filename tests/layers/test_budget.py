@@ -24,7 +24,6 @@ from trunkline_server.errors import CallError, UpstreamError, usd
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
 from trunkline_server.layers.budget import budget
-from trunkline_server.layers.price import Priced
 from trunkline_server.logs import build_log
 from trunkline_server.registry import TaskRegistry
 from trunkline_server.settings import LedgerSettings
@@ -205,8 +204,8 @@ async def test_what_has_no_price_is_refused_by_name(world: World) -> None:
 
 
 async def test_what_is_free_is_never_refused(world: World) -> None:
-    def free(*_: object) -> Priced:
-        return Priced(call_pb2.Cost(total_nano_usd=0), 0)
+    def free(*_: object) -> tuple[call_pb2.Cost, int]:
+        return call_pb2.Cost(total_nano_usd=0), 0
 
     await play(world.handler(playing(said("a")), free, lambda *_: lambda _: 0, b=hard(0)))
     assert len(world.asked) == 1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trunkline.v1.call_pb2 import Cost
     from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
-    from trunkline_server.core import Call, Events, Handler, Layer
+    from trunkline_server.core import Call, Events, Fate, Handler, Layer
     from trunkline_server.layers.entry import PriceOf
     from trunkline_server.state.ledger.rows import AttemptRow
 
@@ -41,13 +41,26 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
 
     def layer(below: Handler) -> Handler:
         async def handle(call: Call) -> Events:
-            open_row = _OpenRow(call, Entry(call, price_of, time.time_ns() // 1000), ledger)
-            call.fate.settle = open_row.settle
+            entry, fate = Entry(call, price_of, time.time_ns() // 1000), call.fate
+            open_row = _OpenRow(entry, fate, ledger)
+            fate.settle = open_row.settle
             try:
-                events = below(await _begun(call, open_row.entry.begun, ledger))
+                if fate.admit is None:
+                    fate.begun = True
+                    await ledger.begin(entry.begun)
+                else:
+                    call = await fate.admit(entry.begun)  # as it may be sent
+                    fate.begun = True
+                events = below(call)
                 try:
                     async for event in events:
-                        yield await open_row.completed(event) if event.HasField("completed") else open_row.add(event)
+                        if event.HasField("completed"):
+                            last, written = open_row.completed(event)
+                            await written
+                            yield last
+                        else:
+                            entry.add(event)
+                            yield event
                 except BaseException:
                     await events.aclose()
                     raise
@@ -58,7 +71,7 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
                 await open_row.failed(error)
                 raise
             except BaseException as error:
-                open_row.ending = _ending(error, call)
+                open_row.ending = _ending(error, fate)
                 raise
             finally:
                 open_row.close()  # its row may be waited for: a cancellation of that does not write another
@@ -68,32 +81,22 @@ def account(ledger: Ledger, price_of: PriceOf) -> Layer:
     return layer
 
 
-async def _begun(call: Call, row: AttemptRow, ledger: Ledger) -> Call:
-    """The call as it is sent, once it is in the ledger."""
-    if call.fate.admit is not None:
-        call = await call.fate.admit(row)
-    call.fate.begun = True
-    if call.fate.admit is None:
-        await ledger.begin(row)
-    return call
-
-
-def _ending(error: BaseException, call: Call) -> call_pb2.Outcome.ValueType | None:
+def _ending(error: BaseException, fate: Fate) -> call_pb2.Outcome.ValueType | None:
     """How an attempt ended that neither completed nor failed at the provider. None: it was not begun."""
-    if isinstance(error, LedgerUnavailable) or not call.fate.begun:
+    if isinstance(error, LedgerUnavailable) or not fate.begun:
         return None
     if isinstance(error, CallError):
         return call_pb2.OUTCOME_NOT_SENT
     # Otherwise cancelled or closed by `attempt`, which knows why.
-    return call_pb2.OUTCOME_PROTOCOL_ERROR if isinstance(error, Exception) else call.fate.outcome
+    return call_pb2.OUTCOME_PROTOCOL_ERROR if isinstance(error, Exception) else fate.outcome
 
 
 class _OpenRow:
     """A row until it is finished."""
 
-    def __init__(self, call: Call, entry: Entry, ledger: Ledger) -> None:
+    def __init__(self, entry: Entry, fate: Fate, ledger: Ledger) -> None:
         self.entry = entry
-        self._fate = call.fate
+        self._fate = fate
         # How it is finished unless somebody knows better: the events ended without `completed`.
         self.ending: call_pb2.Outcome.ValueType | None = call_pb2.OUTCOME_INTERRUPTED
         self._finished = False
@@ -101,15 +104,11 @@ class _OpenRow:
         self._ledger = ledger
         self._begin = now()
 
-    def add(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
-        self.entry.add(event)
-        return event
-
-    async def completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
+    def completed(self, event: StreamGenerateResponse) -> tuple[StreamGenerateResponse, Awaitable[None]]:
+        """The event with what the attempt cost, and what is done once the caller may be told."""
         outcome = self._fate.outcome if self._fate.drains else call_pb2.OUTCOME_SUCCESS
         last, row = self.entry.completed(event, now() - self._begin, outcome)
-        await self._finish(row)
-        return last
+        return last, self._finish(row)
 
     async def failed(self, error: UpstreamError) -> None:
         if self._finished:  # ended from above, and its provider failed at being closed

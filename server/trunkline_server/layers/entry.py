@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from trunkline.v1.gateway_service_pb2 import GenerateRequest, GenerateResponse
     from trunkline_server.core import Call
     from trunkline_server.errors import UpstreamError
-    from trunkline_server.layers.price import Priced
     from trunkline_server.state.statistics import Finished
 
     # See layers/price.py.
-    PriceOf = Callable[[Call, call_pb2.Usage, int, float, str], Priced]
+    PriceOf = Callable[[Call, call_pb2.Usage, int, float, str], tuple[call_pb2.Cost, int]]
 
-# An attempt's columns of tokens and of costs, by their fields in the contract: to ask a field for its name takes longer
-# than all else here.
+# An attempt's columns of tokens and of what they cost, by their fields in the contract: to ask a field for its name
+# takes longer than all else here.
 _TOKENS = {call_pb2.Usage.DESCRIPTOR.fields_by_name[field]: column for column, field in TOKENS.items()}
-_COSTS = {call_pb2.Cost.DESCRIPTOR.fields_by_name[field]: column for field, column in COSTS.items()}
+_OTHERS = call_pb2.Usage.DESCRIPTOR.fields_by_name["other_units"]
+_COSTS = {
+    call_pb2.Cost.DESCRIPTOR.fields_by_name[field]: column
+    for field, column in {**COSTS, "certainty": "certainty", "price_version": "price_version"}.items()
+}
 
 REPORTED = call_pb2.CERTAINTY_REPORTED
 ESTIMATED = call_pb2.CERTAINTY_ESTIMATED
@@ -39,7 +42,6 @@ LONGEST_NAME = 256
 LONGEST_CODE = 100
 # A million times a million: more of them than there are still fit into 64 bits together.
 MOST_UNITS = 10**12
-_NOTHING = call_pb2.Usage()
 _NO_CONTEXT = call_pb2.CallContext()
 # An attempt that ended so may have been billed: one that is cut short for want of money is a success. Every other
 # failure is the provider's refusal, or was never sent.
@@ -80,7 +82,8 @@ class Entry:
         self._call = call
         self._price_of = price_of
         self._size = self._pieces = 0
-        provider, story = call.snapshot.settings.providers[call.target.provider], call.story
+        target, story, fate = call.target, call.story, call.fate
+        provider = target.provider
         if story.subject is None:
             story.subject = subject_of(call)
         self.begun = AttemptRow(
@@ -88,13 +91,13 @@ class Entry:
             attempt=call.attempt,
             subject=story.subject,
             started=started,
-            provider=call.target.provider,
-            model=call.target.model[:LONGEST_NAME],
-            region=provider.region,
+            provider=provider,
+            model=target.model[:LONGEST_NAME],
+            region=call.snapshot.settings.providers[provider].region,
             retry=call.again,
             hedge=call.hedge,
-            reserved=call.fate.reserved,
-            counted=call.fate.counted,
+            reserved=fate.reserved,
+            counted=fate.counted,
         )
 
     def add(self, event: StreamGenerateResponse) -> None:
@@ -106,11 +109,12 @@ class Entry:
         self, event: StreamGenerateResponse, took: float, outcome: call_pb2.Outcome.ValueType
     ) -> tuple[StreamGenerateResponse, AttemptRow]:
         """The last event with the attempt's cost, and the row. `took` is in seconds, here and below."""
-        usage, certainty = self._usage(event.completed.response)
-        cost, saved = self._cost(usage, certainty, took, _tier(event.completed.response))
         last = StreamGenerateResponse()
         last.CopyFrom(event)
-        last.completed.response.cost.CopyFrom(cost)
+        response = last.completed.response
+        usage, certainty = self._usage(response)
+        cost, saved = self._cost(usage, certainty, took, _tier(response))
+        response.cost.CopyFrom(cost)
         return last, self._row(outcome, took, usage, cost, saved)
 
     def failed(self, error: UpstreamError, took: float) -> AttemptRow:
@@ -171,32 +175,24 @@ class Entry:
         saved: int,
         error: UpstreamError | None = None,
     ) -> AttemptRow:
-        usage = used or _NOTHING
-        columns: dict[str, Any] = _tokens_of(usage)
-        columns |= {_COSTS[field]: value for field, value in cost.ListFields() if field in _COSTS}
+        columns: dict[str, Any] = {} if used is None else _units_of(used)
+        for field, value in cost.ListFields():
+            if (column := _COSTS.get(field)) is not None:
+                columns[column] = value
         if error is not None:
             columns |= {"provider_status": error.status, "provider_code": error.code[:LONGEST_CODE]}
-        # Hardly any usage has others, and a map of a message is slow to walk through.
-        if usage.other_units:
-            columns["other_units"] = {name: _bounded(units) for name, units in usage.other_units.items()}
-        return structs.replace(
-            self.begun,
-            duration=round(took * 1e6),
-            outcome=outcome,
-            certainty=cost.certainty,
-            saved=saved,
-            price_version=cost.price_version,
-            **columns,
-        )
+        return structs.replace(self.begun, duration=round(took * 1e6), outcome=outcome, saved=saved, **columns)
 
 
-def _tokens_of(usage: call_pb2.Usage) -> dict[str, Any]:
+def _units_of(usage: call_pb2.Usage) -> dict[str, Any]:
     """By column, of those that are known. What is set is asked for once: every attempt is written down."""
-    return {
-        _TOKENS[field]: units if 0 <= units <= MOST_UNITS else _bounded(units)
-        for field, units in usage.ListFields()
-        if field in _TOKENS
-    }
+    columns: dict[str, Any] = {}
+    for field, units in usage.ListFields():
+        if (column := _TOKENS.get(field)) is not None:
+            columns[column] = units if 0 <= units <= MOST_UNITS else _bounded(units)
+        elif field is _OTHERS:
+            columns["other_units"] = {name: _bounded(count) for name, count in units.items()}
+    return columns
 
 
 def _bounded(units: int) -> int:
@@ -225,23 +221,23 @@ def _text_size(request: GenerateRequest) -> int:
 
 def call_row(call: Call, finished: Finished, started: int, reason: str, answer: GenerateResponse | None) -> CallRow:
     """The row of a call that has ended. It began at `started`, in microseconds since 1970."""
-    story, rate = call.story, finished.output_rate()
-    first = story.time_to_first_token
+    story, provider, result = call.story, finished.provider, finished.result
+    first = finished.time_to_first_token
     return CallRow(
         call_id=call.id,
         subject=story.subject or subject_of(call, valid=story.valid),
         started=started,
         duration=round(finished.total_time * 1e6),
-        provider=story.target.provider,
+        provider=provider,
         model=story.target.model[:LONGEST_NAME],
-        region=call.snapshot.settings.providers[story.target.provider].region if story.target.provider else "",
+        region=call.snapshot.settings.providers[provider].region if provider else "",
         outcome=story.outcome,
-        result=finished.result,
-        reason=reason if finished.result == "error" else "",
+        result=result,
+        reason=reason if result == "error" else "",
         finish_reason=answer.finish_reason if answer is not None else 0,
         attempts=story.attempts,
         fell_back=story.fell_back,
         interrupted=finished.interrupted,
         time_to_first_token=None if first is None else round(first * 1e6),
-        output_rate=rate,
+        output_rate=finished.output_rate(),
     )

@@ -85,10 +85,11 @@ def _result(reason: str, answer: GenerateResponse | None) -> Literal["success", 
 
 def _finished(call: Call, reason: str, answer: GenerateResponse | None) -> Finished:
     story = call.story
+    provider, model = story.target.provider, story.target.model
     result = _result(reason, answer)
     return Finished(
-        provider=story.target.provider,
-        model=f"{story.target.provider}/{story.target.model}" if story.target.provider else "",
+        provider=provider,
+        model=f"{provider}/{model}" if provider else "",
         result=result,
         interrupted=story.committed and result == "error",
         attempts=story.attempts,
@@ -96,22 +97,22 @@ def _finished(call: Call, reason: str, answer: GenerateResponse | None) -> Finis
         total_time=now() - call.arrival,
         time_to_first_token=story.time_to_first_token,
         task=call.request.routing.task if story.valid else "",
-        estimated=_estimated(call),
+        estimated=_estimated(call, provider, model),
     )
 
 
-def _estimated(call: Call) -> int | None:
+def _estimated(call: Call, provider: str, model: str) -> int | None:
     """What the request was thought to have, counted as the family of the model counts that answered."""
-    count, target = call.story.count, call.story.target
-    if count is None or count.media or not target.provider:
+    count = call.story.count
+    if count is None or count.media or not provider:
         return None
-    offer = call.snapshot.offers[target.provider]
-    model = offer.models.get(target.model) or offer.discovered.get(target.model)
-    return count.at(model.family if model is not None else "")
+    offer = call.snapshot.offers[provider]
+    known = offer.models.get(model) or offer.discovered.get(model)
+    return count.at(known.family if known is not None else "")
 
 
 def _write(log: Log, call: Call, finished: Finished, reason: str, answer: GenerateResponse | None) -> None:
-    usage = finished.usage
+    usage, first = finished.usage, finished.time_to_first_token
     log.info(
         "call",
         id=call.id,
@@ -125,6 +126,6 @@ def _write(log: Log, call: Call, finished: Finished, reason: str, answer: Genera
         output_tokens=usage.output_tokens if usage and usage.HasField("output_tokens") else None,
         attempts=finished.attempts,
         total_ms=round(finished.total_time * 1000, 2),
-        first_token_ms=None if finished.time_to_first_token is None else round(finished.time_to_first_token * 1000, 2),
+        first_token_ms=None if first is None else round(first * 1000, 2),
         config=call.snapshot.version,
     )

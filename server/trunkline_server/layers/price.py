@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from trunkline.v1.call_pb2 import Cost
 from trunkline_server.prices import cost
@@ -18,16 +18,10 @@ if TYPE_CHECKING:
 PROCESSINGS = {"flex": "flex", "priority": "priority", "batch": "batch", "fast": "fast"}
 
 
-class Priced(NamedTuple):
-    """What was paid, and what reads from the provider's cache cost less than the same tokens at their full price."""
-
-    cost: Cost
-    # Nano-USD.
-    saved: int
-
-
-def price_of(call: Call, usage: Usage, when: int, took: float, tier: str = "") -> Priced:
+def price_of(call: Call, usage: Usage, when: int, took: float, tier: str = "") -> tuple[Cost, int]:
     """What `usage` of the call's target costs.
+
+    And the nano-USD by which reads from the provider's cache cost less than the same tokens at their full price.
 
     `when` it began is in microseconds since 1970, how long it `took` in seconds; `tier` is the provider's word for how
     it processed the call. Without a price there is no total.
@@ -35,9 +29,9 @@ def price_of(call: Call, usage: Usage, when: int, took: float, tier: str = "") -
     book, target = call.snapshot.prices, call.target
     prices = book.find(target.provider, target.model, when // 1_000_000, PROCESSINGS.get(tier, ""))
     if prices is None:
-        return Priced(Cost(price_version=book.version), 0)
+        return Cost(price_version=book.version), 0
     paid = cost.cost_of(usage, prices, wall_nanoseconds=round(took * 1e9))
-    return Priced(paid, _saved(usage, prices, paid) if usage.cache_read_input_tokens else 0)
+    return paid, _saved(usage, prices, paid) if usage.cache_read_input_tokens else 0
 
 
 def most_of(call: Call, input_tokens: int, when: int, longest: float) -> CostOf | None:

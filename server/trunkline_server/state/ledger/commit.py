@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import Struct
 
@@ -36,6 +36,8 @@ class Withdrawn(Struct, frozen=True):
 
     call_id: str
     attempt: int
+    # It has no end.
+    duration: ClassVar[None] = None
 
 
 class Wish(Struct, frozen=True):

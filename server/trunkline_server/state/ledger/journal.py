@@ -51,14 +51,14 @@ class JournalFailed(Exception):
 
 
 class _File:
-    """An open file, and how many records in it are still needed."""
+    """An open file, in how many ways it is still needed, and how many bytes may still be written to it."""
 
-    __slots__ = ("memory", "needed", "path", "room", "size")
+    __slots__ = ("memory", "needed", "path", "room")
 
     def __init__(self, path: Path, room: int) -> None:
         """Have `room` bytes on the disk, all zero. Raises OSError, and leaves nothing."""
         self.path = path
-        self.size = self.needed = 0
+        self.needed = 0
         self.room = room
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -69,6 +69,11 @@ class _File:
             raise
         finally:
             os.close(descriptor)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was written to it."""
+        return not self.memory.tell()
 
     def close(self) -> None:
         """Write no more."""
@@ -82,8 +87,8 @@ class _Call(Struct):
     begun: dict[int, _File] = field(default_factory=dict)
     # Of attempts that have ended: needed to know of the call, until the call has ended and is in the database.
     kept: list[_File] = field(default_factory=list)
-    uncommitted: int = 0
-    ended: bool = False
+    # Rows of ends that the database does not have yet. There will be one of the call's own.
+    uncommitted: int = 1
 
 
 class Journal:
@@ -125,25 +130,24 @@ class Journal:
 
     def end(self, row: CallRow) -> None:
         """A call has ended; `committed` says when the database has it."""
-        call = self._calls[row.call_id]
-        call.uncommitted += 1
-        call.ended = True
+        kept = self._calls[row.call_id].kept
         try:
             file = self._append(_CALL, row)
         except JournalFailed:
             return
-        file.needed += 1
-        call.kept.append(file)
+        if file not in kept:  # mostly the end of an attempt is in it, and keeps it
+            file.needed += 1
+            kept.append(file)
 
     def committed(self, rows: Iterable[Entry]) -> None:
         """The database has these rows. Of attempts that were begun only their ends count."""
         for row in rows:
-            if isinstance(row, Withdrawn) or row.duration is None:
+            if row.duration is None:
                 continue
             call = self._calls.get(row.call_id)
             if call is not None:
                 call.uncommitted -= 1
-                if call.ended and not call.uncommitted:
+                if not call.uncommitted:
                     self._forget_call(row.call_id, call)
 
     def _forget_call(self, call_id: str, call: _Call) -> None:
@@ -166,7 +170,7 @@ class Journal:
 
     def tidy(self) -> None:
         """Forget what stands in the current file, if none of it is needed."""
-        if self._file.size and not self._file.needed:
+        if not self._file.is_empty and not self._file.needed:
             with suppress(JournalFailed):
                 self._rotate()
 
@@ -183,13 +187,11 @@ class Journal:
             body = _ENCODER.encode(row)
         except _UNFIT:
             body = _ENCODER.encode(mended(row))
-        size = _HEAD.size + len(body)
-        if self._file.size + size > self._file.room:
-            self._rotate(size)
+        record = _HEAD.pack(kind, len(body), crc32(body)) + body
+        if len(record) > self._file.room:
+            self._rotate(len(record))
         file = self._file
-        end = file.size + size
-        file.memory[file.size : end] = _HEAD.pack(kind, len(body), crc32(body)) + body
-        file.size = end
+        file.room -= file.memory.write(record)
         return file
 
     def _release(self, file: _File) -> None:

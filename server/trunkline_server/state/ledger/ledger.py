@@ -75,6 +75,9 @@ class Ledger:
         self.budgets = Budgets(database, slot.id)
         self._slot = slot
         self._strict = settings.mode == "strict"
+        # What is done already; with asyncio's own a call that waits for it does not go through code of ours.
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done.set_result(None)
         self._retention = round(settings.retention * 1e6)
         self._log = log
         self._unrecorded = self._set_aside = 0
@@ -151,7 +154,7 @@ class Ledger:
         self._writer.put(row)
         if row.reserved:
             self.budgets.ended((row.call_id, row.attempt))
-        return _Committed(self._sure) if self._strict else _DONE
+        return _Committed(self._sure) if self._strict else self._done
 
     def end_call(self, row: CallRow) -> None:
         """A call has ended."""
@@ -285,14 +288,6 @@ class Ledger:
             self._log.warning("ledger housekeeping failed", reason=WORDS[failed.kind])
         except OSError:
             self._log.warning("ledger housekeeping failed", reason="its folder cannot be read")
-
-
-class _Done:
-    def __await__(self) -> Generator[None, None, None]:
-        return iter(())  # type: ignore[return-value]
-
-
-_DONE = _Done()
 
 
 class _Committed:

@@ -47,8 +47,8 @@ class Writer:
         self._refuse = refuse
         self._linger = linger
         self._queue: deque[Entry] = deque()
-        # Entries put and entries taken, since the beginning.
-        self._put = self._taken = 0
+        # Entries taken since the beginning.
+        self._taken = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._work = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -63,7 +63,6 @@ class Writer:
     def put(self, entry: Entry) -> None:
         """Queue an entry."""
         self._queue.append(entry)
-        self._put += 1
         if len(self._queue) >= BATCH:
             self._work.set()
         elif self._timer is None:
@@ -75,11 +74,11 @@ class Writer:
     def wait(self) -> asyncio.Future[None]:
         """Done once everything that was put until now is committed. Makes haste."""
         future = asyncio.get_running_loop().create_future()
-        if self._taken == self._put:
-            future.set_result(None)
-        else:
-            self._waiting.append((self._put, future))
+        if self._queue:
+            self._waiting.append((self._taken + len(self._queue), future))
             self._work.set()
+        else:
+            future.set_result(None)
         return future
 
     async def aclose(self, patience: float) -> None:
