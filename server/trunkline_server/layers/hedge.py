@@ -60,7 +60,7 @@ class _Race:
 
     async def run(self, until: float) -> Events:
         """Heartbeats until one has begun, one alone is left and that has ended, or the clock reads `until`."""
-        heartbeat = self._course.trial.pace.heartbeat if self._course.trial.call.streaming else float("inf")
+        heartbeat = self._course.trial.pace.heartbeat
         while not self._decided() and now() < until:
             beat, due = now() + heartbeat, min(_due(trial) for trial in self.runners)
             if await wait_any(list(self.runners.values()), min(until, beat, due)):
