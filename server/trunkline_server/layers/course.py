@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
@@ -96,7 +97,6 @@ class Course:
         self._tried: dict[int, Tried] = {}
         routing = call.request.routing if call.request.HasField("routing") else None
         self._shared = Shared(report, endpoints.signals, routing)
-        self._budget = AttemptBudget(self._attempts())
         if call.streaming:
             self._keep()
         self.trial = self._begin(0)
@@ -111,6 +111,13 @@ class Course:
         if self._mode == CONTINUE:
             shared.warnings = warning_of(self._targets, call.snapshot.settings)
 
+    @cached_property
+    def _budget(self) -> AttemptBudget:
+        """Made when somebody asks for it, which is after the first attempt has begun: most calls need no other."""
+        budget = AttemptBudget(self._attempts())
+        budget.take()
+        return budget
+
     def _attempts(self) -> int:
         """Of a caller who does not say: more than usual only if its first provider is configured for more."""
         routing, settings = self._shared.routing, self._call.snapshot.settings
@@ -122,6 +129,7 @@ class Course:
     def go_on(self) -> None:
         """Begin what `fail` has decided on."""
         if self._next is not None:
+            self._budget.take()
             payer = self._payer if self._next.again else None
             self._begin(self._next.target, paid_by=payer, resumption=self._resumption())
 
@@ -133,7 +141,6 @@ class Course:
         hedge: bool = False,
         resumption: Resumption | None = None,
     ) -> Trial:
-        self._budget.take()
         call = self._call
         call.story.attempts = attempt = call.story.attempts + 1
         request = call.request if resumption is None else resumption.request(call.request)
@@ -249,6 +256,7 @@ class Course:
         number = self._other_provider()
         if number is None or self._budget.left <= 0 or not self._endpoints.hedges.withdraw():
             return None
+        self._budget.take()
         return self._begin(number, hedge=True)
 
     def _other_provider(self) -> int | None:

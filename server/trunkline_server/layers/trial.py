@@ -105,7 +105,7 @@ class Shared(Struct):
     def begin(self, call: Call, number: int, resumption: Resumption | None) -> Trial:
         """Another one, at the call's target, which has this number."""
         pace, at = pace_of(call, self.routing), now()
-        limit = at + min(pace.attempt, pace.first_token)
+        limit = min(at + pace.attempt, at + pace.first_token, call.deadline)
         trial = Trial(call, number, pace, at, limit, self, self.signals.begin(call, at), resumption)
         self.trials.append(trial)
         return trial
@@ -127,7 +127,7 @@ class Trial(Struct, eq=False):
     number: int
     pace: Pace
     begin: float
-    # When its first piece has to be there; of a unary call the whole answer.
+    # When its first piece has to be there, of a unary call the whole answer. Not after the deadline.
     limit: float
     _shared: Shared
     _watched: Watched
@@ -148,9 +148,9 @@ class Trial(Struct, eq=False):
     async def whole(self, below: Handler, registry: TaskRegistry) -> list[StreamGenerateResponse]:
         """The same without a tape: nothing runs beside a unary call that is asked of one target at a time."""
         answer: list[StreamGenerateResponse] = []
-        events = self.asked(below)
+        events = below(self.call)  # there is nothing to resume
         try:
-            with registry.term(min(self.limit, self.call.deadline), self.late, self._ended_by):
+            with registry.term(self.limit, self.late, self._ended_by):
                 async for event in events:
                     if not answer:
                         self._begun(now())
@@ -264,7 +264,7 @@ class Trial(Struct, eq=False):
     def _succeed(self, response: GenerateResponse, at: float) -> None:
         usage = response.usage if response.HasField("usage") else None
         cost = response.cost if response.HasField("cost") else None
-        self._ended(self._attempt(call_pb2.OUTCOME_SUCCESS, at, usage, cost), at)
+        self._ended(call_pb2.OUTCOME_SUCCESS, at, usage, cost)
         if len(self._shared.trials) > 1 and (cost := cost_of(self._shared.records())) is not None:
             response.cost.CopyFrom(cost)
 
@@ -279,31 +279,38 @@ class Trial(Struct, eq=False):
         """It ends so, unless it had ended before."""
         if self.record is not None:
             return
-        at, fate = now(), self.call.fate
-        record = self._attempt(error.outcome, at, error.usage, error.cost)
-        record.provider_status = error.status
-        record.provider_code = error.code
-        record.provider_message = error.message
-        record.provider_request_id = error.request_id
-        if error.cost is None and fate.settle is not None and (cost := fate.settle(error.outcome)) is not None:
-            record.cost.CopyFrom(cost)
-        self._ended(record, at)
+        self._ended(error.outcome, now(), error.usage, error.cost, error)
 
-    def _attempt(
-        self, outcome: call_pb2.Outcome.ValueType, at: float, usage: call_pb2.Usage | None, cost: call_pb2.Cost | None
-    ) -> call_pb2.Attempt:
+    def _ended(
+        self,
+        outcome: call_pb2.Outcome.ValueType,
+        at: float,
+        usage: call_pb2.Usage | None,
+        cost: call_pb2.Cost | None,
+        error: UpstreamError | None = None,
+    ) -> None:
+        """Write down and tell that it has ended so. `error`: it has failed."""
         call = self.call
         call.fate.outcome = call.story.outcome = outcome
         record = call_pb2.Attempt(
             target=call.target, outcome=outcome, hedge=call.hedge, retry=call.again, usage=usage, cost=cost
         )
         set_seconds(record.duration, at - self.begin)
-        return record
-
-    def _ended(self, record: call_pb2.Attempt, at: float) -> None:
+        if error is not None:
+            self._add_failure(record, error)
         self.record = record
         self._watched.ended(record, at)
-        self._shared.report(self.call, record)
+        self._shared.report(call, record)
+
+    def _add_failure(self, record: call_pb2.Attempt, error: UpstreamError) -> None:
+        """What the provider said, and what it cost all the same."""
+        record.provider_status = error.status
+        record.provider_code = error.code
+        record.provider_message = error.message
+        record.provider_request_id = error.request_id
+        settle = self.call.fate.settle
+        if error.cost is None and settle is not None and (cost := settle(error.outcome)) is not None:
+            record.cost.CopyFrom(cost)
 
     def tell(self, served: call_pb2.Served, at: float) -> None:
         """Complete what the provider said of itself. `at`: when the call ends."""

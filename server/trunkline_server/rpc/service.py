@@ -181,15 +181,15 @@ class Models(ModelServiceServicer):
 
 
 def _call(request: pb.GenerateRequest, context: Context, chain: Chain, *, streaming: bool) -> Call:
-    arrival, limits = now(), chain.snapshot.settings.limits
-    timeout = time_of(context.time_remaining(), limits)
+    arrival, snapshot = now(), chain.snapshot
+    timeout = time_of(context.time_remaining(), snapshot.settings.limits)
     return Call(
         id=CALL_ID.get(),
         request=request,
         arrival=arrival,
         deadline=arrival + timeout,
         streaming=streaming,
-        snapshot=chain.snapshot,
+        snapshot=snapshot,
         identity=IDENTITY.get(),
     )
 
