@@ -67,11 +67,12 @@ class Fold(Struct):
 
         Raises ValueError if the stream has not completed: a cut stream has no answer.
         """
-        if self._completed is not None and self._completed.response.HasField("message"):
-            return self._completed.response
-        response = GenerateResponse()
-        self.write(response)
-        return response
+        completed = self._completed
+        if completed is not None and (response := completed.response).HasField("message"):
+            return response
+        folded = GenerateResponse()
+        self.write(folded)
+        return folded
 
     def write(self, response: GenerateResponse) -> None:
         """The same, as a copy in place of what is there."""
@@ -80,11 +81,13 @@ class Fold(Struct):
         response.CopyFrom(self._completed.response)
         if response.HasField("message"):
             return
-        response.message.role = ROLE_ASSISTANT
-        response.message.parts.extend(
-            _whole(part, deltas, self._states.get(index)) for index, (part, deltas) in enumerate(self._parts)
+        message, states = response.message, self._states
+        message.role = ROLE_ASSISTANT
+        message.parts.extend(
+            [_whole(part, deltas, states.get(index)) for index, (part, deltas) in enumerate(self._parts)]
         )
-        response.logprobs.extend(self._logprobs)
+        if self._logprobs:
+            response.logprobs.extend(self._logprobs)
 
 
 def _whole(start: Part, deltas: list[PartDelta], state: ProviderState | None) -> Part:

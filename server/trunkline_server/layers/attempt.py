@@ -53,7 +53,7 @@ async def _tried(below: Handler, registry: TaskRegistry, endpoints: Endpoints, r
                             async for event in events:
                                 yield event
             except UpstreamError as error:
-                delay = course.fail(error)
+                delay = course.fail(error)  # before the tape's task, which was told to close, runs again
             else:
                 return
             async with aclosing(_pause(course, delay, registry)) as beats:

@@ -71,14 +71,13 @@ class Gateway(GatewayServiceServicer):
         """The fold of the stream."""
         chain, folding = self._current.chain, Fold()
         call = _call(request, context, chain, streaming=False)
+        events = chain.handler(call)
         try:
-            events = chain.handler(call)
-            try:
-                async for event in events:
-                    folding.add(event)
-            except BaseException:
-                await events.aclose()
-                raise
+            async for event in events:
+                folding.add(event)
+        except BaseException:
+            await events.aclose()
+            raise
         finally:
             if call.story.told:
                 _tell(context, call)
