@@ -120,6 +120,10 @@ class Fate(Struct):
         self.sent = True
 
 
+# Whom a call asks before its first attempt. Nobody writes to it.
+NOBODY = Target()
+
+
 class Call(Struct, frozen=True):
     """One call on its way. Times are seconds on the clock of `now()`."""
 
@@ -138,7 +142,7 @@ class Call(Struct, frozen=True):
     # Set by resolve: what the call's task or chain asks of the choice of a target. None = nothing.
     policy: Policy | None = None
     # Set by attempt: who is asked now, and which try of the call this is, from 1.
-    target: Target = field(default_factory=Target)
+    target: Target = NOBODY
     attempt: int = 0
     # The target had failed this call before; it is asked while another one is late.
     again: bool = False

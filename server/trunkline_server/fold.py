@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
+
 from trunkline.v1.content_pb2 import ROLE_ASSISTANT, Part
 from trunkline.v1.gateway_service_pb2 import GenerateResponse, PartDelta, StreamCompleted, StreamGenerateResponse
 
@@ -22,20 +24,21 @@ def is_content(event: StreamGenerateResponse) -> bool:
     return event.WhichOneof("event") in CONTENT_KINDS
 
 
-class Fold:
+class Fold(Struct):
     """Folds the events of one stream into its `GenerateResponse`."""
 
-    def __init__(self) -> None:
-        self._parts: list[tuple[Part, list[PartDelta]]] = []
-        self._states: dict[int, ProviderState] = {}
-        self._logprobs: list[LogprobToken] = []
-        self._completed: StreamCompleted | None = None
-        self._closed = False
+    _parts: list[tuple[Part, list[PartDelta]]] = field(default_factory=list)
+    _states: dict[int, ProviderState] = field(default_factory=dict)
+    _logprobs: list[LogprobToken] = field(default_factory=list)
+    _completed: StreamCompleted | None = None
+    _closed: bool = False
 
     def add(self, event: StreamGenerateResponse) -> None:
         """Take the next event."""
         kind = event.WhichOneof("event")
-        if kind == "part_delta":
+        if kind == "completed":
+            self._completed = event.completed
+        elif kind == "part_delta":
             self._parts[event.part_delta.part_index][1].append(event.part_delta)
             self._logprobs.extend(event.part_delta.logprobs)
         elif kind == "part_started":
@@ -46,8 +49,6 @@ class Fold:
                 self._states[event.part_completed.part_index] = event.part_completed.provider_state
         elif kind == "restarted" and event.restarted.discard:
             self._discard()
-        elif kind == "completed":
-            self._completed = event.completed
 
     def _discard(self) -> None:
         self._parts, self._states, self._logprobs, self._closed = [], {}, [], False
@@ -66,11 +67,12 @@ class Fold:
 
         Raises ValueError if the stream has not completed: a cut stream has no answer.
         """
-        if self._completed is not None and self._completed.response.HasField("message"):
-            return self._completed.response
-        response = GenerateResponse()
-        self.write(response)
-        return response
+        completed = self._completed
+        if completed is not None and (response := completed.response).HasField("message"):
+            return response
+        folded = GenerateResponse()
+        self.write(folded)
+        return folded
 
     def write(self, response: GenerateResponse) -> None:
         """The same, as a copy in place of what is there."""
@@ -79,11 +81,13 @@ class Fold:
         response.CopyFrom(self._completed.response)
         if response.HasField("message"):
             return
-        response.message.role = ROLE_ASSISTANT
-        response.message.parts.extend(
-            _whole(part, deltas, self._states.get(index)) for index, (part, deltas) in enumerate(self._parts)
+        message, states = response.message, self._states
+        message.role = ROLE_ASSISTANT
+        message.parts.extend(
+            [_whole(part, deltas, states.get(index)) for index, (part, deltas) in enumerate(self._parts)]
         )
-        response.logprobs.extend(self._logprobs)
+        if self._logprobs:
+            response.logprobs.extend(self._logprobs)
 
 
 def _whole(start: Part, deltas: list[PartDelta], state: ProviderState | None) -> Part:

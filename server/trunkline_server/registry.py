@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trunkline_server.tape import Tape
@@ -21,6 +22,8 @@ class TaskRegistry:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._playing: set[Tape | Term] = set()
+        # Makes a time for a block of the running task, which `interrupt` ends as well; see Term.
+        self.term = partial(Term, self._playing)
         # Nothing is begun any more that outlives its call.
         self.interrupted = False
 
@@ -51,10 +54,6 @@ class TaskRegistry:
         """Close what the tape plays; that is not awaited."""
         self._playing.discard(tape)
         tape.close()
-
-    def term(self, until: float, late: Callable[[], Exception], ending: Callable[[Exception], None]) -> Term:
-        """A time for a block of the running task, which `interrupt` ends as well; see Term."""
-        return Term(self._playing, until, late, ending)
 
     def interrupt(self, make_error: Callable[[], Exception]) -> None:
         """End every tape that still plays, and every term; its reader sees an error of its own."""

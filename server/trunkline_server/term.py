@@ -22,26 +22,27 @@ class Term:
     limit within the block, which goes on after it, the block ends a moment later.
     """
 
+    _error: Exception | None = None
+
     def __init__(
         self,
         playing: set[Tape | Term],
         until: float,
-        late: Callable[[], Exception],
+        late: Callable[[float], Exception],
         ending: Callable[[Exception], None],
     ) -> None:
-        """`playing`: where it can be found while it lasts. `late` makes the error when the time is over."""
+        """`playing`: where it can be found while it lasts. `late` makes the error when the time, `until`, is over."""
         self._playing = playing
         self._until = until
         self._late = late
         self._ending = ending
-        self._error: Exception | None = None
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a term is of a task")
         self._task, self._cancelled = task, task.cancelling()
-        self._timer = asyncio.get_running_loop().call_at(self._until, self._expire)
+        self._timer = task.get_loop().call_at(self._until, self._expire)
         self._playing.add(self)
 
     def __exit__(self, *_: object) -> None:
@@ -63,4 +64,4 @@ class Term:
         self._task.cancel()
 
     def _expire(self) -> None:
-        self.fail(self._late())
+        self.fail(self._late(self._until))

@@ -526,8 +526,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a strategy hedges calls that forbid it",
         "layers/course.py",
-        """request.routing.HasField("allow_hedging"):\n            return request.routing.allow_hedging\n""",
-        """request.routing.allow_hedging:\n            return True\n""",
+        """routing.HasField("allow_hedging"):\n            return routing.allow_hedging\n""",
+        """routing.allow_hedging:\n            return True\n""",
         ("test_routing_served.py",),
     ),
     Mutant(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trunkline.v1 import call_pb2
@@ -15,10 +16,9 @@ from trunkline_server.core import now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.layers.course import Course
 from trunkline_server.layers.hedge import hedged
-from trunkline_server.layers.trial import HEARTBEAT, NEVER
+from trunkline_server.layers.trial import HEARTBEAT
 
 if TYPE_CHECKING:
-    from trunkline.v1.gateway_service_pb2 import StreamGenerateResponse
     from trunkline_server.core import Call, Events, Handler, Layer
     from trunkline_server.layers.course import Endpoints
     from trunkline_server.layers.trial import Report
@@ -35,30 +35,27 @@ def attempt(registry: TaskRegistry, report: Report, endpoints: Endpoints) -> Lay
     marker. However the call ends, what runs below is closed: by the registry, of a unary call by its caller.
     `report` learns of each attempt once, when it has ended, and must not fail.
     """
-
-    def layer(below: Handler) -> Handler:
-        return lambda call: _tried(call, endpoints, report, below, registry)
-
-    return layer
+    return lambda below: partial(_tried, below, registry, endpoints, report)
 
 
-async def _tried(call: Call, endpoints: Endpoints, report: Report, below: Handler, registry: TaskRegistry) -> Events:
+async def _tried(below: Handler, registry: TaskRegistry, endpoints: Endpoints, report: Report, call: Call) -> Events:
     course = Course(call, endpoints, report)
+    alone = not call.streaming and not course.may_hedge()
     try:
-        if not call.streaming and not course.may_hedge():
-            for event in await _answer(course, below, registry):
-                yield event
-            return
         while True:
-            with registry.play(course.trial.asked(below)) as tape:
-                try:
-                    async with aclosing(_reading(course, tape, below, registry)) as events:
-                        async for event in events:
-                            yield event
-                except UpstreamError as error:
-                    delay = course.fail(error)
+            try:
+                if alone:
+                    for event in await course.trial.whole(below, registry):
+                        yield event
                 else:
-                    return
+                    with registry.play(course.trial.asked(below)) as tape:
+                        async with aclosing(_reading(course, tape, below, registry)) as events:
+                            async for event in events:
+                                yield event
+            except UpstreamError as error:
+                delay = course.fail(error)  # before the tape's task, which was told to close, runs again
+            else:
+                return
             async with aclosing(_pause(course, delay, registry)) as beats:
                 async for beat in beats:
                     yield beat
@@ -69,21 +66,7 @@ async def _tried(call: Call, endpoints: Endpoints, report: Report, below: Handle
         course.close(call_pb2.OUTCOME_PROTOCOL_ERROR)
         raise
     finally:
-        course.close(call_pb2.OUTCOME_CANCELLED)
         course.release()
-
-
-async def _answer(course: Course, below: Handler, registry: TaskRegistry) -> list[StreamGenerateResponse]:
-    """The whole answer to a call that nobody hears of meanwhile."""
-    while True:
-        try:
-            return await course.trial.whole(below, registry)
-        except UpstreamError as error:
-            delay = course.fail(error)
-        async with aclosing(_pause(course, delay, registry)) as nothing:
-            async for _ in nothing:
-                pass
-        course.go_on()
 
 
 def _reading(course: Course, tape: Tape, below: Handler, registry: TaskRegistry) -> Events:
@@ -96,10 +79,9 @@ async def _pause(course: Course, delay: float, registry: TaskRegistry) -> Events
 
     On a tape of its own, so that a drain ends it as it ends everything that plays.
     """
-    call = course.trial.call
-    heartbeat = course.trial.pace.heartbeat if call.streaming else NEVER
+    heartbeat, deadline = course.trial.pace.heartbeat, course.trial.call.deadline
     with registry.play(_silence(delay)) as tape:
-        while not await tape.wait(min(now() + heartbeat, call.deadline)):
+        while not await tape.wait(min(now() + heartbeat, deadline)):
             yield HEARTBEAT
         tape.take()  # the last one, which nobody gets; or what ends the call
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import structs
@@ -16,11 +17,11 @@ from trunkline_server.fold import Fold
 from trunkline_server.layers.failure import call_error, ending, interrupted
 from trunkline_server.layers.resume import (
     CONTINUE,
+    FAIL,
     RESTART,
     Continuation,
     Resumption,
     can_continue,
-    continued,
     warning_of,
 )
 from trunkline_server.layers.sums import cost_of, usage_of
@@ -84,35 +85,51 @@ class Endpoints(Protocol):
 class Course:
     """One call's. `trial` is the attempt whose answer is read."""
 
+    _mode: call_pb2.OnInterruption.ValueType = FAIL
+    _next: Chosen | None = None
+    # Who pays for that, if it is a retry.
+    _payer: object | None = None
+
     def __init__(self, call: Call, endpoints: Endpoints, report: Report) -> None:
         self._call = call
         self._endpoints = endpoints
         self._targets = call.plan + call.larger
-        self._budget = AttemptBudget(self._attempts())
         self._tried: dict[int, Tried] = {}
-        # What still runs, by its target's number.
-        self._running: dict[Trial, int] = {}
-        self._mode = call.request.routing.on_interruption if call.streaming else 0
-        keeps = call.streaming and (call.request.stream_options.include_final_message or self._mode == CONTINUE)
-        self._shared = Shared(report, endpoints.signals, Fold() if keeps else None)
-        if self._mode == CONTINUE:
-            self._shared.warnings = warning_of(self._targets, call.snapshot.settings)
-        self._next: Chosen | None = None
-        # Who pays for that, if it is a retry.
-        self._payer: object | None = None
+        routing = call.request.routing if call.request.HasField("routing") else None
+        self._shared = Shared(report, endpoints.signals, routing)
+        if call.streaming:
+            self._keep()
         self.trial = self._begin(0)
+
+    def _keep(self) -> None:
+        """Keep of a streamed answer what its end or another attempt needs."""
+        call, shared = self._call, self._shared
+        if shared.routing is not None:
+            self._mode = shared.routing.on_interruption
+        if self._mode == CONTINUE or call.request.stream_options.include_final_message:
+            shared.fold = Fold()
+        if self._mode == CONTINUE:
+            shared.warnings = warning_of(self._targets, call.snapshot.settings)
+
+    @cached_property
+    def _budget(self) -> AttemptBudget:
+        """Made when somebody asks for it, which is after the first attempt has begun: most calls need no other."""
+        budget = AttemptBudget(self._attempts())
+        budget.take()
+        return budget
 
     def _attempts(self) -> int:
         """Of a caller who does not say: more than usual only if its first provider is configured for more."""
-        request, settings = self._call.request, self._call.snapshot.settings
-        if request.HasField("routing") and request.routing.HasField("max_attempts"):
-            return request.routing.max_attempts
+        routing, settings = self._shared.routing, self._call.snapshot.settings
+        if routing is not None and routing.HasField("max_attempts"):
+            return routing.max_attempts
         here = settings.providers[self._targets[0].provider].retry.max_attempts
         return max(settings.max_attempts, here) if here > ATTEMPTS else settings.max_attempts
 
     def go_on(self) -> None:
         """Begin what `fail` has decided on."""
         if self._next is not None:
+            self._budget.take()
             payer = self._payer if self._next.again else None
             self._begin(self._next.target, paid_by=payer, resumption=self._resumption())
 
@@ -124,25 +141,21 @@ class Course:
         hedge: bool = False,
         resumption: Resumption | None = None,
     ) -> Trial:
-        self._budget.take()
-        call, target = self._call, self._targets[number]
-        call.story.attempts += 1
-        request = call.request
-        if isinstance(resumption, Continuation):
-            request = continued(request, resumption.sent)
+        call = self._call
+        call.story.attempts = attempt = call.story.attempts + 1
+        request = call.request if resumption is None else resumption.request(call.request)
         again = number in self._tried
-        asked = call.at(target, call.story.attempts, request, again=again, hedge=hedge, paid_by=paid_by)
-        trial = Trial(asked, self._shared, resumption)
-        self._running[trial] = number
+        asked = call.at(self._targets[number], attempt, request, again=again, hedge=hedge, paid_by=paid_by)
+        trial = self._shared.begin(asked, number, resumption)
         self.read(trial)
         return trial
 
     def read(self, trial: Trial) -> None:
         """This is the attempt whose answer the caller gets, as it looks."""
         self.trial = trial
-        story = self._call.story
-        story.target = trial.call.target
-        story.fell_back = trial.call.target is not self._targets[0]
+        story, target = self._call.story, trial.call.target
+        story.target = target
+        story.fell_back = target is not self._targets[0]
 
     # --- failures -----------------------------------------------------------------------------------------------------
 
@@ -168,12 +181,11 @@ class Course:
     def lose(self, trial: Trial, error: UpstreamError) -> int:
         """An attempt has failed. The number of its target."""
         trial.end(error)
-        number = self._running.pop(trial)
-        before = self._tried.get(number)
-        self._tried[number] = Tried(before.attempts + 1 if before else 1, error, now())
+        before = self._tried.get(trial.number)
+        self._tried[trial.number] = Tried(before.attempts + 1 if before else 1, error, now())
         if error.outcome == call_pb2.OUTCOME_NOT_SENT:
             self._budget.left += 1  # nobody was asked
-        return number
+        return trial.number
 
     def _may_retry(self, number: int) -> bool:
         self._payer = self._endpoints.retry(self._targets[number].provider)
@@ -233,9 +245,9 @@ class Course:
 
     def may_hedge(self) -> bool:
         """Whether it may be made twice at once: as it says, and as its strategy does where it says nothing."""
-        request = self._call.request
-        if request.HasField("routing") and request.routing.HasField("allow_hedging"):
-            return request.routing.allow_hedging
+        routing = self._shared.routing
+        if routing is not None and routing.HasField("allow_hedging"):
+            return routing.allow_hedging
         own = self._call.snapshot.settings.routing.strategies.get(self._call.story.choice.strategy)
         return own is not None and own.hedge
 
@@ -244,11 +256,12 @@ class Course:
         number = self._other_provider()
         if number is None or self._budget.left <= 0 or not self._endpoints.hedges.withdraw():
             return None
+        self._budget.take()
         return self._begin(number, hedge=True)
 
     def _other_provider(self) -> int | None:
         """The next target that fails for reasons of its own, and that would most likely begin in time."""
-        call, busy = self._call, {trial.call.target.provider for trial in self._running}
+        call, busy = self._call, {trial.call.target.provider for trial in self._shared.running()}
         for number, target in enumerate(call.plan):
             if number in self._tried or target.provider in busy:
                 continue
@@ -258,10 +271,9 @@ class Course:
 
     def win(self, winner: Trial) -> None:
         """Only this one is read from now on; what runs beside it is not wanted any more."""
-        for trial in list(self._running):
+        for trial in self._shared.running():
             if trial is not winner:
                 trial.end(UpstreamError(call_pb2.OUTCOME_CANCELLED))
-                del self._running[trial]
         self.read(winner)
 
     async def told(self, error: CallError) -> CallError:
@@ -302,14 +314,17 @@ class Course:
 
     def close(self, outcome: call_pb2.Outcome.ValueType) -> None:
         """Whatever still runs ends so."""
-        for trial in self._running:
-            if trial.record is None:
-                trial.end(UpstreamError(outcome))
-        self._running.clear()
+        for trial in self._shared.running():
+            trial.end(UpstreamError(outcome))
 
     def release(self) -> None:
-        """The call is over, and what knows one another lets go: else it would be left to the garbage collector."""
+        """The call is over: what still runs is cancelled, and what knows one another lets go.
+
+        Else it would be left to the garbage collector.
+        """
         for trial in self._shared.trials:
+            if trial.record is None:
+                trial.end(UpstreamError(call_pb2.OUTCOME_CANCELLED))
             trial.call.fate.settle = None
         self._shared.trials.clear()
 

@@ -46,11 +46,6 @@ async def hedged(course: Course, tape: Tape, late: float, below: Handler, regist
                 yield event
 
 
-def _due(trial: Trial) -> float:
-    """When it has to have begun."""
-    return min(trial.limit, trial.call.deadline)
-
-
 class _Race:
     """Attempts of which none has begun to answer."""
 
@@ -60,9 +55,9 @@ class _Race:
 
     async def run(self, until: float) -> Events:
         """Heartbeats until one has begun, one alone is left and that has ended, or the clock reads `until`."""
-        heartbeat = self._course.trial.pace.heartbeat if self._course.trial.call.streaming else float("inf")
+        heartbeat = self._course.trial.pace.heartbeat
         while not self._decided() and now() < until:
-            beat, due = now() + heartbeat, min(_due(trial) for trial in self.runners)
+            beat, due = now() + heartbeat, min(trial.limit for trial in self.runners)
             if await wait_any(list(self.runners.values()), min(until, beat, due)):
                 self._drop_ended()
             elif due <= min(until, beat):
@@ -92,7 +87,7 @@ class _Race:
 
     def _drop_late(self, due: float) -> None:
         """Out of the race: what should have begun until then. Raises what it means if nothing is left, or no time."""
-        for trial in [trial for trial in self.runners if _due(trial) <= due]:
+        for trial in [trial for trial in self.runners if trial.limit <= due]:
             error = trial.late(due)
             if not isinstance(error, UpstreamError) or len(self.runners) == 1:
                 raise error

@@ -35,6 +35,10 @@ class Resumption:
     def __init__(self, cause: call_pb2.Outcome.ValueType) -> None:
         self.cause = cause
 
+    def request(self, request: GenerateRequest) -> GenerateRequest:
+        """What the attempt asks for, of a call that asks for this."""
+        return request
+
     def join(self, events: list[StreamGenerateResponse]) -> list[StreamGenerateResponse]:
         """What the caller gets of these events."""
         return events
@@ -55,6 +59,10 @@ class Continuation(Resumption):
         self._tail = sent[-LONGEST_OVERLAP:]
         # What may be said again; None once that is decided.
         self._held: str | None = ""
+
+    def request(self, request: GenerateRequest) -> GenerateRequest:
+        """The same, with what was sent at its end."""
+        return continued(request, self.sent)
 
     def join(self, events: list[StreamGenerateResponse]) -> list[StreamGenerateResponse]:
         """The same events as pieces of the part that is open."""

@@ -38,33 +38,36 @@ NEVER = float("inf")
 
 
 class Pace(Struct, frozen=True):
-    """How long a reader waits, in seconds."""
+    """How long a reader waits, in seconds. All but `attempt` is of streams."""
 
-    first_token: float
-    between_tokens: float
-    heartbeat: float
-    coalesce: float
     # For a whole answer, and for the first piece of a stream.
     attempt: float
+    first_token: float = NEVER
+    between_tokens: float = NEVER
+    heartbeat: float = NEVER
+    coalesce: float = 0.0
 
 
-def pace_of(call: Call) -> Pace:
+def pace_of(call: Call, routing: call_pb2.Routing | None) -> Pace:
     """The limits of the target's provider, and what the caller wants."""
-    request, limits = call.request, call.snapshot.settings.limits
-    provider = call.snapshot.settings.providers[call.target.provider]
-    attempt, heartbeat, coalesce = provider.retry.attempt_timeout or NEVER, NEVER, 0.0
-    if request.HasField("routing") and request.routing.HasField("attempt_timeout"):
-        attempt = min(attempt, seconds(request.routing.attempt_timeout))
-    if request.HasField("stream_options"):
-        options = request.stream_options
+    settings = call.snapshot.settings
+    provider = settings.providers[call.target.provider]
+    attempt = provider.retry.attempt_timeout or NEVER
+    if routing is not None and routing.HasField("attempt_timeout"):
+        attempt = min(attempt, seconds(routing.attempt_timeout))
+    if not call.streaming:
+        return Pace(attempt)
+    limits, heartbeat, coalesce = settings.limits, NEVER, 0.0
+    if call.request.HasField("stream_options"):
+        options = call.request.stream_options
         coalesce = seconds(options.coalesce_window)
         heartbeat = seconds(options.heartbeat_interval) if options.HasField("heartbeat_interval") else NEVER
     return Pace(
+        attempt,
         first_token=provider.first_token or limits.first_token,
         between_tokens=provider.between_tokens or limits.between_tokens,
         heartbeat=heartbeat,
         coalesce=coalesce,
-        attempt=attempt,
     )
 
 
@@ -90,35 +93,49 @@ class Shared(Struct):
 
     report: Report
     signals: Begins
+    # What the caller says of how it is tried. None = nothing.
+    routing: call_pb2.Routing | None
     # The answer so far, where it is needed as a whole.
-    fold: Fold | None
+    fold: Fold | None = None
     # All, in the order in which they began.
     trials: list[Trial] = field(default_factory=list)
     # What to say at the end beside what the provider has to say.
     warnings: list[call_pb2.Warning] = field(default_factory=list)
 
+    def begin(self, call: Call, number: int, resumption: Resumption | None) -> Trial:
+        """Another one, at the call's target, which has this number."""
+        pace, at = pace_of(call, self.routing), now()
+        limit = min(at + pace.attempt, at + pace.first_token, call.deadline)
+        trial = Trial(call, number, pace, at, limit, self, self.signals.begin(call, at), resumption)
+        self.trials.append(trial)
+        return trial
+
     def records(self) -> list[call_pb2.Attempt]:
         """Those that have ended."""
         return [trial.record for trial in self.trials if trial.record is not None]
 
+    def running(self) -> list[Trial]:
+        """Those that have not."""
+        return [trial for trial in self.trials if trial.record is None]
 
-class Trial:
+
+class Trial(Struct, eq=False):
     """One attempt. Its events are read by `events`; it has ended once `record` is there."""
 
-    def __init__(self, call: Call, shared: Shared, resumption: Resumption | None = None) -> None:
-        """`resumption`: a piece of the answer was sent before this."""
-        self.call = call
-        self.record: call_pb2.Attempt | None = None
-        self.pace = pace_of(call)
-        self.begin = now()
-        self._watched = shared.signals.begin(call, self.begin)
-        self._resumption = resumption
-        self._shared = shared
-        # A piece of this very attempt was sent.
-        self._opened = False
-        # When its first piece came, in nanoseconds since 1970.
-        self._created = 0
-        shared.trials.append(self)
+    call: Call
+    # Its target's.
+    number: int
+    pace: Pace
+    begin: float
+    # When its first piece has to be there, of a unary call the whole answer. Not after the deadline.
+    limit: float
+    _shared: Shared
+    _watched: Watched
+    # Of what was sent before this. None: nothing was.
+    _resumption: Resumption | None
+    record: call_pb2.Attempt | None = None
+    # When its first piece came, in nanoseconds since 1970. 0: none did.
+    _created: int = 0
 
     def asked(self, below: Handler) -> Events:
         """What answers it, for a tape."""
@@ -128,20 +145,12 @@ class Trial:
         """What the caller gets of it. Raises UpstreamError, and CallError if the whole call ends."""
         return self._stream(tape) if self.call.streaming else self._whole(tape)
 
-    @property
-    def limit(self) -> float:
-        """When its first piece has to be there; of a unary call the whole answer."""
-        wait = self.pace.attempt
-        if self.call.streaming and self.pace.first_token < wait:
-            wait = self.pace.first_token
-        return self.begin + wait
-
     async def whole(self, below: Handler, registry: TaskRegistry) -> list[StreamGenerateResponse]:
         """The same without a tape: nothing runs beside a unary call that is asked of one target at a time."""
         answer: list[StreamGenerateResponse] = []
-        events, due = self.asked(below), min(self.limit, self.call.deadline)
+        events = below(self.call)  # there is nothing to resume
         try:
-            with registry.term(due, lambda: self.late(due), self._ended_by):
+            with registry.term(self.limit, self.late, self._ended_by):
                 async for event in events:
                     if not answer:
                         self._begun(now())
@@ -149,9 +158,9 @@ class Trial:
         except BaseException:
             await events.aclose()
             raise
-        if not answer or not answer[-1].HasField("completed"):
+        if not answer or not (last := answer[-1]).HasField("completed"):
             raise no_marker()
-        answer[-1] = self._completed(answer[-1])
+        answer[-1] = self._completed(last)
         return answer
 
     async def _whole(self, tape: Tape) -> Events:
@@ -174,11 +183,11 @@ class Trial:
         while True:
             while not await self._wait(tape, limit, pace.heartbeat):
                 yield HEARTBEAT
-            if pace.coalesce and self._opened:
+            if pace.coalesce and self._created:
                 await tape.gather(min(now() + pace.coalesce, self.call.deadline))
             events = merge(taken_from(tape))
             for event in events if resumption is None else resumption.join(events):
-                if not self._opened and (is_content(event) or event.HasField("completed")):
+                if not self._created and (is_content(event) or event.HasField("completed")):
                     yield self._opening()
                 if fold is not None:
                     fold.add(event)
@@ -206,13 +215,12 @@ class Trial:
     def _code(self) -> str:
         if not self.call.streaming:
             return "attempt_timeout"
-        if self._opened:
+        if self._created:
             return "between_tokens"
         return "first_token" if self.pace.first_token <= self.pace.attempt else "attempt_timeout"
 
     def _begun(self, at: float) -> None:
         """Its first piece is there."""
-        self._opened = True
         self._created = time.time_ns()
         self._watched.first_token(at)
 
@@ -236,17 +244,16 @@ class Trial:
 
     def _completed(self, event: StreamGenerateResponse) -> StreamGenerateResponse:
         """The provider's `completed` with what only we know. A copy: an event that was given is not changed."""
-        shared = self._shared
+        call, shared = self.call, self._shared
         last = StreamGenerateResponse()
+        last.CopyFrom(event)
         response = last.completed.response
-        if shared.fold is not None and self.call.request.stream_options.include_final_message:
+        if shared.fold is not None and call.request.stream_options.include_final_message:
             response.CopyFrom(shared.fold.response())
-        else:
-            response.CopyFrom(event.completed.response)
-        response.id = self.call.id
+        response.id = call.id
         set_nanoseconds(response.create_time, self._created)
         for warning in response.warnings:
-            warning.target.CopyFrom(self.call.target)
+            warning.target.CopyFrom(call.target)
         at = now()
         self._succeed(response, at)
         if shared.warnings:
@@ -255,12 +262,9 @@ class Trial:
         return last
 
     def _succeed(self, response: GenerateResponse, at: float) -> None:
-        record = self._attempt(call_pb2.OUTCOME_SUCCESS, at)
-        if response.HasField("usage"):
-            record.usage.CopyFrom(response.usage)
-        if response.HasField("cost"):
-            record.cost.CopyFrom(response.cost)
-        self._ended(record, at)
+        usage = response.usage if response.HasField("usage") else None
+        cost = response.cost if response.HasField("cost") else None
+        self._ended(call_pb2.OUTCOME_SUCCESS, at, usage, cost)
         if len(self._shared.trials) > 1 and (cost := cost_of(self._shared.records())) is not None:
             response.cost.CopyFrom(cost)
 
@@ -275,46 +279,52 @@ class Trial:
         """It ends so, unless it had ended before."""
         if self.record is not None:
             return
-        at = now()
-        record = self._attempt(error.outcome, at)
+        self._ended(error.outcome, now(), error.usage, error.cost, error)
+
+    def _ended(
+        self,
+        outcome: call_pb2.Outcome.ValueType,
+        at: float,
+        usage: call_pb2.Usage | None,
+        cost: call_pb2.Cost | None,
+        error: UpstreamError | None = None,
+    ) -> None:
+        """Write down and tell that it has ended so. `error`: it has failed."""
+        call = self.call
+        call.fate.outcome = call.story.outcome = outcome
+        record = call_pb2.Attempt(
+            target=call.target, outcome=outcome, hedge=call.hedge, retry=call.again, usage=usage, cost=cost
+        )
+        set_seconds(record.duration, at - self.begin)
+        if error is not None:
+            self._add_failure(record, error)
+        self.record = record
+        self._watched.ended(record, at)
+        self._shared.report(call, record)
+
+    def _add_failure(self, record: call_pb2.Attempt, error: UpstreamError) -> None:
+        """What the provider said, and what it cost all the same."""
         record.provider_status = error.status
         record.provider_code = error.code
         record.provider_message = error.message
         record.provider_request_id = error.request_id
-        if error.usage is not None:
-            record.usage.CopyFrom(error.usage)
-        cost = error.cost
-        if cost is None and self.call.fate.settle is not None:
-            cost = self.call.fate.settle(error.outcome)
-        if cost is not None:
+        settle = self.call.fate.settle
+        if error.cost is None and settle is not None and (cost := settle(error.outcome)) is not None:
             record.cost.CopyFrom(cost)
-        self._ended(record, at)
-
-    def _attempt(self, outcome: call_pb2.Outcome.ValueType, at: float) -> call_pb2.Attempt:
-        self.call.fate.outcome = self.call.story.outcome = outcome
-        call = self.call
-        record = call_pb2.Attempt(target=call.target, outcome=outcome, hedge=call.hedge, retry=call.again)
-        set_seconds(record.duration, at - self.begin)
-        return record
-
-    def _ended(self, record: call_pb2.Attempt, at: float) -> None:
-        self.record = record
-        self._watched.ended(record, at)
-        self._shared.report(self.call, record)
 
     def tell(self, served: call_pb2.Served, at: float) -> None:
         """Complete what the provider said of itself. `at`: when the call ends."""
-        story = self.call.story
-        served.target.CopyFrom(self.call.target)
-        served.requested_model = self.call.request.model
-        served.config_version = self.call.snapshot.version
+        call, story = self.call, self.call.story
+        served.target.CopyFrom(call.target)
+        served.requested_model = call.request.model
+        served.config_version = call.snapshot.version
         choice = story.choice
         served.strategy, served.decision_id = choice.strategy, choice.decision_id
         served.task, served.experiment_arm = choice.task, choice.arm
         served.attempts.extend(self._shared.records())
         if story.time_to_first_token is not None:
             set_seconds(served.time_to_first_token, story.time_to_first_token)
-        set_seconds(served.total_time, at - self.call.arrival)
+        set_seconds(served.total_time, at - call.arrival)
 
 
 def taken_from(tape: Tape) -> list[StreamGenerateResponse]:

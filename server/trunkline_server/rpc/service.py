@@ -71,14 +71,13 @@ class Gateway(GatewayServiceServicer):
         """The fold of the stream."""
         chain, folding = self._current.chain, Fold()
         call = _call(request, context, chain, streaming=False)
+        events = chain.handler(call)
         try:
-            events = chain.handler(call)
-            try:
-                async for event in events:
-                    folding.add(event)
-            except BaseException:
-                await events.aclose()
-                raise
+            async for event in events:
+                folding.add(event)
+        except BaseException:
+            await events.aclose()
+            raise
         finally:
             if call.story.told:
                 _tell(context, call)
@@ -181,15 +180,15 @@ class Models(ModelServiceServicer):
 
 
 def _call(request: pb.GenerateRequest, context: Context, chain: Chain, *, streaming: bool) -> Call:
-    arrival, limits = now(), chain.snapshot.settings.limits
-    timeout = time_of(context.time_remaining(), limits)
+    arrival, snapshot = now(), chain.snapshot
+    timeout = time_of(context.time_remaining(), snapshot.settings.limits)
     return Call(
         id=CALL_ID.get(),
         request=request,
         arrival=arrival,
         deadline=arrival + timeout,
         streaming=streaming,
-        snapshot=chain.snapshot,
+        snapshot=snapshot,
         identity=IDENTITY.get(),
     )
 

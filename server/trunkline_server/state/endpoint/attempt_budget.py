@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 ATTEMPTS = 4
 
 
-class AttemptBudget:
+class AttemptBudget(Struct):
     """One a call, shared by its first attempt, retries, fallbacks and hedges: they add up, and never multiply."""
 
-    __slots__ = ("left",)
-
-    def __init__(self, attempts: int = ATTEMPTS) -> None:
-        self.left = attempts
+    left: int = ATTEMPTS
 
     def take(self) -> bool:
         """An attempt wants to begin, whatever for. False = it must not."""
