@@ -237,6 +237,10 @@ bench-layers: .venv/dev ## Microseconds of each layer, per call and per event
 	PYTHONPATH=tests $(BIN)/python -m bench.machines
 	PYTHONPATH=tests $(BIN)/python -m bench.estimates
 
+.PHONY: bench-steps
+bench-steps: .venv/dev ## Bytecodes that a unary call takes, by function: free of noise; GUARD=plain, limits or budget
+	PYTHONPATH=tests $(BIN)/python -m bench.steps $(or $(GUARD),limits)
+
 .PHONY: bench-routing
 bench-routing: .venv/dev ## What choosing a model for each call is worth, replayed over tables of answers; TABLE=FILE for one of yours
 	PYTHONPATH=tests $(BIN)/python -m bench_routing $(if $(TABLE),"$(TABLE)")

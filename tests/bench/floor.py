@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import uvloop
+from bench import steps
 from bench.control import obey, usage
 from grpc import aio
 
@@ -67,7 +68,7 @@ async def main(base_url: str) -> None:
     add_GatewayServiceServicer_to_server(Floor(base_url, client), server)  # type: ignore[abstract]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    await obey({"usage": usage}, port=port)
+    await obey({"usage": usage, **steps.COMMANDS}, port=port)
     await server.stop(None)
     await client.aclose()
 

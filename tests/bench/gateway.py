@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import uvloop
+from bench import steps
 from bench.control import obey, usage
 
 from trunkline.v1.identity_pb2 import CreateApiKeyRequest
@@ -86,7 +87,7 @@ async def serve(base_url: str, guard: str, folder: Path, log: BinaryIO) -> None:
     settings = settings_for(base_url, folder, guard)
     key = await make_key(settings)
     async with running(settings, build_log(log, linger=LINGER)) as address:
-        await obey({"usage": usage}, port=int(address.rpartition(":")[2]), key=key)
+        await obey({"usage": usage, **steps.COMMANDS}, port=int(address.rpartition(":")[2]), key=key)
 
 
 def main(base_url: str, guard: str = "plain") -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import make
 import pytest
-from bench import answers
+from bench import answers, steps
 from bench.callers import GrpcCaller, HttpCaller, normal_form
 from bench.figures import BARS, EXACT, Figure, Pair, missed, table
 from bench.gateway import GUARDS, make_key, settings_for
@@ -109,3 +109,23 @@ def test_the_table_has_medians_and_ratios() -> None:
 def test_percentiles_are_values_that_came() -> None:
     values = [float(value) for value in range(1, 101)]
     assert (percentile(values, 0.5), percentile(values, 0.99), percentile(values[:1], 0.99)) == (50.0, 99.0, 1.0)
+
+
+async def test_the_steps_of_what_runs_are_counted_and_no_others() -> None:
+    def loop(times: int) -> None:
+        for _ in range(times):
+            pass
+
+    async def counted(times: int) -> int:
+        await steps.begin_steps()
+        loop(times)
+        told = await steps.end_steps()
+        loop(times)
+        return next(count for name, count in told.items() if "loop" in name)
+
+    once, *more = [await counted(times) for times in (1, 2, 3, 3)]
+    each = more[0] - once
+    assert each > 0
+    assert more == [once + each, once + 2 * each, once + 2 * each]
+    shown = steps.table({"a": 2.0, "b": 1.0}, {"a": 3.0, "c": 5.0})
+    assert [line.split() for line in shown.splitlines()[2:]] == [["5.0", "c"], ["1.0", "a"]]
