@@ -282,7 +282,7 @@ def _cancelled_at(turn: int) -> Coroutine[object, object, bool]:
         task.cancel()
         await asyncio.wait([task])
         assert not any(each.calls for each in limits._running.values())
-        assert all(not each.reserved for each in limits._buckets.values())
+        assert not any(each.calls for each in limits._known.values())
         return not task.cancelled()
 
     return main()

@@ -105,6 +105,17 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"prompt": "x", "responseFormat": {"jsonSchema": "{}"}}, ["response_format.json_schema"]),
     ({"prompt": "x", "responseFormat": {"name": "no good"}}, ["response_format.name"]),
     (
+        {
+            "prompt": "x",
+            "context": {
+                "endUserId": "x" * 201,
+                "priority": 9,
+                "labels": {f"l{number}": "x" for number in range(33)},
+            },
+        },
+        ["context.end_user_id", "context.priority", "context.labels"],
+    ),
+    (
         {"prompt": "x", "streamOptions": {"coalesceWindow": "1.1s", "heartbeatInterval": "0.05s"}},
         ["stream_options.coalesce_window", "stream_options.heartbeat_interval"],
     ),

@@ -26,3 +26,21 @@ async def test_buckets_that_are_full_are_forgotten_and_no_others() -> None:
     assert isinstance(held, Admitted)
     held.settle(100)
     assert isinstance(await reserve(limits, Demand("key:held", "tokens", 60, 1)), TooMuch)
+
+
+async def test_calls_that_run_are_counted_however_many_others_come_and_go() -> None:
+    """By the terms that were there when they began, and by those of another key of the workspace."""
+    limits = LocalLimits(Clock())
+    ours, two = Demand("workspace:w", "concurrency", 3, 1), Demand("key:a", "concurrency", 2, 1)
+    held = [await reserve(limits, two, ours) for _ in range(2)]
+    for number in range(3 * local._MANY):
+        passing = await reserve(limits, Demand(f"key:{number}", "concurrency", 2, 1))
+        assert isinstance(passing, Admitted)
+        passing.settle(None)
+    assert isinstance(await reserve(limits, two, ours), TooMuch)
+    others = [await reserve(limits, Demand("key:b", "concurrency", 2, 1), ours) for _ in range(2)]
+    assert [isinstance(each, Admitted) for each in others] == [True, False]
+    assert isinstance(held[0], Admitted)
+    held[0].settle(None)
+    assert isinstance(await reserve(limits, two, ours), Admitted)
+    assert len(limits._running) < 2 * local._MANY

@@ -13,7 +13,7 @@ from limits_house import Clock, Demand, clock_of, reserve, shared
 
 from trunkline_server.state.limits import shared as machinery
 from trunkline_server.state.limits.engine import EngineFailed, connect
-from trunkline_server.state.limits.limits import Admitted, Left, NeverAdmissible, TooMuch
+from trunkline_server.state.limits.limits import Admitted, Left, NeverAdmissible, Terms, TooMuch
 from trunkline_server.state.limits.where import where
 
 if TYPE_CHECKING:
@@ -126,6 +126,24 @@ async def test_without_valkey_calls_that_run_keep_their_places_and_go(server: Va
         assert [isinstance(each, Admitted) for each in answers] == [True, True, False, False, False]
         held.settle(None)
         assert isinstance(await reserve(limits, three), Admitted)
+
+
+async def test_without_valkey_a_call_that_ends_gives_nobody_more_than_the_share(server: Valkey) -> None:
+    """Of one caller, whose terms are the same for all of its calls."""
+    clock = await clock_of(server)
+    terms = Terms([REQUESTS._replace(limit=100).of])
+    async with shared(server, clock, 4) as limits:
+        held = [await limits.reserve(terms, [1]) for _ in range(4)]
+        server.kill()
+        answers = [await limits.reserve(terms, [1])]
+        for each in held:
+            assert isinstance(each, Admitted)
+            each.settle(None)
+        answers += [await limits.reserve(terms, [1]) for _ in range(60)]
+        assert sum(isinstance(each, Admitted) for each in answers) == 24
+        refused = answers[-1]
+        assert isinstance(refused, TooMuch)
+        assert (refused.left.limit.most, refused.seconds) == (25, 2.4)
 
 
 async def test_what_is_more_than_the_share_is_no_callers_fault(server: Valkey) -> None:

@@ -31,7 +31,7 @@ class Bucket:
     arrival time of the generic cell rate algorithm (ITU-T I.371), times the limit, so that it is a whole number.
     """
 
-    __slots__ = ("_capacity", "_full", "_period", "_rate", "_then", "capacity", "limit", "reserved")
+    __slots__ = ("_capacity", "_full", "_period", "_rate", "_then", "capacity", "limit")
 
     def __init__(self, limit: int | None, *, period: int = MINUTE, capacity: int | None = None) -> None:
         """Full at first. `limit`: units in `period` seconds; None = not known yet: everything is admitted.
@@ -40,8 +40,6 @@ class Bucket:
         """
         self.limit = limit
         self.capacity = capacity
-        # What was reserved and is not settled.
-        self.reserved = 0
         self._period = period * _TICKS
         # The latest time that was told, in ticks.
         self._then = self._full = 0
@@ -82,12 +80,11 @@ class Bucket:
         return max(0, -(-self._full // self._rate) - self._then) / _TICKS if self._rate else 0.0
 
     def take(self, units: int, now: float) -> None:
-        """Reserve so much, whether it is there or not."""
-        self.reserved += units
+        """Take so much, whether it is there or not."""
         self._set_missing(self._missing(now) + units * self._period)
 
     def take_if_there(self, units: int, ticks: int) -> int:
-        """Take so much of a limit that is known, and count nothing as reserved: see `correct`.
+        """Take so much of a limit that is known.
 
         Gives the whole units that are left; negative: there is less than that, and nothing was taken. `ticks` never go
         back: the clock of `core.now` does not. In one piece, as every call of a limited caller has several such.
@@ -104,7 +101,6 @@ class Bucket:
 
     def settle(self, reserved: int, used: int, now: float, *, exact: bool) -> None:
         """So much of what was reserved was used. Not `exact`: it may have been more, and nothing comes back."""
-        self.reserved -= reserved
         self.correct(reserved - used if exact else min(0, reserved - used), now)
 
     def correct(self, back: int, now: float) -> None:

@@ -39,7 +39,7 @@ class Counters:
         self, clock: Callable[[], float], terms: Terms, buckets: Sequence[Bucket], running: Sequence[Running]
     ) -> None:
         """Both in the order of the terms."""
-        # Those that were admitted and are not settled.
+        # Those that were admitted here, and not by Valkey, and are not settled.
         self.calls = 0
         self._clock = clock
         self._terms = terms

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from trunkline_server.logs import Log
+    from trunkline_server.state.limits.counters import Counters
     from trunkline_server.state.limits.engine import Engine, Reply
     from trunkline_server.state.limits.limits import Answer
     from trunkline_server.state.limits.where import Where
@@ -149,13 +150,15 @@ class SharedLimits:
         if numbers[0] != 1:
             return self._refused(terms, units, *numbers)
         self._leases[ticket] = terms.at_once
-        self._local.counters(terms).enter()
+        # Of the share: what counts calls at once is the same, and buckets here are never of all of a limit.
+        counters = self._local.counters(self._shares(terms))
+        counters.enter()
         remaining, resets = numbers[1::2], numbers[2::2]
         for each, known in zip(terms.a_minute, remaining, strict=False):
             self._note(each, known)
         nearest = [min(alike, key=remaining.__getitem__) for alike in terms.alike]
         left = [Left(terms.all[at], remaining[at], resets[at] / 1e6) for at in nearest]
-        return Admitted(left, partial(self._settle, ticket, terms, units))
+        return Admitted(left, partial(self._settle, ticket, terms, units, counters))
 
     def _refused(self, terms: Terms, units: Sequence[int], kind: int, which: int, *told: int) -> Answer:
         """See scripts.py. Without a word of what is left a call has to end first."""
@@ -168,9 +171,9 @@ class SharedLimits:
         self._note(limit, remaining)
         return TooMuch(Left(limit, max(0, remaining), reset / 1e6), wait / 1e6)
 
-    def _settle(self, ticket: str, terms: Terms, units: Sequence[int], tokens: int | None) -> None:
+    def _settle(self, ticket: str, terms: Terms, units: Sequence[int], counters: Counters, tokens: int | None) -> None:
         del self._leases[ticket]
-        self._local.counters(terms).leave()
+        counters.leave()
         if self._at is not None:
             back = [
                 (each, reserved - tokens)
