@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trunkline_server.snapshot import Snapshot
     from trunkline_server.state.ledger.rows import AttemptRow, Subject
 
-# Ends with `completed`, or raises. Whoever stops before the end closes it; once it has ended it is closed.
+# Ends after `completed`, or raises. Whoever stops before its end closes it; once it has ended it is closed.
 Events = AsyncGenerator[StreamGenerateResponse, None]
 
 

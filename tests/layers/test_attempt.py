@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,11 +15,13 @@ from virtual_time import run_virtual
 
 from trunkline.v1 import call_pb2
 from trunkline.v1 import gateway_service_pb2 as pb
-from trunkline_server.core import Call, Handler, now
+from trunkline_server.core import Call, Events, Handler, now
 from trunkline_server.errors import CallError, UpstreamError
 from trunkline_server.fold import fold
 from trunkline_server.layers.account import account
 from trunkline_server.layers.attempt import attempt
+from trunkline_server.logs import build_log
+from trunkline_server.providers.guarded import guarded
 from trunkline_server.registry import TaskRegistry
 from trunkline_server.sections import Seconds
 from trunkline_server.settings import ProviderSettings, Settings, TimeLimits
@@ -219,6 +222,32 @@ def test_nothing_comes_after_completed() -> None:
     seen = run(playing([part("a"), completed(), delta("more"), UpstreamError(call_pb2.OUTCOME_INTERRUPTED)]), call)
     assert kinds(seen.events)[-1] == "completed"
     assert seen.error is None
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize("after", [part("more"), 1000.0, ConnectionError("at tidying up")])
+def test_what_its_handler_does_after_an_answer_is_whole_changes_nothing(after: object, *, streaming: bool) -> None:
+    handler = guarded(playing([*answer("he", "llo"), after]), build_log(io.BytesIO()))  # type: ignore[list-item]
+    seen = run(handler, lambda: call(streaming=streaming))
+    assert kinds(seen.events)[-1] == "completed"
+    assert [record.outcome for record in seen.records] == [call_pb2.OUTCOME_SUCCESS]
+    assert seen.seconds == 0.0
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_an_answer_is_whole_however_long_its_handler_takes_to_close(streaming: bool) -> None:
+    async def slowly(_: Call) -> Events:
+        try:
+            for event in answer("he", "llo"):
+                yield event
+        finally:
+            await asyncio.sleep(100.0)
+
+    asked = pb.GenerateRequest(model="p/m", prompt="x")
+    asked.routing.attempt_timeout.seconds = 2
+    seen = run(guarded(slowly, build_log(io.BytesIO())), lambda: call(asked, streaming=streaming))
+    assert kinds(seen.events)[-1] == "completed"
+    assert [record.outcome for record in seen.records] == [call_pb2.OUTCOME_SUCCESS]
 
 
 @pytest.mark.parametrize("committed", [True, False])

@@ -342,6 +342,13 @@ MUTANTS: tuple[Mutant, ...] = (
     _endpoint(
         "attempt_budget", "attempt budget is off by one", "if self.left <= 0", "if self.left < 0", "test_budgets.py"
     ),
+    Mutant(
+        "a whole answer hangs on what its handler does after it",
+        "providers/guarded.py",
+        "                        break  # what it does after that",
+        "                        pass  # what it does after that",
+        ("layers/test_attempt.py",),
+    ),
     # The bucket.
     _endpoint(
         "bucket",

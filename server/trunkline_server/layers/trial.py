@@ -155,9 +155,12 @@ class Trial(Struct, eq=False):
                     if not answer:
                         self._begun(now())
                     answer.append(event)
-        except BaseException:
+                    if event.HasField("completed"):
+                        break  # the answer is whole, however long it takes to close
+            # To its end, which is next: to close it here throws an exception through every layer below.
+            await anext(events, None)
+        finally:
             await events.aclose()
-            raise
         if not answer or not (last := answer[-1]).HasField("completed"):
             raise no_marker()
         answer[-1] = self._completed(last)

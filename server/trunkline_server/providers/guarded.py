@@ -31,6 +31,8 @@ def guarded(handler: Handler, log: Log) -> Handler:
                 async for event in events:
                     order.take(event)
                     yield event
+                    if order.completed:
+                        break  # what it does after that changes nothing
         except UpstreamError as error:
             error.message = scrub(error.message)
             raise
@@ -60,7 +62,7 @@ class _Order:
     def __init__(self) -> None:
         self._started = 0
         self._open: set[int] = set()
-        self._completed = False
+        self.completed = False
 
     def take(self, event: StreamGenerateResponse) -> None:
         """Take the next event. Raises UpstreamError."""
@@ -72,13 +74,13 @@ class _Order:
             case "part_started":
                 self._open.add(event.part_started.part_index)
                 self._started += 1
-                return event.part_started.part_index == self._started - 1 and not self._completed
+                return event.part_started.part_index == self._started - 1
             case "part_delta":
                 return event.part_delta.part_index in self._open
             case "part_completed" if event.part_completed.part_index in self._open:
                 self._open.remove(event.part_completed.part_index)
                 return True
-            case "completed" if not self._open and not self._completed:
-                self._completed = True
+            case "completed" if not self._open:
+                self.completed = True
                 return True
         return False

@@ -162,7 +162,8 @@ class Journal:
 
     def withdraw(self, entry: Withdrawn) -> None:
         """The attempt was never sent. If that cannot be written it counts as sent, for who comes after us."""
-        file = self._calls[entry.call_id].begun.pop(entry.attempt, None)
+        call = self._calls.get(entry.call_id)
+        file = call.begun.pop(entry.attempt, None) if call is not None else None
         with suppress(JournalFailed):
             self._append(_WITHDRAWN, entry)
         if file is not None:
