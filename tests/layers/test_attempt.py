@@ -235,6 +235,22 @@ def test_what_its_handler_does_after_an_answer_is_whole_changes_nothing(after: o
 
 
 @pytest.mark.parametrize("streaming", [True, False])
+def test_a_handler_that_fails_at_closing_has_answered_all_the_same(streaming: bool) -> None:
+    async def failing(_: Call) -> Events:
+        try:
+            for event in answer("he", "llo"):
+                yield event
+        finally:
+            raise ConnectionError("at tidying up")
+
+    written = io.BytesIO()
+    seen = run(guarded(failing, build_log(written)), lambda: call(streaming=streaming))
+    assert kinds(seen.events)[-1] == "completed"
+    assert [record.outcome for record in seen.records] == [call_pb2.OUTCOME_SUCCESS]
+    assert b"handler_failed" in written.getvalue()
+
+
+@pytest.mark.parametrize("streaming", [True, False])
 def test_an_answer_is_whole_however_long_its_handler_takes_to_close(streaming: bool) -> None:
     async def slowly(_: Call) -> Events:
         try:

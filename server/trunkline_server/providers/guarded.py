@@ -43,7 +43,8 @@ def guarded(handler: Handler, log: Log) -> Handler:
             log.error(  # noqa: TRY400 - without the text
                 "handler_failed", id=call.id, provider=target.provider, kind=kind, at=frames_of(error)
             )
-            raise UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="handler_failed") from None
+            if not order.completed:  # else only at closing, and the answer is whole
+                raise UpstreamError(call_pb2.OUTCOME_PROTOCOL_ERROR, code="handler_failed") from None
 
     return handle
 
